@@ -1,0 +1,86 @@
+"""Where cells lie: in time, between the slices of a tube; in space, between the pixels of a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .picture import F64, Layout
+from .spline import spline_weights
+from .types import Crop, Explanation, Span
+
+
+def slice_weights(span: Span, slices: int, frame: float, geometry: str = "linear") -> F64:
+    """[slices]: what each time slice counts at a frame.
+
+    linear: between the centres of the two nearest slices; outside, the end slices. paper: a cubic spline with the first
+    slice on the window's first frame and the last on its last.
+    """
+    if geometry == "paper":
+        position = (frame - span.start) / (span.stride * max(span.frames - 1, 1)) * (slices - 1)
+        return np.asarray(spline_weights(slices, np.clip([position], 0, slices - 1))[0])
+    return np.asarray(linear_weights(slices, np.array([span.slice_at(frame, slices)]))[0])
+
+
+def linear_weights(cells: int, positions: F64) -> F64:
+    """[N, cells]: linear interpolation at positions in cells; outside 0..cells - 1 the end cells."""
+    limited = np.clip(positions, 0, cells - 1)
+    return np.asarray(np.maximum(0, 1 - np.abs(limited[:, None] - np.arange(cells))))
+
+
+def blend_cells(parts: Sequence[tuple[Explanation, float]], frame: float, geometry: str = "linear") -> F64:
+    """The evidence at one frame, [h, w], scaled for drawing: each window's slice there, by its share.
+
+    linear: limited to 0..1, so evidence against the class is none and does not erode its neighbours. Evidence that is
+    not a number, or not finite, is none.
+    """
+    total = np.zeros(parts[0][0].tube.evidence.shape[1:])
+    for explanation, share in parts:
+        tube, scale = explanation.tube, explanation.scale
+        cells = tube.evidence.astype(np.float64)
+        cells = np.where(np.isfinite(cells), cells, min(max(0.0, scale.low), scale.high))
+        weights = slice_weights(tube.span, len(cells), frame, geometry)
+        cells = (np.tensordot(weights, cells, 1) - scale.low) / (scale.high - scale.low)
+        total += share * (cells if geometry == "paper" else np.clip(cells, 0, 1))
+    return total
+
+
+def sample_centers(pixels: int, subsampled: bool) -> F64:
+    """Centres of a plane's samples along one axis, in pixels of the frame: a chroma sample covers two, or the last."""
+    if not subsampled:
+        return np.arange(pixels, dtype=np.float64) + 0.5
+    first = np.arange(0, pixels, 2)
+    return (first + np.minimum(first + 2, pixels)) / 2
+
+
+def axis_weights(geometry: str, cells: int, low: float, high: float, pixels: int, subsampled: bool) -> tuple[int, F64]:
+    """Along one axis: the first sample within the crop [low, high) of `pixels` pixels, and weights [samples, cells].
+
+    linear: a cell is an area of the crop, its value stands at its centre; beyond the outer centres the end cells hold.
+    paper: corner cells stand on the crop's corner pixels, a cubic spline between them.
+    """
+    centers = sample_centers(pixels, subsampled)
+    left, right = low * pixels, high * pixels
+    inside = np.flatnonzero((centers >= left) & (centers < right))
+    if not len(inside):
+        return 0, np.zeros((0, cells))
+    centers = centers[inside]
+    if geometry == "paper":
+        luma = sample_centers(pixels, False)
+        luma = luma[(luma >= left) & (luma < right)]
+        extent = max(luma[-1] - luma[0], 1.0)
+        weights = spline_weights(cells, np.clip((centers - luma[0]) / extent, 0, 1) * (cells - 1))
+    else:
+        weights = linear_weights(cells, (centers - left) / (right - left) * cells - 0.5)
+    return int(inside[0]), weights
+
+
+def plane_weights(
+    geometry: str, cells: tuple[int, ...], crop: Crop, size: tuple[int, int], layout: Layout, plane: int
+) -> tuple[tuple[int, F64], tuple[int, F64]]:
+    """`axis_weights` of the rows and of the columns of one plane of a picture of `size` = (height, width)."""
+    subsampled = layout is not Layout.RGB and plane > 0
+    rows = axis_weights(geometry, cells[0], crop.top, crop.bottom, size[0], subsampled)
+    columns = axis_weights(geometry, cells[1], crop.left, crop.right, size[1], subsampled)
+    return rows, columns

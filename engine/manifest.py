@@ -1,0 +1,227 @@
+"""What a model file says of itself: how it wants its input, and where its evidence is.
+
+The only contract between export and engine. It travels in the ONNX metadata (`metadata_props`) as two entries:
+`saliency_tubes.manifest`, JSON for people and programs, and `saliency_tubes.class_weights`, the head's matrix
+in base64. Neither `onnx` nor a runtime is needed to read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import ModelError
+from .picture import F32
+
+FORMAT = 1
+MANIFEST_KEY = "saliency_tubes.manifest"
+WEIGHTS_KEY = "saliency_tubes.class_weights"
+RESIZE_RULES = ("center", "stretch", "letterbox")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a frame becomes one slot of the clip [1, 3, T, H, W], float32 RGB."""
+
+    size: tuple[int, int]
+    """H, W"""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """(value / 255 - mean) / std for each channel"""
+    resize: str = "center"
+    """center: short side to `short_side`, then the middle; stretch: whole frame, aspect lost; letterbox: black bars"""
+    short_side: int = 0
+    """pixels, for `center`; at least the longer of H and W"""
+    stride: int = 1
+    """frames from one sample to the next, in video of `rate`"""
+    rate: float = 25.0
+    """frames a second of the video it was trained on"""
+    name: str = "clip"
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.size) == 2 and min(self.size) > 0, f"input.size must be two positive numbers, got {self.size}"
+        )
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            _require(
+                len(values) == 3 and all(map(math.isfinite, values)), f"input.{name} must be 3 numbers, got {values}"
+            )
+        _require(min(self.std) > 0, f"input.std must be positive, got {self.std}")
+        _require(
+            self.resize in RESIZE_RULES, f"input.resize must be one of {', '.join(RESIZE_RULES)}, got {self.resize!r}"
+        )
+        if self.resize == "center":
+            _require(
+                self.short_side >= max(self.size),
+                f"input.short_side must be {max(self.size)} or more, got {self.short_side}",
+            )
+        _require(
+            self.stride >= 1 and self.rate > 0,
+            f"input.stride and rate must be positive, got {self.stride}, {self.rate}",
+        )
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """One clip length the model serves."""
+
+    slice_weights: tuple[float, ...]
+    """what each time slice of the activation counts in the head's pool; sums to 1"""
+    trusted: tuple[int, int]
+    """slices [first, end) that zero padding in time does not spoil"""
+
+    def __post_init__(self) -> None:
+        total = sum(self.slice_weights)
+        _require(bool(self.slice_weights) and abs(total - 1) < 1e-4, f"slice_weights must sum to 1, got {total}")
+        first, end = self.trusted
+        _require(
+            0 <= first < end <= len(self.slice_weights),
+            f"trusted must be within 0 to {len(self.slice_weights)}, got {self.trusted}",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """Everything engine needs to know of a model."""
+
+    name: str
+    title: str
+    license: str
+    input: InputSpec
+    windows: Mapping[int, WindowSpec]
+    """by T, the number of frames in a clip"""
+    default_frames: int
+    labels: tuple[str, ...]
+    """[K]"""
+    class_weights: F32
+    """[K, C]"""
+    bias: F32
+    """[K]"""
+    tap: str
+    """the layer whose output is the activation"""
+    outputs: Mapping[str, str] = field(default_factory=lambda: {"logits": "logits", "activation": "activation"})
+    """names of the two outputs in the graph"""
+
+    def __post_init__(self) -> None:
+        _require(self.class_weights.ndim == 2, f"class_weights must be [K, C], got {self.class_weights.shape}")
+        classes = self.class_weights.shape[0]
+        _require(
+            len(self.labels) == classes,
+            f"{len(self.labels)} labels do not fit class weights {self.class_weights.shape}",
+        )
+        _require(
+            self.bias.shape == (classes,),
+            f"bias {self.bias.shape} does not fit class weights {self.class_weights.shape}",
+        )
+        _require(
+            bool(np.isfinite(self.class_weights).all() and np.isfinite(self.bias).all()),
+            "class_weights and bias must be finite",
+        )
+        _require(
+            set(self.outputs) == {"logits", "activation"},
+            f"outputs must name logits and activation, got {set(self.outputs)}",
+        )
+        _require(
+            self.default_frames in self.windows,
+            f"default_frames {self.default_frames} is not one of windows {sorted(self.windows)}",
+        )
+
+    def window(self, frames: int) -> WindowSpec:
+        """The entry for clips of `frames` frames. Raises ModelError, naming those there are."""
+        if frames not in self.windows:
+            raise ModelError(f"{self.name} takes clips of {_listed(sorted(self.windows))} frames, got {frames}")
+        return self.windows[frames]
+
+    def to_properties(self) -> dict[str, str]:
+        """The two metadata entries. Weights are stored as float16 where that loses nothing, else as float32."""
+        weights, bias = self.class_weights, self.bias
+        exact = bool((weights.astype(np.float16) == weights).all())
+        stored = weights.astype("<f2" if exact else "<f4")
+        text = {
+            "format": FORMAT,
+            "name": self.name,
+            "title": self.title,
+            "license": self.license,
+            "input": asdict(self.input),
+            "windows": {str(frames): asdict(spec) for frames, spec in sorted(self.windows.items())},
+            "default_frames": self.default_frames,
+            "tap": self.tap,
+            "outputs": dict(self.outputs),
+            "class_weights": {"dtype": stored.dtype.str, "shape": list(stored.shape)},
+            "bias": [float(value) for value in bias],
+            "labels": list(self.labels),
+        }
+        return {
+            MANIFEST_KEY: json.dumps(text, ensure_ascii=False),
+            WEIGHTS_KEY: base64.b64encode(stored.tobytes()).decode("ascii"),
+        }
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> Manifest:
+        """The inverse of `to_properties`. Raises ModelError for anything missing, ill-typed or contradictory."""
+        if MANIFEST_KEY not in properties:
+            raise ModelError("it has no saliency-tubes manifest: make the file with 'saliency-tubes export'")
+        try:
+            text = json.loads(properties[MANIFEST_KEY])
+        except ValueError as error:
+            raise ModelError(f"its manifest is not JSON: {error}") from None
+        if not isinstance(text, dict) or text.get("format") != FORMAT:
+            found = text.get("format") if isinstance(text, dict) else type(text).__name__
+            raise ModelError(f"its manifest has format {found!r}; this version reads format {FORMAT}")
+        try:
+            return cls._from_json(text, properties.get(WEIGHTS_KEY, ""))
+        except ModelError as error:
+            raise ModelError(f"its manifest is wrong: {error}") from None
+        except KeyError as error:
+            raise ModelError(f"its manifest lacks {error}") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"its manifest is wrong: {error}") from None
+
+    @classmethod
+    def _from_json(cls, text: dict[str, Any], weights: str) -> Manifest:
+        inputs: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in text["input"].items()
+        }
+        return cls(
+            name=str(text["name"]),
+            title=str(text["title"]),
+            license=str(text["license"]),
+            input=InputSpec(**inputs),
+            windows={
+                int(frames): WindowSpec(tuple(spec["slice_weights"]), (spec["trusted"][0], spec["trusted"][1]))
+                for frames, spec in text["windows"].items()
+            },
+            default_frames=text["default_frames"],
+            labels=tuple(map(str, text["labels"])),
+            class_weights=_decode_weights(weights, **text["class_weights"]),
+            bias=np.asarray(text["bias"], np.float32),
+            tap=str(text["tap"]),
+            outputs=dict(text["outputs"]),
+        )
+
+
+def _decode_weights(data: str, dtype: str, shape: list[int]) -> F32:
+    _require(dtype in ("<f2", "<f4"), f"class_weights.dtype must be <f2 or <f4, got {dtype!r}")
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise ModelError(f"{WEIGHTS_KEY} is not base64: {error}") from None
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    _require(len(raw) == expected, f"class_weights of {shape} take {expected} bytes, got {len(raw)}")
+    return np.frombuffer(raw, dtype).reshape(shape).astype(np.float32)
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ModelError(message)
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(str, values[:-1])) + (" or " if len(values) > 1 else "") + str(values[-1])

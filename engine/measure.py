@@ -1,0 +1,101 @@
+"""Numbers about a tube, in frame coordinates: where it peaks, where its weight lies, what stands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .geometry import linear_weights
+from .picture import F64
+from .types import Crop, Scale, Tube
+
+FINENESS = 8
+"""boxes are measured on a grid this much finer than the cells, interpolated as it is drawn"""
+
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels of the frame; right and bottom exclusive"""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The strongest cell."""
+
+    slice: int
+    frame: float
+    """the frame number at the slice's centre"""
+    x: float
+    """pixels of the frame, the cell's centre"""
+    y: float
+    evidence: float
+    """logits"""
+
+
+def peak(tube: Tube, size: tuple[int, int]) -> Peak:
+    """The strongest cell, in a frame of `size` = (width, height)."""
+    cells = _finite(tube)
+    slices, height, width = cells.shape
+    t, y, x = (int(i) for i in np.unravel_index(int(np.argmax(cells)), cells.shape))
+    px, py = _pixel(tube.crop, size, (x + 0.5) / width, (y + 0.5) / height)
+    return Peak(t, tube.span.slice_center(t, slices), px, py, float(cells[t, y, x]))
+
+
+def centroids(tube: Tube, size: tuple[int, int]) -> list[tuple[float, float] | None]:
+    """For each slice the centre of mass of its positive evidence, in pixels; None where there is none."""
+    cells = np.maximum(_finite(tube), 0)
+    _, height, width = cells.shape
+    out: list[tuple[float, float] | None] = []
+    for one in cells:
+        total = one.sum()
+        if total > 0:
+            x = float(one.sum(axis=0) @ (np.arange(width) + 0.5)) / total / width
+            y = float(one.sum(axis=1) @ (np.arange(height) + 0.5)) / total / height
+            out.append(_pixel(tube.crop, size, x, y))
+        else:
+            out.append(None)
+    return out
+
+
+def shares(tube: Tube) -> list[float]:
+    """For each slice its part of the positive evidence as the head pools it; sums to 1, or is 0 where there is none."""
+    positive = np.maximum(_finite(tube), 0).mean(axis=(1, 2)) * np.array(tube.slice_weights)
+    total = positive.sum()
+    return [float(value) for value in positive / total] if total > 0 else [0.0] * len(positive)
+
+
+def boxes(tube: Tube, scale: Scale, threshold: float, size: tuple[int, int]) -> list[list[Box]]:
+    """For each slice the boxes around connected evidence of `threshold` or more after scaling, largest first."""
+    cells = np.clip((_finite(tube) - scale.low) / (scale.high - scale.low), 0, 1)
+    rows, columns = (_finer(count) for count in cells.shape[1:])
+    return [_boxes(rows @ one @ columns.T >= threshold, tube.crop, size) for one in cells]
+
+
+def _boxes(strong: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], crop: Crop, size: tuple[int, int]) -> list[Box]:
+    height, width = strong.shape
+    count, _, stats, _ = cv2.connectedComponentsWithStats(strong.astype(np.uint8), connectivity=8)
+    found: list[Box] = []
+    for left, top, across, down, _ in stats[1:count].tolist():
+        x0, y0 = _pixel(crop, size, left / width, top / height)
+        x1, y1 = _pixel(crop, size, (left + across) / width, (top + down) / height)
+        box = (max(0, round(x0)), max(0, round(y0)), min(size[0], round(x1)), min(size[1], round(y1)))
+        if box[0] < box[2] and box[1] < box[3]:  # letterbox bars are no part of the frame
+            found.append(box)
+    return sorted(found, key=lambda box: (-(box[2] - box[0]) * (box[3] - box[1]), box))
+
+
+def _finer(cells: int) -> F64:
+    fine = (np.arange(cells * FINENESS) + 0.5) / FINENESS - 0.5
+    return linear_weights(cells, fine)
+
+
+def _finite(tube: Tube) -> F64:
+    return np.where(np.isfinite(tube.evidence), tube.evidence, 0).astype(np.float64)
+
+
+def _pixel(crop: Crop, size: tuple[int, int], x: float, y: float) -> tuple[float, float]:
+    """From 0..1 across the crop to pixels of the frame."""
+    return (
+        (crop.left + x * (crop.right - crop.left)) * size[0],
+        (crop.top + y * (crop.bottom - crop.top)) * size[1],
+    )

@@ -1,0 +1,100 @@
+"""Runs a model file. One protocol, one file a runtime, chosen once and said by name."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from .errors import ModelError, UsageError
+from .manifest import Manifest
+from .onnxfile import read_metadata
+from .picture import F32
+from .types import Outputs
+
+ASSETS = Path(__file__).parent / "assets"
+RUNTIMES = ("openvino", "onnxruntime")
+PRECISIONS = ("f32", "bf16")
+
+
+class Runner(Protocol):
+    """A network ready to run clips of one length."""
+
+    manifest: Manifest
+    frames: int
+    """T"""
+    description: str
+    """runtime, version, device and precision, as printed at start-up"""
+
+    def run(self, clip: F32) -> Outputs:
+        """One clip [1, 3, T, H, W] float32, already normalised (`preprocess.tensor`)."""
+        ...
+
+
+def find_model(model: str | Path) -> Path:
+    """The file of a model shipped with the package ("i3d"), or the path itself. Raises ModelError if there is none."""
+    shipped = ASSETS / f"{model}.onnx"
+    if isinstance(model, str) and shipped.name == f"{model}.onnx" and shipped.is_file():
+        return shipped
+    path = Path(model)
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.onnx")))
+        raise ModelError(f"no model {str(model)!r}: neither a file nor one of those shipped: {names}")
+    return path
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of an ONNX file. Raises ModelError, naming the file, if it has none or a wrong one."""
+    properties = read_metadata(path)
+    try:
+        return Manifest.from_properties(properties)
+    except ModelError as error:
+        raise ModelError(f"cannot use model {path}: {error}") from None
+
+
+def open_runner(
+    model: str | Path = "i3d",
+    *,
+    frames: int | None = None,
+    runtime: str = "auto",
+    precision: str = "f32",
+    device: str = "CPU",
+) -> Runner:
+    """Loads a model for clips of `frames` frames (None: as the manifest says).
+
+    runtime: openvino, onnxruntime, or auto (the first of them that is installed). Raises UsageError for an option that
+    nothing here can serve, ModelError for a file that cannot be used.
+    """
+    if runtime not in ("auto", *RUNTIMES):
+        raise UsageError(f"runtime must be one of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    path = find_model(model)
+    manifest = read_manifest(path)
+    frames = frames or manifest.default_frames
+    manifest.window(frames)
+    installed = [name for name in RUNTIMES if find_spec(name)]
+    chosen = (installed or ["openvino"])[0] if runtime == "auto" else runtime
+    if chosen not in installed:
+        raise UsageError(f"{chosen} is not installed: pip install {chosen}")
+    try:
+        if chosen == "openvino":
+            from .openvino import OpenVinoRunner
+
+            return OpenVinoRunner(path, manifest, frames, precision, device)
+        from .onnxruntime import OnnxRuntimeRunner
+
+        return OnnxRuntimeRunner(path, manifest, frames, precision, device)
+    except ModelError as error:
+        raise ModelError(f"cannot use model {path}: {error}") from None
+
+
+def check_outputs(manifest: Manifest, frames: int, logits: tuple[int, ...], activation: tuple[int, ...]) -> None:
+    """Raises ModelError where the shapes a graph gives for one clip contradict its manifest."""
+    classes, channels = manifest.class_weights.shape
+    slices = len(manifest.window(frames).slice_weights)
+    if logits != (1, classes):
+        raise ModelError(f"logits of shape {logits} do not fit the manifest's class weights ({classes}, {channels})")
+    if len(activation) != 5 or activation[:3] != (1, channels, slices):
+        expected = f"(1, {channels}, {slices}, h, w)"
+        raise ModelError(f"activation of shape {activation} does not fit the manifest, which needs {expected}")

@@ -1,0 +1,174 @@
+"""Activation x class weights = the tube: which class, what its evidence is, and how it is scaled for drawing.
+
+The method: Stergiou et al., "Saliency Tubes: Visual Explanations for Spatio-Temporal Convolutions", arXiv 1902.01078.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import UsageError
+from .manifest import Manifest
+from .picture import F32, F64
+from .spline import zoom_weights
+from .types import ClassScore, Clip, Explanation, Outputs, Scale, Tube
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which class to explain."""
+
+    first: int | None = None
+    """class index; None: the most probable class of each window"""
+    against: int | None = None
+    """class index; the tube is then what speaks for `first` rather than for it"""
+
+
+def parse_target(text: str, labels: Sequence[str]) -> Target:
+    """top1, a class name or index, or two of them as A:B. Raises UsageError, naming near ones, for an unknown class."""
+    if text == "top1":
+        return Target()
+    if text in labels or ":" not in text:
+        return Target(_class_id(text, labels))
+    first, against = text.split(":", 1)
+    target = Target(_class_id(first, labels), _class_id(against, labels))
+    if target.first == target.against:
+        raise UsageError(f"cannot explain {first!r} against itself")
+    return target
+
+
+def _class_id(text: str, labels: Sequence[str]) -> int:
+    name = text.strip()
+    lowered = [label.lower() for label in labels]
+    if name.lower() in lowered:
+        return lowered.index(name.lower())
+    if name.isascii() and name.isdigit():
+        if int(name) < len(labels):
+            return int(name)
+        raise UsageError(f"no class {name}: classes go from 0 to {len(labels) - 1}")
+    near = (
+        difflib.get_close_matches(name.lower(), lowered, 3, 0.5) or [one for one in lowered if name.lower() in one][:3]
+    )
+    hint = f"; did you mean {' or '.join(repr(labels[lowered.index(one)]) for one in near)}?" if near else ""
+    raise UsageError(f"no class {name!r} among the model's {len(labels)}{hint}")
+
+
+def softmax(logits: F32) -> F64:
+    """[K] -> [K], float64, summing to 1."""
+    powers = np.exp(logits.astype(np.float64) - np.max(logits))
+    return np.asarray(powers / powers.sum())
+
+
+def scores(logits: F32, ids: Sequence[int], labels: Sequence[str]) -> tuple[ClassScore, ...]:
+    """The named classes' probabilities and logits."""
+    probabilities = softmax(logits)
+    return tuple(ClassScore(i, labels[i], float(probabilities[i]), float(logits[i])) for i in ids)
+
+
+def top_classes(logits: F32, count: int) -> list[int]:
+    """The `count` most probable classes, best first; of equal ones the lower index."""
+    return [int(i) for i in np.argsort(-logits, kind="stable")[:count]]
+
+
+def evidence(activation: F32, weights: F32) -> F32:
+    """S[t, y, x] = sum over k of weights[k] A[k, t, y, x] (arXiv 1902.01078): [C, t, h, w] and [C] to [t, h, w]."""
+    channels = activation.shape[0]
+    return (weights @ activation.reshape(channels, -1)).reshape(activation.shape[1:])
+
+
+def explain_outputs(
+    outputs: Outputs, manifest: Manifest, clip: Clip, target: Target
+) -> tuple[Tube, tuple[ClassScore, ...]]:
+    """The tube of the target class of one window, and the class (two for A against B) with its score."""
+    first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
+    ids = [first] if target.against is None else [first, target.against]
+    weights = manifest.class_weights[first]
+    if target.against is not None:
+        weights = weights - manifest.class_weights[target.against]
+    window = manifest.window(clip.span.frames)
+    tube = Tube(evidence(outputs.activation, weights), clip.span, clip.crop, window.slice_weights, window.trusted)
+    return tube, scores(outputs.logits, ids, manifest.labels)
+
+
+def make_explanation(
+    outputs: Outputs,
+    manifest: Manifest,
+    clip: Clip,
+    target: Target,
+    *,
+    window: int,
+    normalize: Normalize,
+    geometry: str = "linear",
+    previous: Scale | None = None,
+) -> Explanation:
+    """Everything one window says. `previous`: the scale of the window before, to smooth with (live mode)."""
+    tube, explained = explain_outputs(outputs, manifest, clip, target)
+    volume = (clip.span.frames, *manifest.input.size) if geometry == "paper" else None
+    scale = smooth(previous, scale_of(tube, normalize, volume))
+    top = scores(outputs.logits, top_classes(outputs.logits, 5), manifest.labels)
+    return Explanation(window, explained, top, tube, scale, clip.pts, clip.time_base, clip.repeated)
+
+
+def pooled(tube: Tube) -> float:
+    """The tube as the head pools it: plus the class's bias it is the logit, exactly, where the head is linear."""
+    return float(np.dot(tube.slice_weights, tube.evidence.mean(axis=(1, 2), dtype=np.float64)))
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """How evidence becomes 0..1.
+
+    positive: 0 is no evidence for the class, 1 the window's strongest. volume: min-max of the window, the paper's.
+    fixed: `low` and `high`, in logits, so that windows and videos compare.
+    """
+
+    mode: str = "positive"
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("positive", "volume", "fixed"):
+            raise UsageError(f"normalize must be positive, volume or fixed:LOW:HIGH, got {self.mode!r}")
+        if self.mode == "fixed" and not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
+            raise UsageError(f"normalize fixed needs LOW < HIGH, got {self.low:g} and {self.high:g}")
+
+    @classmethod
+    def parse(cls, text: str) -> Normalize:
+        """positive, volume, or fixed:LOW:HIGH."""
+        mode, *limits = text.split(":")
+        try:
+            numbers = [float(limit) for limit in limits]
+        except ValueError:
+            numbers = []
+        if (mode == "fixed") != (len(numbers) == 2) or len(numbers) != len(limits):
+            raise UsageError(f"normalize must be positive, volume or fixed:LOW:HIGH, got {text!r}")
+        return cls(mode, *numbers)
+
+
+def scale_of(tube: Tube, normalize: Normalize, volume: tuple[int, int, int] | None = None) -> Scale:
+    """The scale of one window. `volume` = (T, H, W): min and max after the paper's cubic zoom, which overshoots."""
+    if normalize.mode == "fixed":
+        return Scale(normalize.low, normalize.high)
+    cells = np.where(np.isfinite(tube.evidence), tube.evidence, 0).astype(np.float64)
+    if normalize.mode == "positive":
+        low, high = 0.0, float(cells.max())
+    else:
+        for axis, count in enumerate(volume or ()):
+            cells = np.moveaxis(np.tensordot(zoom_weights(cells.shape[axis], count), cells, (1, axis)), 0, axis)
+        low, high = float(cells.min()), float(cells.max())
+    # a window without evidence, or with the same everywhere, draws nothing
+    return Scale(low, high) if high > low else Scale(low, low + 1)
+
+
+def smooth(previous: Scale | None, current: Scale, keep: float = 0.6) -> Scale:
+    """An exponential mean over windows, so that a live picture does not flicker with each window's own maximum."""
+    if previous is None:
+        return current
+    return Scale(
+        keep * previous.low + (1 - keep) * current.low,
+        keep * previous.high + (1 - keep) * current.high,
+    )

@@ -1,0 +1,216 @@
+"""What flows between the rooms: frozen, and checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from .picture import F32, U8, Picture
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One decoded frame, upright."""
+
+    index: int
+    """0 for the first frame of the stream, counted without gaps"""
+    pts: int
+    """presentation time in units of `time_base`"""
+    time_base: Fraction
+    """seconds"""
+    picture: Picture
+    pixel_aspect: Fraction = Fraction(1)
+    """width / height of one pixel as it is to be shown"""
+
+    def __post_init__(self) -> None:
+        if self.index < 0:
+            raise ValueError(f"index must be 0 or more, got {self.index}")
+        if self.time_base <= 0 or self.pixel_aspect <= 0:
+            raise ValueError(f"time_base and pixel_aspect must be positive, got {self.time_base}, {self.pixel_aspect}")
+
+    @property
+    def time(self) -> float:
+        """Seconds from the stream's zero."""
+        return float(self.pts * self.time_base)
+
+    @property
+    def rgb(self) -> U8:
+        """The picture as RGB [H, W, 3] uint8, converted on request."""
+        return self.picture.rgb()
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where in the frame the model looked, as fractions of its width and height. Letterbox reaches beyond 0..1."""
+
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.left < self.right and self.top < self.bottom):
+            raise ValueError(f"a crop needs left < right and top < bottom, got {self}")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which frames a window sampled: `frames` of them, `stride` apart, from frame `start` on."""
+
+    start: int
+    frames: int
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.frames < 1 or self.stride < 1:
+            raise ValueError(f"a span needs start >= 0, frames >= 1 and stride >= 1, got {self}")
+
+    @property
+    def last(self) -> int:
+        """Index of the last sampled frame."""
+        return self.start + (self.frames - 1) * self.stride
+
+    @property
+    def center(self) -> float:
+        return (self.start + self.last) / 2
+
+    def __contains__(self, frame: float) -> bool:
+        """Whether the window saw this frame: each sample stands for the `stride` frames around it."""
+        return abs(frame - self.center) < self.frames * self.stride / 2
+
+    def slice_center(self, index: int, slices: int) -> float:
+        """The frame at the centre of slice `index` of `slices`: start + ((i + 0.5) T / t - 0.5) stride."""
+        return self.start + ((index + 0.5) * self.frames / slices - 0.5) * self.stride
+
+    def slice_at(self, frame: float, slices: int) -> float:
+        """The position of a frame on the axis of slices, the inverse of `slice_center`; not limited to the span."""
+        return ((frame - self.start) / self.stride + 0.5) * slices / self.frames - 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """The window's frames as the model sees them, not yet normalised, so that neighbouring windows share them."""
+
+    samples: tuple[U8, ...]
+    """T pictures, each RGB [H, W, 3] uint8"""
+    span: Span
+    crop: Crop
+    pts: tuple[int, int]
+    """pts of the first and of the last sampled frame, in units of `time_base`"""
+    time_base: Fraction
+    repeated: int = 0
+    """how many of the samples repeat the last frame, where the video ended before the window was full"""
+
+    def __post_init__(self) -> None:
+        shapes = {sample.shape for sample in self.samples}
+        if len(shapes) != 1 or len(self.samples) != self.span.frames:
+            raise ValueError(
+                f"{self.span.frames} frames need as many pictures alike, got {len(self.samples)} of {shapes}"
+            )
+        if not 0 <= self.repeated < self.span.frames:
+            raise ValueError(f"repeated must be 0 to {self.span.frames - 1}, got {self.repeated}")
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What the network says of one clip."""
+
+    logits: F32
+    """[K]"""
+    activation: F32
+    """[C, t, h, w], of the tapped layer"""
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim != 1 or self.activation.ndim != 4:
+            raise ValueError(f"outputs must be [K] and [C, t, h, w], got {self.logits.shape}, {self.activation.shape}")
+
+
+@dataclass(frozen=True, eq=False)
+class Tube:
+    """The evidence for one class, cell by cell. Signed, in logits, never normalised: that is for drawing."""
+
+    evidence: F32
+    """[t, h, w]"""
+    span: Span
+    crop: Crop
+    slice_weights: tuple[float, ...]
+    """[t], summing to 1: each slice's part in the head's pool, so that sum_i w_i mean(evidence_i) + bias = logit"""
+    trusted: tuple[int, int]
+    """slices [first, end) that zero padding in time does not spoil"""
+
+    def __post_init__(self) -> None:
+        if self.evidence.ndim != 3 or not self.evidence.size:
+            raise ValueError(f"evidence must be [t, h, w], got {self.evidence.shape}")
+        slices = self.evidence.shape[0]
+        if len(self.slice_weights) != slices:
+            raise ValueError(f"a tube of {slices} slices needs as many slice_weights, got {len(self.slice_weights)}")
+        if not 0 <= self.trusted[0] < self.trusted[1] <= slices:
+            raise ValueError(f"trusted must be within 0 to {slices}, got {self.trusted}")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How evidence becomes 0..1 for drawing: (evidence - low) / (high - low)."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"a scale needs finite low < high, got {self.low}, {self.high}")
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class and what the network says of it."""
+
+    id: int
+    name: str
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What one window says: the class, the evidence, and which frames it is about."""
+
+    window: int
+    """0 for the first window of the stream"""
+    explained: tuple[ClassScore, ...]
+    """the class explained; two where the tube is of the first against the second"""
+    top: tuple[ClassScore, ...]
+    """the five most probable classes, best first"""
+    tube: Tube
+    scale: Scale
+    pts: tuple[int, int]
+    """pts of the first and of the last frame of the window, in units of `time_base`"""
+    time_base: Fraction
+    repeated: int = 0
+    """samples that repeat the last frame of a video shorter than the window"""
+
+    @property
+    def label(self) -> str:
+        return " vs ".join(score.name for score in self.explained)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A frame with its tube drawn, and the explanations it was drawn from."""
+
+    frame: Frame
+    parts: tuple[tuple[Explanation, float], ...]
+    """each explanation with its share of the picture; empty where none was there to draw"""
+    age: float = 0.0
+    """seconds from the evidence drawn to the frame: 0 in aligned mode, the delay of the explanation in live mode"""
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """The explanation with the largest share."""
+        return max(self.parts, key=lambda part: part[1])[0] if self.parts else None
+
+    @property
+    def rgb(self) -> U8:
+        """The drawn picture as RGB [H, W, 3] uint8, converted on request."""
+        return self.frame.rgb

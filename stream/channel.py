@@ -1,0 +1,68 @@
+"""A bounded queue between two threads that can be ended, and stopped, from outside."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The pipeline is being taken down; whoever waits at a channel leaves."""
+
+
+class Channel(Generic[T]):
+    """First in, first out, at most `capacity` items, from one writer or several.
+
+    A full channel makes the writer wait, or with `newest_wins` loses its oldest item and counts it in `dropped`.
+    """
+
+    def __init__(self, capacity: int, newest_wins: bool = False, writers: int = 1) -> None:
+        if capacity < 1 or writers < 1:
+            raise ValueError(f"capacity and writers must be 1 or more, got {capacity}, {writers}")
+        self.dropped = 0
+        self._items: deque[T] = deque()
+        self._capacity, self._newest_wins = capacity, newest_wins
+        self._changed = threading.Condition()
+        self._writers = writers
+        self._stopped = False
+
+    def put(self, item: T) -> None:
+        """Raises Stopped once the channel is stopped."""
+        with self._changed:
+            if self._newest_wins and len(self._items) == self._capacity:
+                self._items.popleft()
+                self.dropped += 1
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+            if self._stopped:
+                raise Stopped
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """One writer is done. After the last one, readers get the items there are, then leave their loops."""
+        with self._changed:
+            self._writers -= 1
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Whoever waits, or comes to wait, gets Stopped."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        """Items until the channel ends. Raises Stopped once it is stopped."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or not self._writers or bool(self._items))
+                if self._stopped:
+                    raise Stopped
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item

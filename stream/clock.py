@@ -1,0 +1,53 @@
+"""Time: how long each stage takes, and when a file's next frame is due if it is to play at its own speed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Sums the seconds spent under each name. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            with self._lock:
+                self._totals[name] = self._totals.get(name, 0.0) + spent
+
+    def totals(self) -> dict[str, float]:
+        with self._lock:
+            return dict(self._totals)
+
+    def since_last(self) -> dict[str, float]:
+        """The seconds spent under each name since the last call."""
+        totals = self.totals()
+        spent = {name: seconds - self._reported.get(name, 0.0) for name, seconds in totals.items()}
+        self._reported = totals
+        return spent
+
+
+class Pace:
+    """Holds frames back until they are due, counted from the first one."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+        self._start: float | None = None
+
+    def wait(self, seconds: float) -> None:
+        """Returns when the frame with this presentation time is due, or at once when stopping."""
+        now = time.monotonic()
+        if self._start is None:
+            self._start = now - seconds
+        self._stopping.wait(max(0.0, self._start + seconds - now))

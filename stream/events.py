@@ -1,0 +1,63 @@
+"""One JSON line a window: the same facts as the picture, for programs. docs/events.md is its reference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..engine.measure import boxes, centroids, peak, shares
+from ..engine.types import ClassScore, Explanation
+
+VERSION = 1
+
+
+def event(
+    explanation: Explanation, threshold: float, size: tuple[int, int], timings: Mapping[str, float] | None = None
+) -> str:
+    """The line, without its end, for frames of `size` = (width, height).
+
+    Key order and rounding are fixed, so that equal explanations give equal bytes.
+    """
+    tube, span = explanation.tube, explanation.tube.span
+    first, last = explanation.pts
+    highest = peak(tube, size)
+    record: dict[str, Any] = {
+        "version": VERSION,
+        "window": explanation.window,
+        "frames": [span.start, span.last - explanation.repeated * span.stride],
+        "stride": span.stride,
+        "repeated": explanation.repeated,
+        "pts": [first, last],
+        "time_base": f"{explanation.time_base.numerator}/{explanation.time_base.denominator}",
+        "time": [_round(float(pts * explanation.time_base)) for pts in (first, last)],
+        "top": [_score(score) for score in explanation.top],
+        "explained": [_score(score) for score in explanation.explained],
+        "tube": {
+            "shape": list(tube.evidence.shape),
+            "scale": [_round(explanation.scale.low), _round(explanation.scale.high)],
+            "trusted": list(tube.trusted),
+            "peak": {
+                "slice": highest.slice,
+                "frame": _round(highest.frame),
+                "x": _round(highest.x),
+                "y": _round(highest.y),
+                "evidence": _round(highest.evidence),
+            },
+            "centroids": [center and [_round(value) for value in center] for center in centroids(tube, size)],
+            "shares": [_round(share) for share in shares(tube)],
+            "boxes": [[list(box) for box in found] for found in boxes(tube, explanation.scale, threshold, size)],
+        },
+    }
+    if timings is not None:
+        record["timings"] = {stage: round(seconds * 1e3, 3) for stage, seconds in timings.items()}
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _score(score: ClassScore) -> dict[str, Any]:
+    return {"id": score.id, "class": score.name, "p": _round(score.probability), "logit": _round(score.logit)}
+
+
+def _round(value: float) -> float:
+    """Six significant digits: what float32 holds, less the last one."""
+    return float(f"{value:.6g}")

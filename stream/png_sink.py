@@ -1,0 +1,61 @@
+"""Numbered PNG files, one a frame, lossless."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import cv2
+
+from ..engine.errors import SinkError, UsageError
+from ..engine.types import Shown
+from .sink import Sink, os_reason
+from .source import VideoInfo
+
+COMPRESSION = 3
+"""zlib level: 6 and above take several times as long for a few percent"""
+
+_DIRECTIVE = re.compile(r"%(0?)(\d*)d")
+
+
+class PngSink(Sink):
+    """Writes `frames/%06d.png`: %d, %6d or %06d stands for the frame's index, %% for a percent sign.
+
+    Pixels are as stored: a pixel aspect other than 1 is not applied, PNG viewers would ignore it anyway. Files of an
+    earlier run with the same names are replaced, others stay.
+    """
+
+    def __init__(self, pattern: Path) -> None:
+        """Raises UsageError for a file name without exactly one %d, SinkError for a folder that cannot be written."""
+        super().__init__(str(pattern))
+        literal = pattern.name.replace("%%", "")
+        if len(_DIRECTIVE.findall(literal)) != 1 or literal.count("%") != 1 or "%" in str(pattern.parent):
+            raise UsageError(f"{pattern}: PNG files need exactly one %d in their name, as in frames/%06d.png")
+        self._pattern = pattern
+        folder = pattern.parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise SinkError(f"{pattern}: {folder} is not a folder")
+        if not os.access(folder, os.W_OK):
+            raise SinkError(f"{pattern}: no permission to write in {folder}")
+
+    def open(self, info: VideoInfo) -> None:
+        try:
+            self._pattern.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"{self.name}: {os_reason(error)}") from error
+        if info.pixel_aspect != 1:
+            self.notes = (f"pixels are stored as they are, {info.pixel_aspect} as wide as high",)
+
+    def write(self, shown: Shown) -> None:
+        path = self._pattern.with_name(self._pattern.name % shown.frame.index)
+        bgr = cv2.cvtColor(shown.rgb, cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, COMPRESSION])
+        try:
+            # Not cv2.imwrite: it hides why it failed.
+            path.write_bytes(data.tobytes())
+        except OSError as error:
+            raise SinkError(f"{path}: {os_reason(error)}") from error
+        self.frames += 1

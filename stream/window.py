@@ -1,0 +1,69 @@
+"""The sliding window: frames in, clips out. Pure: no clock, no thread, no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..engine.manifest import InputSpec
+from ..engine.picture import U8
+from ..engine.preprocess import sample
+from ..engine.types import Clip, Crop, Frame, Span
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    picture: U8
+    crop: Crop
+    index: int
+    pts: int
+    time_base: Fraction
+
+
+class Window:
+    """Cuts a stream into clips of `frames` samples, `stride` frames apart, a new one every `hop` frames."""
+
+    def __init__(self, spec: InputSpec, frames: int, stride: int, hop: int) -> None:
+        if frames < 1 or stride < 1 or hop < 1:
+            raise ValueError(f"frames, stride and hop must be 1 or more, got {frames}, {stride}, {hop}")
+        self._spec, self._frames, self._stride, self._hop = spec, frames, stride, hop
+        self._extent = (frames - 1) * stride + 1
+        self._samples: deque[_Sample] = deque(maxlen=self._extent)
+        self._seen = 0
+        self._next = self._extent
+        """how many frames must have been seen for the next clip"""
+        self._covered = 0
+        """how many frames had been seen at the last clip"""
+
+    def push(self, frame: Frame) -> Clip | None:
+        """The clip that this frame completes, if it completes one."""
+        picture, crop = sample(frame, self._spec)
+        self._samples.append(_Sample(picture, crop, frame.index, frame.pts, frame.time_base))
+        self._seen += 1
+        if self._seen < self._next:
+            return None
+        self._next += self._hop
+        return self._clip()
+
+    def flush(self) -> Clip | None:
+        """At the end of the stream: a clip over its last frames, where no clip has them yet.
+
+        A stream shorter than a window is explained anyway, its last frame repeated (`Clip.repeated` says how often).
+        """
+        return self._clip() if self._covered < self._seen else None
+
+    def _clip(self) -> Clip:
+        self._covered = self._seen
+        held = list(self._samples)
+        offsets = [i * self._stride for i in range(self._frames)]
+        chosen = [held[min(offset, len(held) - 1)] for offset in offsets]
+        first, last = held[0], chosen[-1]
+        return Clip(
+            samples=tuple(one.picture for one in chosen),
+            span=Span(first.index, self._frames, self._stride),
+            crop=first.crop,
+            pts=(first.pts, last.pts),
+            time_base=first.time_base,
+            repeated=sum(offset >= len(held) for offset in offsets),
+        )

@@ -1,0 +1,41 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of real clips, which lie beside the repository and are not part of it."""
+    if not CLIPS.is_dir():
+        pytest.skip(f"needs the real clips in {CLIPS}")
+    return CLIPS
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Fails a test that leaves a thread behind: one that would keep Python from exiting, or one of this project's."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 2.0
+    left = _left(before)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left = _left(before)
+    assert not left, f"threads left running: {', '.join(thread.name for thread in left)}"
+
+
+def _left(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and thread.is_alive() and (not thread.daemon or thread.name.startswith("saliency"))
+    ]

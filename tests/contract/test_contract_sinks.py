@@ -1,0 +1,121 @@
+"""What every sink must do, whatever it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from saliency_tubes.engine.errors import SinkError, UsageError
+from saliency_tubes.stream.sink import Sink, check_outputs, open_sink
+from videos import make_info, make_shown
+
+URIS = ["out.mp4", "out.mov", "out.mkv", "frames/%06d.png", "events.jsonl", "-", "null://"]
+
+
+def uri_in(folder: Path, uri: str) -> str:
+    return uri if uri in ("-", "null://") else str(folder / uri)
+
+
+@pytest.fixture(params=URIS)
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
+    return open_sink(uri_in(tmp_path, request.param))
+
+
+def test_takes_frames_and_events(sink: Sink, tmp_path: Path) -> None:
+    info = make_info()
+    sink.open(info)
+    for index in range(5):
+        sink.write(make_shown(index, index * 512, info))
+        sink.event(f'{{"window": {index}}}')
+    sink.close()
+    assert sink.frames == (5 if sink.needs_frames else 0)
+    assert all("\n" not in note for note in sink.notes)
+
+
+def test_close_may_be_called_twice(sink: Sink) -> None:
+    info = make_info()
+    sink.open(info)
+    sink.write(make_shown(0, 0, info))
+    sink.close()
+    sink.close()
+
+
+def test_close_without_open(sink: Sink, tmp_path: Path) -> None:
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_close_without_a_frame(sink: Sink) -> None:
+    sink.open(make_info())
+    sink.close()
+
+
+def test_making_a_sink_writes_nothing(sink: Sink, tmp_path: Path) -> None:
+    assert list(tmp_path.iterdir()) == []
+    assert sink.frames == sink.events == 0
+
+
+def test_the_frame_is_the_callers_again_after_write(sink: Sink) -> None:
+    info = make_info()
+    shown = make_shown(0, 0, info)
+    before = [plane.copy() for plane in shown.frame.picture.planes]
+    sink.open(info)
+    sink.write(shown)
+    sink.close()
+    assert all((a == b).all() for a, b in zip(before, shown.frame.picture.planes, strict=True))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["out.webm", "out", "", "rtsp://user:hush@host/x", "web://:8080", "display://", "frames/x.png", "f/%d_%d.png"],
+)
+def test_unknown_outputs_say_what_is_accepted(uri: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_sink(uri)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "hush" not in message
+    assert "%06d.png" in message
+
+
+@pytest.mark.parametrize("uri", ["%d/frame.png", "%s.png", "%05x.png", "100%/%d.png"])
+def test_png_patterns_need_one_number_in_the_file_name(uri: str) -> None:
+    with pytest.raises(UsageError, match="exactly one %d"):
+        open_sink(uri)
+
+
+@pytest.mark.parametrize("uri", ["missing/out.mp4", "missing/events.jsonl"])
+def test_a_missing_folder_is_told_before_anything_is_opened(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(SinkError, match=r"the folder .*missing does not exist"):
+        open_sink(str(tmp_path / uri))
+
+
+def test_a_folder_is_no_output(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").mkdir()
+    with pytest.raises(SinkError, match="is a folder"):
+        open_sink(str(tmp_path / "out.mp4"))
+
+
+def test_png_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SinkError, match="is not a folder"):
+        open_sink(str(tmp_path / "file" / "%d.png"))
+
+
+class TestCheckOutputs:
+    def test_different_names_pass(self) -> None:
+        check_outputs("in.mp4", ["out.mp4", "events.jsonl", "-", "null://", "null://"])
+
+    def test_an_output_that_is_the_input(self, tmp_path: Path) -> None:
+        clip = tmp_path / "clip.mp4"
+        clip.write_bytes(b"x")
+        link = tmp_path / "link.mp4"
+        link.symlink_to(clip)
+        for name in (str(clip), f"{tmp_path}/../{tmp_path.name}/clip.mp4", str(link), clip.as_uri()):
+            with pytest.raises(UsageError, match="is also the input"):
+                check_outputs(str(clip), [name])
+
+    @pytest.mark.parametrize("pair", [("a.mp4", "./a.mp4"), ("-", "-"), ("x/../%d.png", "%d.png")])
+    def test_the_same_output_twice(self, pair: tuple[str, str]) -> None:
+        with pytest.raises(UsageError, match=r"is also .*output"):
+            check_outputs("in.mp4", pair)

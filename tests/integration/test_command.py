@@ -1,0 +1,275 @@
+"""The command as a user types it: real files, the real network, and every kind of wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from videos import all_pts, make_audio, make_video
+
+COMMAND = [str(Path(sys.executable).with_name("saliency-tubes"))]
+FAST = ["--frames", "16", "--hop", "16"]
+
+
+def command(*words: object, folder: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, cwd=folder, timeout=120, **options
+    )
+
+
+def refused(code: int, *words: object, folder: Path | None = None) -> str:
+    """Runs a command that must fail with `code` and one clear line; returns the line."""
+    done = command(*words, folder=folder)
+    assert done.returncode == code, done.stderr
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert len(errors) == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == errors[0]
+    assert "Traceback" not in done.stderr
+    return errors[0]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("video") / "in.mp4", size=(128, 96), frames=40, audio="aac")
+
+
+class TestWrongInput:
+    def test_no_such_file(self, tmp_path):
+        assert "nothing.mp4: no such file" in refused(1, "run", tmp_path / "nothing.mp4", "null://")
+
+    def test_not_a_video(self, tmp_path):
+        (tmp_path / "a.mp4").write_bytes(os.urandom(5000))
+        assert "not a video" in refused(1, "run", tmp_path / "a.mp4", "null://")
+
+    def test_audio_only(self, tmp_path):
+        assert "only audio" in refused(1, "run", make_audio(tmp_path / "a.m4a"), "null://")
+
+    def test_mp4_cut_off_before_its_index(self, tmp_path, video):
+        (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:3000])
+        assert "moov" in refused(1, "run", tmp_path / "cut.mp4", "null://")
+
+    def test_not_onnx(self, tmp_path, video):
+        (tmp_path / "model.onnx").write_text("not a model")
+        assert "it is not an ONNX file" in refused(1, "run", video, "null://", "--model", tmp_path / "model.onnx")
+
+    def test_no_such_model(self, video):
+        assert "i3d" in refused(1, "run", video, "null://", "--model", "resnet")
+
+    def test_onnx_without_manifest(self, tmp_path, video):
+        onnx = pytest.importorskip("onnx")
+        value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+        graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [value])
+        onnx.save(onnx.helper.make_model(graph), tmp_path / "bare.onnx")
+        assert "no saliency-tubes manifest" in refused(1, "run", video, "null://", "--model", tmp_path / "bare.onnx")
+
+    def test_manifest_of_another_network(self, tmp_path, video):
+        onnx = pytest.importorskip("onnx")
+        from saliency_tubes.engine.runner import find_model
+
+        model = onnx.load(find_model("i3d"))
+        for entry in model.metadata_props:
+            if entry.key == "saliency_tubes.manifest":
+                text = json.loads(entry.value)
+                text["windows"]["64"]["slice_weights"] = [0.25] * 4
+                text["windows"]["64"]["trusted"] = [0, 4]
+                entry.value = json.dumps(text)
+        onnx.save(model, tmp_path / "other.onnx")
+        line = refused(1, "run", video, "null://", "--model", tmp_path / "other.onnx")
+        assert "(1, 1024, 8, 7, 7) does not fit the manifest" in line
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (["--explain", "washing dish"], "'washing dishes'"),
+            (["--explain", "400"], "0 to 399"),
+            (["--explain", "zumba:zumba"], "against itself"),
+            (["--frames", "20"], "16, 32 or 64"),
+            (["--hop", "0"], "hop must be 1 or more"),
+            (["--hop", "65"], "hop must be 1 to 64"),
+            (["--alpha", "2"], "alpha must be between 0 and 1"),
+            (["--normalize", "fixed:3:1"], "LOW < HIGH"),
+            (["--normalize", "maximum"], "positive, volume or fixed:LOW:HIGH"),
+            (["--device", "TPU"], "'TPU'"),
+            (["--colormap", "rainbow"], "rainbow"),
+            (["--limit", "none"], "--limit"),
+        ],
+    )
+    def test_options(self, words, says, video):
+        code = 1 if words[0] == "--frames" else 2
+        assert says in refused(code, "run", video, "null://", *words)
+
+    @pytest.mark.parametrize(
+        ("output", "code", "says"),
+        [
+            ("no/such/folder/out.mp4", 1, "does not exist"),
+            ("out.avi", 2, ".mp4"),
+            ("frames/x.png", 2, "%06d"),
+            ("rtmp://host/app", 2, "rtmp:// is not an output"),
+            ("/dev/full/out.mp4", 1, "/dev/full"),
+        ],
+    )
+    def test_outputs(self, output, code, says, video, tmp_path):
+        assert says in refused(code, "run", video, output, folder=tmp_path)
+
+    def test_the_output_is_the_input(self, video):
+        before = video.read_bytes()
+        assert "is also the input" in refused(2, "run", video, video)
+        assert video.read_bytes() == before
+
+    def test_a_password_is_never_shown(self):
+        line = refused(2, "run", "rtsp://user:secret@camera/live", "null://")
+        assert "secret" not in line
+        assert "camera" in line
+
+    def test_disk_full(self, video, tmp_path):
+        """A limit on the size of files stands for the disk: the error is one line, the exit code 1."""
+        limit = "import resource,sys,signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " \
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); " \
+            "from saliency_tubes.stream.cli import main; sys.exit(main(sys.argv[1:]))"  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", limit, "run", str(video), str(tmp_path / "out.mp4"), *FAST],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stderr
+        assert "out.mp4: File too large" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+
+
+class TestOddInput:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"size": (853, 481), "codec": "mpeg4"},
+            {"pix_fmt": "yuv420p10le"},
+            {"codec": "ffv1", "pix_fmt": "gray"},
+            {"pix_fmt": "yuvj420p", "full_range": True},
+            {"turn": 90},
+        ],
+        ids=["odd", "10-bit", "grey", "full-range", "rotated"],
+    )
+    def test_is_explained(self, options, tmp_path):
+        name = "in.mp4" if "turn" in options else "in.mkv"
+        source = make_video(tmp_path / name, frames=20, **{"size": (128, 96), **options})
+        done = command("run", source, tmp_path / "out.mp4", tmp_path / "out.jsonl", *FAST)
+        assert done.returncode == 0, done.stderr
+        assert "20 frames in, 20 out, 0 dropped" in done.stderr
+        assert len(all_pts(tmp_path / "out.mp4")) == 20
+
+    @pytest.mark.parametrize("frames", [1, 5])
+    def test_shorter_than_the_window(self, frames, tmp_path):
+        source = make_video(tmp_path / "in.mp4", frames=frames)
+        done = command("run", source, tmp_path / "out.mp4", *FAST)
+        assert done.returncode == 0, done.stderr
+        assert "shorter than a window of 16 frames: its last frame is repeated" in done.stderr
+        assert len(all_pts(tmp_path / "out.mp4")) == frames
+
+    def test_a_cut_off_recording_is_explained_as_far_as_it_goes(self, tmp_path):
+        source = make_video(tmp_path / "in.mkv", frames=60, size=(256, 192))
+        data = source.read_bytes()
+        source.write_bytes(data[: len(data) // 2])
+        done = command("run", source, tmp_path / "out.mp4", *FAST)
+        assert done.returncode == 0, done.stderr
+        assert 1 < len(all_pts(tmp_path / "out.mp4")) < 60
+
+
+def test_all_outputs_at_once(video, tmp_path):
+    done = command("run", video, "out.mp4", "out.mkv", "frames/%04d.png", "out.jsonl", *FAST, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert all_pts(tmp_path / "out.mp4") == all_pts(video)
+    assert len(list((tmp_path / "frames").glob("*.png"))) == 40
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frames"] for line in lines] == [[0, 15], [16, 31], [24, 39]]
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        assert len(made.streams.audio) == 1
+    assert "OpenVINO" in done.stderr
+
+
+def test_same_input_same_bytes(video, tmp_path):
+    """With other queue timings too: the second run is slowed down by pinning it to one core, at low priority."""
+    for run, words in enumerate(([], ["nice", "-n", "19", "taskset", "-c", "0"])):
+        subprocess.run(
+            [*words, *COMMAND, "run", str(video), str(tmp_path / f"{run}.mp4"), str(tmp_path / f"{run}.jsonl"), *FAST],
+            check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+    assert (tmp_path / "0.jsonl").read_bytes() == (tmp_path / "1.jsonl").read_bytes()
+    pictures = []
+    for run in range(2):
+        with av.open(str(tmp_path / f"{run}.mp4")) as made:
+            pictures.append([frame.to_ndarray() for frame in made.decode(video=0)])
+    assert all(np.array_equal(one, other) for one, other in zip(*pictures, strict=True))
+
+
+def test_json_lines_to_a_program(video):
+    done = command("run", video, "-", *FAST, "--timings")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(records) == 3
+    assert records[0]["timings"]["infer"] > 0
+
+
+def test_the_default_output(video, tmp_path):
+    done = command("run", video, *FAST, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(all_pts(tmp_path / "in.tubes.mp4")) == 40
+
+
+def test_live(video):
+    done = command("run", video, "null://", "--sync", "live", "--frames", "16")
+    assert done.returncode == 0, done.stderr
+    assert "40 frames in, 40 out, 0 dropped" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_output(number, code, tmp_path):
+    source = make_video(tmp_path / "in.mp4", size=(320, 240), frames=1500, options={"preset": "ultrafast"})
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(source), str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl"), *FAST],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (tmp_path / "out.jsonl").exists():
+        time.sleep(0.05)
+    while time.monotonic() < deadline and not (tmp_path / "out.jsonl").read_text():
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    frames = len(all_pts(tmp_path / "out.mp4"))
+    assert 0 < frames < 1500
+    assert f"{frames} frames in, {frames} out, 0 dropped" in errors
+    last = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[-1])
+    assert last["frames"][1] == frames - 1
+
+
+def test_help_has_examples():
+    done = command("run", "--help")
+    assert done.returncode == 0
+    assert "examples:" in done.stdout
+    assert "saliency-tubes run clip.mp4" in done.stdout
+
+
+def test_info():
+    done = command("info")
+    assert done.returncode == 0
+    assert "Mixed_5c, 1024 channels" in done.stdout
+    assert "T = 64" in done.stdout
+
+
+def test_the_demo(tmp_path):
+    if shutil.disk_usage(tmp_path).free < 50e6:
+        pytest.skip("needs 50 MB of disk")
+    done = command("demo", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(all_pts(tmp_path / "demo" / "demo.mp4")) == 132
+    assert len((tmp_path / "demo" / "demo.jsonl").read_text().splitlines()) == 6
+    assert (tmp_path / "demo" / "demo.png").stat().st_size > 100_000
+    assert "demo/demo.png" in done.stdout

@@ -1,0 +1,137 @@
+"""The file of I3D that ships with the package: what is in it, and that the exporter makes it."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="export needs torch")
+onnx = pytest.importorskip("onnx", reason="export needs onnx")
+pytest.importorskip("onnxscript", reason="export needs onnxscript")
+
+from saliency_tubes.engine.onnxfile import read_metadata  # noqa: E402
+from saliency_tubes.engine.runner import ASSETS, read_manifest  # noqa: E402
+from saliency_tubes.export import weights  # noqa: E402
+from saliency_tubes.export.half import round_to_half  # noqa: E402
+from saliency_tubes.export.onnx import HALF_SUFFIX, export_onnx  # noqa: E402
+from saliency_tubes.export.recipes import i3d_manifest, kinetics_labels  # noqa: E402
+
+ASSET = ASSETS / "i3d.onnx"
+EXPORT_AGAIN = """
+import sys; from pathlib import Path
+from saliency_tubes.export import onnx, recipes, weights
+model = weights.load_i3d(Path(sys.argv[1]))
+onnx.export_onnx(model, recipes.i3d_manifest(model), Path(sys.argv[2]))
+"""
+
+
+@pytest.fixture(scope="module")
+def asset():
+    return onnx.load(ASSET)
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    path = weights.find_installed() or weights.cache_folder() / "i3d-kinetics-400.ckpt"
+    if not path.is_file():
+        pytest.skip("needs the I3D checkpoint: 'saliency-tubes export i3d' fetches it into the cache")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return weights.load_i3d(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("i3d") / "i3d.onnx"
+    export_onnx(model, i3d_manifest(model), path)
+    return path
+
+
+def tensors(proto):
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+
+
+def test_what_the_file_says_of_itself():
+    manifest = read_manifest(ASSET)
+    assert (manifest.name, manifest.tap, manifest.default_frames) == ("i3d", "Mixed_5c", 64)
+    assert (manifest.input.size, manifest.input.short_side, manifest.input.rate) == ((224, 224), 256, 25.0)
+    assert manifest.input.mean == manifest.input.std == (0.5, 0.5, 0.5)
+    assert {frames: spec.trusted for frames, spec in manifest.windows.items()} == {16: (0, 2), 32: (1, 3), 64: (1, 7)}
+    assert manifest.windows[64].slice_weights == pytest.approx([1 / 14, *[1 / 7] * 6, 1 / 14])
+    assert "Apache-2.0" in manifest.license
+    assert manifest.labels == kinetics_labels()
+
+
+def test_the_labels_are_those_of_kinetics_400():
+    labels = kinetics_labels()
+    assert len(labels) == len(set(labels)) == 400
+    assert list(labels) == sorted(labels)
+    assert (labels[6], labels[399]) == ("arm wrestling", "zumba")
+    meta = pytest.importorskip("torchvision.models._meta", reason="torchvision carries the same list")
+    assert list(labels) == meta._KINETICS400_CATEGORIES
+
+
+def test_the_class_weights_are_those_in_the_graph(asset):
+    manifest, held = read_manifest(ASSET), tensors(asset)
+    kernel = held["model.Logits.Conv3d_0c_1x1.weight" + HALF_SUFFIX]
+    assert kernel.dtype == np.float16
+    np.testing.assert_array_equal(kernel.reshape(400, 1024).astype(np.float32), manifest.class_weights)
+    np.testing.assert_array_equal(held["model.Logits.Conv3d_0c_1x1.bias"], manifest.bias)
+
+
+def test_it_holds_the_model_and_nothing_of_where_it_was_made(asset):
+    assert set(read_metadata(ASSET)) == {"saliency_tubes.manifest", "saliency_tubes.class_weights"}
+    for part in (asset.graph, *asset.graph.node, *asset.graph.input, *asset.graph.output, *asset.graph.initializer):
+        assert not part.doc_string
+        assert not part.metadata_props
+    asset_without_numbers = onnx.ModelProto()
+    asset_without_numbers.CopyFrom(asset)
+    asset_without_numbers.graph.ClearField("initializer")
+    text = str(asset_without_numbers.graph) + asset.producer_name + asset.producer_version + asset.doc_string
+    assert not re.search(r"\.py\b|stack_trace|torch|File \"|\"[^\"]*/(home|root|tmp|usr|work|opt)/", text)
+    assert not re.search(rb"site-packages|/home/|/usr/lib|stack_trace|pkg\.torch", ASSET.read_bytes())
+
+
+def test_it_is_no_larger_than_its_weights_at_two_bytes(asset):
+    assert ASSET.stat().st_size < 27_000_000
+    assert Counter(node.op_type for node in asset.graph.node)["Conv"] == 58
+
+
+@pytest.mark.slow
+def test_the_exporter_makes_it(asset, exported):
+    """Not by its bytes: those change with torch's and onnxscript's versions. By graph, weights and metadata."""
+    again = onnx.load(exported)
+    assert [node.op_type for node in again.graph.node] == [node.op_type for node in asset.graph.node]
+    assert read_metadata(exported) == read_metadata(ASSET)
+    assert [str(value) for value in (*again.graph.input, *again.graph.output)] == [
+        str(value) for value in (*asset.graph.input, *asset.graph.output)
+    ]
+    held, made = tensors(asset), tensors(again)
+    parameters = {name for name in held if name.startswith("model.")}
+    assert parameters <= set(made)
+    for name in parameters:
+        step = np.spacing(np.abs(held[name]).max())
+        assert np.abs(held[name].astype(np.float64) - made[name]).max() <= step, name
+
+
+def test_its_kernels_are_the_checkpoint_with_batch_norm_folded_in(asset, model):
+    held, state = tensors(asset), model.state_dict()
+    name = "Mixed_4d.Branch_1.Conv3d_0b_3x3"
+    scale = 1 / np.sqrt(state[f"{name}.norm.running_var"].numpy().astype(np.float64) + 1e-3)
+    folded = state[f"{name}.conv.weight"].numpy() * scale[:, None, None, None, None]
+    kernel = held[f"model.{name}.conv.weight{HALF_SUFFIX}"]
+    assert (kernel == round_to_half(folded.astype(np.float32))).mean() > 0.999
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes(checkpoint, exported, tmp_path):
+    again = tmp_path / "again.onnx"
+    subprocess.run([sys.executable, "-c", EXPORT_AGAIN, str(checkpoint), str(again)], check=True, cwd=tmp_path)
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(exported.read_bytes()).digest()

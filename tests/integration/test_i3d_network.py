@@ -1,0 +1,149 @@
+"""I3D on real clips: the module against a definition written out, the shipped file against it, the sum of the tube."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="export needs torch")
+pytest.importorskip("openvino", reason="it runs the file")  # here: its telemetry starts a thread that outlives a test
+
+from saliency_tubes.engine.preprocess import sample  # noqa: E402
+from saliency_tubes.engine.runner import ASSETS, open_runner, read_manifest  # noqa: E402
+from saliency_tubes.engine.types import Outputs  # noqa: E402
+from saliency_tubes.export import weights  # noqa: E402
+from saliency_tubes.export.check import compare, completeness  # noqa: E402
+from saliency_tubes.export.tap import Tapped  # noqa: E402
+from saliency_tubes.stream.source import open_source  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+ASSET = ASSETS / "i3d.onnx"
+CASES = {
+    16: ("arm_wrestling", "arm wrestling"),
+    32: ("juggling_soccer_ball", "juggling soccer ball"),
+    64: ("ego_washing_dishes", "washing dishes"),
+}
+"""clip and what is seen in it, by the number of frames from its beginning"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    path = weights.find_installed() or weights.cache_folder() / "i3d-kinetics-400.ckpt"
+    if not path.is_file():
+        pytest.skip("needs the I3D checkpoint: 'saliency-tubes export i3d' fetches it into the cache")
+    return path
+
+
+@pytest.fixture(scope="module")
+def network(checkpoint):
+    return Tapped(weights.load_i3d(checkpoint), "Mixed_5c").eval()
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return read_manifest(ASSET)
+
+
+@pytest.fixture(scope="module")
+def real(clips, manifest):
+    """The clips of CASES as [1, 3, T, 224, 224] float32 in -1..1."""
+    return {frames: read_clip(clips / f"{name}.mp4", frames, manifest) for frames, (name, _) in CASES.items()}
+
+
+@pytest.fixture(scope="module")
+def expected(network, real):
+    """What PyTorch says of each, with the weights as they came: float32, batch norm and all."""
+    found = {}
+    for frames, clip in real.items():
+        with torch.no_grad():
+            logits, activation = network(torch.from_numpy(clip))
+        found[frames] = Outputs(logits[0].numpy(), activation[0].numpy())
+    return found
+
+
+def read_clip(path, frames, manifest):
+    source = open_source(str(path))
+    try:
+        pictures = [sample(frame, manifest.input)[0] for frame, _ in zip(source, range(frames), strict=False)]
+    finally:
+        source.close()
+    clip = np.stack(pictures).transpose(3, 0, 1, 2)[None]
+    return np.ascontiguousarray(clip / np.float32(127.5) - 1, np.float32)
+
+
+def same(x, kernel, stride, value):
+    """TensorFlow's SAME padding, explicitly."""
+    pads = []
+    for size, k, s in zip(x.shape[2:], kernel, stride, strict=True):
+        total = max((-(-size // s) - 1) * s + k - size, 0)
+        pads = [total // 2, total - total // 2, *pads]
+    return F.pad(x, pads, value=value)
+
+
+def literal_i3d(arrays, clip):
+    """I3D as a list of TensorFlow's steps over the checkpoint's own arrays. Returns logits [1, 400] and Mixed_5c."""
+
+    def unit(x, name, stride=(1, 1, 1)):
+        kernel = torch.from_numpy(np.ascontiguousarray(arrays[f"params.{name}.Conv_0.kernel"].transpose(4, 3, 0, 1, 2)))
+        stats = [
+            f"batch_stats.{name}.BatchNorm_0.mean",
+            f"batch_stats.{name}.BatchNorm_0.var",
+            f"params.{name}.BatchNorm_0.bias",
+        ]
+        mean, var, beta = (torch.from_numpy(arrays[key].reshape(1, -1, 1, 1, 1)) for key in stats)
+        x = F.conv3d(same(x, kernel.shape[2:], stride, 0.0), kernel, stride=stride)
+        return torch.clamp((x - mean) / torch.sqrt(var + 1e-3) + beta, min=0)
+
+    def pool(x, kernel, stride):
+        return F.max_pool3d(same(x, kernel, stride, -torch.inf), kernel, stride)
+
+    def mixed(x, name):
+        b1 = unit(unit(x, f"{name}.Branch_1/Conv3d_0a_1x1"), f"{name}.Branch_1/Conv3d_0b_3x3")
+        b2 = unit(unit(x, f"{name}.Branch_2/Conv3d_0a_1x1"), f"{name}.Branch_2/Conv3d_0b_3x3")
+        b3 = unit(pool(x, (3, 3, 3), (1, 1, 1)), f"{name}.Branch_3/Conv3d_0b_1x1")
+        return torch.cat([unit(x, f"{name}.Branch_0/Conv3d_0a_1x1"), b1, b2, b3], 1)
+
+    x = pool(unit(clip, "Conv3d_1a_7x7", (2, 2, 2)), (1, 3, 3), (1, 2, 2))
+    x = pool(unit(unit(x, "Conv3d_2b_1x1"), "Conv3d_2c_3x3"), (1, 3, 3), (1, 2, 2))
+    for stage, after in (("3bc", ((3, 3, 3), (2, 2, 2))), ("4bcdef", ((2, 2, 2), (2, 2, 2))), ("5bc", None)):
+        for letter in stage[1:]:
+            x = mixed(x, f"Mixed_{stage[0]}{letter}")
+        x = pool(x, *after) if after else x
+    means = x.mean((3, 4))
+    pairs = (means[:, :, 1:] + means[:, :, :-1]) / 2
+    kernel, bias = (arrays[f"params.Logits/Conv3d_0c_1x1.Conv_0.{leaf}"] for leaf in ("kernel", "bias"))
+    logits = (
+        torch.einsum("nct,ck->nkt", pairs, torch.from_numpy(kernel[0, 0, 0])) + torch.from_numpy(bias)[None, :, None]
+    )
+    return logits.mean(2), x
+
+
+@pytest.mark.parametrize("frames", [16, 32])
+def test_the_module_is_the_definition_written_out(checkpoint, real, expected, frames):
+    with torch.no_grad():
+        logits, activation = literal_i3d(weights.read_checkpoint(checkpoint), torch.from_numpy(real[frames]))
+    logits, activation = logits[0].numpy(), activation[0].numpy()
+    assert np.abs(expected[frames].logits - logits).max() <= 1e-4 * np.abs(logits).max()
+    assert np.linalg.norm(expected[frames].activation - activation) <= 1e-4 * np.linalg.norm(activation)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("frames", CASES)
+def test_the_shipped_file_says_what_the_network_says(real, expected, manifest, frames, runtime):
+    pytest.importorskip(runtime, reason=f"needs {runtime}")
+    found = open_runner(ASSET, frames=frames, runtime=runtime, precision="f32").run(real[frames])
+    assert manifest.labels[int(found.logits.argmax())] == CASES[frames][1]
+    errors = compare(found, expected[frames], manifest, frames)
+    assert not errors.misses(), errors
+    assert errors.completeness <= 1e-5
+
+
+@pytest.mark.parametrize("frames", CASES)
+def test_the_tube_adds_up_to_the_logit(real, manifest, frames):
+    """Needs no checkpoint: weighted mean of the tube plus bias, of the class seen, cell by cell."""
+    outputs = open_runner(ASSET, frames=frames).run(real[frames])
+    assert completeness(outputs, manifest, frames) <= 1e-5
+    seen = manifest.labels.index(CASES[frames][1])
+    tube = np.einsum("c,cthw->thw", manifest.class_weights[seen], outputs.activation, dtype=np.float64)
+    total = np.dot(manifest.window(frames).slice_weights, tube.mean(axis=(1, 2))) + manifest.bias[seen]
+    assert total == pytest.approx(outputs.logits[seen], rel=1e-4)
+    if frames > 16:
+        assert abs(tube.mean() + manifest.bias[seen] - outputs.logits[seen]) > 1e-2

@@ -1,0 +1,172 @@
+"""Full disks and killed processes: one line, and a file that still plays."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.stream.sink import open_sink
+from saliency_tubes.stream.source import open_source
+from videos import all_pts, make_info, make_shown
+
+FOLDER = str(Path(__file__).parents[1])
+WRITER = f"""
+import resource, sys, time
+sys.path.insert(0, {FOLDER!r})
+import numpy as np
+from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.stream.sink import open_sink
+from videos import make_info, make_shown
+
+noise = np.random.default_rng(0)
+info = make_info()
+sink = open_sink(sys.argv[1])
+limit = int(sys.argv[2])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+lines = []
+try:
+    sink.open(info)
+    for index in range(300):
+        draw = lambda i, size: noise.integers(0, 256, (size[1], size[0], 3), np.uint8)
+        sink.write(make_shown(index, 37 + index * 512, info, draw))
+    if not limit:
+        print("written", flush=True)
+        time.sleep(60)
+except SinkError as error:
+    lines.append(str(error))
+try:
+    sink.close()
+except SinkError as error:
+    lines.append(str(error))
+sink.close()
+print("\\n".join(lines))
+"""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_a_killed_run_leaves_a_file_that_plays(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out.{suffix}"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path), "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
+        process.send_signal(signal.SIGKILL)
+    times = all_pts(path)
+    assert len(times) >= 230
+    if suffix != "mkv":
+        assert times == [Fraction(37 + 512 * i, 12_800) for i in range(len(times))]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.9, 0.999])
+def test_a_full_disk_is_one_line_and_what_fitted_plays(tmp_path: Path, suffix: str, share: float) -> None:
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    limit = max(100, int(share * self_size(whole)))
+    run = subprocess.run(
+        [sys.executable, "-c", WRITER, str(cut), str(limit)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"{cut}: File too large\n"
+    assert run.stderr == ""
+    assert cut.stat().st_size <= limit
+    if share:
+        assert len(all_pts(cut)) > 250 * share - 50
+
+
+def self_size(path: Path) -> int:
+    """Bytes of the same video where there is room."""
+    run = subprocess.run([sys.executable, "-c", WRITER, str(path), str(1 << 40)], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "\n")
+    return path.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "events.jsonl", "0.png"])
+def test_no_space_left(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/full")
+    info = make_info()
+    sink = open_sink(str(tmp_path / name.replace("0.png", "%d.png")))
+    with pytest.raises(SinkError, match=rf"^\S+{name}: No space left on device$"):  # noqa: PT012
+        sink.open(info)
+        for index in range(200):
+            sink.write(make_shown(0, index * 512, info))
+            sink.event("{}")
+        sink.close()
+    sink.close()
+
+
+def test_a_folder_removed_meanwhile(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    sinks = [open_sink(str(folder / name)) for name in ("out.mp4", "events.jsonl")]
+    folder.rmdir()
+    for sink in sinks:
+        with pytest.raises(SinkError, match="No such file or directory"):
+            sink.open(make_info())
+        sink.close()
+
+
+class TestPng:
+    def test_numbers_and_pixels(self, tmp_path: Path) -> None:
+        sink = open_sink(str(tmp_path / "deep" / "frames" / "f%03d.png"))
+        info = make_info(width=65, height=33, pixel_aspect=Fraction(4, 3))
+        sink.open(info)
+        shown = [make_shown(index, index, info) for index in (0, 7, 1234)]
+        for one in shown:
+            sink.write(one)
+        sink.close()
+        assert "4/3" in sink.notes[0]
+        for one, name in zip(shown, ("f000.png", "f007.png", "f1234.png"), strict=True):
+            bgr = cv2.imread(str(tmp_path / "deep" / "frames" / name))
+            np.testing.assert_array_equal(bgr[..., ::-1], one.rgb)
+
+    def test_a_percent_sign(self, tmp_path: Path) -> None:
+        sink = open_sink(str(tmp_path / "100%%_%d.png"))
+        sink.open(make_info())
+        sink.write(make_shown(3, 0, make_info()))
+        assert (tmp_path / "100%_3.png").is_file()
+
+
+class TestJsonLines:
+    def test_every_line_is_there_at_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        sink = open_sink(str(path))
+        sink.open(make_info())
+        for window in range(3):
+            sink.event(json.dumps({"window": window, "label": "größer"}, ensure_ascii=False))
+            lines = path.read_text("utf-8").splitlines()
+            assert [json.loads(line)["window"] for line in lines] == list(range(window + 1))
+        sink.close()
+
+    def test_standard_output(self, capsys: pytest.CaptureFixture[str]) -> None:
+        sink = open_sink("-")
+        sink.open(make_info())
+        sink.event("{}")
+        sink.close()
+        print("still open")
+        assert capsys.readouterr().out == "{}\nstill open\n"
+
+    def test_one_line_an_event(self, tmp_path: Path) -> None:
+        sink = open_sink(str(tmp_path / "events.jsonl"))
+        sink.open(make_info())
+        with pytest.raises(ValueError, match="one line"):
+            sink.event("{\n}")
+        sink.close()
+
+
+def test_close_makes_a_plain_mp4(tmp_path: Path) -> None:
+    info, path = make_info(), tmp_path / "out.mp4"
+    sink = open_sink(str(path))
+    sink.open(info)
+    for index in range(100):
+        sink.write(make_shown(index, index * 512, info))
+    sink.close()
+    source = open_source(str(path))
+    assert (source.info.frames, source.info.duration) == (100, 4.0)
+    source.close()

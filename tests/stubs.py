@@ -1,0 +1,146 @@
+"""A small network that needs no file: its evidence is the picture's own brightness, so where it lies is known."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from saliency_tubes.engine.errors import SinkError, SourceError
+from saliency_tubes.engine.manifest import InputSpec, Manifest, WindowSpec
+from saliency_tubes.engine.picture import F32, Color, Layout, Picture
+from saliency_tubes.engine.types import Frame, Outputs, Shown
+from saliency_tubes.stream.sink import Sink
+from saliency_tubes.stream.source import VideoInfo
+
+SIDE, CELLS, SLICES = 32, 4, 2
+
+
+def make_manifest(frames: int = 8) -> Manifest:
+    """Two classes: "bright", whose evidence is brightness, and "dark"."""
+    return Manifest(
+        name="stub",
+        title="Stub",
+        license="none",
+        input=InputSpec((SIDE, SIDE), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), resize="stretch"),
+        windows={frames: WindowSpec((1 / SLICES,) * SLICES, (0, SLICES))},
+        default_frames=frames,
+        labels=("bright", "dark"),
+        class_weights=np.array([[10.0], [-10.0]], np.float32),
+        bias=np.zeros(2, np.float32),
+        tap="pool",
+    )
+
+
+@dataclass
+class StubRunner:
+    """The activation [1, 2, 4, 4] is the clip's mean brightness by blocks; the head is linear, so it is exact."""
+
+    manifest: Manifest = field(default_factory=make_manifest)
+    frames: int = 8
+    description: str = "stub"
+    delay: float = 0.0
+    fail_at: int | None = None
+    runs: int = 0
+
+    def run(self, clip: F32) -> Outputs:
+        assert clip.shape == (1, 3, self.frames, SIDE, SIDE)
+        assert clip.dtype == np.float32
+        if self.runs == self.fail_at:
+            raise RuntimeError("the network failed")
+        self.runs += 1
+        time.sleep(self.delay)
+        block = SIDE // CELLS
+        blocks = clip[0].mean(axis=0).reshape(SLICES, self.frames // SLICES, CELLS, block, CELLS, block)
+        activation = blocks.mean(axis=(1, 3, 5))[None]
+        logits = self.manifest.class_weights @ activation.reshape(1, -1).mean(axis=1) + self.manifest.bias
+        return Outputs(logits.astype(np.float32), activation.astype(np.float32))
+
+
+class StubSource:
+    """Dark frames with a white block, a quarter wide, that moves from left to right, once across."""
+
+    live = False
+    name = "stub"
+    errors = 0
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, frames: int = 40, size: tuple[int, int] = (64, 48), fail_at: int | None = None) -> None:
+        self.closed = False
+        self._frames, self._size, self._fail_at = frames, size, fail_at
+        self.info = VideoInfo(*size, Fraction(1, 25), Fraction(25), frames, layout=Layout.I420)
+
+    def block(self, index: int) -> int:
+        """The left edge of the block in a frame, in pixels."""
+        return self._size[0] * 3 // 4 * index // max(1, self._frames - 1)
+
+    def __iter__(self) -> Iterator[Frame]:
+        width, height = self._size
+        for index in range(self._frames):
+            if index == self._fail_at:
+                raise SourceError("stub: the source failed")
+            luma = np.full((height, width), 20, np.uint8)
+            luma[height // 2 : height * 3 // 4, self.block(index) : self.block(index) + width // 4] = 235
+            chroma = [np.full((height // 2, width // 2), 128, np.uint8) for _ in range(2)]
+            picture = Picture(Layout.I420, (luma, *chroma), Color())
+            yield Frame(index, index, Fraction(1, 25), picture)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class MemorySink(Sink):
+    """Keeps what it is given."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        super().__init__("memory")
+        self.pictures: list[tuple[bytes, ...]] = []
+        self.indices: list[int] = []
+        self.lines: list[str] = []
+        self.opened, self.closed = 0, 0
+        self._fail_at = fail_at
+
+    def open(self, info: VideoInfo) -> None:
+        self.opened += 1
+
+    def write(self, shown: Shown) -> None:
+        if len(self.indices) == self._fail_at:
+            raise SinkError("memory: the sink failed")
+        self.indices.append(shown.frame.index)
+        self.pictures.append(tuple(plane.tobytes() for plane in shown.frame.picture.planes))
+
+    def event(self, line: str) -> None:
+        self.lines.append(line)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Slowed:
+    """Wraps a source, a runner or a sink so that each of its steps takes a random while."""
+
+    def __init__(self, inner: object, seed: int, longest: float = 0.004) -> None:
+        self._inner, self._random, self._longest = inner, random.Random(seed), longest
+
+    def _wait(self) -> None:
+        if self._random.random() < 0.4:
+            time.sleep(self._random.random() * self._longest)
+
+    def __getattr__(self, name: str) -> object:
+        value = getattr(self._inner, name)
+        if name not in ("run", "write", "event"):
+            return value
+
+        def slowed(*arguments: object) -> object:
+            self._wait()
+            return value(*arguments)
+
+        return slowed
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in iter(self._inner):  # type: ignore[call-overload]
+            self._wait()
+            yield frame

@@ -1,0 +1,220 @@
+"""The overlay against its definition, and the definition against the published scripts and independent arithmetic."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from saliency_tubes.engine.geometry import axis_weights, blend_cells
+from saliency_tubes.engine.overlay import Overlay
+from saliency_tubes.engine.overlay_ref import focus, overlay_ref
+from saliency_tubes.engine.picture import LUMA_WEIGHTS, Color, Layout, Picture
+from saliency_tubes.engine.saliency import Normalize, evidence, scale_of
+from saliency_tubes.engine.spline import zoom_weights
+from saliency_tubes.engine.style import COLORMAPS, PRESETS, Style, palette
+from saliency_tubes.engine.types import Crop, Explanation, Span, Tube
+
+BT709, WHOLE = Color(), Crop()
+
+
+def make_picture(layout: Layout, height: int, width: int, seed: int = 0, color: Color = BT709, pad: int = 0) -> Picture:
+    rng = np.random.default_rng(seed)
+    half = ((height + 1) // 2, (width + 1) // 2)
+    shapes = {
+        Layout.RGB: [(height, width, 3)],
+        Layout.I420: [(height, width), half, half],
+        Layout.NV12: [(height, width), (*half, 2)],
+    }[layout]
+    planes = []
+    for shape in shapes:
+        padded = rng.integers(0, 256, (shape[0], shape[1] + pad, *shape[2:]), dtype=np.uint8)
+        planes.append(padded[:, : shape[1]])
+    return Picture(layout, tuple(planes), color)
+
+
+def make_explanation(
+    tube: np.ndarray, frames: int, normalize: Normalize, volume=None, crop: Crop = WHOLE
+) -> Explanation:
+    slices = len(tube)
+    made = Tube(tube, Span(0, frames), crop, (1 / slices,) * slices, (0, slices))
+    return Explanation(0, (), (), made, scale_of(made, normalize, volume), (0, frames - 1), Fraction(1, 25))
+
+
+crops = st.sampled_from([Crop(), Crop(0.2, 0, 0.8, 1), Crop(0.11, 0.07, 0.93, 0.61), Crop(-0.3, 0, 1.3, 1)])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    layout=st.sampled_from(Layout),
+    height=st.integers(1, 90),
+    width=st.integers(1, 130),
+    cells=st.tuples(st.integers(1, 32), st.integers(1, 32)),
+    style=st.builds(
+        Style,
+        colormap=st.sampled_from(sorted(COLORMAPS)),
+        alpha=st.floats(0, 1),
+        threshold=st.floats(0, 1),
+        geometry=st.sampled_from(["linear", "paper"]),
+        soft=st.booleans(),
+        add=st.booleans(),
+    ),
+    color=st.builds(Color, st.sampled_from(sorted(LUMA_WEIGHTS)), st.booleans()),
+    crop=crops,
+    pad=st.sampled_from([0, 5]),
+    seed=st.integers(0, 1000),
+)
+def test_overlay_equals_its_definition(layout, height, width, cells, style, color, crop, pad, seed):
+    rng = np.random.default_rng(seed)
+    map_ = rng.random(cells) ** 3
+    if seed % 5 == 0:
+        map_[rng.random(cells) < 0.2] = np.nan
+    expected = make_picture(layout, height, width, seed, color, pad)
+    drawn = make_picture(layout, height, width, seed, color, pad)
+    overlay_ref(expected, np.nan_to_num(map_), crop, style)
+    Overlay(style).draw(drawn, map_, crop)
+    for one, other in zip(expected.planes, drawn.planes, strict=True):
+        off = np.abs(one.astype(int) - other) > 1
+        # a level may round the other way: allowed at few samples, and then by no more than the step between two levels
+        assert off.mean() <= 0.002 or off.sum() <= 1
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_no_evidence_leaves_the_picture_untouched(layout):
+    for weak in (np.zeros((7, 7)), np.full((7, 7), 0.19), np.full((7, 7), np.nan)):
+        picture = make_picture(layout, 33, 57)
+        before = picture.copy()
+        Overlay(Style()).draw(picture, weak, Crop())
+        assert all(np.array_equal(a, b) for a, b in zip(picture.planes, before.planes, strict=True))
+
+
+def test_only_the_crop_is_drawn_on():
+    picture = make_picture(Layout.RGB, 40, 100)
+    before = picture.copy()
+    Overlay(Style()).draw(picture, np.ones((7, 7)), Crop(0.3, 0, 0.7, 1))
+    changed = (picture.planes[0] != before.planes[0]).any(axis=(0, 2))
+    assert not changed[:30].any()
+    assert not changed[70:].any()
+    assert changed[30:70].all()
+
+
+def test_planes_and_rgb_show_the_same_picture():
+    """The same grey drawn on as I420 and as RGB: the colours agree after conversion."""
+    color = Color("bt709", False)
+    luma = np.full((64, 64), 126, np.uint8)
+    chroma = np.full((32, 32), 128, np.uint8)
+    planes = Picture(Layout.I420, (luma, chroma, chroma.copy()), color)
+    rgb = Picture(Layout.RGB, (planes.rgb(),))
+    cells = np.outer(np.linspace(0, 1, 7), np.ones(7))
+    Overlay(Style()).draw(planes, cells, Crop())
+    Overlay(Style()).draw(rgb, cells, Crop())
+    off = np.abs(planes.rgb().astype(int) - rgb.planes[0])
+    # rows change colour within a chroma sample, so the means agree closely and single samples less so
+    assert off.mean() < 3
+
+
+def test_read_only_planes_are_refused():
+    picture = make_picture(Layout.RGB, 8, 8)
+    picture.planes[0].flags.writeable = False
+    with pytest.raises(ValueError, match="writable"):
+        Overlay(Style()).draw(picture, np.ones((2, 2)), Crop())
+
+
+@pytest.mark.parametrize(("cells", "pixels"), [(7, 224), (7, 100), (8, 16), (2, 16), (1, 9), (32, 33)])
+def test_spline_equals_scipy(cells, pixels):
+    if cells == 1:
+        assert np.array_equal(zoom_weights(1, pixels), np.ones((pixels, 1)))
+        return
+    # "mirror": scipy's default lets the last coordinate fall outside by a rounding step and then gives 0 there
+    expected = scipy.ndimage.zoom(np.eye(cells), (pixels / cells, 1), order=3, mode="mirror")
+    assert np.abs(zoom_weights(cells, pixels) - expected).max() < 1e-12
+
+
+@given(cells=st.integers(1, 12), pixels=st.integers(1, 200), low=st.floats(-0.5, 0.9), extent=st.floats(0.05, 1.5))
+def test_linear_axis_equals_interp(cells, pixels, low, extent):
+    high = low + extent
+    first, weights = axis_weights("linear", cells, low, high, pixels, False)
+    centers = (np.arange(pixels) + 0.5) / pixels
+    inside = centers[(centers * pixels >= low * pixels) & (centers * pixels < high * pixels)]
+    assert len(weights) == len(inside)
+    if len(inside):
+        assert centers[first] == inside[0]
+        values = np.random.default_rng(cells).random(cells)
+        knots = low + (np.arange(cells) + 0.5) / cells * (high - low)
+        assert np.allclose(weights @ values, np.interp(inside, knots, values), atol=1e-9)
+
+
+class TestGolden:
+    """The published scripts' own outputs (../shared/golden)."""
+
+    @pytest.fixture(params=["pytorch", "keras"])
+    def case(self, request):
+        folder = Path(__file__).resolve().parents[3] / "shared" / "golden"
+        if not folder.is_dir():
+            pytest.skip(f"the published scripts' outputs are not at {folder}")
+        inputs = np.load(folder / "pytorch_script.npz")
+        return inputs, np.load(folder / f"{request.param}_script.npz"), PRESETS[f"paper-{request.param}"], request.param
+
+    def volume(self, inputs, style):
+        cells = evidence(inputs["activation"], inputs["weights"])
+        explanation = make_explanation(cells, 16, style.normalize, (16, 224, 224))
+        return [blend_cells([(explanation, 1.0)], frame, "paper") for frame in range(16)]
+
+    def test_cam(self, case):
+        inputs, _, _, _ = case
+        assert np.abs(evidence(inputs["activation"], inputs["weights"]) - inputs["cam"]).max() <= 1e-4
+
+    def test_volume(self, case):
+        inputs, golden, style, _ = case
+        zoom = zoom_weights(7, 224)
+        volume = np.stack([zoom @ cells @ zoom.T for cells in self.volume(inputs, style)])
+        assert np.abs(volume - golden["volume"]).max() <= 1e-4
+
+    @pytest.mark.parametrize("draw", [overlay_ref, lambda p, cells, crop, style: Overlay(style).draw(p, cells, crop)])
+    def test_pictures(self, case, draw):
+        inputs, golden, style, name = case
+        equal = []
+        for frame, cells in enumerate(self.volume(inputs, style)):
+            picture = Picture(Layout.RGB, (inputs["frames_bgr"][frame][..., ::-1].copy(),))
+            draw(picture, cells, Crop(), style)
+            off = np.abs(picture.planes[0][..., ::-1].astype(int) - golden["heat_bgr"][frame])
+            if name == "keras":  # at the threshold's own level the table cannot tell the two sides apart
+                off[np.abs(golden["volume"][frame] - 0.2) <= 1 / 255] = 0
+            assert off.max() <= 4
+            equal.append((off == 0).mean())
+        assert np.mean(equal) >= 0.995
+
+    def test_focus(self, case):
+        _, golden, _, name = case
+        if name == "keras":
+            pytest.skip("only the PyTorch script has a focus map")
+        off = np.abs(focus(golden["volume"].astype(np.float64)).astype(int) - golden["focus"])
+        assert off.max() <= 1
+        assert (off == 0).mean() >= 0.995
+
+
+def test_palette_of_the_default_style():
+    table = palette(Style(threshold=0.2, alpha=0.6), Layout.RGB, Color())
+    assert table.first == 52  # level 51 is the threshold itself, where alpha is still 0
+    assert np.all(table.keep[:52] == 1)
+    assert np.allclose(table.keep[128:], 0.4)
+    assert np.all(np.diff(table.keep) <= 1e-12)
+
+
+def test_evidence_against_the_class_does_not_erode_its_neighbours():
+    tube = np.zeros((1, 1, 3), np.float32)
+    tube[0, 0] = [-100, 2, 1]
+    explanation = make_explanation(tube, 8, Normalize())
+    assert np.allclose(blend_cells([(explanation, 1.0)], 3), [[0, 1, 0.5]])
+
+
+def test_infinite_evidence_is_none():
+    tube = np.ones((2, 2, 2), np.float32)
+    tube[0, 0, 0], tube[1, 1, 1] = np.inf, np.nan
+    explanation = make_explanation(tube, 8, Normalize())
+    cells = blend_cells([(explanation, 1.0)], 0)
+    assert np.isfinite(cells).all()
+    assert cells[0, 0] == 0
+    assert cells[1, 1] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,7 +86,7 @@ def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect:
     widest = max(16.0, size[1] * pixel_aspect * 0.94 - 1.6 * height)
     text = _text(caption.text, height)
     if text.shape[1] > widest:
-        text = _text(caption.text, height * widest / text.shape[1])
+        text = _text(caption.text, max(2.0, height * widest / text.shape[1]))[:, : math.ceil(widest)]
     small = 0.7 * height
     low, high = _text(caption.low, small), _text(caption.high, small)
     pad, bar_height = round(0.5 * height), max(4, round(0.6 * height))
@@ -113,7 +114,7 @@ def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect:
 def _text(text: str, height: float) -> F32:
     """White on nothing, [h, w] 0..1, capitals `height` pixels high."""
     scale, weight = height / FONT_HEIGHT, max(1, round(height / 9))
-    (width, above), below = cv2.getTextSize(text, FONT, scale, weight)
+    (width, above), below = cv2.getTextSize(text or " ", FONT, scale, weight)
     image = np.zeros((above + below, width + 2), np.uint8)
     cv2.putText(image, text, (1, above), FONT, scale, 255, weight, cv2.LINE_AA)
     return np.asarray(image / 255, np.float32)

@@ -47,7 +47,8 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         _require(
-            len(self.size) == 2 and min(self.size) > 0, f"input.size must be two positive numbers, got {self.size}"
+            len(self.size) == 2 and all(map(_is_count, self.size)),
+            f"input.size must be two positive whole numbers, got {self.size}",
         )
         for name, values in (("mean", self.mean), ("std", self.std)):
             _require(
@@ -63,9 +64,10 @@ class InputSpec:
                 f"input.short_side must be {max(self.size)} or more, got {self.short_side}",
             )
         _require(
-            self.stride >= 1 and self.rate > 0,
-            f"input.stride and rate must be positive, got {self.stride}, {self.rate}",
+            _is_count(self.stride) and 0 < self.rate < math.inf,
+            f"input.stride must be a whole number and rate a number, both positive, got {self.stride}, {self.rate}",
         )
+        _require(isinstance(self.name, str), f"input.name must be a string, got {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class WindowSpec:
         _require(bool(self.slice_weights) and abs(total - 1) < 1e-4, f"slice_weights must sum to 1, got {total}")
         first, end = self.trusted
         _require(
-            0 <= first < end <= len(self.slice_weights),
+            isinstance(first, int) and isinstance(end, int) and 0 <= first < end <= len(self.slice_weights),
             f"trusted must be within 0 to {len(self.slice_weights)}, got {self.trusted}",
         )
 
@@ -125,11 +127,12 @@ class Manifest:
             "class_weights and bias must be finite",
         )
         _require(
-            set(self.outputs) == {"logits", "activation"},
-            f"outputs must name logits and activation, got {set(self.outputs)}",
+            set(self.outputs) == {"logits", "activation"} and all(isinstance(n, str) for n in self.outputs.values()),
+            f"outputs must name logits and activation, got {dict(self.outputs)}",
         )
+        _require(all(map(_is_count, self.windows)), f"windows must be of 1 frame or more, got {sorted(self.windows)}")
         _require(
-            self.default_frames in self.windows,
+            _is_count(self.default_frames) and self.default_frames in self.windows,
             f"default_frames {self.default_frames} is not one of windows {sorted(self.windows)}",
         )
 
@@ -142,7 +145,8 @@ class Manifest:
     def to_properties(self) -> dict[str, str]:
         """The two metadata entries. Weights are stored as float16 where that loses nothing, else as float32."""
         weights, bias = self.class_weights, self.bias
-        exact = bool((weights.astype(np.float16) == weights).all())
+        with np.errstate(over="ignore"):
+            exact = bool((weights.astype(np.float16) == weights).all())
         stored = weights.astype("<f2" if exact else "<f4")
         text = {
             "format": FORMAT,
@@ -170,7 +174,7 @@ class Manifest:
             raise ModelError("it has no saliency-tubes manifest: make the file with 'saliency-tubes export'")
         try:
             text = json.loads(properties[MANIFEST_KEY])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"its manifest is not JSON: {error}") from None
         if not isinstance(text, dict) or text.get("format") != FORMAT:
             found = text.get("format") if isinstance(text, dict) else type(text).__name__
@@ -181,8 +185,8 @@ class Manifest:
             raise ModelError(f"its manifest is wrong: {error}") from None
         except KeyError as error:
             raise ModelError(f"its manifest lacks {error}") from None
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"its manifest is wrong: {error}") from None
+        except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            raise ModelError(f"its manifest is wrong: {' '.join(str(error).split())}") from None
 
     @classmethod
     def _from_json(cls, text: dict[str, Any], weights: str) -> Manifest:
@@ -199,7 +203,7 @@ class Manifest:
                 for frames, spec in text["windows"].items()
             },
             default_frames=text["default_frames"],
-            labels=tuple(map(str, text["labels"])),
+            labels=_strings("labels", text["labels"]),
             class_weights=_decode_weights(weights, **text["class_weights"]),
             bias=np.asarray(text["bias"], np.float32),
             tap=str(text["tap"]),
@@ -216,6 +220,20 @@ def _decode_weights(data: str, dtype: str, shape: list[int]) -> F32:
     expected = math.prod(shape) * np.dtype(dtype).itemsize
     _require(len(raw) == expected, f"class_weights of {shape} take {expected} bytes, got {len(raw)}")
     return np.frombuffer(raw, dtype).reshape(shape).astype(np.float32)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _strings(name: str, values: object) -> tuple[str, ...]:
+    """Checked to be encodable too: they are written to files and terminals."""
+    _require(
+        isinstance(values, list) and all(isinstance(value, str) for value in values),
+        f"{name} must be a list of strings",
+    )
+    "".join(values).encode()  # type: ignore[arg-type]
+    return tuple(values)  # type: ignore[arg-type]
 
 
 def _require(holds: bool, message: str) -> None:

@@ -11,8 +11,9 @@ from .geometry import linear_weights
 from .picture import F64
 from .types import Crop, Scale, Tube
 
-FINENESS = 8
-"""boxes are measured on a grid this much finer than the cells, interpolated as it is drawn"""
+FINENESS = 9
+"""boxes are measured on a grid this much finer than the cells, interpolated as it is drawn; odd, so that cells' centres
+are points of it"""
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels of the frame; right and bottom exclusive"""

@@ -45,6 +45,8 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
     while position < end:
         tag, position = _varint(data, position, end)
         kind, length = tag & 7, 0
+        if tag < 8:  # protobuf has no field 0; a file of zeros is told at once rather than walked through
+            raise ValueError("field 0")
         if kind == _VARINT:
             _, after = _varint(data, position, end)
             length = after - position

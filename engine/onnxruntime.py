@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 
 from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .picture import F32
-from .runner import check_outputs
+from .runner import check_shapes
 from .types import Outputs
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
@@ -24,27 +25,40 @@ class OnnxRuntimeRunner:
             raise UsageError(f"onnxruntime runs on {' or '.join(PROVIDERS)}, got device {device!r}")
         if precision != "f32":
             raise UsageError(f"onnxruntime runs in f32, got precision {precision!r}")
+        if provider not in ort.get_available_providers():
+            raise UsageError(
+                f"this onnxruntime cannot run on {device}: it has {', '.join(ort.get_available_providers())}"
+            )
         self.manifest, self.frames = manifest, frames
         options = ort.SessionOptions()
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # its classes derive from nothing narrower
-            raise ModelError(f"onnxruntime says: {str(error).splitlines()[0]}") from None
+            raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
         # a provider that cannot load is replaced by the CPU's with no more than a log line
         if provider not in self._session.get_providers():
-            raise UsageError(f"onnxruntime cannot run on {device}: it has {', '.join(self._session.get_providers())}")
+            raise UsageError(f"onnxruntime cannot run on {device}: its libraries did not load")
         names = {value.name for value in self._session.get_outputs()}
         missing = set(manifest.outputs.values()) - names
         if missing:
             raise ModelError(f"the graph has no output {', '.join(sorted(missing))}: it has {', '.join(sorted(names))}")
-        self._checked = False
+        # the graph's own shapes may be open: a clip of nothing tells them, before any output is opened
+        try:
+            outputs = self._run(np.zeros((1, 3, frames, *manifest.input.size), np.float32))
+        except Exception as error:
+            raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
+        check_shapes(manifest, frames, *(output.shape for output in outputs))
         self.description = f"onnxruntime {ort.__version__} on {device.upper()}, f32"
 
     def run(self, clip: F32) -> Outputs:
-        names = [self.manifest.outputs[name] for name in ("logits", "activation")]
-        logits, activation = self._session.run(names, {self.manifest.input.name: clip})
-        if not self._checked:
-            check_outputs(self.manifest, self.frames, logits.shape, activation.shape)
-            self._checked = True
+        logits, activation = self._run(clip)
         return Outputs(logits[0], activation[0])
+
+    def _run(self, clip: F32) -> list[F32]:
+        names = [self.manifest.outputs[name] for name in ("logits", "activation")]
+        return list(self._session.run(names, {self.manifest.input.name: clip}))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .picture import F32
-from .runner import check_outputs
+from .runner import check_shapes
 from .types import Outputs
 
 # OpenVINO reports its import to its maker's web analytics, without asking, wherever it can import this package. What
@@ -36,10 +36,10 @@ class OpenVinoRunner:
             model = core.read_model(str(path))
             model.reshape({manifest.input.name: [1, 3, frames, *manifest.input.size]})
             shapes = [tuple(model.output(manifest.outputs[name]).shape) for name in ("logits", "activation")]
-            check_outputs(manifest, frames, *shapes)
+            check_shapes(manifest, frames, *shapes)
             config = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
             self._request = core.compile_model(model, device, config).create_infer_request()
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # ValueError: its own message is not UTF-8
             raise ModelError(f"OpenVINO says: {_first_reason(error)}") from None
         version = ov.get_version().split("-")[0]
         self.description = f"OpenVINO {version} on {device}, {precision}"
@@ -52,8 +52,9 @@ class OpenVinoRunner:
         return Outputs(logits, activation)
 
 
-def _first_reason(error: RuntimeError) -> str:
+def _first_reason(error: Exception) -> str:
     """OpenVINO's messages are a stack of 'Exception from ...' and 'Check ... failed at ...' lines around one reason."""
     lines = [line.strip() for line in str(error).splitlines()]
-    reasons = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    summary = [line.removeprefix("-- ") for line in lines if line.startswith("-- No conversion rule")]
+    reasons = summary or [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
     return (reasons or lines or ["no reason given"])[0]

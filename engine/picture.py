@@ -98,7 +98,7 @@ class Picture:
         return Picture(self.layout, tuple(plane.copy() for plane in self.planes), self.color)
 
     def rgb(self, size: tuple[int, int] | None = None) -> U8:
-        """The picture as RGB [h, w, 3] uint8, resized to `size` = (width, height) where given.
+        """The picture as RGB [h, w, 3] uint8, in memory of its own, resized to `size` = (width, height) where given.
 
         Planes are resized before they are converted: a small picture never costs a full-size conversion. Shrinking
         averages areas, growing interpolates; chroma samples are taken as the centres of their 2x2 pixels.
@@ -106,7 +106,7 @@ class Picture:
         width, height = size or (self.width, self.height)
         planes = [_resize(plane, width, height) for plane in self.planes]
         if self.layout is Layout.RGB:
-            return planes[0]
+            return planes[0].copy() if planes[0] is self.planes[0] else planes[0]
         return np.asarray(cv2.transform(cv2.merge(planes), self.color.yuv_to_rgb()), np.uint8)
 
 

@@ -33,13 +33,16 @@ class Runner(Protocol):
 
 def find_model(model: str | Path) -> Path:
     """The file of a model shipped with the package ("i3d"), or the path itself. Raises ModelError if there is none."""
-    shipped = ASSETS / f"{model}.onnx"
-    if isinstance(model, str) and shipped.name == f"{model}.onnx" and shipped.is_file():
-        return shipped
+    shipped = {file.stem: file for file in sorted(ASSETS.glob("*.onnx"))}
+    if model in shipped:
+        return shipped[str(model)]
     path = Path(model)
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.onnx")))
-        raise ModelError(f"no model {str(model)!r}: neither a file nor one of those shipped: {names}")
+    try:
+        found = path.is_file()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise ModelError(f"no model {str(model)[:80]!r}: {error.strerror}") from None
+    if not found:
+        raise ModelError(f"no model {str(model)!r}: neither a file nor one of those shipped: {', '.join(shipped)}")
     return path
 
 
@@ -71,7 +74,7 @@ def open_runner(
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     path = find_model(model)
     manifest = read_manifest(path)
-    frames = frames or manifest.default_frames
+    frames = manifest.default_frames if frames is None else frames
     manifest.window(frames)
     installed = [name for name in RUNTIMES if find_spec(name)]
     chosen = (installed or ["openvino"])[0] if runtime == "auto" else runtime
@@ -89,7 +92,7 @@ def open_runner(
         raise ModelError(f"cannot use model {path}: {error}") from None
 
 
-def check_outputs(manifest: Manifest, frames: int, logits: tuple[int, ...], activation: tuple[int, ...]) -> None:
+def check_shapes(manifest: Manifest, frames: int, logits: tuple[int, ...], activation: tuple[int, ...]) -> None:
     """Raises ModelError where the shapes a graph gives for one clip contradict its manifest."""
     classes, channels = manifest.class_weights.shape
     slices = len(manifest.window(frames).slice_weights)

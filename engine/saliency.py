@@ -32,9 +32,12 @@ def parse_target(text: str, labels: Sequence[str]) -> Target:
     """top1, a class name or index, or two of them as A:B. Raises UsageError, naming near ones, for an unknown class."""
     if text == "top1":
         return Target()
-    if text in labels or ":" not in text:
+    lowered = {label.lower() for label in labels}
+    if text.strip().lower() in lowered or ":" not in text:
         return Target(_class_id(text, labels))
-    first, against = text.split(":", 1)
+    pairs = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == ":"]
+    # a name may hold a colon itself: the first split whose first part is a class
+    first, against = next((pair for pair in pairs if pair[0].strip().lower() in lowered), pairs[0])
     target = Target(_class_id(first, labels), _class_id(against, labels))
     if target.first == target.against:
         raise UsageError(f"cannot explain {first!r} against itself")
@@ -47,7 +50,7 @@ def _class_id(text: str, labels: Sequence[str]) -> int:
     if name.lower() in lowered:
         return lowered.index(name.lower())
     if name.isascii() and name.isdigit():
-        if int(name) < len(labels):
+        if len(name) < 10 and int(name) < len(labels):
             return int(name)
         raise UsageError(f"no class {name}: classes go from 0 to {len(labels) - 1}")
     near = (
@@ -144,7 +147,7 @@ class Normalize:
             numbers = [float(limit) for limit in limits]
         except ValueError:
             numbers = []
-        if (mode == "fixed") != (len(numbers) == 2) or len(numbers) != len(limits):
+        if len(limits) != (2 if mode == "fixed" else 0) or len(numbers) != len(limits):
             raise UsageError(f"normalize must be positive, volume or fixed:LOW:HIGH, got {text!r}")
         return cls(mode, *numbers)
 
@@ -161,7 +164,7 @@ def scale_of(tube: Tube, normalize: Normalize, volume: tuple[int, int, int] | No
             cells = np.moveaxis(np.tensordot(zoom_weights(cells.shape[axis], count), cells, (1, axis)), 0, axis)
         low, high = float(cells.min()), float(cells.max())
     # a window without evidence, or with the same everywhere, draws nothing
-    return Scale(low, high) if high > low else Scale(low, low + 1)
+    return Scale(low, high) if high > low else Scale(low, low + max(1.0, abs(low)))
 
 
 def smooth(previous: Scale | None, current: Scale, keep: float = 0.6) -> Scale:

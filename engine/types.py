@@ -78,7 +78,8 @@ class Span:
 
     def __contains__(self, frame: float) -> bool:
         """Whether the window saw this frame: each sample stands for the `stride` frames around it."""
-        return abs(frame - self.center) < self.frames * self.stride / 2
+        reach = self.frames * self.stride / 2
+        return -reach <= frame - self.center < reach  # half-open: windows side by side share no frame and lose none
 
     def slice_center(self, index: int, slices: int) -> float:
         """The frame at the centre of slice `index` of `slices`: start + ((i + 0.5) T / t - 0.5) stride."""

@@ -58,7 +58,7 @@ class Channel(Generic[T]):
         """Items until the channel ends. Raises Stopped once it is stopped."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or not self._writers or bool(self._items))
+                self._changed.wait_for(lambda: self._stopped or self._writers <= 0 or bool(self._items))
                 if self._stopped:
                     raise Stopped
                 if not self._items:

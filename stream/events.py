@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ def event(
         "repeated": explanation.repeated,
         "pts": [first, last],
         "time_base": f"{explanation.time_base.numerator}/{explanation.time_base.denominator}",
-        "time": [_round(float(pts * explanation.time_base)) for pts in (first, last)],
+        "time": [round(float(pts * explanation.time_base), 6) for pts in (first, last)],
         "top": [_score(score) for score in explanation.top],
         "explained": [_score(score) for score in explanation.explained],
         "tube": {
@@ -39,7 +40,7 @@ def event(
             "trusted": list(tube.trusted),
             "peak": {
                 "slice": highest.slice,
-                "frame": _round(highest.frame),
+                "frame": round(highest.frame, 3),
                 "x": _round(highest.x),
                 "y": _round(highest.y),
                 "evidence": _round(highest.evidence),
@@ -58,6 +59,6 @@ def _score(score: ClassScore) -> dict[str, Any]:
     return {"id": score.id, "class": score.name, "p": _round(score.probability), "logit": _round(score.logit)}
 
 
-def _round(value: float) -> float:
-    """Six significant digits: what float32 holds, less the last one."""
-    return float(f"{value:.6g}")
+def _round(value: float) -> float | None:
+    """Six significant digits: what float32 holds, less the last one. None (null) for what is not a number."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -14,8 +14,6 @@ from .source import VideoInfo
 class JsonSink(Sink):
     """Writes `event` lines to a file, or to standard output where `path` is None; each is flushed at once."""
 
-    needs_frames = False
-
     def __init__(self, path: Path | None) -> None:
         super().__init__(str(path) if path else "standard output")
         self._path = path

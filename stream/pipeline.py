@@ -64,6 +64,8 @@ class Summary:
     """time spent in each stage"""
 
 
+_Stage = tuple[Callable[[], None], list[Channel[Any]]]
+"""what a thread does, and the channels that end when it is done"""
 _Result = tuple[Shown | None, str | None]
 """what the draw stage hands to the write stage: a frame, or the line of a window"""
 
@@ -96,26 +98,29 @@ class Pipeline:
         self._stop_reading = threading.Event()
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
-        stages: list[tuple[Callable[[], None], tuple[Channel[Any], ...]]] = [
-            (self._read_live if live else self._read_all, (self._read, self._clips)),
-            (self._explain_live if live else self._explain_all, (self._drawn if live else self._explained,)),
-            (self._draw_live if live else self._draw_all, (self._drawn,)),
-            (self._write_all, (self._shown,)),
+        aligned: list[_Stage] = [
+            (self._read_all, [self._read]),
+            (self._explain_all, [self._explained]),
+            (self._draw_all, [self._drawn]),
+            (self._write_all, [self._shown]),
+        ]
+        newest: list[_Stage] = [
+            (self._read_live, [self._read, self._clips]),
+            (self._explain_live, [self._drawn]),
+            (self._draw_live, [self._drawn]),
+            (self._write_all, [self._shown]),
         ]
         self._threads = [
             threading.Thread(target=self._guarded, args=stage, name=f"saliency-tubes {stage[0].__name__}")
-            for stage in stages
+            for stage in (newest if live else aligned)
         ]
 
     def __enter__(self) -> Pipeline:
-        opened: list[Sink] = []
         try:
             for sink in self._sinks:
                 sink.open(self._source.info)
-                opened.append(sink)
         except BaseException:
-            for sink in opened:
-                sink.close()
+            self._close_sinks()  # the first error is the one to tell
             raise
         for thread in self._threads:
             thread.start()
@@ -189,7 +194,7 @@ class Pipeline:
             self._drawn.put((None, self._event(explanation)))
 
     def _draw_all(self) -> None:
-        aligned = Aligned()
+        aligned = Aligned(self._options.hop)
         for item in self._explained:
             if isinstance(item, Frame):
                 aligned.push(item)
@@ -270,7 +275,7 @@ class Pipeline:
 
     # ends
 
-    def _guarded(self, stage: Callable[[], None], outputs: tuple[Channel[Any], ...]) -> None:
+    def _guarded(self, stage: Callable[[], None], outputs: list[Channel[Any]]) -> None:
         try:
             stage()
         except Stopped:

@@ -25,9 +25,6 @@ class Sink:
     names the output. After an error only `close` may be called, and it raises no second one.
     """
 
-    needs_frames = True
-    """False where `write` does nothing: if no output needs frames, nothing has to be drawn"""
-
     def __init__(self, name: str) -> None:
         self.name = name
         """safe to print"""

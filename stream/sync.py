@@ -24,9 +24,15 @@ class Placed:
 
 
 class Aligned:
-    """Every frame waits for the windows that saw it, and neighbouring windows cross-fade between their centres."""
+    """Every frame waits for the windows that saw it, and neighbouring windows cross-fade between their centres.
 
-    def __init__(self) -> None:
+    hop: frames from one window's centre to the next. The last window may come sooner; its fade is as long all the same.
+    """
+
+    def __init__(self, hop: int) -> None:
+        if hop < 1:
+            raise ValueError(f"hop must be 1 or more, got {hop}")
+        self._hop = hop
         self._frames: deque[Frame] = deque()
         self._windows: deque[Explanation] = deque(maxlen=2)
 
@@ -48,8 +54,11 @@ class Aligned:
     def _place(self, frame: Frame) -> Placed:
         saw = [window for window in self._windows if frame.index in window.tube.span]
         if len(saw) == 2:
-            before, after = (window.tube.span.center for window in saw)
-            share = min(1.0, max(0.0, (frame.index - before) / (after - before)))
+            one, two = (window.tube.span for window in saw)
+            # over the frames that both saw, where that is less
+            reach = one.frames * one.stride / 2
+            begin, end = max(one.center, two.center - reach), min(one.center + self._hop, one.center + reach)
+            share = min(1.0, max(0.0, (frame.index - begin) / (end - begin)))
             parts = tuple((window, part) for window, part in zip(saw, (1 - share, share), strict=True) if part > 0)
         else:
             parts = tuple((window, 1.0) for window in saw)

@@ -57,7 +57,8 @@ class Window:
         self._covered = self._seen
         held = list(self._samples)
         offsets = [i * self._stride for i in range(self._frames)]
-        chosen = [held[min(offset, len(held) - 1)] for offset in offsets]
+        last_sample = (len(held) - 1) // self._stride * self._stride
+        chosen = [held[min(offset, last_sample)] for offset in offsets]
         first, last = held[0], chosen[-1]
         return Clip(
             samples=tuple(one.picture for one in chosen),

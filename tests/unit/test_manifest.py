@@ -1,0 +1,355 @@
+"""What a model file says of itself: a round trip, every kind of damage, and the ONNX file around it."""
+
+import base64
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from saliency_tubes.engine.errors import ModelError
+from saliency_tubes.engine.manifest import MANIFEST_KEY, WEIGHTS_KEY, InputSpec, Manifest, WindowSpec
+from saliency_tubes.engine.onnxfile import read_metadata
+
+
+def make_manifest(weights: np.ndarray | None = None) -> Manifest:
+    return Manifest(
+        name="tiny",
+        title="Tiny “3D” net",
+        license="MIT",
+        input=InputSpec((8, 6), (0.5, 0.25, 0.125), (0.5, 0.25, 0.2), "center", 9, 2, 12.5, "video"),
+        windows={4: WindowSpec((0.5, 0.5), (0, 2)), 8: WindowSpec((0.125, 0.375, 0.375, 0.125), (1, 3))},
+        default_frames=8,
+        labels=("a", "b: ü", "日本"),
+        class_weights=np.arange(6, dtype=np.float32).reshape(3, 2) / 4 if weights is None else weights,
+        bias=np.array([0.1, -0.2, 3e-9], np.float32),
+        tap="tail",
+        outputs={"logits": "y", "activation": "tap"},
+    )
+
+
+GOOD = make_manifest().to_properties()
+
+
+def changed(*path: object, to: object) -> dict[str, str]:
+    """The good properties with one value of the manifest replaced; `to` = KeyError removes it."""
+    text = json.loads(GOOD[MANIFEST_KEY])
+    at = text
+    for key in path[:-1]:
+        at = at[key]
+    if to is KeyError:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = to
+    return {**GOOD, MANIFEST_KEY: json.dumps(text)}
+
+
+def refused(properties: dict[str, str]) -> str:
+    with pytest.raises(ModelError) as caught:
+        Manifest.from_properties(properties)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_everything_comes_back(self, dtype):
+        weights = np.random.default_rng(0).normal(size=(3, 5)).astype(dtype).astype(np.float32)
+        one = make_manifest(weights)
+        properties = one.to_properties()
+        other = Manifest.from_properties(properties)
+        for name in ("name", "title", "license", "input", "default_frames", "labels", "tap"):
+            assert getattr(one, name) == getattr(other, name), name
+        assert dict(other.windows) == dict(one.windows)
+        assert dict(other.outputs) == dict(one.outputs)
+        assert np.array_equal(one.class_weights, other.class_weights)
+        assert np.array_equal(one.bias, other.bias)
+        assert other.class_weights.dtype == other.bias.dtype == np.float32
+        assert other.to_properties() == properties
+        stored = json.loads(properties[MANIFEST_KEY])["class_weights"]["dtype"]
+        assert stored == ("<f2" if dtype is np.float16 else "<f4")
+
+    def test_weights_are_plain_little_endian_rows(self):
+        """So that any program can read them by the two entries alone."""
+        raw = base64.b64decode(GOOD[WEIGHTS_KEY])
+        assert np.frombuffer(raw, "<f2").tolist() == [0, 0.25, 0.5, 0.75, 1, 1.25]
+
+    @pytest.mark.filterwarnings("ignore:overflow encountered")
+    def test_weights_too_large_for_half(self):
+        weights = np.full((3, 2), 1e6, np.float32)
+        got = Manifest.from_properties(make_manifest(weights).to_properties())
+        assert np.array_equal(got.class_weights, weights)
+
+    @pytest.mark.filterwarnings("error")
+    def test_storing_large_weights_does_not_warn(self):
+        make_manifest(np.full((3, 2), 1e6, np.float32)).to_properties()
+
+    def test_windows(self):
+        manifest = make_manifest()
+        assert manifest.window(4).trusted == (0, 2)
+        with pytest.raises(ModelError, match="tiny takes clips of 4 or 8 frames, got 5"):
+            manifest.window(5)
+
+
+class TestDamage:
+    """Each damage has its own clear line."""
+
+    @pytest.mark.parametrize(
+        ("path", "to", "words"),
+        [
+            (["format"], 2, ["format 2", "format 1"]),
+            (["format"], KeyError, ["format None"]),
+            (["name"], KeyError, ["lacks 'name'"]),
+            (["input"], KeyError, ["lacks 'input'"]),
+            (["input", "size"], [0, 8], ["input.size", "(0, 8)"]),
+            (["input", "size"], [8], ["input.size"]),
+            (["input", "mean"], [0, 0], ["input.mean", "3 numbers"]),
+            (["input", "mean"], [0, 0, float("nan")], ["input.mean", "nan"]),
+            (["input", "std"], [1, 1, 0], ["input.std", "positive"]),
+            (["input", "std"], [1, 1, float("inf")], ["input.std", "inf"]),
+            (["input", "resize"], "zoom", ["center, stretch, letterbox", "'zoom'"]),
+            (["input", "short_side"], 7, ["short_side", "8 or more", "7"]),
+            (["input", "stride"], 0, ["stride", "0"]),
+            (["input", "rate"], float("nan"), ["rate", "nan"]),
+            (["input", "colour"], 1, ["colour"]),
+            (["windows"], {}, ["default_frames 8"]),
+            (["windows", "8", "slice_weights"], [0.5, 0.5, 0.5], ["slice_weights", "1.5"]),
+            (["windows", "8", "slice_weights"], [], ["slice_weights"]),
+            (["windows", "8", "slice_weights"], [float("nan")], ["slice_weights"]),
+            (["windows", "8", "trusted"], [0, 5], ["trusted", "(0, 5)"]),
+            (["windows", "8", "trusted"], [2, 2], ["trusted", "(2, 2)"]),
+            (["windows", "8", "trusted"], KeyError, ["lacks 'trusted'"]),
+            (["default_frames"], 5, ["default_frames 5", "[4, 8]"]),
+            (["labels"], ["a", "b"], ["2 labels", "(3, 2)"]),
+            (["bias"], [1, 2], ["bias (2,)"]),
+            (["bias"], [1, 2, float("inf")], ["finite"]),
+            (["bias"], [1, 2, "x"], ["x"]),
+            (["outputs"], {"logits": "y"}, ["outputs"]),
+            (["outputs"], {"logits": "y", "activation": "t", "more": "z"}, ["outputs"]),
+            (["class_weights", "dtype"], "<f8", ["<f2 or <f4", "'<f8'"]),
+            (["class_weights", "shape"], [3, 3], ["18 bytes", "12"]),
+            (["class_weights", "shape"], [-3, -2], ["manifest is wrong"]),
+            (["class_weights", "shape"], [6], ["class_weights", "(6,)"]),
+            (["class_weights"], None, ["manifest is wrong"]),
+        ],
+    )
+    def test_one_value(self, path, to, words):
+        message = refused(changed(*path, to=to))
+        assert all(word in message for word in words), message
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "1", '"x"', "{}", '{"format": 1}', '{"format": NaN}'])
+    def test_not_a_manifest(self, text):
+        assert "manifest" in refused({**GOOD, MANIFEST_KEY: text})
+
+    def test_none_at_all(self):
+        assert "saliency-tubes export" in refused({})
+
+    @pytest.mark.parametrize("cut", [0, 1, 2, 3, 4, 8, -4, -1])
+    def test_cut_weights(self, cut):
+        refused({**GOOD, WEIGHTS_KEY: GOOD[WEIGHTS_KEY][:cut]})
+
+    @pytest.mark.parametrize("text", ["????", "ü===", "AAAA\nAAAAAAAAAAAA", " " + GOOD[WEIGHTS_KEY]])
+    def test_weights_that_are_not_base64(self, text):
+        refused({**GOOD, WEIGHTS_KEY: text})
+
+    def test_weights_that_are_not_numbers(self):
+        for value in (np.nan, np.inf):
+            data = base64.b64encode(np.full(6, value, "<f2").tobytes()).decode()
+            assert "finite" in refused({**GOOD, WEIGHTS_KEY: data})
+
+    @pytest.mark.parametrize(
+        "properties",
+        [
+            {**GOOD, MANIFEST_KEY: "[" * 200_000},
+            changed("input", "mean", to=[10**400, 0, 0]),
+            changed("bias", to=[10**400, 0, 0]),
+        ],
+        ids=["nesting", "mean", "bias"],
+    )
+    def test_far_too_much(self, properties):
+        refused(properties)
+
+    @pytest.mark.parametrize(
+        ("path", "to"),
+        [
+            (["input", "size"], [7.5, 7.5]),
+            (["input", "stride"], 1.5),
+            (["input", "rate"], float("inf")),
+            (["input", "name"], 7),
+            (["default_frames"], 8.0),
+            (["windows", "8", "trusted"], [0, 1.5]),
+            (["windows", "0"], {"slice_weights": [1], "trusted": [0, 1]}),
+            (["windows", "-4"], {"slice_weights": [1], "trusted": [0, 1]}),
+            (["outputs"], {"logits": 5, "activation": [1]}),
+            (["labels"], "abc"),
+            (["labels"], ["a", "b", 3]),
+            (["labels"], ["a", "b", "\ud800"]),  # cannot be written as UTF-8
+            (["windows", "8", "trusted"], []),
+        ],
+    )
+    def test_wrong_types(self, path, to):
+        refused(changed(*path, to=to))
+
+    def test_an_unknown_key_cannot_break_the_line(self):
+        refused(changed("input", "x\ny", to=1))
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["size", "shape", "8"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> dict[str, str]:
+    """One to three places anywhere in the manifest removed, or replaced by anything."""
+    text = copy.deepcopy(json.loads(GOOD[MANIFEST_KEY]))
+    for _ in range(draw(st.integers(1, 3))):
+        at, key = text, None
+        while True:
+            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+            if not keys:
+                break
+            key = draw(st.sampled_from(keys))
+            if not isinstance(at[key], dict | list) or draw(st.booleans()):
+                break
+            at = at[key]
+        if key is None or not len(at):
+            continue
+        if draw(st.booleans()):
+            del at[key]
+        else:
+            at[key] = draw(values)
+    return {**GOOD, MANIFEST_KEY: json.dumps(text)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(damaged())
+@pytest.mark.filterwarnings("ignore")
+def test_any_damage_gives_a_model_error_or_a_manifest(properties):
+    try:
+        manifest = Manifest.from_properties(properties)
+    except ModelError:
+        return
+    assert manifest.class_weights.shape == (len(manifest.labels), manifest.class_weights.shape[1])
+
+
+@settings(max_examples=100)
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_any_text_gives_a_model_error(text, weights):
+    with pytest.raises(ModelError):
+        Manifest.from_properties({MANIFEST_KEY: text, WEIGHTS_KEY: weights})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("onnx")
+
+
+class TestOnnxFile:
+    def write(self, path: Path, properties: dict[str, str]) -> Path:
+        value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [value], [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+        ])  # fmt: skip
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, doc_string="d" * 300
+        )
+        helper.set_model_props(model, properties)
+        onnx.save(model, path)
+        return path
+
+    @pytest.mark.parametrize(
+        "properties",
+        [{}, GOOD, {"a": ""}, {"": "empty key"}, {"ü": "日本", "line": "a\nb", "long": "x" * 70_000}],
+        ids=["none", "manifest", "empty", "no key", "text"],
+    )
+    def test_it_equals_onnxruntime(self, folder, properties):
+        path = self.write(folder / "model.onnx", properties)
+        got = read_metadata(path)
+        assert got == properties
+        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        assert got == session.get_modelmeta().custom_metadata_map
+
+    def test_the_end_of_the_road_for_a_manifest(self, folder):
+        got = Manifest.from_properties(read_metadata(self.write(folder / "m.onnx", GOOD)))
+        assert got.labels == make_manifest().labels
+
+    def test_what_cannot_be_read(self, folder):
+        (folder / "empty").write_bytes(b"")
+        for path, words in (
+            (folder, "directory"),
+            (folder / "empty", "not an ONNX file"),
+            (folder / "none.onnx", "No such file"),
+            (folder / "none" / "none.onnx", "No such file"),
+        ):
+            with pytest.raises(ModelError) as caught:
+                read_metadata(path)
+            message = str(caught.value)
+            assert str(path) in message
+            assert words in message
+            assert "\n" not in message
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\x89PNG\r\n\x1a\n" + bytes(64),
+            b"PK\x03\x04" + bytes(64),
+            b"{}\n",
+            b"\xff" * 64,
+            b"\x80" * 64,
+            b"model.onnx",
+        ],
+    )
+    def test_other_files(self, folder, data):
+        (folder / "other").write_bytes(data)
+        with pytest.raises(ModelError, match="not an ONNX file"):
+            read_metadata(folder / "other")
+
+    def test_every_truncation(self, folder):
+        whole = self.write(folder / "whole.onnx", {"key": "value", "k2": "v2"}).read_bytes()
+        for end in range(len(whole)):
+            (folder / "cut").write_bytes(whole[:end])
+            try:
+                got = read_metadata(folder / "cut")
+            except ModelError:
+                continue
+            assert got.items() <= {"key": "value", "k2": "v2"}.items()
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_mutations(self, folder, data):
+        whole = bytearray(self.write(folder / "seed.onnx", {"key": "value"}).read_bytes())
+        for _ in range(data.draw(st.integers(1, 6))):
+            position = data.draw(st.integers(0, len(whole) - 1))
+            kind = data.draw(st.sampled_from(["set", "delete", "insert"]))
+            if kind == "set":
+                whole[position] = data.draw(st.integers(0, 255))
+            elif kind == "delete" and len(whole) > 1:
+                del whole[position : position + data.draw(st.integers(1, 5))]
+                whole = whole or bytearray(1)
+            else:
+                whole[position:position] = data.draw(st.binary(min_size=1, max_size=5))
+        self.only_model_errors(folder, bytes(whole))
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.binary(max_size=60))
+    def test_random_bytes(self, folder, data):
+        self.only_model_errors(folder, data)
+
+    def only_model_errors(self, folder: Path, data: bytes) -> None:
+        (folder / "mutant").write_bytes(data)
+        try:
+            got = read_metadata(folder / "mutant")
+        except ModelError:
+            return
+        assert all(isinstance(key, str) and isinstance(value, str) for key, value in got.items())

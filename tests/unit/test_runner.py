@@ -1,0 +1,310 @@
+"""One suite over both runtimes, on a tiny network made here: 1x1x1 convolution, pool, linear."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from saliency_tubes.engine import runner as runner_module
+from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
+from saliency_tubes.engine.manifest import InputSpec, Manifest, WindowSpec
+from saliency_tubes.engine.runner import RUNTIMES, find_model, open_runner, read_manifest
+
+CHANNELS, CLASSES, SIDE = 4, 3, 6
+RNG = np.random.default_rng(0)
+CONV = RNG.normal(size=(CHANNELS, 3, 2, 2, 2)).astype(np.float32)
+WEIGHTS = RNG.normal(size=(CLASSES, CHANNELS)).astype(np.float16).astype(np.float32)
+BIAS = RNG.normal(size=CLASSES).astype(np.float32)
+
+
+def make_manifest(**changes: object) -> Manifest:
+    values: dict = {
+        "name": "tiny",
+        "title": "Tiny",
+        "license": "MIT",
+        "input": InputSpec((SIDE, SIDE), (0, 0, 0), (1, 1, 1), "stretch", name="clip"),
+        "windows": {4: WindowSpec((0.5, 0.5), (0, 2)), 8: WindowSpec((0.25,) * 4, (1, 3))},
+        "default_frames": 4,
+        "labels": ("a", "b", "c"),
+        "class_weights": WEIGHTS,
+        "bias": BIAS,
+        "tap": "conv",
+    }
+    return Manifest(**{**values, **changes})
+
+
+def write(
+    path: Path,
+    manifest: Manifest | None = None,
+    *,
+    shape: tuple[object, ...] = (1, 3, "T", SIDE, SIDE),
+    outputs: tuple[str, ...] = ("logits", "activation"),
+    operator: str = "Relu",
+    name: str = "clip",
+) -> Path:
+    """The network, with its two outputs, as an ONNX file."""
+    tensors = {"conv": CONV, "weights": WEIGHTS.T.copy(), "bias": BIAS, "axes": np.array([2, 3, 4])}
+    nodes = [
+        helper.make_node("Conv", [name, "conv"], ["raw"], strides=[2, 2, 2]),
+        helper.make_node(operator, ["raw"], ["activation"]),
+        helper.make_node("ReduceMean", ["activation", "axes"], ["pooled"], keepdims=0),
+        helper.make_node("Gemm", ["pooled", "weights", "bias"], ["logits"]),
+    ]
+    shapes = {"logits": [None, CLASSES], "activation": [None, CHANNELS, None, 3, 3], "pooled": [None, CHANNELS]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shapes[output]) for output in outputs],
+        [numpy_helper.from_array(value, key) for key, value in tensors.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    helper.set_model_props(model, (manifest or make_manifest()).to_properties())
+    onnx.save(model, path)
+    return path
+
+
+def reference(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [K] and activation [C, t, h, w] in NumPy: a convolution of stride 2 over blocks of 2x2x2."""
+    _, _, frames, height, width = clip.shape
+    blocks = clip[0].reshape(3, frames // 2, 2, height // 2, 2, width // 2, 2).astype(np.float64)
+    activation = np.maximum(np.einsum("oiabc,itaxbyc->otxy", CONV.astype(np.float64), blocks), 0)
+    return WEIGHTS @ activation.mean(axis=(1, 2, 3)) + BIAS, activation
+
+
+def clip_of(frames: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(1, 3, frames, SIDE, SIDE)).astype(np.float32)
+
+
+def message(error: pytest.ExceptionInfo[TubesError], *words: object) -> None:
+    text = str(error.value)
+    assert "\n" not in text
+    assert len(text) < 400
+    assert all(str(word) in text for word in words), text
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def tiny(folder):
+    return write(folder / "tiny.onnx")
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request):
+    """Not by importing it: how the package imports a runtime is part of what is tried."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
+
+
+class TestContract:
+    @pytest.mark.parametrize("frames", [4, 8, None])
+    def test_outputs_are_the_networks(self, tiny, runtime, frames):
+        runner = open_runner(tiny, frames=frames, runtime=runtime)
+        assert runner.frames == (frames or 4)
+        assert runner.manifest.labels == ("a", "b", "c")
+        for seed in range(3):
+            clip = clip_of(runner.frames, seed)
+            before = clip.copy()
+            outputs = runner.run(clip)
+            logits, activation = reference(clip)
+            assert outputs.logits.dtype == outputs.activation.dtype == np.float32
+            assert np.allclose(outputs.logits, logits, atol=1e-4)
+            assert np.allclose(outputs.activation, activation, atol=1e-4)
+            assert np.array_equal(clip, before)
+
+    def test_outputs_stay_when_the_next_clip_runs(self, tiny, runtime):
+        runner = open_runner(tiny, runtime=runtime)
+        first = runner.run(clip_of(4, 1))
+        logits, activation = first.logits.copy(), first.activation.copy()
+        runner.run(clip_of(4, 2))
+        assert np.array_equal(first.logits, logits)
+        assert np.array_equal(first.activation, activation)
+
+    @pytest.mark.parametrize("shape", [("N", 3, "T", SIDE, SIDE), ("N", 3, "T", "H", "W"), (1, 3, 4, SIDE, SIDE)])
+    def test_dynamic_and_fixed_shapes(self, folder, runtime, shape):
+        path = write(folder / "shape.onnx", shape=shape)
+        outputs = open_runner(path, runtime=runtime).run(clip_of(4))
+        assert np.allclose(outputs.logits, reference(clip_of(4))[0], atol=1e-4)
+
+    def test_other_names(self, folder, runtime):
+        spec = InputSpec((SIDE, SIDE), (0, 0, 0), (1, 1, 1), "stretch", name="video in")
+        path = write(folder / "names.onnx", make_manifest(input=spec), name="video in")
+        assert open_runner(path, runtime=runtime).run(clip_of(4)).logits.shape == (CLASSES,)
+
+    def test_the_order_of_outputs_does_not_matter(self, folder, runtime):
+        path = write(folder / "order.onnx", outputs=("activation", "pooled", "logits"))
+        outputs = open_runner(path, runtime=runtime).run(clip_of(4))
+        assert np.allclose(outputs.logits, reference(clip_of(4))[0], atol=1e-4)
+
+    def test_it_says_what_it_runs_on(self, tiny, runtime):
+        text = open_runner(tiny, runtime=runtime).description
+        assert runtime in text.lower()
+        assert "CPU" in text
+        assert "f32" in text
+        assert "\n" not in text
+
+
+class TestRefused:
+    def test_frames(self, tiny, runtime):
+        with pytest.raises(ModelError) as error:
+            open_runner(tiny, frames=5, runtime=runtime)
+        message(error, "4 or 8", 5)
+
+    def test_no_frames(self, tiny, runtime):
+        with pytest.raises(TubesError):
+            open_runner(tiny, frames=0, runtime=runtime)
+
+    def test_device(self, tiny, runtime):
+        with pytest.raises(UsageError) as error:
+            open_runner(tiny, runtime=runtime, device="TPU")
+        message(error, "TPU", "CPU")
+
+    def test_precision(self, tiny, runtime):
+        with pytest.raises(UsageError) as error:
+            open_runner(tiny, runtime=runtime, precision="int8")
+        message(error, "f32, bf16", "'int8'")
+
+    def test_a_missing_output(self, folder, runtime):
+        path = write(folder / "no_tap.onnx", outputs=("logits",))
+        with pytest.raises(ModelError) as error:
+            open_runner(path, runtime=runtime)
+        message(error, path, "activation")
+
+    def test_a_graph_that_cannot_run(self, folder, runtime):
+        path = write(folder / "operator.onnx", operator="NoSuchOperator")
+        with pytest.raises(ModelError) as error:
+            open_runner(path, runtime=runtime)
+        message(error, path, "NoSuchOperator")
+
+    def test_a_cut_file(self, folder, tiny, runtime):
+        whole = tiny.read_bytes()
+        start = whole.index(b"saliency_tubes.manifest")
+        (folder / "cut.onnx").write_bytes(whole[: start - 8])
+        with pytest.raises(ModelError) as error:
+            open_runner(folder / "cut.onnx", runtime=runtime)
+        message(error, folder / "cut.onnx")
+
+    def test_a_damaged_graph(self, folder, tiny, runtime):
+        data = bytearray(tiny.read_bytes())
+        at = data.index(b"ReduceMean")
+        data[at : at + 10] = b"\xff" * 10
+        (folder / "damaged.onnx").write_bytes(data)
+        with pytest.raises(ModelError) as error:
+            open_runner(folder / "damaged.onnx", runtime=runtime)
+        message(error, folder / "damaged.onnx")
+
+    def wrong(self, folder, runtime, manifest, **graph):
+        """What a contradiction between graph and manifest gives, at the latest with the first clip."""
+        path = write(folder / "wrong.onnx", manifest, **graph)
+        with pytest.raises(ModelError) as error:
+            open_runner(path, runtime=runtime).run(clip_of(4))
+        message(error)
+        return error
+
+    def test_weights_for_other_classes(self, folder, runtime):
+        other = make_manifest(class_weights=WEIGHTS[:2], bias=BIAS[:2], labels=("a", "b"))
+        message(self.wrong(folder, runtime, other), "(1, 3)", "(2, 4)")
+
+    def test_weights_for_other_channels(self, folder, runtime):
+        message(self.wrong(folder, runtime, make_manifest(class_weights=WEIGHTS[:, :2])), "activation")
+
+    def test_other_slices(self, folder, runtime):
+        other = make_manifest(windows={4: WindowSpec((0.25,) * 4, (0, 4))})
+        message(self.wrong(folder, runtime, other), "(1, 4, 2, 3, 3)", "(1, 4, 4, h, w)")
+
+    def test_logits_for_activation(self, folder, runtime):
+        other = make_manifest(outputs={"logits": "logits", "activation": "logits"})
+        message(self.wrong(folder, runtime, other), "activation of shape (1, 3)")
+
+    def test_another_input_name(self, folder, runtime):
+        spec = InputSpec((SIDE, SIDE), (0, 0, 0), (1, 1, 1), "stretch", name="video")
+        message(self.wrong(folder, runtime, make_manifest(input=spec)), "video")
+
+    def test_a_graph_of_another_size(self, folder, runtime):
+        """Fixed in the graph: OpenVINO can reshape it, onnxruntime cannot."""
+        if runtime == "openvino":
+            path = write(folder / "size.onnx", shape=(1, 3, 8, SIDE, SIDE))
+            assert open_runner(path, runtime=runtime).run(clip_of(4)).logits.shape == (CLASSES,)
+            return
+        self.wrong(folder, runtime, None, shape=(1, 3, 8, SIDE, SIDE))
+
+    def test_the_first_clip_is_not_the_time_to_find_out(self, folder, runtime):
+        """Before any output is opened."""
+        path = write(folder / "late.onnx", make_manifest(windows={4: WindowSpec((0.25,) * 4, (0, 4))}))
+        with pytest.raises(ModelError) as error:
+            open_runner(path, runtime=runtime)
+        message(error, path)
+
+
+class TestChoice:
+    def test_unknown_runtime(self, tiny):
+        with pytest.raises(UsageError) as error:
+            open_runner(tiny, runtime="torch")
+        message(error, "auto, openvino, onnxruntime", "'torch'")
+
+    def test_onnxruntime_has_no_bf16(self, tiny):
+        pytest.importorskip("onnxruntime")
+        with pytest.raises(UsageError) as error:
+            open_runner(tiny, runtime="onnxruntime", precision="bf16")
+        message(error, "f32", "'bf16'")
+
+    def test_a_provider_that_is_not_there(self, tiny):
+        ort = pytest.importorskip("onnxruntime")
+        if "CUDAExecutionProvider" in ort.get_available_providers():
+            pytest.skip("onnxruntime has CUDA here")
+        with pytest.raises(UsageError) as error:
+            open_runner(tiny, runtime="onnxruntime", device="cuda")
+        message(error, "cuda", "CPU")
+
+    @pytest.mark.parametrize(("missing", "expected"), [((), "OpenVINO"), (("openvino",), "onnxruntime")])
+    def test_auto_takes_the_first_there_is(self, tiny, monkeypatch, missing, expected):
+        found = importlib.util.find_spec
+        if not all(map(found, RUNTIMES)):
+            pytest.skip(f"needs all of {', '.join(RUNTIMES)}")
+        monkeypatch.setattr(runner_module, "find_spec", lambda name: None if name in missing else found(name))
+        assert open_runner(tiny).description.startswith(expected)
+
+    @pytest.mark.parametrize("runtime", ["auto", *RUNTIMES])
+    def test_none_installed(self, tiny, monkeypatch, runtime):
+        monkeypatch.setattr(runner_module, "find_spec", lambda name: None)
+        with pytest.raises(UsageError) as error:
+            open_runner(tiny, runtime=runtime)
+        message(error, "pip install", "openvino" if runtime == "auto" else runtime)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("name", ["i4d", "", ".", "no/such/model.onnx", "../i3d", "a\0b"])
+    def test_no_such_model(self, name):
+        with pytest.raises(ModelError) as error:
+            find_model(name)
+        message(error, repr(name), "i3d")
+
+    def test_an_endless_name(self):
+        with pytest.raises(ModelError):
+            find_model("a" * 5000)
+
+    def test_a_path(self, tiny):
+        assert find_model(tiny) == find_model(str(tiny)) == tiny
+
+    def test_no_manifest(self, folder):
+        value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+        graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+        ])  # fmt: skip
+        onnx.save(helper.make_model(graph), folder / "plain.onnx")
+        with pytest.raises(ModelError) as error:
+            read_manifest(folder / "plain.onnx")
+        message(error, folder / "plain.onnx", "no saliency-tubes manifest", "saliency-tubes export")
+
+    def test_not_onnx(self, folder):
+        (folder / "text.onnx").write_text("hello, I am a model")
+        with pytest.raises(ModelError) as error:
+            open_runner(folder / "text.onnx")
+        message(error, folder / "text.onnx", "not an ONNX file")

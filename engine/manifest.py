@@ -1,8 +1,8 @@
 """What a model file says of itself: how it wants its input, and where its evidence is.
 
 The only contract between export and engine. It travels in the ONNX metadata (`metadata_props`) as two entries:
-`saliency_tubes.manifest`, JSON for people and programs, and `saliency_tubes.class_weights`, the head's matrix
-in base64. Neither `onnx` nor a runtime is needed to read it.
+`saliency_tubes.manifest`, JSON for people and programs, and, where the head is linear, `saliency_tubes.class_weights`,
+the head's matrix in base64. Neither `onnx` nor a runtime is needed to read it.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class WindowSpec:
     """what each time slice of the activation counts in the head's pool; sums to 1"""
     trusted: tuple[int, int]
     """slices [first, end) that zero padding in time does not spoil"""
+    cell_weights: tuple[tuple[float, ...], ...] = ()
+    """[h, w], what each place counts, summing to 1; empty: all the same"""
 
     def __post_init__(self) -> None:
         total = sum(self.slice_weights)
@@ -87,6 +89,31 @@ class WindowSpec:
             isinstance(first, int) and isinstance(end, int) and 0 <= first < end <= len(self.slice_weights),
             f"trusted must be within 0 to {len(self.slice_weights)}, got {self.trusted}",
         )
+        rows = {len(row) for row in self.cell_weights}
+        total = sum(map(sum, self.cell_weights)) if self.cell_weights else 1.0
+        _require(len(rows) <= 1 and abs(total - 1) < 1e-4, f"cell_weights must be [h, w] and sum to 1, got {total}")
+
+    def pool(self, height: int, width: int) -> F32:
+        """[t, h, w], summing to 1: what each cell counts in the head's pool."""
+        cells = np.array(self.cell_weights or [[1 / (height * width)] * width] * height)
+        _require(cells.shape == (height, width), f"cell_weights {cells.shape} do not fit {height} x {width} cells")
+        return np.asarray(np.multiply.outer(np.array(self.slice_weights), cells), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """A head that pools and then weighs: class weights times activation, pooled, plus bias, is the logit."""
+
+    class_weights: F32
+    """[K, C]"""
+    bias: F32
+    """[K]"""
+
+    def __post_init__(self) -> None:
+        weights, bias = self.class_weights, self.bias
+        _require(weights.ndim == 2, f"class_weights must be [K, C], got {weights.shape}")
+        _require(bias.shape == weights.shape[:1], f"bias {bias.shape} does not fit class weights {weights.shape}")
+        _require(bool(np.isfinite(weights).all() and np.isfinite(bias).all()), "class_weights and bias must be finite")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,33 +129,33 @@ class Manifest:
     default_frames: int
     labels: tuple[str, ...]
     """[K]"""
-    class_weights: F32
-    """[K, C]"""
-    bias: F32
-    """[K]"""
     tap: str
     """the layer whose output is the activation"""
+    channels: int
+    """C, of the activation"""
+    head: LinearHead | None
+    """None: the graph gives each clip's own weights, as the gradient of the class that its input `class_input` names"""
     outputs: Mapping[str, str] = field(default_factory=lambda: {"logits": "logits", "activation": "activation"})
-    """names of the two outputs in the graph"""
+    """names of the outputs in the graph: logits, activation, and weights where there is no linear head"""
+    class_input: str = "class"
+    """name of the input [batch] int64 of a graph with gradients: a class index, or -1 for the top class"""
 
     def __post_init__(self) -> None:
-        _require(self.class_weights.ndim == 2, f"class_weights must be [K, C], got {self.class_weights.shape}")
-        classes = self.class_weights.shape[0]
+        _require(bool(self.labels), "labels must not be empty")
+        _require(_is_count(self.channels), f"channels must be 1 or more, got {self.channels!r}")
+        if self.head is not None:
+            shape, expected = self.head.class_weights.shape, (len(self.labels), self.channels)
+            _require(
+                shape == expected, f"class weights {shape} do not fit {expected[0]} labels and {expected[1]} channels"
+            )
+        names = {"logits", "activation"} if self.head is not None else {"logits", "activation", "weights"}
         _require(
-            len(self.labels) == classes,
-            f"{len(self.labels)} labels do not fit class weights {self.class_weights.shape}",
+            set(self.outputs) == names and all(isinstance(name, str) for name in self.outputs.values()),
+            f"outputs must name {', '.join(sorted(names))}, got {dict(self.outputs)}",
         )
         _require(
-            self.bias.shape == (classes,),
-            f"bias {self.bias.shape} does not fit class weights {self.class_weights.shape}",
-        )
-        _require(
-            bool(np.isfinite(self.class_weights).all() and np.isfinite(self.bias).all()),
-            "class_weights and bias must be finite",
-        )
-        _require(
-            set(self.outputs) == {"logits", "activation"} and all(isinstance(n, str) for n in self.outputs.values()),
-            f"outputs must name logits and activation, got {dict(self.outputs)}",
+            isinstance(self.class_input, str) and self.class_input != self.input.name,
+            f"class_input must be a string, and not the clip's name, got {self.class_input!r}",
         )
         _require(all(map(_is_count, self.windows)), f"windows must be of 1 frame or more, got {sorted(self.windows)}")
         _require(
@@ -143,12 +170,8 @@ class Manifest:
         return self.windows[frames]
 
     def to_properties(self) -> dict[str, str]:
-        """The two metadata entries. Weights are stored as float16 where that loses nothing, else as float32."""
-        weights, bias = self.class_weights, self.bias
-        with np.errstate(over="ignore"):
-            exact = bool((weights.astype(np.float16) == weights).all())
-        stored = weights.astype("<f2" if exact else "<f4")
-        text = {
+        """The metadata entries. Weights are stored as float16 where that loses nothing, else as float32."""
+        text: dict[str, Any] = {
             "format": FORMAT,
             "name": self.name,
             "title": self.title,
@@ -157,15 +180,25 @@ class Manifest:
             "windows": {str(frames): asdict(spec) for frames, spec in sorted(self.windows.items())},
             "default_frames": self.default_frames,
             "tap": self.tap,
+            "channels": self.channels,
             "outputs": dict(self.outputs),
-            "class_weights": {"dtype": stored.dtype.str, "shape": list(stored.shape)},
-            "bias": [float(value) for value in bias],
-            "labels": list(self.labels),
         }
-        return {
-            MANIFEST_KEY: json.dumps(text, ensure_ascii=False),
-            WEIGHTS_KEY: base64.b64encode(stored.tobytes()).decode("ascii"),
-        }
+        properties = {}
+        if self.head is None:
+            text["head"] = {"kind": "gradient", "class_input": self.class_input}
+        else:
+            weights = self.head.class_weights
+            with np.errstate(over="ignore"):
+                exact = bool((weights.astype(np.float16) == weights).all())
+            stored = weights.astype("<f2" if exact else "<f4")
+            text["head"] = {
+                "kind": "linear",
+                "class_weights": {"dtype": stored.dtype.str, "shape": list(stored.shape)},
+                "bias": [float(value) for value in self.head.bias],
+            }
+            properties[WEIGHTS_KEY] = base64.b64encode(stored.tobytes()).decode("ascii")
+        text["labels"] = list(self.labels)
+        return {MANIFEST_KEY: json.dumps(text, ensure_ascii=False), **properties}
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> Manifest:
@@ -193,22 +226,31 @@ class Manifest:
         inputs: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in text["input"].items()
         }
+        kind = text["head"]["kind"]
+        _require(kind in ("linear", "gradient"), f"head.kind must be linear or gradient, got {kind!r}")
+        head = None
+        if kind == "linear":
+            class_weights = _decode_weights(weights, **text["head"]["class_weights"])
+            head = LinearHead(class_weights, np.asarray(text["head"]["bias"], np.float32))
         return cls(
             name=str(text["name"]),
             title=str(text["title"]),
             license=str(text["license"]),
             input=InputSpec(**inputs),
-            windows={
-                int(frames): WindowSpec(tuple(spec["slice_weights"]), (spec["trusted"][0], spec["trusted"][1]))
-                for frames, spec in text["windows"].items()
-            },
+            windows={int(frames): _window(spec) for frames, spec in text["windows"].items()},
             default_frames=text["default_frames"],
             labels=_strings("labels", text["labels"]),
-            class_weights=_decode_weights(weights, **text["class_weights"]),
-            bias=np.asarray(text["bias"], np.float32),
             tap=str(text["tap"]),
+            channels=text["channels"],
+            head=head,
             outputs=dict(text["outputs"]),
+            class_input=text["head"].get("class_input", "class"),
         )
+
+
+def _window(spec: dict[str, Any]) -> WindowSpec:
+    cells = tuple(tuple(row) for row in spec["cell_weights"])
+    return WindowSpec(tuple(spec["slice_weights"]), (spec["trusted"][0], spec["trusted"][1]), cells)
 
 
 def _decode_weights(data: str, dtype: str, shape: list[int]) -> F32:

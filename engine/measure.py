@@ -60,7 +60,7 @@ def centroids(tube: Tube, size: tuple[int, int]) -> list[tuple[float, float] | N
 
 def shares(tube: Tube) -> list[float]:
     """For each slice its part of the positive evidence as the head pools it; sums to 1, or is 0 where there is none."""
-    positive = np.maximum(_finite(tube), 0).mean(axis=(1, 2)) * np.array(tube.slice_weights)
+    positive = (np.maximum(_finite(tube), 0) * tube.pool).sum(axis=(1, 2))
     total = positive.sum()
     return [float(value) for value in positive / total] if total > 0 else [0.0] * len(positive)
 

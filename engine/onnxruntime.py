@@ -10,7 +10,7 @@ import onnxruntime as ort
 from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .picture import F32
-from .runner import check_shapes
+from .runner import check_shapes, inputs, outputs
 from .types import Outputs
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
@@ -45,19 +45,19 @@ class OnnxRuntimeRunner:
             raise ModelError(f"the graph has no output {', '.join(sorted(missing))}: it has {', '.join(sorted(names))}")
         # the graph's own shapes may be open: a clip of nothing tells them, before any output is opened
         try:
-            outputs = self._run(np.zeros((1, 3, frames, *manifest.input.size), np.float32))
+            found = self._run(np.zeros((1, 3, frames, *manifest.input.size), np.float32), None)
         except Exception as error:
             raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
-        check_shapes(manifest, frames, *(output.shape for output in outputs))
+        check_shapes(manifest, frames, {name: value.shape for name, value in found.items()})
         self.description = f"onnxruntime {ort.__version__} on {device.upper()}, f32"
 
-    def run(self, clip: F32) -> Outputs:
-        logits, activation = self._run(clip)
-        return Outputs(logits[0], activation[0])
+    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
+        return outputs(self.manifest, self._run(clip, class_id))
 
-    def _run(self, clip: F32) -> list[F32]:
-        names = [self.manifest.outputs[name] for name in ("logits", "activation")]
-        return list(self._session.run(names, {self.manifest.input.name: clip}))
+    def _run(self, clip: F32, class_id: int | None) -> dict[str, F32]:
+        names = self.manifest.outputs
+        values = self._session.run(list(names.values()), inputs(self.manifest, clip, class_id))
+        return dict(zip(names, values, strict=True))
 
 
 def _first_line(error: Exception) -> str:

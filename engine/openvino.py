@@ -8,7 +8,7 @@ from pathlib import Path
 from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .picture import F32
-from .runner import check_shapes
+from .runner import check_shapes, inputs, outputs
 from .types import Outputs
 
 # OpenVINO reports its import to its maker's web analytics, without asking, wherever it can import this package. What
@@ -34,9 +34,15 @@ class OpenVinoRunner:
         self.manifest, self.frames = manifest, frames
         try:
             model = core.read_model(str(path))
-            model.reshape({manifest.input.name: [1, 3, frames, *manifest.input.size]})
-            shapes = [tuple(model.output(manifest.outputs[name]).shape) for name in ("logits", "activation")]
-            check_shapes(manifest, frames, *shapes)
+            shapes: dict[str, list[int]] = {manifest.input.name: [1, 3, frames, *manifest.input.size]}
+            if manifest.head is None:
+                shapes[manifest.class_input] = [1]
+            names = [port.get_any_name() for port in model.inputs]
+            if set(names) != set(shapes):  # an input that is never set holds whatever memory holds
+                raise ModelError(f"the graph's inputs are {', '.join(names)}; its manifest names {', '.join(shapes)}")
+            model.reshape(shapes)
+            tensors = manifest.outputs.items()
+            check_shapes(manifest, frames, {name: tuple(model.output(tensor).shape) for name, tensor in tensors})
             config = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
             self._request = core.compile_model(model, device, config).create_infer_request()
         except (RuntimeError, ValueError) as error:  # ValueError: its own message is not UTF-8
@@ -44,12 +50,10 @@ class OpenVinoRunner:
         version = ov.get_version().split("-")[0]
         self.description = f"OpenVINO {version} on {device}, {precision}"
 
-    def run(self, clip: F32) -> Outputs:
-        self._request.infer({self.manifest.input.name: clip}, share_inputs=True)
-        logits, activation = (
-            self._request.get_tensor(self.manifest.outputs[name]).data[0].copy() for name in ("logits", "activation")
-        )
-        return Outputs(logits, activation)
+    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
+        self._request.infer(inputs(self.manifest, clip, class_id), share_inputs=True)
+        tensors = self.manifest.outputs.items()
+        return outputs(self.manifest, {name: self._request.get_tensor(tensor).data.copy() for name, tensor in tensors})
 
 
 def _first_reason(error: Exception) -> str:

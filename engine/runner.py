@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from .errors import ModelError, UsageError
 from .manifest import Manifest
@@ -26,8 +30,11 @@ class Runner(Protocol):
     description: str
     """runtime, version, device and precision, as printed at start-up"""
 
-    def run(self, clip: F32) -> Outputs:
-        """One clip [1, 3, T, H, W] float32, already normalised (`preprocess.tensor`)."""
+    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
+        """One clip [1, 3, T, H, W] float32, already normalised (`preprocess.tensor`).
+
+        class_id: whose weights a graph with gradients gives; None: the top class's.
+        """
         ...
 
 
@@ -92,12 +99,29 @@ def open_runner(
         raise ModelError(f"cannot use model {path}: {error}") from None
 
 
-def check_shapes(manifest: Manifest, frames: int, logits: tuple[int, ...], activation: tuple[int, ...]) -> None:
-    """Raises ModelError where the shapes a graph gives for one clip contradict its manifest."""
-    classes, channels = manifest.class_weights.shape
+def inputs(manifest: Manifest, clip: F32, class_id: int | None) -> dict[str, npt.NDArray[Any]]:
+    """What to feed a graph, by name."""
+    feed: dict[str, npt.NDArray[Any]] = {manifest.input.name: clip}
+    if manifest.head is None:
+        feed[manifest.class_input] = np.array([-1 if class_id is None else class_id], np.int64)
+    return feed
+
+
+def outputs(manifest: Manifest, values: Mapping[str, F32]) -> Outputs:
+    """What a graph gave for one clip, by the names in `manifest.outputs`."""
+    return Outputs(**{name: values[name][0] for name in manifest.outputs})
+
+
+def check_shapes(manifest: Manifest, frames: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises ModelError where the shapes a graph gives for one clip, by output, contradict its manifest."""
+    classes, channels = len(manifest.labels), manifest.channels
+    logits, activation = shapes["logits"], shapes["activation"]
     slices = len(manifest.window(frames).slice_weights)
     if logits != (1, classes):
-        raise ModelError(f"logits of shape {logits} do not fit the manifest's class weights ({classes}, {channels})")
+        raise ModelError(f"logits of shape {logits} do not fit the manifest's {classes} labels")
     if len(activation) != 5 or activation[:3] != (1, channels, slices):
         expected = f"(1, {channels}, {slices}, h, w)"
         raise ModelError(f"activation of shape {activation} does not fit the manifest, which needs {expected}")
+    if "weights" in shapes and shapes["weights"] != (1, channels):
+        raise ModelError(f"weights of shape {shapes['weights']} do not fit the manifest's {channels} channels")
+    manifest.window(frames).pool(*activation[3:])

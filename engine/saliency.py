@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import UsageError
+from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .picture import F32, F64
+from .runner import Runner
 from .spline import zoom_weights
 from .types import ClassScore, Clip, Explanation, Outputs, Scale, Tube
 
@@ -83,22 +84,34 @@ def evidence(activation: F32, weights: F32) -> F32:
     return (weights @ activation.reshape(channels, -1)).reshape(activation.shape[1:])
 
 
-def explain_outputs(
-    outputs: Outputs, manifest: Manifest, clip: Clip, target: Target
-) -> tuple[Tube, tuple[ClassScore, ...]]:
-    """The tube of the target class of one window, and the class (two for A against B) with its score."""
-    first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
-    ids = [first] if target.against is None else [first, target.against]
-    weights = manifest.class_weights[first]
+def run_target(runner: Runner, data: F32, target: Target) -> tuple[Outputs, F32]:
+    """Runs one clip [1, 3, T, H, W]; its outputs, and the weights [C] of the target's tube.
+
+    Weights are the head's own where it is linear, and the gradient of the class's logit with respect to the activation,
+    summed over all cells, where it is not (Grad-CAM, arXiv 1610.02391, eq. 1, times the number of cells). Both are
+    linear in the logit, so A against B is the difference of the two.
+    """
+    outputs = runner.run(data, target.first)
+    head = runner.manifest.head
+    if head is not None:
+        first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
+        weights = head.class_weights[first]
+        return outputs, weights if target.against is None else weights - head.class_weights[target.against]
+    weights = _gradient(outputs)
     if target.against is not None:
-        weights = weights - manifest.class_weights[target.against]
-    window = manifest.window(clip.span.frames)
-    tube = Tube(evidence(outputs.activation, weights), clip.span, clip.crop, window.slice_weights, window.trusted)
-    return tube, scores(outputs.logits, ids, manifest.labels)
+        weights = weights - _gradient(runner.run(data, target.against))
+    return outputs, weights
+
+
+def _gradient(outputs: Outputs) -> F32:
+    if outputs.weights is None:
+        raise ModelError("the graph gives no weights, and its manifest has no linear head")
+    return outputs.weights
 
 
 def make_explanation(
     outputs: Outputs,
+    weights: F32,
     manifest: Manifest,
     clip: Clip,
     target: Target,
@@ -108,8 +121,13 @@ def make_explanation(
     geometry: str = "linear",
     previous: Scale | None = None,
 ) -> Explanation:
-    """Everything one window says. `previous`: the scale of the window before, to smooth with (live mode)."""
-    tube, explained = explain_outputs(outputs, manifest, clip, target)
+    """Everything one window says. `weights`: the target's, [C]; `previous`: the scale to smooth with (live mode)."""
+    spec = manifest.window(clip.span.frames)
+    cells = evidence(outputs.activation, weights)
+    tube = Tube(cells, clip.span, clip.crop, spec.pool(*cells.shape[1:]), spec.trusted)
+    first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
+    ids = [first] if target.against is None else [first, target.against]
+    explained = scores(outputs.logits, ids, manifest.labels)
     volume = (clip.span.frames, *manifest.input.size) if geometry == "paper" else None
     scale = smooth(previous, scale_of(tube, normalize, volume))
     top = scores(outputs.logits, top_classes(outputs.logits, 5), manifest.labels)
@@ -118,7 +136,7 @@ def make_explanation(
 
 def pooled(tube: Tube) -> float:
     """The tube as the head pools it: plus the class's bias it is the logit, exactly, where the head is linear."""
-    return float(np.dot(tube.slice_weights, tube.evidence.mean(axis=(1, 2), dtype=np.float64)))
+    return float((tube.pool * tube.evidence.astype(np.float64)).sum())
 
 
 @dataclass(frozen=True)

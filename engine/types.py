@@ -122,10 +122,14 @@ class Outputs:
     """[K]"""
     activation: F32
     """[C, t, h, w], of the tapped layer"""
+    weights: F32 | None = None
+    """[C], the gradient of the class asked for, summed over all cells; None where the head is linear"""
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 1 or self.activation.ndim != 4:
             raise ValueError(f"outputs must be [K] and [C, t, h, w], got {self.logits.shape}, {self.activation.shape}")
+        if self.weights is not None and self.weights.shape != self.activation.shape[:1]:
+            raise ValueError(f"weights must be {self.activation.shape[:1]}, got {self.weights.shape}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +140,8 @@ class Tube:
     """[t, h, w]"""
     span: Span
     crop: Crop
-    slice_weights: tuple[float, ...]
-    """[t], summing to 1: each slice's part in the head's pool, so that sum_i w_i mean(evidence_i) + bias = logit"""
+    pool: F32
+    """[t, h, w], summing to 1: each cell's part in the head's pool, so that sum(pool evidence) + bias = logit"""
     trusted: tuple[int, int]
     """slices [first, end) that zero padding in time does not spoil"""
 
@@ -145,8 +149,8 @@ class Tube:
         if self.evidence.ndim != 3 or not self.evidence.size:
             raise ValueError(f"evidence must be [t, h, w], got {self.evidence.shape}")
         slices = self.evidence.shape[0]
-        if len(self.slice_weights) != slices:
-            raise ValueError(f"a tube of {slices} slices needs as many slice_weights, got {len(self.slice_weights)}")
+        if self.pool.shape != self.evidence.shape:
+            raise ValueError(f"pool must be {self.evidence.shape} as the evidence, got {self.pool.shape}")
         if not 0 <= self.trusted[0] < self.trusted[1] <= slices:
             raise ValueError(f"trusted must be within 0 to {slices}, got {self.trusted}")
 

@@ -93,7 +93,9 @@ def completeness(outputs: Outputs, manifest: Manifest, frames: int) -> float:
 
     S_c = sum_k w_ck A_k, so the mean over space may be taken of A first (Zhou et al., CVPR 2016, eq. 1 and 2).
     """
-    means = outputs.activation.mean(axis=(2, 3), dtype=np.float64)
-    pooled = means @ np.array(manifest.window(frames).slice_weights)
-    rebuilt = manifest.class_weights.astype(np.float64) @ pooled + manifest.bias
+    head, activation = manifest.head, outputs.activation.astype(np.float64)
+    if head is None:
+        raise ValueError(f"{manifest.name} has no linear head to be complete")
+    pooled = np.tensordot(activation, manifest.window(frames).pool(*activation.shape[2:]), 3)
+    rebuilt = head.class_weights.astype(np.float64) @ pooled + head.bias
     return float(np.abs(rebuilt - outputs.logits).max() / np.abs(outputs.logits).max())

@@ -73,12 +73,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(output: Path, manifest: Manifest, report: Report) -> None:
-    classes, channels = manifest.class_weights.shape
     size, frames = "{}, {}".format(*manifest.input.size), ", ".join(map(str, manifest.windows))
     print(f"{output}: {manifest.title}, ONNX, {output.stat().st_size / 1e6:.1f} MB")
     print(f"  input       {manifest.input.name} [batch, 3, T, {size}], T = {frames}")
-    print(f"  activation  {manifest.tap}, {channels} channels")
-    print(f"  head        linear, {classes} classes: the tube adds up to the logit")
+    print(f"  activation  {manifest.tap}, {manifest.channels} channels")
+    print(f"  head        linear, {len(manifest.labels)} classes: the tube adds up to the logit")
     print(f"  license     {manifest.license}")
     print(f"  checked     on noise, PyTorch against {report.runtime}:")
     for count, errors in report.errors.items():

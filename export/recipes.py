@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import resources
 
 from ..engine.errors import UsageError
-from ..engine.manifest import InputSpec, Manifest, WindowSpec
+from ..engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from .i3d import I3D, POOLED_SLICES, TAP, TIME_REDUCTION, Head, check_clip_size
 from .onnx import stored_weights
 
@@ -43,9 +43,9 @@ def i3d_manifest(model: I3D, frames: Sequence[int] = I3D_FRAMES, size: int = I3D
         windows={count: _i3d_window(count) for count in sorted(set(frames))},
         default_frames=I3D_TRAINED_FRAMES if I3D_TRAINED_FRAMES in frames else max(frames),
         labels=kinetics_labels(),
-        class_weights=stored_weights(classifier.weight.flatten(1)),
-        bias=classifier.bias.detach().numpy(),
         tap=TAP,
+        channels=classifier.in_channels,
+        head=LinearHead(stored_weights(classifier.weight.flatten(1)), classifier.bias.detach().numpy()),
     )
 
 

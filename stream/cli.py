@@ -187,10 +187,10 @@ def _info(args: argparse.Namespace) -> int:
         mark = ", the default" if frames == manifest.default_frames else ""
         slices = len(window.slice_weights)
         rows.append((f"T = {frames}", f"{slices} time slices, {first} to {end - 1} to be trusted{mark}"))
-    classes, channels = manifest.class_weights.shape
     rows += [
-        ("tap", f"{manifest.tap}, {channels} channels"),
-        ("classes", f"{classes}: {', '.join(manifest.labels[:4])}, ..."),
+        ("tap", f"{manifest.tap}, {manifest.channels} channels"),
+        ("head", "linear: the tube adds up to the logit" if manifest.head else "not linear: weights by gradient"),
+        ("classes", f"{len(manifest.labels)}: {', '.join(manifest.labels[:4])}, ..."),
         ("overlay", Overlay.path),
     ]
     for name, value in rows:

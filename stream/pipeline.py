@@ -18,7 +18,7 @@ from ..engine.geometry import blend_cells
 from ..engine.overlay import Overlay
 from ..engine.preprocess import tensor
 from ..engine.runner import Runner
-from ..engine.saliency import Target, make_explanation
+from ..engine.saliency import Target, make_explanation, run_target
 from ..engine.style import Style
 from ..engine.types import Clip, Explanation, Frame, Scale, Shown
 from .channel import Channel, Stopped
@@ -86,7 +86,7 @@ class Pipeline:
         manifest = runner.manifest
         self._window = Window(manifest.input, runner.frames, options.stride, 1 if live else options.hop)
         self._overlay = Overlay(options.style)
-        self._read: Channel[Frame] = Channel(QUEUE, newest_wins=live)
+        self._read: Channel[Frame | Clip] = Channel(QUEUE, newest_wins=live)
         self._clips: Channel[Clip] = Channel(1, newest_wins=True)
         self._explained: Channel[Frame | Explanation] = Channel(QUEUE)
         self._drawn: Channel[_Result] = Channel(QUEUE, writers=2 if live else 1)
@@ -161,7 +161,13 @@ class Pipeline:
 
     def _read_all(self) -> None:
         for frame in self._frames():
+            clip = self._push(frame)
             self._read.put(frame)
+            if clip is not None:
+                self._read.put(clip)
+        clip = self._window.flush()
+        if clip is not None:
+            self._read.put(clip)
 
     def _read_live(self) -> None:
         pace = Pace(self._stop_reading) if not self._source.live else None
@@ -177,14 +183,8 @@ class Pipeline:
             self._clips.put(clip)
 
     def _explain_all(self) -> None:
-        for frame in self._read:
-            clip = self._push(frame)
-            self._explained.put(frame)
-            if clip is not None:
-                self._explained.put(self._explain(clip))
-        clip = self._window.flush()
-        if clip is not None:
-            self._explained.put(self._explain(clip))
+        for item in self._read:
+            self._explained.put(item if isinstance(item, Frame) else self._explain(item))
 
     def _explain_live(self) -> None:
         for clip in self._clips:
@@ -208,6 +208,7 @@ class Pipeline:
     def _draw_live(self) -> None:
         live = Live(self._options.max_age)
         for frame in self._read:
+            assert isinstance(frame, Frame)  # clips take the other way
             self._drawn.put((self._draw(live.place(frame, self._newest)), None))
 
     def _write_all(self) -> None:
@@ -240,11 +241,12 @@ class Pipeline:
         with self._watch("sample"):
             data = tensor(clip, manifest.input)
         with self._watch("infer"):
-            outputs = self._runner.run(data)
+            outputs, weights = run_target(self._runner, data, self._options.target)
         style = self._options.style
         with self._watch("tube"):
             explanation = make_explanation(
                 outputs,
+                weights,
                 manifest,
                 clip,
                 self._options.target,

@@ -10,13 +10,18 @@ from fractions import Fraction
 
 import numpy as np
 from saliency_tubes.engine.errors import SinkError, SourceError
-from saliency_tubes.engine.manifest import InputSpec, Manifest, WindowSpec
+from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32, Color, Layout, Picture
 from saliency_tubes.engine.types import Frame, Outputs, Shown
 from saliency_tubes.stream.sink import Sink
 from saliency_tubes.stream.source import VideoInfo
 
 SIDE, CELLS, SLICES = 32, 4, 2
+
+
+def even_pool(cells: np.ndarray) -> F32:
+    """The pool of a head that counts every cell of `cells` the same."""
+    return np.full(cells.shape, 1 / cells.size, np.float32)
 
 
 def make_manifest(frames: int = 8) -> Manifest:
@@ -29,9 +34,9 @@ def make_manifest(frames: int = 8) -> Manifest:
         windows={frames: WindowSpec((1 / SLICES,) * SLICES, (0, SLICES))},
         default_frames=frames,
         labels=("bright", "dark"),
-        class_weights=np.array([[10.0], [-10.0]], np.float32),
-        bias=np.zeros(2, np.float32),
         tap="pool",
+        channels=1,
+        head=LinearHead(np.array([[10.0], [-10.0]], np.float32), np.zeros(2, np.float32)),
     )
 
 
@@ -46,7 +51,7 @@ class StubRunner:
     fail_at: int | None = None
     runs: int = 0
 
-    def run(self, clip: F32) -> Outputs:
+    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
         assert clip.shape == (1, 3, self.frames, SIDE, SIDE)
         assert clip.dtype == np.float32
         if self.runs == self.fail_at:
@@ -56,7 +61,8 @@ class StubRunner:
         block = SIDE // CELLS
         blocks = clip[0].mean(axis=0).reshape(SLICES, self.frames // SLICES, CELLS, block, CELLS, block)
         activation = blocks.mean(axis=(1, 3, 5))[None]
-        logits = self.manifest.class_weights @ activation.reshape(1, -1).mean(axis=1) + self.manifest.bias
+        assert self.manifest.head is not None
+        logits = self.manifest.head.class_weights @ activation.reshape(1, -1).mean(axis=1)
         return Outputs(logits.astype(np.float32), activation.astype(np.float32))
 
 

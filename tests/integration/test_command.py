@@ -261,6 +261,7 @@ def test_info():
     done = command("info")
     assert done.returncode == 0
     assert "Mixed_5c, 1024 channels" in done.stdout
+    assert "linear: the tube adds up to the logit" in done.stdout
     assert "T = 64" in done.stdout
 
 

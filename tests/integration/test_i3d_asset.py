@@ -23,7 +23,8 @@ from saliency_tubes.export.recipes import i3d_manifest, kinetics_labels  # noqa:
 ASSET = ASSETS / "i3d.onnx"
 EXPORT_AGAIN = """
 import sys; from pathlib import Path
-from saliency_tubes.export import onnx, recipes, weights
+from saliency_tubes.export import onnx, recipes
+from saliency_tubes.export import weights
 model = weights.load_i3d(Path(sys.argv[1]))
 onnx.export_onnx(model, recipes.i3d_manifest(model), Path(sys.argv[2]))
 """
@@ -67,6 +68,8 @@ def test_what_the_file_says_of_itself():
     assert manifest.windows[64].slice_weights == pytest.approx([1 / 14, *[1 / 7] * 6, 1 / 14])
     assert "Apache-2.0" in manifest.license
     assert manifest.labels == kinetics_labels()
+    assert manifest.channels == 1024
+    assert not any(spec.cell_weights for spec in manifest.windows.values())
 
 
 def test_the_labels_are_those_of_kinetics_400():
@@ -82,8 +85,8 @@ def test_the_class_weights_are_those_in_the_graph(asset):
     manifest, held = read_manifest(ASSET), tensors(asset)
     kernel = held["model.Logits.Conv3d_0c_1x1.weight" + HALF_SUFFIX]
     assert kernel.dtype == np.float16
-    np.testing.assert_array_equal(kernel.reshape(400, 1024).astype(np.float32), manifest.class_weights)
-    np.testing.assert_array_equal(held["model.Logits.Conv3d_0c_1x1.bias"], manifest.bias)
+    np.testing.assert_array_equal(kernel.reshape(400, 1024).astype(np.float32), manifest.head.class_weights)
+    np.testing.assert_array_equal(held["model.Logits.Conv3d_0c_1x1.bias"], manifest.head.bias)
 
 
 def test_it_holds_the_model_and_nothing_of_where_it_was_made(asset):

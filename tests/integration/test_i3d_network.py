@@ -142,8 +142,8 @@ def test_the_tube_adds_up_to_the_logit(real, manifest, frames):
     outputs = open_runner(ASSET, frames=frames).run(real[frames])
     assert completeness(outputs, manifest, frames) <= 1e-5
     seen = manifest.labels.index(CASES[frames][1])
-    tube = np.einsum("c,cthw->thw", manifest.class_weights[seen], outputs.activation, dtype=np.float64)
-    total = np.dot(manifest.window(frames).slice_weights, tube.mean(axis=(1, 2))) + manifest.bias[seen]
+    tube = np.einsum("c,cthw->thw", manifest.head.class_weights[seen], outputs.activation, dtype=np.float64)
+    total = np.dot(manifest.window(frames).slice_weights, tube.mean(axis=(1, 2))) + manifest.head.bias[seen]
     assert total == pytest.approx(outputs.logits[seen], rel=1e-4)
     if frames > 16:
-        assert abs(tube.mean() + manifest.bias[seen] - outputs.logits[seen]) > 1e-2
+        assert abs(tube.mean() + manifest.head.bias[seen] - outputs.logits[seen]) > 1e-2

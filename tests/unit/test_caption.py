@@ -165,7 +165,7 @@ def test_every_preset(preset):
 
 def explanation(*names: str) -> Explanation:
     explained = tuple(ClassScore(i, name, 0.456 / (i + 1), 1.0) for i, name in enumerate(names))
-    tube = Tube(np.ones((1, 1, 1), np.float32), Span(0, 8), Crop(), (1.0,), (0, 1))
+    tube = Tube(np.ones((1, 1, 1), np.float32), Span(0, 8), Crop(), np.ones((1, 1, 1), np.float32), (0, 1))
     return Explanation(0, explained, explained, tube, Scale(-0.25, 12.345), (0, 7), Fraction(1, 25))
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Scale, Span, Tube
 from saliency_tubes.stream.events import VERSION, event
+from stubs import even_pool
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "events.md"
 
@@ -19,7 +20,7 @@ def explanation(cells: object = None, *, start: int = 16, repeated: int = 0, nam
     values = np.random.default_rng(0).normal(0, 4, (8, 7, 7)) if cells is None else np.asarray(cells)
     count = len(values)
     span = Span(start, 16, 2)
-    tube = Tube(values.astype(np.float32), span, Crop(0.2, 0, 0.8, 1), (1 / count,) * count, (0, count))
+    tube = Tube(values.astype(np.float32), span, Crop(0.2, 0, 0.8, 1), even_pool(values), (0, count))
     best, second = ClassScore(3, name, p, 7.25), ClassScore(4, "b", 0.25, 6.0)
     pts = (start * 512, (span.last - repeated * 2) * 512)
     return Explanation(1, (best,), (best, second), tube, Scale(0, 9), pts, Fraction(1, 12_800), repeated)

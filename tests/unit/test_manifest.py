@@ -1,7 +1,6 @@
 """What a model file says of itself: a round trip, every kind of damage, and the ONNX file around it."""
 
 import base64
-import copy
 import json
 from pathlib import Path
 
@@ -13,32 +12,48 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from saliency_tubes.engine.errors import ModelError
-from saliency_tubes.engine.manifest import MANIFEST_KEY, WEIGHTS_KEY, InputSpec, Manifest, WindowSpec
+from saliency_tubes.engine.manifest import MANIFEST_KEY, WEIGHTS_KEY, InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.onnxfile import read_metadata
+
+CELLS = ((0.125, 0.25, 0.0625), (0.0625, 0.375, 0.125))
+BIAS = np.array([0.1, -0.2, 3e-9], np.float32)
 
 
 def make_manifest(weights: np.ndarray | None = None) -> Manifest:
+    """With a linear head."""
+    matrix = np.arange(6, dtype=np.float32).reshape(3, 2) / 4 if weights is None else weights
+    return manifest_of(LinearHead(matrix, BIAS), {"logits": "y", "activation": "tap"})
+
+
+def make_gradient() -> Manifest:
+    """With weights by gradient."""
+    return manifest_of(None, {"logits": "y", "activation": "tap", "weights": "dy"}, class_input="which")
+
+
+def manifest_of(head: LinearHead | None, outputs: dict[str, str], **more: str) -> Manifest:
     return Manifest(
         name="tiny",
         title="Tiny “3D” net",
         license="MIT",
         input=InputSpec((8, 6), (0.5, 0.25, 0.125), (0.5, 0.25, 0.2), "center", 9, 2, 12.5, "video"),
-        windows={4: WindowSpec((0.5, 0.5), (0, 2)), 8: WindowSpec((0.125, 0.375, 0.375, 0.125), (1, 3))},
+        windows={4: WindowSpec((0.5, 0.5), (0, 2), CELLS), 8: WindowSpec((0.125, 0.375, 0.375, 0.125), (1, 3))},
         default_frames=8,
         labels=("a", "b: ü", "日本"),
-        class_weights=np.arange(6, dtype=np.float32).reshape(3, 2) / 4 if weights is None else weights,
-        bias=np.array([0.1, -0.2, 3e-9], np.float32),
         tap="tail",
-        outputs={"logits": "y", "activation": "tap"},
+        channels=2 if head is None else head.class_weights.shape[1],
+        head=head,
+        outputs=outputs,
+        **more,
     )
 
 
 GOOD = make_manifest().to_properties()
+GRADIENT = make_gradient().to_properties()
 
 
-def changed(*path: object, to: object) -> dict[str, str]:
+def changed(*path: object, to: object, good: dict[str, str] = GOOD) -> dict[str, str]:
     """The good properties with one value of the manifest replaced; `to` = KeyError removes it."""
-    text = json.loads(GOOD[MANIFEST_KEY])
+    text = json.loads(good[MANIFEST_KEY])
     at = text
     for key in path[:-1]:
         at = at[key]
@@ -46,7 +61,7 @@ def changed(*path: object, to: object) -> dict[str, str]:
         del at[path[-1]]
     else:
         at[path[-1]] = to
-    return {**GOOD, MANIFEST_KEY: json.dumps(text)}
+    return {**good, MANIFEST_KEY: json.dumps(text)}
 
 
 def refused(properties: dict[str, str]) -> str:
@@ -64,16 +79,25 @@ class TestRoundTrip:
         one = make_manifest(weights)
         properties = one.to_properties()
         other = Manifest.from_properties(properties)
-        for name in ("name", "title", "license", "input", "default_frames", "labels", "tap"):
+        for name in ("name", "title", "license", "input", "default_frames", "labels", "tap", "channels"):
             assert getattr(one, name) == getattr(other, name), name
         assert dict(other.windows) == dict(one.windows)
         assert dict(other.outputs) == dict(one.outputs)
-        assert np.array_equal(one.class_weights, other.class_weights)
-        assert np.array_equal(one.bias, other.bias)
-        assert other.class_weights.dtype == other.bias.dtype == np.float32
+        assert other.head is not None
+        assert np.array_equal(other.head.class_weights, weights)
+        assert np.array_equal(other.head.bias, BIAS)
+        assert other.head.class_weights.dtype == other.head.bias.dtype == np.float32
         assert other.to_properties() == properties
-        stored = json.loads(properties[MANIFEST_KEY])["class_weights"]["dtype"]
+        stored = json.loads(properties[MANIFEST_KEY])["head"]["class_weights"]["dtype"]
         assert stored == ("<f2" if dtype is np.float16 else "<f4")
+
+    def test_a_head_that_is_not_linear(self):
+        other = Manifest.from_properties(GRADIENT)
+        assert (other.head, other.channels, other.class_input) == (None, 2, "which")
+        assert dict(other.outputs) == {"logits": "y", "activation": "tap", "weights": "dy"}
+        assert dict(other.windows) == dict(make_gradient().windows)
+        assert other.to_properties() == GRADIENT
+        assert set(GRADIENT) == {MANIFEST_KEY}  # there is no matrix to carry
 
     def test_weights_are_plain_little_endian_rows(self):
         """So that any program can read them by the two entries alone."""
@@ -84,7 +108,8 @@ class TestRoundTrip:
     def test_weights_too_large_for_half(self):
         weights = np.full((3, 2), 1e6, np.float32)
         got = Manifest.from_properties(make_manifest(weights).to_properties())
-        assert np.array_equal(got.class_weights, weights)
+        assert got.head is not None
+        assert np.array_equal(got.head.class_weights, weights)
 
     @pytest.mark.filterwarnings("error")
     def test_storing_large_weights_does_not_warn(self):
@@ -95,6 +120,39 @@ class TestRoundTrip:
         assert manifest.window(4).trusted == (0, 2)
         with pytest.raises(ModelError, match="tiny takes clips of 4 or 8 frames, got 5"):
             manifest.window(5)
+
+
+class TestPool:
+    def test_each_cell_counts_by_its_slice_and_its_place(self):
+        got = WindowSpec((0.25, 0.75), (0, 2), CELLS).pool(2, 3)
+        assert got.dtype == np.float32
+        # all of them in binary, so exactly
+        assert got.tolist() == [[[part * cell for cell in row] for row in CELLS] for part in (0.25, 0.75)]
+
+    def test_without_cell_weights_all_places_count_the_same(self):
+        got = WindowSpec((0.25, 0.75), (0, 2)).pool(2, 4)
+        assert got.tolist() == [[[part / 8] * 4] * 2 for part in (0.25, 0.75)]
+
+    @given(
+        st.lists(st.floats(0.01, 1), min_size=1, max_size=9),
+        st.integers(1, 7).flatmap(
+            lambda width: st.lists(st.lists(st.floats(0.01, 1), min_size=width, max_size=width), min_size=1, max_size=7)
+        ),
+    )
+    def test_it_sums_to_one_and_to_each_part(self, slices, cells):
+        parts, places = np.array(slices) / sum(slices), np.array(cells) / np.sum(cells)
+        spec = WindowSpec(tuple(parts.tolist()), (0, len(parts)), tuple(map(tuple, places.tolist())))
+        got = spec.pool(*places.shape).astype(np.float64)
+        assert got.shape == (len(parts), *places.shape)
+        assert got.sum() == pytest.approx(1, abs=1e-5)
+        assert got.sum(axis=(1, 2)) == pytest.approx(parts, abs=1e-5)
+        assert np.allclose(got.sum(axis=0), places, atol=1e-5)
+
+    @pytest.mark.parametrize("shape", [(3, 2), (2, 2), (1, 3), (1, 1), (4, 6)])
+    def test_cells_that_do_not_fit(self, shape):
+        spec = WindowSpec((1.0,), (0, 1), CELLS)
+        with pytest.raises(ModelError, match=rf"^cell_weights \(2, 3\) do not fit {shape[0]} x {shape[1]} cells$"):
+            spec.pool(*shape)
 
 
 class TestDamage:
@@ -127,21 +185,72 @@ class TestDamage:
             (["windows", "8", "trusted"], KeyError, ["lacks 'trusted'"]),
             (["default_frames"], 5, ["default_frames 5", "[4, 8]"]),
             (["labels"], ["a", "b"], ["2 labels", "(3, 2)"]),
-            (["bias"], [1, 2], ["bias (2,)"]),
-            (["bias"], [1, 2, float("inf")], ["finite"]),
-            (["bias"], [1, 2, "x"], ["x"]),
+            (["windows", "4", "cell_weights"], [[0.5, 0.5], [0.5, 0.5]], ["cell_weights", "2.0"]),
+            (["windows", "4", "cell_weights"], [[0.5, 0.25], [0.25]], ["cell_weights", "[h, w]"]),
+            (["windows", "4", "cell_weights"], [[]], ["cell_weights"]),
+            (["windows", "4", "cell_weights"], [[float("nan"), 1]], ["cell_weights", "nan"]),
+            (["windows", "4", "cell_weights"], [0.5, 0.5], ["manifest is wrong"]),
+            (["windows", "4", "cell_weights"], [["1"]], ["manifest is wrong"]),
+            (["windows", "4", "cell_weights"], None, ["manifest is wrong"]),
+            (["windows", "4", "cell_weights"], KeyError, ["lacks 'cell_weights'"]),
+            (["channels"], KeyError, ["lacks 'channels'"]),
+            (["channels"], 0, ["channels must be 1 or more", "0"]),
+            (["channels"], 2.0, ["channels must be 1 or more", "2.0"]),
+            (["channels"], True, ["channels must be 1 or more", "True"]),
+            (["channels"], 3, ["(3, 2)", "3 channels"]),
+            (["head"], KeyError, ["lacks 'head'"]),
+            (["head"], None, ["manifest is wrong"]),
+            (["head", "kind"], KeyError, ["lacks 'kind'"]),
+            (["head", "kind"], "Linear", ["linear or gradient", "'Linear'"]),
+            (["head", "kind"], ["linear"], ["linear or gradient", "['linear']"]),
+            (["head", "kind"], "gradient", ["activation, logits, weights"]),  # but its outputs are a linear head's
+            (["head", "class_weights"], KeyError, ["lacks 'class_weights'"]),
+            (["head", "bias"], KeyError, ["lacks 'bias'"]),
+            (["head", "bias"], [1, 2], ["bias (2,)"]),
+            (["head", "bias"], [1, 2, float("inf")], ["finite"]),
+            (["head", "bias"], [1, 2, "x"], ["x"]),
             (["outputs"], {"logits": "y"}, ["outputs"]),
             (["outputs"], {"logits": "y", "activation": "t", "more": "z"}, ["outputs"]),
-            (["class_weights", "dtype"], "<f8", ["<f2 or <f4", "'<f8'"]),
-            (["class_weights", "shape"], [3, 3], ["18 bytes", "12"]),
-            (["class_weights", "shape"], [-3, -2], ["manifest is wrong"]),
-            (["class_weights", "shape"], [6], ["class_weights", "(6,)"]),
-            (["class_weights"], None, ["manifest is wrong"]),
+            (
+                ["outputs"],
+                {"logits": "y", "activation": "t", "weights": "z"},
+                ["outputs must name activation, logits,"],
+            ),
+            (["head", "class_weights", "dtype"], "<f8", ["<f2 or <f4", "'<f8'"]),
+            (["head", "class_weights", "shape"], [3, 3], ["18 bytes", "12"]),
+            (["head", "class_weights", "shape"], [-3, -2], ["manifest is wrong"]),
+            (["head", "class_weights", "shape"], [6], ["class_weights", "(6,)"]),
+            (["head", "class_weights"], None, ["manifest is wrong"]),
         ],
     )
     def test_one_value(self, path, to, words):
         message = refused(changed(*path, to=to))
         assert all(word in message for word in words), message
+
+    @pytest.mark.parametrize(
+        ("path", "to", "words"),
+        [
+            (["outputs", "weights"], KeyError, ["outputs must name activation, logits, weights"]),
+            (["outputs", "weights"], 3, ["outputs"]),
+            (["outputs", "more"], "z", ["outputs must name activation, logits, weights", "more"]),
+            (["head", "kind"], "grad-cam", ["linear or gradient", "'grad-cam'"]),
+            (["head", "kind"], None, ["linear or gradient", "None"]),
+            (["head", "kind"], "linear", ["lacks 'class_weights'"]),
+            (["head", "class_input"], 3, ["class_input must be a string", "3"]),
+            (["head", "class_input"], None, ["class_input must be a string", "None"]),
+            (["head", "class_input"], ["class"], ["class_input must be a string", "['class']"]),
+            (["channels"], KeyError, ["lacks 'channels'"]),
+            (["channels"], -2, ["channels must be 1 or more", "-2"]),
+            (["channels"], "2", ["channels must be 1 or more", "'2'"]),
+        ],
+    )
+    def test_one_value_of_a_gradient_manifest(self, path, to, words):
+        message = refused(changed(*path, to=to, good=GRADIENT))
+        assert all(word in message for word in words), message
+
+    def test_the_class_input_has_a_name_by_default(self):
+        got = Manifest.from_properties(changed("head", "class_input", to=KeyError, good=GRADIENT))
+        assert got.class_input == "class"
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "null", "1", '"x"', "{}", '{"format": 1}', '{"format": NaN}'])
     def test_not_a_manifest(self, text):
@@ -168,7 +277,7 @@ class TestDamage:
         [
             {**GOOD, MANIFEST_KEY: "[" * 200_000},
             changed("input", "mean", to=[10**400, 0, 0]),
-            changed("bias", to=[10**400, 0, 0]),
+            changed("head", "bias", to=[10**400, 0, 0]),
         ],
         ids=["nesting", "mean", "bias"],
     )
@@ -184,8 +293,8 @@ class TestDamage:
             (["input", "name"], 7),
             (["default_frames"], 8.0),
             (["windows", "8", "trusted"], [0, 1.5]),
-            (["windows", "0"], {"slice_weights": [1], "trusted": [0, 1]}),
-            (["windows", "-4"], {"slice_weights": [1], "trusted": [0, 1]}),
+            (["windows", "0"], {"slice_weights": [1], "trusted": [0, 1], "cell_weights": []}),
+            (["windows", "-4"], {"slice_weights": [1], "trusted": [0, 1], "cell_weights": []}),
             (["outputs"], {"logits": 5, "activation": [1]}),
             (["labels"], "abc"),
             (["labels"], ["a", "b", 3]),
@@ -212,7 +321,8 @@ values = st.recursive(
 @st.composite
 def damaged(draw: st.DrawFn) -> dict[str, str]:
     """One to three places anywhere in the manifest removed, or replaced by anything."""
-    text = copy.deepcopy(json.loads(GOOD[MANIFEST_KEY]))
+    good = draw(st.sampled_from([GOOD, GRADIENT]))
+    text = json.loads(good[MANIFEST_KEY])
     for _ in range(draw(st.integers(1, 3))):
         at, key = text, None
         while True:
@@ -229,7 +339,7 @@ def damaged(draw: st.DrawFn) -> dict[str, str]:
             del at[key]
         else:
             at[key] = draw(values)
-    return {**GOOD, MANIFEST_KEY: json.dumps(text)}
+    return {**good, MANIFEST_KEY: json.dumps(text)}
 
 
 @settings(max_examples=300, deadline=None)
@@ -240,7 +350,12 @@ def test_any_damage_gives_a_model_error_or_a_manifest(properties):
         manifest = Manifest.from_properties(properties)
     except ModelError:
         return
-    assert manifest.class_weights.shape == (len(manifest.labels), manifest.class_weights.shape[1])
+    if manifest.head is None:
+        assert set(manifest.outputs) == {"logits", "activation", "weights"}
+    else:
+        assert set(manifest.outputs) == {"logits", "activation"}
+        assert manifest.head.class_weights.shape == (len(manifest.labels), manifest.channels)
+        assert manifest.head.bias.shape == (len(manifest.labels),)
 
 
 @settings(max_examples=100)

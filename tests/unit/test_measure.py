@@ -7,15 +7,16 @@ from hypothesis import strategies as st
 from saliency_tubes.engine.measure import FINENESS, boxes, centroids, peak, shares
 from saliency_tubes.engine.types import Crop, Scale, Span, Tube
 from scipy.ndimage import label
+from stubs import even_pool
 
 SIZE = (700, 350)
 SPAN, WHOLE = Span(10, 16, 2), Crop()
 
 
-def tube_of(cells: object, crop: Crop = WHOLE, weights: tuple[float, ...] = (), span: Span = SPAN) -> Tube:
+def tube_of(cells: object, crop: Crop = WHOLE, pool: object = None, span: Span = SPAN) -> Tube:
     values = np.asarray(cells, np.float32)
-    count = len(values)
-    return Tube(values, span, crop, weights or (1 / count,) * count, (0, count))
+    parts = even_pool(values) if pool is None else np.broadcast_to(np.asarray(pool, np.float32), values.shape)
+    return Tube(values, span, crop, parts, (0, len(values)))
 
 
 def one_cell(t: int, y: int, x: int, value: float = 5.0, shape: tuple[int, int, int] = (4, 7, 7)) -> np.ndarray:
@@ -96,9 +97,15 @@ class TestCentroids:
 class TestShares:
     def test_uneven_weights(self):
         cells = np.ones((3, 2, 2), np.float32)
-        assert shares(tube_of(cells, weights=(0.25, 0.5, 0.25))) == pytest.approx([0.25, 0.5, 0.25])
+        assert shares(tube_of(cells, pool=[[[1 / 16]], [[1 / 8]], [[1 / 16]]])) == pytest.approx([0.25, 0.5, 0.25])
         cells[1] = -1
-        assert shares(tube_of(cells, weights=(0.2, 0.5, 0.3))) == pytest.approx([0.4, 0, 0.6])
+        assert shares(tube_of(cells, pool=[[[0.05]], [[0.125]], [[0.075]]])) == pytest.approx([0.4, 0, 0.6])
+
+    def test_uneven_cells(self):
+        """Evidence counts as much as its place does: the same in two slices, in places of different weight."""
+        cells = np.zeros((2, 1, 2), np.float32)
+        cells[0, 0, 0] = cells[1, 0, 1] = 3
+        assert shares(tube_of(cells, pool=[[[0.1, 0.4]], [[0.1, 0.4]]])) == pytest.approx([0.2, 0.8])
 
     def test_none(self):
         for cells in (np.zeros((2, 2, 2)), np.full((2, 2, 2), -1), np.full((2, 2, 2), np.nan)):

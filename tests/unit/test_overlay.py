@@ -16,6 +16,7 @@ from saliency_tubes.engine.saliency import Normalize, evidence, scale_of
 from saliency_tubes.engine.spline import zoom_weights
 from saliency_tubes.engine.style import COLORMAPS, PRESETS, Style, palette
 from saliency_tubes.engine.types import Crop, Explanation, Span, Tube
+from stubs import even_pool
 
 BT709, WHOLE = Color(), Crop()
 
@@ -39,7 +40,7 @@ def make_explanation(
     tube: np.ndarray, frames: int, normalize: Normalize, volume=None, crop: Crop = WHOLE
 ) -> Explanation:
     slices = len(tube)
-    made = Tube(tube, Span(0, frames), crop, (1 / slices,) * slices, (0, slices))
+    made = Tube(tube, Span(0, frames), crop, even_pool(tube), (0, slices))
     return Explanation(0, (), (), made, scale_of(made, normalize, volume), (0, frames - 1), Fraction(1, 25))
 
 

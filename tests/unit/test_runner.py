@@ -1,6 +1,7 @@
 """One suite over both runtimes, on a tiny network made here: 1x1x1 convolution, pool, linear."""
 
 import importlib.util
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from saliency_tubes.engine import runner as runner_module
 from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
-from saliency_tubes.engine.manifest import InputSpec, Manifest, WindowSpec
+from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.runner import RUNTIMES, find_model, open_runner, read_manifest
+from saliency_tubes.engine.saliency import Normalize, Target, make_explanation, pooled, run_target
+from saliency_tubes.engine.types import Clip, Crop, Span
 
 CHANNELS, CLASSES, SIDE = 4, 3, 6
 RNG = np.random.default_rng(0)
@@ -28,9 +31,9 @@ def make_manifest(**changes: object) -> Manifest:
         "windows": {4: WindowSpec((0.5, 0.5), (0, 2)), 8: WindowSpec((0.25,) * 4, (1, 3))},
         "default_frames": 4,
         "labels": ("a", "b", "c"),
-        "class_weights": WEIGHTS,
-        "bias": BIAS,
         "tap": "conv",
+        "channels": CHANNELS,
+        "head": LinearHead(WEIGHTS, BIAS),
     }
     return Manifest(**{**values, **changes})
 
@@ -64,6 +67,60 @@ def write(
     helper.set_model_props(model, (manifest or make_manifest()).to_properties())
     onnx.save(model, path)
     return path
+
+
+def gradient_manifest(**changes: object) -> Manifest:
+    names = {name: name for name in ("logits", "activation", "weights")}
+    return make_manifest(**{"head": None, "outputs": names, **changes})
+
+
+def write_gradient(path: Path, manifest: Manifest | None = None, *, name: str = "class", channels: int = 0) -> Path:
+    """A network whose head squares what it pools, so that each clip has weights of its own, with their gradient.
+
+    logit = W . pool ** 2 + b, so d logit / d activation, summed over cells, = 2 pool * W[class].
+    """
+    tensors = {"conv": CONV, "matrix": WEIGHTS, "transposed": WEIGHTS.T.copy(), "bias": BIAS}
+    tensors |= {"axes": np.array([2, 3, 4]), "kept": np.arange(channels or CHANNELS)}
+    tensors |= {"zero": np.array(0), "two": np.array(2, np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["clip", "conv"], ["raw"], strides=[2, 2, 2]),
+        helper.make_node("Relu", ["raw"], ["activation"]),
+        helper.make_node("ReduceMean", ["activation", "axes"], ["pooled"], keepdims=0),
+        helper.make_node("Mul", ["pooled", "pooled"], ["squared"]),
+        helper.make_node("Gemm", ["squared", "transposed", "bias"], ["logits"]),
+        helper.make_node("ArgMax", ["logits"], ["top"], axis=1, keepdims=0),
+        helper.make_node("Less", [name, "zero"], ["any"]),
+        helper.make_node("Where", ["any", "top", name], ["chosen"]),
+        helper.make_node("Gather", ["matrix", "chosen"], ["row"], axis=0),
+        helper.make_node("Mul", ["pooled", "two"], ["double"]),
+        helper.make_node("Mul", ["double", "row"], ["all weights"]),
+        helper.make_node("Gather", ["all weights", "kept"], ["weights"], axis=1),
+    ]
+    inputs = [("clip", TensorProto.FLOAT, ["N", 3, "T", SIDE, SIDE]), (name, TensorProto.INT64, ["N"])]
+    outputs = {"weights": [None, None], "logits": [None, CLASSES], "activation": [None, CHANNELS, None, 3, 3]}
+    graph = helper.make_graph(
+        nodes,
+        "gradient",
+        [helper.make_tensor_value_info(*value) for value in inputs],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape) for output, shape in outputs.items()],
+        [numpy_helper.from_array(value, key) for key, value in tensors.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    helper.set_model_props(model, (manifest or gradient_manifest()).to_properties())
+    onnx.save(model, path)
+    return path
+
+
+def reference_gradient(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [K], and the weights of every class [K, C], by differences of the logits rather than by the formula."""
+    _, activation = reference(clip)
+
+    def logits(extra: np.ndarray) -> np.ndarray:
+        return WEIGHTS @ (activation + extra[:, None, None, None]).mean(axis=(1, 2, 3)) ** 2 + BIAS
+
+    # all cells of a channel moved alike: the sum of the gradient over its cells
+    step = 1e-3 * np.eye(CHANNELS)
+    return logits(np.zeros(CHANNELS)), np.stack([(logits(one) - logits(-one)) / 2e-3 for one in step], axis=1)
 
 
 def reference(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -151,6 +208,108 @@ class TestContract:
         assert "\n" not in text
 
 
+class TestGradient:
+    """A graph that gives each clip's own weights, of the class asked for."""
+
+    @pytest.fixture
+    def path(self, folder):
+        return write_gradient(folder / "gradient.onnx")
+
+    @pytest.fixture
+    def clip(self):
+        """One whose top class is neither the first nor the last, which an index of -1 would give."""
+        clips = (clip_of(4, seed) for seed in range(100))
+        return next(clip for clip in clips if np.argmax(reference_gradient(clip)[0]) == 1)
+
+    def test_the_top_class_unless_told(self, path, runtime, clip):
+        outputs = open_runner(path, runtime=runtime).run(clip)
+        logits, weights = reference_gradient(clip)
+        assert np.allclose(outputs.logits, logits, atol=1e-4)
+        assert outputs.weights is not None
+        assert (outputs.weights.dtype, outputs.weights.shape) == (np.float32, (CHANNELS,))
+        assert np.allclose(outputs.weights, weights[1], atol=1e-4)
+        assert np.allclose(outputs.activation, reference(clip)[1], atol=1e-4)
+
+    @pytest.mark.parametrize("frames", [4, 8])
+    def test_a_class_by_its_index(self, path, runtime, frames):
+        runner = open_runner(path, frames=frames, runtime=runtime)
+        clip = clip_of(frames)
+        logits, weights = reference_gradient(clip)
+        for index in (2, 0, 1):
+            outputs = runner.run(clip, index)
+            assert np.allclose(outputs.weights, weights[index], atol=1e-4), index
+            assert np.allclose(outputs.logits, logits, atol=1e-4)
+
+    def test_each_clip_has_its_own(self, path, runtime):
+        runner = open_runner(path, runtime=runtime)
+        first = runner.run(clip_of(4, 1), 1)
+        kept = first.weights.copy()
+        second = runner.run(clip_of(4, 2), 1)
+        assert np.array_equal(first.weights, kept)
+        assert np.allclose(first.weights, reference_gradient(clip_of(4, 1))[1][1], atol=1e-4)
+        assert np.allclose(second.weights, reference_gradient(clip_of(4, 2))[1][1], atol=1e-4)
+        assert not np.allclose(first.weights, second.weights, atol=1e-2)
+
+    @pytest.mark.parametrize(
+        ("target", "first", "against"),
+        [(Target(), 1, None), (Target(2), 2, None), (Target(2, 0), 2, 0), (Target(None, 2), 1, 2)],
+    )
+    def test_targets(self, path, runtime, clip, target, first, against):
+        """The whole way: of a head that squares, the pooled tube is twice the logit without its bias (Euler)."""
+        runner = open_runner(path, runtime=runtime)
+        outputs, weights = run_target(runner, clip, target)
+        logits, expected = reference_gradient(clip)
+        part, total = expected[first], 2 * (logits[first] - BIAS[first])
+        if against is not None:
+            part, total = part - expected[against], total - 2 * (logits[against] - BIAS[against])
+        assert np.allclose(weights, part, atol=1e-4)
+        pictures = Clip((np.zeros((6, 6, 3), np.uint8),) * 4, Span(0, 4), Crop(), (0, 3), Fraction(1, 25))
+        made = make_explanation(outputs, weights, runner.manifest, pictures, target, window=0, normalize=Normalize())
+        assert [score.id for score in made.explained] == ([first] if against is None else [first, against])
+        assert pooled(made.tube) == pytest.approx(total, abs=1e-3)
+
+    def test_other_names(self, folder, runtime, clip):
+        path = write_gradient(folder / "which.onnx", gradient_manifest(class_input="which one"), name="which one")
+        outputs = open_runner(path, runtime=runtime).run(clip, 2)
+        assert np.allclose(outputs.weights, reference_gradient(clip)[1][2], atol=1e-4)
+
+    def test_a_linear_head_needs_no_weights(self, tiny, runtime):
+        runner = open_runner(tiny, runtime=runtime)
+        one, other = runner.run(clip_of(4)), runner.run(clip_of(4), 2)
+        assert one.weights is None
+        assert np.array_equal(one.logits, other.logits)
+
+    def refused(self, path, runtime, *words):
+        with pytest.raises(ModelError) as error:
+            open_runner(path, runtime=runtime)
+        message(error, path, *words)
+
+    def test_another_class_input(self, folder, runtime):
+        path = write_gradient(folder / "input.onnx", gradient_manifest(class_input="target"))
+        self.refused(path, runtime, "target")
+
+    def test_a_graph_without_a_class_input(self, folder, runtime):
+        self.refused(write(folder / "none.onnx", gradient_manifest()), runtime)
+
+    def test_a_graph_without_weights(self, folder, runtime):
+        names = {"logits": "logits", "activation": "activation", "weights": "gradient"}
+        path = write_gradient(folder / "output.onnx", gradient_manifest(outputs=names))
+        self.refused(path, runtime, "gradient")
+
+    def test_weights_for_other_channels(self, folder, runtime):
+        path = write_gradient(folder / "channels.onnx", channels=3)
+        self.refused(path, runtime, "weights of shape (1, 3)", "4 channels")
+
+    def test_logits_for_weights(self, folder, runtime):
+        names = {"logits": "logits", "activation": "activation", "weights": "logits"}
+        path = write_gradient(folder / "swapped.onnx", gradient_manifest(outputs=names))
+        self.refused(path, runtime, "weights of shape (1, 3)")
+
+    def test_a_class_input_that_the_manifest_does_not_know(self, folder, runtime):
+        """Nothing would ever feed it."""
+        self.refused(write_gradient(folder / "unknown.onnx", make_manifest()), runtime, "class")
+
+
 class TestRefused:
     def test_frames(self, tiny, runtime):
         with pytest.raises(ModelError) as error:
@@ -209,11 +368,26 @@ class TestRefused:
         return error
 
     def test_weights_for_other_classes(self, folder, runtime):
-        other = make_manifest(class_weights=WEIGHTS[:2], bias=BIAS[:2], labels=("a", "b"))
-        message(self.wrong(folder, runtime, other), "(1, 3)", "(2, 4)")
+        other = make_manifest(head=LinearHead(WEIGHTS[:2], BIAS[:2]), labels=("a", "b"))
+        message(self.wrong(folder, runtime, other), "logits of shape (1, 3)", "2 labels")
 
     def test_weights_for_other_channels(self, folder, runtime):
-        message(self.wrong(folder, runtime, make_manifest(class_weights=WEIGHTS[:, :2])), "activation")
+        other = make_manifest(head=LinearHead(WEIGHTS[:, :2], BIAS), channels=2)
+        message(self.wrong(folder, runtime, other), "(1, 4, 2, 3, 3)", "(1, 2, 2, h, w)")
+
+    @pytest.mark.parametrize("shape", [(2, 3), (3, 2), (1, 1), (9, 1)])
+    def test_other_cells(self, folder, runtime, shape):
+        cells = tuple(map(tuple, np.full(shape, 1 / (shape[0] * shape[1])).tolist()))
+        path = write(folder / "cells.onnx", make_manifest(windows={4: WindowSpec((0.5, 0.5), (0, 2), cells)}))
+        with pytest.raises(ModelError) as error:
+            open_runner(path, runtime=runtime)
+        message(error, path, f"cell_weights {shape} do not fit 3 x 3 cells")
+
+    def test_cells_that_fit(self, folder, runtime):
+        cells = tuple(map(tuple, (np.arange(9).reshape(3, 3) / 36).tolist()))
+        path = write(folder / "fit.onnx", make_manifest(windows={4: WindowSpec((0.5, 0.5), (0, 2), cells)}))
+        manifest = open_runner(path, runtime=runtime).manifest
+        assert manifest.window(4).cell_weights == cells
 
     def test_other_slices(self, folder, runtime):
         other = make_manifest(windows={4: WindowSpec((0.25,) * 4, (0, 4))})

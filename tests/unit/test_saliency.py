@@ -1,45 +1,62 @@
 """The tube against independent sums: evidence, completeness, targets and scales."""
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.engine.manifest import InputSpec, Manifest, WindowSpec
+from saliency_tubes.engine.errors import ModelError, UsageError
+from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.saliency import (
     Normalize,
     Target,
     evidence,
-    explain_outputs,
     make_explanation,
     parse_target,
     pooled,
+    run_target,
     scale_of,
     scores,
     smooth,
     softmax,
     top_classes,
 )
-from saliency_tubes.engine.types import Clip, Crop, Outputs, Scale, Span, Tube
+from saliency_tubes.engine.types import Clip, Crop, Explanation, Outputs, Scale, Span, Tube
 from scipy.ndimage import zoom
+from stubs import even_pool
 
 LABELS = ("abseiling", "juggling balls", "juggling fire", "yoga", "tossing: salad", "7")
 
 
 class Head:
-    """A synthetic network's last layers: pool (weighted over time) and a linear layer, in float64."""
+    """A synthetic network's last layers: pool (weighted by cell) and a linear layer, in float64. Runs as a Runner."""
 
-    def __init__(self, seed: int, classes: int, channels: int, cells: tuple[int, int, int]) -> None:
+    frames, description = 8, "head"
+
+    def __init__(self, seed: int, classes: int, channels: int, cells: tuple[int, int, int], even: bool = True) -> None:
         rng = np.random.default_rng(seed)
         self.weights = rng.normal(0, 1, (classes, channels)).astype(np.float32)
         self.bias = rng.normal(0, 1, classes).astype(np.float32)
         self.activation = rng.normal(0, 2, (channels, *cells)).astype(np.float32)
         parts = rng.random(cells[0]) + 0.05
         self.slice_weights = tuple(float(part) for part in parts / parts.sum())
-        pool = np.einsum("kthw,t->k", self.activation.astype(np.float64), self.slice_weights) / (cells[1] * cells[2])
-        self.logits = (self.weights @ pool + self.bias).astype(np.float32)
+        places = np.full(cells[1:], 1 / (cells[1] * cells[2])) if even else rng.random(cells[1:]) + 0.05
+        places /= places.sum()
+        self.cell_weights = () if even else tuple(map(tuple, places.tolist()))
+        self.pool = np.einsum("t,hw->thw", self.slice_weights, places)
+        means = np.einsum("kthw,thw->k", self.activation.astype(np.float64), self.pool)
+        self.logits = (self.weights @ means + self.bias).astype(np.float32)
+        self.asked: list[int | None] = []
+
+    def run(self, clip: np.ndarray, class_id: int | None = None) -> Outputs:
+        self.asked.append(class_id)
+        return self.outputs
+
+    def explain(self, target: Target) -> Explanation:
+        outputs, weights = run_target(self, DATA, target)
+        return make_explanation(outputs, weights, self.manifest, CLIP, target, window=0, normalize=Normalize())
 
     @property
     def outputs(self) -> Outputs:
@@ -47,10 +64,28 @@ class Head:
 
     @property
     def manifest(self) -> Manifest:
-        window = WindowSpec(self.slice_weights, (0, len(self.slice_weights)))
+        window = WindowSpec(self.slice_weights, (0, len(self.slice_weights)), self.cell_weights)
         labels = tuple(f"class {i}" for i in range(len(self.bias)))
         spec = InputSpec((4, 4), (0, 0, 0), (1, 1, 1), "stretch")
-        return Manifest("m", "M", "MIT", spec, {8: window}, 8, labels, self.weights, self.bias, "tail")
+        head, channels = LinearHead(self.weights, self.bias), self.weights.shape[1]
+        return Manifest("m", "M", "MIT", spec, {8: window}, 8, labels, "tail", channels, head)
+
+
+class Gradient(Head):
+    """The same where the graph gives the weights: here some numbers for each class, the top class's for None."""
+
+    def run(self, clip: np.ndarray, class_id: int | None = None) -> Outputs:
+        self.asked.append(class_id)
+        return Outputs(self.logits, self.activation, self.weights[self.top if class_id is None else class_id])
+
+    @property
+    def top(self) -> int:
+        return int(np.argmax(self.logits))
+
+    @property
+    def manifest(self) -> Manifest:
+        outputs = {name: name for name in ("logits", "activation", "weights")}
+        return dataclasses.replace(super().manifest, head=None, outputs=outputs)
 
 
 heads = st.builds(
@@ -59,13 +94,15 @@ heads = st.builds(
     classes=st.integers(2, 9),
     channels=st.integers(1, 20),
     cells=st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5)),
+    even=st.booleans(),
 )
+DATA = np.zeros((1, 3, 8, 4, 4), np.float32)
 CLIP = Clip((np.zeros((4, 4, 3), np.uint8),) * 8, Span(16, 8, 2), Crop(0.1, 0, 0.9, 1), (16, 30), Fraction(1, 25), 3)
 
 
 def tube_of(cells: object) -> Tube:
     values = np.asarray(cells, np.float32)
-    return Tube(values, Span(0, 8), Crop(), (1 / len(values),) * len(values), (0, len(values)))
+    return Tube(values, Span(0, 8), Crop(), even_pool(values), (0, len(values)))
 
 
 @given(heads)
@@ -79,43 +116,112 @@ def test_evidence_is_the_weighted_sum_of_channels(head):
 
 @given(heads)
 def test_completeness(head):
-    """For a linear head the pooled tube and the bias ARE the logit, whatever each slice counts."""
+    """For a linear head the pooled tube and the bias ARE the logit, whatever each slice and each place counts."""
     for index in range(len(head.bias)):
-        tube, _ = explain_outputs(head.outputs, head.manifest, CLIP, Target(index))
+        tube = head.explain(Target(index)).tube
+        assert np.allclose(tube.pool, head.pool, rtol=1e-5)
         assert pooled(tube) + head.bias[index] == pytest.approx(float(head.logits[index]), abs=1e-4)
+
+
+def test_pooling_counts_each_cell_by_its_own_weight():
+    cells = np.array([[[1, 2], [3, 4]], [[5, 6], [7, -8]]], np.float32)
+    pool = np.array([[[0.5, 0], [0.125, 0]], [[0.125, 0], [0, 0.25]]], np.float32)
+    tube = Tube(cells, Span(0, 8), Crop(), pool, (0, 2))
+    assert pooled(tube) == 0.5 * 1 + 0.125 * 3 + 0.125 * 5 + 0.25 * -8
+    assert pooled(tube_of(cells)) == pytest.approx(cells.mean())
+
+
+def test_a_pool_that_leaves_out_the_places_is_not_complete():
+    """The other side of completeness: the same head said to count all places the same does not add up."""
+    head = Head(3, 4, 5, (2, 3, 3), even=False)
+    tube = head.explain(Target(0)).tube
+    assert pooled(tube) + head.bias[0] == pytest.approx(float(head.logits[0]), abs=1e-4)
+    head.cell_weights = ()
+    assert abs(pooled(head.explain(Target(0)).tube) + head.bias[0] - head.logits[0]) > 1e-2
 
 
 @given(heads)
 def test_a_against_b_is_their_difference(head):
-    one, _ = explain_outputs(head.outputs, head.manifest, CLIP, Target(0))
-    other, _ = explain_outputs(head.outputs, head.manifest, CLIP, Target(1))
-    both, explained = explain_outputs(head.outputs, head.manifest, CLIP, Target(0, 1))
+    one, other = (head.explain(Target(index)).tube for index in (0, 1))
+    explanation = head.explain(Target(0, 1))
+    both = explanation.tube
     assert np.allclose(both.evidence, one.evidence.astype(np.float64) - other.evidence, atol=1e-4)
-    assert [score.id for score in explained] == [0, 1]
+    assert [score.id for score in explanation.explained] == [0, 1]
     bias = head.bias[0] - head.bias[1]
     assert pooled(both) + bias == pytest.approx(float(head.logits[0] - head.logits[1]), abs=2e-4)
 
 
+class TestRunTarget:
+    """Which runs a target takes, and whose weights come of them."""
+
+    @pytest.mark.parametrize("target", [Target(), Target(2), Target(2, 0), Target(None, 0)])
+    def test_a_linear_head_takes_one_run(self, target):
+        head = Head(5, 7, 6, (4, 3, 3))
+        outputs, weights = run_target(head, DATA, target)
+        assert len(head.asked) == 1
+        assert np.array_equal(outputs.logits, head.logits)
+        first = int(np.argmax(head.logits)) if target.first is None else target.first
+        expected = head.weights[first] - (0 if target.against is None else head.weights[target.against])
+        assert np.array_equal(weights, expected)
+
+    @pytest.mark.parametrize(
+        ("target", "asked"),
+        [(Target(), [None]), (Target(2), [2]), (Target(0), [0]), (Target(2, 0), [2, 0]), (Target(None, 0), [None, 0])],
+    )
+    def test_gradients_take_a_run_for_each_class(self, target, asked):
+        head = Gradient(5, 7, 6, (4, 3, 3))
+        assert head.top not in (0, 2)  # or it could be told from neither
+        outputs, weights = run_target(head, DATA, target)
+        assert head.asked == asked
+        assert np.array_equal(outputs.activation, head.activation)
+        first = head.weights[head.top if target.first is None else target.first]
+        assert np.array_equal(weights, first if len(asked) == 1 else first - head.weights[0])
+
+    def test_the_outputs_are_those_of_the_first_class(self):
+        head = Gradient(5, 7, 6, (4, 3, 3))
+        outputs, _ = run_target(head, DATA, Target(2, 0))
+        assert outputs.weights is not None
+        assert np.array_equal(outputs.weights, head.weights[2])
+
+    def test_a_tube_of_gradients(self):
+        explanation = Gradient(5, 7, 6, (4, 3, 3)).explain(Target(2, 0))
+        linear = Head(5, 7, 6, (4, 3, 3)).explain(Target(2, 0))
+        assert np.array_equal(explanation.tube.evidence, linear.tube.evidence)
+        assert explanation.explained == linear.explained
+
+    def test_no_weights_at_all(self):
+        head = Gradient(5, 7, 6, (4, 3, 3))
+        head.run = lambda clip, class_id=None: head.outputs
+        with pytest.raises(ModelError, match="gives no weights"):
+            run_target(head, DATA, Target())
+
+
 def test_an_explanation_says_all_there_is_to_say():
     head = Head(5, 7, 6, (4, 3, 3))
-    explanation = make_explanation(head.outputs, head.manifest, CLIP, Target(), window=9, normalize=Normalize())
     best = int(np.argmax(head.logits))
+    arguments = (head.outputs, head.weights[best], head.manifest, CLIP, Target())
+    explanation = make_explanation(*arguments, window=9, normalize=Normalize())
+    assert np.array_equal(explanation.tube.evidence, evidence(head.activation, head.weights[best]))
     assert [score.id for score in explanation.explained] == [best]
     assert [score.id for score in explanation.top] == np.argsort(-head.logits)[:5].tolist()
     assert explanation.top[0] == explanation.explained[0]
     assert (explanation.window, explanation.pts, explanation.repeated) == (9, (16, 30), 3)
     assert (explanation.tube.span, explanation.tube.crop) == (CLIP.span, CLIP.crop)
-    assert explanation.tube.slice_weights == head.slice_weights
+    assert np.allclose(explanation.tube.pool, head.pool, rtol=1e-5)
     assert explanation.scale == Scale(0, float(explanation.tube.evidence.max()))
-    smoothed = make_explanation(
-        head.outputs, head.manifest, CLIP, Target(), window=9, normalize=Normalize(), previous=Scale(0, 100)
-    )
+    smoothed = make_explanation(*arguments, window=9, normalize=Normalize(), previous=Scale(0, 100))
     assert smoothed.scale.high == pytest.approx(60 + 0.4 * explanation.scale.high)
 
 
 def test_fewer_classes_than_five():
+    assert len(Head(1, 2, 3, (2, 2, 2)).explain(Target()).top) == 2
+
+
+def test_cells_that_do_not_fit_the_activation():
     head = Head(1, 2, 3, (2, 2, 2))
-    assert len(make_explanation(head.outputs, head.manifest, CLIP, Target(), window=0, normalize=Normalize()).top) == 2
+    head.cell_weights = ((0.5, 0.5),)
+    with pytest.raises(ModelError, match=r"\(1, 2\) do not fit 2 x 2"):
+        head.explain(Target())
 
 
 class TestTarget:

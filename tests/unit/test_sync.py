@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.types import Crop, Explanation, Frame, Scale, Span, Tube
 from saliency_tubes.stream.sync import Aligned, Live, Placed
+from stubs import even_pool
 
 BASE = Fraction(1, 25)
 PICTURE = Picture(Layout.RGB, (np.zeros((1, 1, 3), np.uint8),))
@@ -29,7 +30,7 @@ def explanation(
 ) -> Explanation:
     span = Span(start, frames, stride)
     cells = np.ones((slices, 1, 1), np.float32)
-    tube = Tube(cells, span, Crop(), (1 / slices,) * slices, trusted or (0, slices))
+    tube = Tube(cells, span, Crop(), even_pool(cells), trusted or (0, slices))
     first = start if pts < 0 else pts
     return Explanation(start, (), (), tube, Scale(0, 1), (first, first + span.last - start), BASE)
 

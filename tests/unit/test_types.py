@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.types import ClassScore, Clip, Crop, Explanation, Frame, Outputs, Scale, Shown, Span, Tube
+from stubs import even_pool
 
 EIGHT = Span(0, 8)
 PICTURE = Picture(Layout.RGB, (np.zeros((2, 2, 3), np.uint8),))
@@ -15,7 +16,12 @@ spans = st.builds(Span, st.integers(0, 1000), st.integers(1, 64), st.integers(1,
 
 
 def tube(slices: int = 2, span: Span = EIGHT) -> Tube:
-    return Tube(np.zeros((slices, 2, 2), np.float32), span, Crop(), (1 / slices,) * slices, (0, slices))
+    cells = np.zeros((slices, 2, 2), np.float32)
+    return Tube(cells, span, Crop(), even_pool(cells), (0, slices))
+
+
+def tube_with(cells=(2, 3, 2), pool=(2, 3, 2), trusted=(0, 2)) -> Tube:
+    return Tube(np.zeros(cells, np.float32), EIGHT, Crop(), np.ones(pool, np.float32), trusted)
 
 
 def explanation(name: str = "a", *more: str) -> Explanation:
@@ -44,11 +50,13 @@ def explanation(name: str = "a", *more: str) -> Explanation:
         lambda: Clip((np.zeros((2, 2, 3), np.uint8),) * 2, Span(0, 2), Crop(), (0, 1), Fraction(1), repeated=-1),
         lambda: Outputs(np.zeros((1, 5), np.float32), np.zeros((2, 2, 2, 2), np.float32)),
         lambda: Outputs(np.zeros(5, np.float32), np.zeros((2, 2, 2), np.float32)),
-        lambda: Tube(np.zeros((2, 2), np.float32), Span(0, 8), Crop(), (0.5, 0.5), (0, 2)),
-        lambda: Tube(np.zeros((2, 0, 2), np.float32), Span(0, 8), Crop(), (0.5, 0.5), (0, 2)),
-        lambda: Tube(np.zeros((2, 2, 2), np.float32), Span(0, 8), Crop(), (1.0,), (0, 2)),
-        lambda: Tube(np.zeros((2, 2, 2), np.float32), Span(0, 8), Crop(), (0.5, 0.5), (1, 1)),
-        lambda: Tube(np.zeros((2, 2, 2), np.float32), Span(0, 8), Crop(), (0.5, 0.5), (0, 3)),
+        lambda: tube_with(cells=(2, 2), pool=(2, 2)),
+        lambda: tube_with(cells=(2, 0, 2), pool=(2, 0, 2)),
+        lambda: tube_with(pool=(2,)),
+        lambda: tube_with(pool=(1, 2, 3)),
+        lambda: tube_with(pool=(2, 1, 1)),
+        lambda: tube_with(trusted=(1, 1)),
+        lambda: tube_with(trusted=(0, 3)),
         lambda: Scale(1, 1),
         lambda: Scale(0, float("inf")),
         lambda: Scale(float("nan"), 1),
@@ -101,6 +109,10 @@ def test_labels_and_shares():
     weak, strong = explanation("weak"), explanation("strong")
     assert Shown(frame, ((weak, 0.4), (strong, 0.6))).explanation is strong
     assert Shown(frame, ()).rgb.shape == (2, 2, 3)
+
+
+def test_a_tube_keeps_its_pool_cell_by_cell():
+    assert tube_with().pool.shape == (2, 3, 2)  # what the refusals above differ from in one value each
 
 
 def test_types_are_frozen():

@@ -11,7 +11,7 @@ pytest.importorskip("onnxscript", reason="export needs onnxscript")
 pytest.importorskip("openvino", reason="the check runs it")  # here: its telemetry starts a thread that outlives a test
 
 from saliency_tubes.engine.errors import ModelError  # noqa: E402
-from saliency_tubes.engine.manifest import InputSpec, Manifest, WindowSpec  # noqa: E402
+from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec  # noqa: E402
 from saliency_tubes.engine.runner import open_runner, read_manifest  # noqa: E402
 from saliency_tubes.export.check import check  # noqa: E402
 from saliency_tubes.export.onnx import export_onnx, stored_weights  # noqa: E402
@@ -46,9 +46,9 @@ def manifest(tiny):
         windows={4: WindowSpec((0.5, 0.5), (0, 2)), 8: WindowSpec((0.25,) * 4, (1, 3))},
         default_frames=8,
         labels=("a", "b", "c"),
-        class_weights=stored_weights(tiny.fc.weight),
-        bias=tiny.fc.bias.detach().numpy(),
         tap="relu",
+        channels=4,
+        head=LinearHead(stored_weights(tiny.fc.weight), tiny.fc.bias.detach().numpy()),
     )
 
 
@@ -93,10 +93,10 @@ def test_runtimes_take_every_length(exported, runtime):
 
 def test_the_manifest_comes_back_with_the_weights_of_the_graph(manifest, exported):
     found = read_manifest(exported)
-    np.testing.assert_array_equal(found.class_weights, manifest.class_weights)
+    np.testing.assert_array_equal(found.head.class_weights, manifest.head.class_weights)
     held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(exported).graph.initializer}
-    np.testing.assert_array_equal(held["model.fc.weight.f16"].astype(np.float32), found.class_weights)
-    np.testing.assert_array_equal(held["model.fc.bias"], found.bias)
+    np.testing.assert_array_equal(held["model.fc.weight.f16"].astype(np.float32), found.head.class_weights)
+    np.testing.assert_array_equal(held["model.fc.bias"], found.head.bias)
 
 
 def test_the_graph_holds_nothing_but_the_model(exported):
@@ -122,9 +122,26 @@ def test_a_wrong_file_is_refused_with_its_errors(tiny, manifest, exported):
 
 
 def test_a_tube_that_does_not_add_up_is_refused(tiny, manifest, exported):
-    skewed = dataclasses.replace(manifest, bias=manifest.bias + np.float32(0.1))
+    head = dataclasses.replace(manifest.head, bias=manifest.head.bias + np.float32(0.1))
+    skewed = dataclasses.replace(manifest, head=head)
     with pytest.raises(ModelError, match="completeness error"):
         check(exported, tiny, skewed)
+
+
+def test_where_each_place_counts_is_part_of_the_sum(tiny, manifest, exported):
+    """The head counts all places the same: a manifest that says otherwise does not add up."""
+    even, uneven = np.full((4, 6), 1 / 24), np.arange(24).reshape(4, 6) / 276
+    for cells, fits in ((even, True), (uneven, False)):
+        windows = {
+            frames: dataclasses.replace(spec, cell_weights=tuple(map(tuple, cells.tolist())))
+            for frames, spec in manifest.windows.items()
+        }
+        stated = dataclasses.replace(manifest, windows=windows)
+        if fits:
+            assert not any(errors.misses() for errors in check(exported, tiny, stated).errors.values())
+        else:
+            with pytest.raises(ModelError, match="completeness error"):
+                check(exported, tiny, stated)
 
 
 def test_one_window_makes_a_file_of_that_length_alone(tiny, manifest, tmp_path):

@@ -1,0 +1,85 @@
+"""The explanation alone: one window's tube, drawn with its caption on `hop` frames, against the network's own time.
+
+Nothing runs beside it, so that it says what the arithmetic costs; the rows of `video` say what a whole run sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from statistics import median
+
+from clips import CLIP
+from harness import Row, Setup, Target, interleave, ratio
+from saliency_tubes.engine.caption import Caption, draw_caption
+from saliency_tubes.engine.geometry import blend_cells
+from saliency_tubes.engine.overlay import Overlay
+from saliency_tubes.engine.picture import F32
+from saliency_tubes.engine.preprocess import tensor
+from saliency_tubes.engine.runner import Runner, open_runner
+from saliency_tubes.engine.saliency import Target as Class
+from saliency_tubes.engine.saliency import make_explanation, run_target
+from saliency_tubes.engine.style import Style
+from saliency_tubes.engine.types import Clip, Frame
+from saliency_tubes.stream.source import open_source
+from saliency_tubes.stream.window import Window
+from video import HOPS
+
+ROUNDS = 9
+STYLE = Style()
+TARGET = Target(0.10)
+
+
+def rows(setup: Setup) -> list[Row]:
+    """For every T: milliseconds of the network and of the explanation, and their ratio."""
+    work: dict[str, Callable[[], object]] = {}
+    for length, hop in HOPS.items():
+        runner = open_runner(frames=length)
+        clip, frames = _window(runner)
+        data = tensor(clip, runner.manifest.input)
+        work[f"infer {length}"] = partial(runner.run, data)
+        work[f"explain {length}"] = _Explain(runner, data, clip, frames[:hop])
+    times = interleave(work, setup.pick(ROUNDS), warmup=setup.pick(1, 0))
+    found: list[Row] = []
+    for length in HOPS:
+        infer, explain = times[f"infer {length}"], times[f"explain {length}"]
+        found.append(Row(f"explanation: inference, T={length}", 1e3 * median(infer), "ms"))
+        found.append(Row(f"explanation: tube, overlay and text, {HOPS[length]} frames", 1e3 * median(explain), "ms"))
+        target = TARGET if length == 64 and not setup.quick else None
+        found.append(
+            Row(f"explanation: explanation / inference, T={length}, alone", ratio(explain, infer), "x", target)
+        )
+    return found
+
+
+class _Explain:
+    """What the pipeline does between the network and the sinks, for one window."""
+
+    def __init__(self, runner: Runner, data: F32, clip: Clip, frames: list[Frame]) -> None:
+        self._manifest, self._clip, self._frames = runner.manifest, clip, frames
+        self._outputs, self._weights = run_target(runner, data, Class())
+        self._overlay = Overlay(STYLE)
+
+    def __call__(self) -> None:
+        made = make_explanation(
+            self._outputs, self._weights, self._manifest, self._clip, Class(), window=0, normalize=STYLE.normalize
+        )
+        for frame in self._frames:
+            # two windows saw most frames
+            cells = blend_cells(((made, 0.5), (made, 0.5)), frame.index)
+            self._overlay.draw(frame.picture, cells, made.tube.crop)
+            draw_caption(frame.picture, Caption.of(made), STYLE)
+
+
+def _window(runner: Runner) -> tuple[Clip, list[Frame]]:
+    """The clip's first window, and its middle frames on."""
+    source = open_source(str(CLIP))
+    frames = list(islice(source, runner.frames))
+    source.close()
+    window = Window(runner.manifest.input, runner.frames, 1, runner.frames)
+    clips = [window.push(frame) for frame in frames]
+    clip = clips[-1]
+    if clip is None:
+        raise RuntimeError(f"{CLIP} has fewer than {runner.frames} frames")
+    return clip, frames[runner.frames // 2 :]

@@ -44,6 +44,8 @@ class InputSpec:
     rate: float = 25.0
     """frames a second of the video it was trained on"""
     name: str = "clip"
+    stretch_to: tuple[int, ...] = ()
+    """H, W, for `stretch`: the size the frame is stretched to, before the middle is cut; empty: the input's own"""
 
     def __post_init__(self) -> None:
         _require(
@@ -63,6 +65,14 @@ class InputSpec:
                 self.short_side >= max(self.size),
                 f"input.short_side must be {max(self.size)} or more, got {self.short_side}",
             )
+        _require(
+            not self.stretch_to
+            or (
+                len(self.stretch_to) == 2
+                and all(_is_count(a) and a >= b for a, b in zip(self.stretch_to, self.size, strict=True))
+            ),
+            f"input.stretch_to must be two whole numbers, {list(self.size)} or more, got {list(self.stretch_to)}",
+        )
         _require(
             _is_count(self.stride) and 0 < self.rate < math.inf,
             f"input.stride must be a whole number and rate a number, both positive, got {self.stride}, {self.rate}",
@@ -204,7 +214,9 @@ class Manifest:
     def from_properties(cls, properties: Mapping[str, str]) -> Manifest:
         """The inverse of `to_properties`. Raises ModelError for anything missing, ill-typed or contradictory."""
         if MANIFEST_KEY not in properties:
-            raise ModelError("it has no saliency-tubes manifest: make the file with 'saliency-tubes export'")
+            raise ModelError(
+                "it has no saliency-tubes manifest: see 'saliency-tubes export' and 'saliency-tubes manifest add'"
+            )
         try:
             text = json.loads(properties[MANIFEST_KEY])
         except (ValueError, RecursionError) as error:

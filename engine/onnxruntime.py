@@ -13,6 +13,8 @@ from .picture import F32
 from .runner import check_shapes, inputs, outputs
 from .types import Outputs
 
+LONGEST = 240
+"""characters of onnxruntime's own words in a message"""
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
 
 
@@ -61,4 +63,4 @@ class OnnxRuntimeRunner:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [type(error).__name__])[0][:LONGEST]

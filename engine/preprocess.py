@@ -16,15 +16,16 @@ def sample(frame: Frame, spec: InputSpec) -> tuple[U8, Crop]:
     """
     height, width = spec.size
     shown = (frame.picture.width * float(frame.pixel_aspect), float(frame.picture.height))
-    if spec.resize == "stretch":
-        return frame.picture.rgb((width, height)), Crop()
     if spec.resize == "letterbox":
         return _letterbox(frame, shown, width, height)
-    scale = spec.short_side / min(shown)
-    scaled = (max(round(shown[0] * scale), width), max(round(shown[1] * scale), height))
-    left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
-    picture = frame.picture.rgb(scaled)[top : top + height, left : left + width]
-    crop = Crop(left / scaled[0], top / scaled[1], (left + width) / scaled[0], (top + height) / scaled[1])
+    if spec.resize == "stretch":
+        scaled_height, scaled_width = spec.stretch_to or spec.size
+    else:
+        scale = spec.short_side / min(shown)
+        scaled_width, scaled_height = max(round(shown[0] * scale), width), max(round(shown[1] * scale), height)
+    left, top = (scaled_width - width) // 2, (scaled_height - height) // 2
+    picture = frame.picture.rgb((scaled_width, scaled_height))[top : top + height, left : left + width]
+    crop = Crop(left / scaled_width, top / scaled_height, (left + width) / scaled_width, (top + height) / scaled_height)
     return np.ascontiguousarray(picture), crop
 
 

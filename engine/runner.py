@@ -19,6 +19,7 @@ from .types import Outputs
 ASSETS = Path(__file__).parent / "assets"
 RUNTIMES = ("openvino", "onnxruntime")
 PRECISIONS = ("f32", "bf16")
+PLAN_SUFFIXES = (".plan", ".engine")
 
 
 class Runner(Protocol):
@@ -55,6 +56,8 @@ def find_model(model: str | Path) -> Path:
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of an ONNX file. Raises ModelError, naming the file, if it has none or a wrong one."""
+    if path.suffix in PLAN_SUFFIXES:
+        raise ModelError(f"{path} is a TensorRT plan: this version builds plans and runs ONNX files")
     properties = read_metadata(path)
     try:
         return Manifest.from_properties(properties)

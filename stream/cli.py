@@ -1,8 +1,9 @@
-"""The command line: run, demo, info, export."""
+"""The command line."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,10 @@ from types import FrameType
 from typing import NoReturn
 
 from ..engine.errors import TubesError, UsageError
+from ..engine.manifest import Manifest
 from ..engine.overlay import Overlay
-from ..engine.runner import ASSETS, PRECISIONS, RUNTIMES, find_model, read_manifest
+from ..engine.planfile import read_plan
+from ..engine.runner import ASSETS, PLAN_SUFFIXES, PRECISIONS, RUNTIMES, find_model, read_manifest
 from ..engine.saliency import Normalize
 from ..engine.style import COLORMAPS, PRESETS, Style
 from .contact import ContactSheet
@@ -37,6 +40,12 @@ examples:
 """
 
 
+EXPORT_COMMANDS = {
+    "export": "make a model file from a network in PyTorch",
+    "check": "compare what the runtimes here say of a model file",
+    "manifest": "give an ONNX file made elsewhere a manifest",
+    "build": "make a TensorRT plan from a model file",
+}
 SYNC_HELP = """\
 aligned (default): every frame waits for the windows that saw it; live: the video plays in real time and every frame
 takes the newest explanation"""
@@ -66,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except Interrupted as error:
         return error.exit_code
+    except BrokenPipeError:  # whoever read our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 130
 
@@ -85,16 +97,17 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="explain the clip that comes with the package")
     demo.add_argument("--folder", type=Path, default=Path("demo"), help="where the results go (default: demo)")
     demo.set_defaults(handler=_demo)
-    info = commands.add_parser("info", help="say what a model file is, and what it would run on")
+    info = commands.add_parser("info", help="say what a model file or a TensorRT plan is")
     info.add_argument("model", nargs="?", default="i3d", help=_model_help())
     info.set_defaults(handler=_info)
-    export = commands.add_parser("export", help="make a model file from PyTorch (needs the extra 'export')")
-    if words[:1] == ["export"]:  # the room with torch's models is not even looked at otherwise
-        from ..export.cli import add_arguments
-        from ..export.cli import run as run_export
+    for name, text in EXPORT_COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if words[:1] == [name]:  # the room with PyTorch and TensorRT is not even looked at otherwise
+            from ..export.commands import COMMANDS
 
-        add_arguments(export)
-        export.set_defaults(handler=run_export)
+            add_arguments, handler = COMMANDS[name]
+            add_arguments(command)
+            command.set_defaults(handler=handler)
     return parser
 
 
@@ -174,7 +187,19 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    manifest = read_manifest(find_model(args.model))
+    path = find_model(args.model)
+    if path.suffix in PLAN_SUFFIXES:
+        plan = read_plan(path)
+        manifest, rows = plan.manifest, plan.rows()
+    else:
+        manifest, rows = read_manifest(path), []
+    for name, value in [*_describe_model(manifest), *rows, ("overlay", Overlay.path)]:
+        print(f"{name:<8} {value}")
+    return 0
+
+
+def _describe_model(manifest: Manifest) -> list[tuple[str, str]]:
+    """What a manifest says, as (name, text)."""
     spec = manifest.input
     height, width = spec.size
     rows = [
@@ -187,15 +212,13 @@ def _info(args: argparse.Namespace) -> int:
         mark = ", the default" if frames == manifest.default_frames else ""
         slices = len(window.slice_weights)
         rows.append((f"T = {frames}", f"{slices} time slices, {first} to {end - 1} to be trusted{mark}"))
-    rows += [
+    head = "linear: the tube adds up to the logit" if manifest.head else "not linear: weights by gradient"
+    return [
+        *rows,
         ("tap", f"{manifest.tap}, {manifest.channels} channels"),
-        ("head", "linear: the tube adds up to the logit" if manifest.head else "not linear: weights by gradient"),
+        ("head", head),
         ("classes", f"{len(manifest.labels)}: {', '.join(manifest.labels[:4])}, ..."),
-        ("overlay", Overlay.path),
     ]
-    for name, value in rows:
-        print(f"{name:<8} {value}")
-    return 0
 
 
 def _explain(config: Config, contact: ContactSheet | None = None) -> None:

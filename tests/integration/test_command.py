@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -225,7 +226,10 @@ def test_the_default_output(video, tmp_path):
 def test_live(video):
     done = command("run", video, "null://", "--sync", "live", "--frames", "16")
     assert done.returncode == 0, done.stderr
-    assert "40 frames in, 40 out, 0 dropped" in done.stderr
+    frames = re.search(r"(\d+) frames in, (\d+) out, (\d+) dropped", done.stderr)
+    assert frames
+    read, written, dropped = map(int, frames.groups())  # a busy machine may drop some, and then says so
+    assert read == 40 == written + dropped
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -9,9 +9,9 @@ pytest.importorskip("openvino", reason="it runs the file")  # here: its telemetr
 from saliency_tubes.engine.preprocess import sample  # noqa: E402
 from saliency_tubes.engine.runner import ASSETS, open_runner, read_manifest  # noqa: E402
 from saliency_tubes.engine.types import Outputs  # noqa: E402
-from saliency_tubes.export import weights  # noqa: E402
 from saliency_tubes.export.check import compare, completeness  # noqa: E402
 from saliency_tubes.export.tap import Tapped  # noqa: E402
+from saliency_tubes.export.zoo import i3d_weights as weights  # noqa: E402
 from saliency_tubes.stream.source import open_source  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 

@@ -31,8 +31,10 @@ TOP_LEVEL = {
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "NOTICE"),
 }
 
-EXPORT_MAY_USE = {"types", "manifest", "errors", "picture", "runner", "openvino", "onnxruntime", "tensorrt"}
-"""modules of engine: the contract, and the runners for the parity check"""
+CONTRACT = {"types", "manifest", "errors", "picture", "onnxfile", "planfile", "preprocess"}
+RUNNERS = {"runner", "openvino", "onnxruntime", "tensorrt"}
+EXPORT_MAY_USE = CONTRACT | RUNNERS
+"""modules of engine: the contract, how a clip is made, and the runners for the parity check"""
 
 NO_CLOCK = ("threading", "multiprocessing", "concurrent", "asyncio", "time")
 """not for the explainer: the same frames give the same output, however fast they came"""
@@ -40,9 +42,9 @@ NO_CLOCK = ("threading", "multiprocessing", "concurrent", "asyncio", "time")
 ONLY_IN = {
     **dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript"), ("export/*",)),
     **dict.fromkeys(NO_CLOCK, ("stream/*", "export/*")),
-    "tensorrt": ("engine/tensorrt.py", "export/tensorrt.py"),
+    **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("engine/tensorrt.py", "export/tensorrt.py")),
     "openvino": ("engine/openvino.py",),
-    "onnxruntime": ("engine/onnxruntime.py",),
+    "onnxruntime": ("engine/onnxruntime.py", "export/*"),
     "av": ("stream/av_*.py",),
     "gi": ("stream/gst_*.py",),
     "aiohttp": ("stream/web_*.py",),
@@ -223,8 +225,8 @@ try:
     {code}
 except SystemExit as end:
     assert not end.code, end.code
-heavy = {{"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "av", "gi", "aiohttp"}}
-print(*sorted(heavy & set(sys.modules)), file=sys.stderr)
+heavy = "torch torchvision onnx onnxscript onnxruntime openvino tensorrt tensorrt_rtx av gi aiohttp".split()
+print(*sorted(set(heavy) & set(sys.modules)), file=sys.stderr)
 """
 
 

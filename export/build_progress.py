@@ -1,0 +1,178 @@
+"""How far a build is: on a terminal one line that is written over, otherwise a plain line now and then.
+
+TensorRT tells of phases within phases, each of so many steps, from its own threads. What it tells is only noted there;
+it is drawn by the thread that waits for the build, which is also the one that Ctrl-C reaches.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Generic, TextIO, TypeVar
+
+from .build_options import Cancelled
+
+LINE_EVERY = 5.0
+"""seconds between plain lines, within a phase"""
+DRAW_EVERY = 0.1
+MOST_COLUMNS = 120
+"""of a plain line"""
+SHOWN_PHASES = 3
+"""levels of nesting on one line"""
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """A signal asked the build to end; nothing was written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@dataclass
+class Phase:
+    """One of TensorRT's phases, open."""
+
+    name: str
+    depth: int
+    steps: int
+    done: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name} {min(self.done, self.steps)}/{self.steps}" if self.steps > 1 else self.name
+
+
+class Progress:
+    """A `Watch` that shows on `stream` what it is told. May be told from any thread; `draw` is for one."""
+
+    def __init__(self, stream: TextIO, verbose: bool = False) -> None:
+        self.cancelled = False
+        self._stream, self._verbose = stream, verbose
+        self._terminal = stream.isatty()
+        self._lock = threading.Lock()
+        self._open: dict[str, Phase] = {}
+        self._lines: list[str] = []
+        self._built = False
+        self._start = self._said = time.monotonic()
+
+    def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+        with self._lock:
+            above = self._open.get(parent or "")
+            depth = 0 if above is None else above.depth + 1
+            self._open.pop(name, None)  # opened again, it goes to the end
+            self._open[name] = Phase(name, depth, steps)
+            if not self._terminal and depth <= 1:
+                self._lines.append(f"{self._clock()}  {'  ' * depth}{name}")
+
+    def step_complete(self, name: str, step: int) -> None:
+        with self._lock:
+            if name in self._open:
+                self._open[name].done = step + 1
+
+    def phase_finish(self, name: str) -> None:
+        with self._lock:
+            self._open.pop(name, None)
+            self._built = True
+
+    def log(self, severity: str, message: str) -> None:
+        if self._verbose:
+            with self._lock:
+                self._lines.append(f"[{severity.lower()}] {message}")
+
+    def draw(self) -> None:
+        """Shows where the build is."""
+        now = time.monotonic()
+        with self._lock:
+            lines, self._lines = self._lines, []
+            width = shutil.get_terminal_size().columns - 1 if self._terminal else MOST_COLUMNS
+            clock = f"{self._clock()}  "
+            where = clock + self._where(width - len(clock))
+        if self._terminal:
+            self._stream.write("".join(f"\r\x1b[K{line}\n" for line in lines))
+            self._stream.write(f"\r\x1b[K{where[:width]}")
+        elif lines:
+            self._said = now
+            self._stream.write("".join(f"{line}\n" for line in lines))
+        elif now - self._said >= LINE_EVERY:
+            self._said = now
+            self._stream.write(f"{where}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Says what is left to say, and clears the line."""
+        self.draw()
+        if self._terminal:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def _where(self, width: int) -> str:
+        """The phases that are open, outermost first; of many, or on a narrow line, the first and the innermost ones."""
+        if self.cancelled:
+            return "stopping: TensorRT finishes its step (Ctrl-C again leaves at once)"
+        if not self._open:
+            return "Writing the plan" if self._built else "Reading the network"
+        deepest = {phase.depth: phase for phase in self._open.values()}
+        phases = [str(phase) for _, phase in sorted(deepest.items())]
+        shortened = [phases] if len(phases) <= SHOWN_PHASES else [[phases[0], "...", *phases[1 - SHOWN_PHASES :]]]
+        shortened += [[phases[0], "...", phases[-1]]] * (len(phases) > 2)
+        texts = [" > ".join(parts) for parts in (*shortened, phases[-1:])]
+        return next((text for text in texts if len(text) <= width), texts[-1])
+
+    def _clock(self) -> str:
+        minutes, seconds = divmod(round(time.monotonic() - self._start), 60)
+        return f"{minutes}:{seconds:02}"
+
+
+class _Work(threading.Thread, Generic[T]):
+    """A call on a thread of its own. A daemon, so that leaving at once does not wait for TensorRT."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        super().__init__(name="saliency-build", daemon=True)
+        self._work = work
+        self.result: list[T] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result.append(self._work())
+        except BaseException as error:
+            self.error = error
+
+
+def attended(work: Callable[[], T], progress: Progress) -> T:
+    """Calls `work` and shows `progress` meanwhile. To be called from the main thread.
+
+    Ctrl-C sets `progress.cancelled`, and Stopped is raised once the work has ended by Cancelled; pressed again,
+    KeyboardInterrupt is raised at once.
+    """
+    thread = _Work(work)
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        progress.cancelled = True
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        thread.start()
+        while thread.is_alive():
+            progress.draw()
+            thread.join(DRAW_EVERY)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        progress.close()
+    if isinstance(thread.error, Cancelled):
+        raise Stopped(received[0])
+    if thread.error is not None:
+        raise thread.error
+    return thread.result[0]

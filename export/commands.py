@@ -1,0 +1,17 @@
+"""The commands of this room, for the command line: what each takes, and what runs it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from . import build_cli, cli
+
+Command = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
+
+COMMANDS: dict[str, Command] = {
+    "export": (cli.add_export_arguments, cli.export),
+    "check": (cli.add_check_arguments, cli.check_file),
+    "manifest": (cli.add_manifest_arguments, cli.manifest_add),
+    "build": (build_cli.add_arguments, build_cli.run),
+}

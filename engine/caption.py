@@ -66,17 +66,16 @@ def _patches(
     """For each plane: top, left, cover [h, w, 1] and what is added [h, w, channels], in the plane's own samples."""
     cover, rgb = _render(caption, style, size, pixel_aspect)
     margin = max(2, size[0] // 60 // 2 * 2)
-    values = rgb
-    if layout is not Layout.RGB:
-        matrix, offset = color.rgb_to_yuv()
-        values = (rgb @ matrix.T + offset).astype(np.float32)
+    values = rgb if layout is Layout.RGB else cv2.transform(rgb, np.column_stack(color.rgb_to_yuv()).astype(np.float32))
     values = values * cover
     out: list[tuple[int, int, F32, F32]] = []
     for index, channels in enumerate(CHANNELS[layout]):
         step = 2 if layout is not Layout.RGB and index else 1
-        shape = (cover.shape[0] // step, step, cover.shape[1] // step, step, -1)
-        part = values[..., list(channels)].reshape(shape).mean(axis=(1, 3))
-        out.append((margin // step, margin // step, cover.reshape(shape).mean(axis=(1, 3)), part))
+        shape = (cover.shape[1] // step, cover.shape[0] // step)
+        # the mean of the pixels that a sample covers
+        small = (cv2.resize(part, shape, interpolation=cv2.INTER_AREA) for part in (cover, values[..., channels]))
+        covered, added = (part.reshape(shape[1], shape[0], -1) for part in small)
+        out.append((margin // step, margin // step, covered, added))
     return out
 
 
@@ -126,6 +125,7 @@ def _paste(cover: F32, rgb: F32, text: F32, top: int, left: int) -> None:
     rgb[area] = 255 * (text / cover[area])[..., None]
 
 
+@lru_cache(maxsize=16)
 def _bar(style: Style, width: int) -> F32:
     """The levels from 0 to 1 as they look over mid-grey, [1, width, 3]."""
     table = palette(style, Layout.RGB, Color())

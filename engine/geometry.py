@@ -54,26 +54,36 @@ def sample_centers(pixels: int, subsampled: bool) -> F64:
     return (first + np.minimum(first + 2, pixels)) / 2
 
 
-def axis_weights(geometry: str, cells: int, low: float, high: float, pixels: int, subsampled: bool) -> tuple[int, F64]:
-    """Along one axis: the first sample within the crop [low, high) of `pixels` pixels, and weights [samples, cells].
+def axis_positions(
+    geometry: str, cells: int, low: float, high: float, pixels: int, subsampled: bool
+) -> tuple[int, F64]:
+    """Along one axis: the first sample within the crop [low, high) of `pixels` pixels, and where each lies, in cells.
 
-    linear: a cell is an area of the crop, its value stands at its centre; beyond the outer centres the end cells hold.
-    paper: corner cells stand on the crop's corner pixels, a cubic spline between them.
+    0 is the first cell's centre and cells - 1 the last's. linear: a cell is an area of the crop, its value stands at
+    its centre; beyond the outer centres the end cells hold. paper: corner cells stand on the crop's corner pixels.
     """
     centers = sample_centers(pixels, subsampled)
     left, right = low * pixels, high * pixels
     inside = np.flatnonzero((centers >= left) & (centers < right))
     if not len(inside):
-        return 0, np.zeros((0, cells))
+        return 0, np.zeros(0)
     centers = centers[inside]
     if geometry == "paper":
         luma = sample_centers(pixels, False)
         luma = luma[(luma >= left) & (luma < right)]
-        extent = max(luma[-1] - luma[0], 1.0)
-        weights = spline_weights(cells, np.clip((centers - luma[0]) / extent, 0, 1) * (cells - 1))
+        # a crop so small may hold the centre of a chroma sample, and of no pixel
+        corners = luma if len(luma) else centers
+        positions = (centers - corners[0]) / max(corners[-1] - corners[0], 1.0) * (cells - 1)
     else:
-        weights = linear_weights(cells, (centers - left) / (right - left) * cells - 0.5)
-    return int(inside[0]), weights
+        positions = (centers - left) / (right - left) * cells - 0.5
+    return int(inside[0]), np.clip(positions, 0, cells - 1)
+
+
+def axis_weights(geometry: str, cells: int, low: float, high: float, pixels: int, subsampled: bool) -> tuple[int, F64]:
+    """`axis_positions` as weights [samples, cells]: linear between cells, or a cubic spline for paper."""
+    first, positions = axis_positions(geometry, cells, low, high, pixels, subsampled)
+    interpolate = spline_weights if geometry == "paper" else linear_weights
+    return first, interpolate(cells, positions)
 
 
 def plane_weights(

@@ -103,6 +103,15 @@ class WindowSpec:
         total = sum(map(sum, self.cell_weights)) if self.cell_weights else 1.0
         _require(len(rows) <= 1 and abs(total - 1) < 1e-4, f"cell_weights must be [h, w] and sum to 1, got {total}")
 
+    @property
+    def slices_in_words(self) -> str:
+        """How many there are and which can be trusted, counted from 0: "8 time slices, 1 to 6 to be trusted"."""
+        slices, (first, end) = len(self.slice_weights), self.trusted
+        if slices == 1:
+            return "1 time slice"
+        which = "all" if end - first == slices else f"{first}" if end - first == 1 else f"{first} to {end - 1}"
+        return f"{slices} time slices, {which} to be trusted"
+
     def pool(self, height: int, width: int) -> F32:
         """[t, h, w], summing to 1: what each cell counts in the head's pool."""
         cells = np.array(self.cell_weights or [[1 / (height * width)] * width] * height)

@@ -1,44 +1,85 @@
 """The overlay: draws evidence on a picture in its own planes, in place. Defined by overlay_ref, in 16-bit fixed point.
 
-Rows and columns are interpolated by two small matrices, the product is the level of each sample, a table gives what the
-level keeps and adds, and `(sample * keep + add) >> 8` is the result. Only the box that evidence can reach is touched.
+One of several paths computes it, chosen once: the compiled rows of kernels/ as far as this processor goes, or NumPy and
+OpenCV where the package was installed without a C++ compiler. The compiled ones give the same bytes.
 """
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from .geometry import plane_weights
+from .errors import UsageError
+from .fixed import U16, Record, cubic_cells, cubic_taps, linear_columns, linear_rows, table
+from .geometry import axis_positions, blend_cells, slice_weights
+from .overlay_numpy import NumPyOverlay
 from .overlay_ref import CHANNELS
-from .picture import F64, U8, Color, Layout, Picture
-from .style import Style, palette
-from .types import Crop
+from .picture import F32, F64, U8, Color, Layout, Picture
+from .style import Style
+from .types import Crop, Explanation
 
-BLAS_ALONE = 1 << 17
-"""multiplications in one matrix product: OpenBLAS hands larger ones (2^18) to threads and waits for all of them, which
-takes 10 ms where another thread has the core, for 0.3 ms of work"""
+try:
+    from . import _overlay as _compiled
+except ImportError:
+    _compiled = None  # type: ignore[assignment]
 
-Table = npt.NDArray[np.uint16] | npt.NDArray[np.int32]
+TITLES = {
+    "avx512": "C++, AVX-512 VBMI",
+    "avx2": "C++, AVX2",
+    "neon": "C++, NEON",
+    "generic": "C++, no SIMD",
+    "numpy": "NumPy and OpenCV",
+}
+"""how each path computes"""
+
+Run = Callable[[Callable[[int], int], Iterable[int]], Iterable[int]]
+
+
+def paths() -> tuple[str, ...]:
+    """The paths that can be taken here, the fastest first; keys of TITLES."""
+    return (*(_compiled.paths() if _compiled else ()), "numpy")
 
 
 class Overlay:
-    """Draws in one style. Keeps tables between calls; not for several threads at once."""
+    """Draws in one style. Keeps tables between calls; not for several threads at once.
 
-    path = "NumPy and OpenCV"
-    """how it computes, as printed at start-up"""
+    path: auto or one of `paths()`. bands: a frame is drawn in that many bands of rows, each a call that `run`, such as
+    the `map` of a pool of threads, makes for it: worth it from 1080p on without AVX-512. Raises UsageError for a path
+    that cannot be taken here.
+    """
 
-    def __init__(self, style: Style) -> None:
-        self.style = style
-        self._scratch = _Scratch()
+    def __init__(self, style: Style, path: str = "auto", *, bands: int = 1, run: Run = map) -> None:
+        known = paths()
+        if path not in ("auto", *known):
+            missing = "" if path not in TITLES else ", which is not to be had here"
+            raise UsageError(f"overlay must be one of auto, {', '.join(known)}, got {path!r}{missing}")
+        self.style, self.path = style, known[0] if path == "auto" else path
+        self.not_finite = 0
+        """values of evidence so far that were no finite numbers, and drawn as none"""
+        self._number = known.index(self.path)
+        self._bands, self._run = bands, run
+        self._numpy = NumPyOverlay(style.geometry) if self.path == "numpy" else None
 
-    def draw(self, picture: Picture, cells: F64, crop: Crop) -> None:
-        """Draws evidence [h, w] over the crop, in place; 0..1 after interpolation, not a number draws nothing.
+    @property
+    def description(self) -> str:
+        """How it computes, as printed at start-up."""
+        compiled = "" if _compiled else " (installed without a C++ compiler: several times slower)"
+        return TITLES[self.path] + compiled
+
+    def blend(self, parts: Sequence[tuple[Explanation, float]], frame: float, opacity: float = 1.0) -> F32 | F64:
+        """`geometry.blend_cells`, the evidence [h, w] at one frame, times `opacity`."""
+        if self._numpy or self.style.geometry != "linear":
+            self.not_finite += sum(_count_odd(part, frame, self.style.geometry) for part, _ in parts)
+            return opacity * blend_cells(parts, frame, self.style.geometry)
+        cells = np.empty(parts[0][0].tube.evidence.shape[1:], np.float32)
+        self.not_finite += _compiled.blend([_part(*part, frame, opacity) for part in parts], cells)
+        return cells
+
+    def draw(self, picture: Picture, cells: F32 | F64, crop: Crop) -> None:
+        """Draws evidence [h, w] over the crop, in place; 0..1 after interpolation, not a finite number draws nothing.
 
         Raises ValueError for cells that are not [h, w] and for planes that cannot be written.
         """
@@ -46,100 +87,66 @@ class Overlay:
             raise ValueError(f"cells must be [h, w], got {cells.shape}")
         if not all(plane.flags.writeable for plane in picture.planes):
             raise ValueError("the planes of the picture must be writable: draw on picture.copy()")
-        cells = np.nan_to_num(cells, nan=0.0, posinf=0.0, neginf=0.0)
-        size = (picture.height, picture.width)
-        keep, add, first, bias = _tables(self.style, picture.layout, picture.color)
-        for index, plane in enumerate(picture.planes):
-            grid = _grid(self.style.geometry, cells.shape, crop, size, picture.layout, index)
-            box = grid.reach(cells, (first - bias) / 255) if first < 256 else None
-            if box is not None:
-                rows, columns = box
-                level = grid.levels(cells, rows, columns, bias, self._scratch)
-                part = plane[
-                    grid.top + rows.start : grid.top + rows.stop, grid.left + columns.start : grid.left + columns.stop
-                ]
-                channels = CHANNELS[picture.layout][index]
-                _blend(part, level, keep, [add[channel] for channel in channels], self._scratch)
+        style = self.style
+        made = _table(style, picture.layout, picture.color)
+        if self._numpy or style.geometry != "linear":
+            finite = np.isfinite(cells)
+            self.not_finite += int(cells.size - np.count_nonzero(finite))
+            cells = np.where(finite, cells, 0)
+        if self._numpy:
+            self._numpy.draw(picture, cells.astype(np.float64), crop, made)
+            return
+        values: Any = np.ascontiguousarray(cells, np.float32) if style.geometry == "linear" else cubic_cells(cells)
+        places = _places(style.geometry, cells.shape, crop, (picture.height, picture.width), picture.layout)
+        if self._bands == 1:
+            odd = _compiled.draw(self._number, picture.planes, places, values, made, 0, 1)
+        else:
+            band = partial(self._band, picture.planes, places, values, made)
+            odd, *_ = self._run(band, range(self._bands))
+        self.not_finite += odd
+
+    def _band(self, planes: tuple[U8, ...], places: tuple[_Place, ...], cells: Any, made: Record, band: int) -> int:
+        return _compiled.draw(self._number, planes, places, cells, made, band, self._bands)
 
 
-class _Grid:
-    """The two interpolation matrices of one plane."""
-
-    def __init__(self, top: int, down: F64, left: int, across: F64, paper: bool) -> None:
-        self.top, self.left, self.paper = top, left, paper
-        self.down, self.across = down.astype(np.float32), across.astype(np.float32)
-
-    def reach(self, cells: F64, least: float) -> tuple[slice, slice] | None:
-        """The rows and columns that evidence of `least` or more can reach; None where there is none."""
-        strong = cells >= least
-        if self.paper:  # a spline reaches everywhere
-            strong[...] = True
-        rows = np.flatnonzero((self.down[:, strong.any(axis=1)] != 0).any(axis=1))
-        columns = np.flatnonzero((self.across[:, strong.any(axis=0)] != 0).any(axis=1))
-        if not len(rows) or not len(columns):
-            return None
-        return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-    def levels(self, cells: F64, rows: slice, columns: slice, bias: float, scratch: _Scratch) -> U8:
-        """[rows, columns] uint8: floor(255 evidence + bias)."""
-        scaled = (255 * cells @ self.across[columns].T).astype(np.float32) + np.float32(bias)
-        down = self.down[rows]
-        height, width = len(down), scaled.shape[1]
-        step = max(1, BLAS_ALONE // scaled.size)
-        evidence = scratch.take("evidence", (step, width), np.float32)
-        level = scratch.take("level", (height, width), np.uint8)
-        for top in range(0, height, step):
-            part = down[top : top + step]
-            some = np.matmul(part, scaled, out=evidence[: len(part)])
-            # float32 sums of weights can pass 1 by a rounding step: limit before the cast, which would wrap
-            np.clip(some, 0, 255, out=some)
-            np.copyto(level[top : top + step], some, casting="unsafe")
-        return level
-
-
-class _Scratch:
-    """Arrays kept between calls: for a frame's size, asking the system for memory costs more than the arithmetic."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[tuple[str, np.dtype[Any]], npt.NDArray[Any]] = {}
-
-    def take(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """An array with unspecified content, valid until the next `take` of the same name and dtype."""
-        key, size = (name, np.dtype(dtype)), math.prod(shape)
-        if key not in self._buffers or self._buffers[key].size < size:
-            self._buffers[key] = np.empty(size, dtype)
-        return self._buffers[key][:size].reshape(shape)
+_Place = tuple[int, int, U16, U16, int]
+"""where a plane's samples lie between cells: top, left, rows, columns, and the first of its channels"""
 
 
 @lru_cache(maxsize=64)
-def _grid(
-    geometry: str, cells: tuple[int, ...], crop: Crop, size: tuple[int, int], layout: Layout, plane: int
-) -> _Grid:
-    (top, down), (left, across) = plane_weights(geometry, cells, crop, size, layout, plane)
-    return _Grid(top, down, left, across, geometry == "paper")
+def _places(
+    geometry: str, cells: tuple[int, int], crop: Crop, size: tuple[int, int], layout: Layout
+) -> tuple[_Place, ...]:
+    made = []
+    for plane, channels in enumerate(CHANNELS[layout]):
+        subsampled = layout is not Layout.RGB and plane > 0
+        top, down = axis_positions(geometry, cells[0], crop.top, crop.bottom, size[0], subsampled)
+        left, across = axis_positions(geometry, cells[1], crop.left, crop.right, size[1], subsampled)
+        if geometry == "linear":
+            rows, columns = linear_rows(down, cells[0]), linear_columns(across, cells[1])
+        else:
+            rows, columns = cubic_taps(down, cells[0]), cubic_taps(across, cells[1])
+        made.append((top, left, rows, columns, channels[0]))
+    return tuple(made)
 
 
 @lru_cache(maxsize=16)
-def _tables(style: Style, layout: Layout, color: Color) -> tuple[Table, Table, int, float]:
-    """keep [256] and add [3, 256] in units of 1/256, the first level that draws, and the bias of levels."""
-    table = palette(style, layout, color)
-    # chroma that is added, not blended, can be negative; all else fits 16 bits
-    dtype = np.int32 if table.add.min() < 0 else np.uint16
-    keep = np.rint(table.keep * 256).astype(dtype)
-    add = np.rint(table.add.T * 256).astype(dtype)
-    keep[: table.first], add[:, : table.first] = 256, 0
-    return keep, np.ascontiguousarray(add), table.first, table.level_bias
+def _table(style: Style, layout: Layout, color: Color) -> Record:
+    return table(style, layout, color)
 
 
-def _blend(part: U8, level: U8, keep: Table, add: list[Table], scratch: _Scratch) -> None:
-    """part = (part * keep[level] + add[level]) >> 8, limited to 0..255. `part` is [h, w] or [h, w, channels]."""
-    kept = cv2.LUT(level, keep, dst=scratch.take("keep", level.shape, keep.dtype))
-    if part.ndim == 3:
-        kept = cv2.merge([kept] * len(add), dst=scratch.take("keeps", part.shape, keep.dtype))
-    # this takes the place of `kept`, then of the sum: everything below is in place
-    total = np.multiply(part, kept, out=kept, casting="unsafe")
-    added = [cv2.LUT(level, table, dst=scratch.take(f"add{i}", level.shape, keep.dtype)) for i, table in enumerate(add)]
-    cv2.add(total, added[0] if part.ndim == 2 else cv2.merge(added), dst=total)  # saturates at 65535
-    if total.dtype != np.uint16:
-        np.clip(total, 0, 65535, out=total)
-    np.right_shift(total, 8, out=part, casting="unsafe")
+def _count_odd(explanation: Explanation, frame: float, geometry: str) -> int:
+    """In how many cells a slice that counts at a frame is no finite number."""
+    evidence = explanation.tube.evidence
+    used = slice_weights(explanation.tube.span, len(evidence), frame, geometry) != 0
+    return int((~np.isfinite(evidence[used])).any(axis=0).sum())
+
+
+def _part(explanation: Explanation, share: float, frame: float, opacity: float) -> tuple[Any, ...]:
+    """As `_overlay.blend` takes it."""
+    tube, scale = explanation.tube, explanation.scale
+    slices = len(tube.evidence)
+    position = min(max(tube.span.slice_at(frame, slices), 0.0), slices - 1.0)
+    none = min(max(0.0, scale.low), scale.high)
+    evidence = np.ascontiguousarray(tube.evidence, np.float32)
+    return evidence, int(position), position % 1, scale.low, 1 / (scale.high - scale.low), none, opacity * share

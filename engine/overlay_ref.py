@@ -26,8 +26,9 @@ def overlay_ref(picture: Picture, cells: F64, crop: Crop, style: Style) -> None:
         evidence = np.nan_to_num(down @ cells @ across.T, nan=0.0, posinf=0.0, neginf=0.0)
         level = np.floor(255 * np.clip(evidence, 0, 1) + table.level_bias).astype(int)
         part = plane[top : top + level.shape[0], left : left + level.shape[1]]
-        samples = part.reshape(*level.shape, -1)
-        for channel, column in enumerate(CHANNELS[picture.layout][index]):
+        columns = CHANNELS[picture.layout][index]
+        samples = part.reshape(*level.shape, len(columns))
+        for channel, column in enumerate(columns):
             drawn = np.floor(table.keep[level] * samples[..., channel] + table.add[level, column])
             samples[..., channel] = np.where(level < table.first, samples[..., channel], np.clip(drawn, 0, 255))
 

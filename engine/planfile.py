@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,12 @@ class PlanInfo:
         missing = set(self.manifest.outputs.values()) - {tensor.name for tensor in self.outputs}
         _require(not missing, f"outputs lack {', '.join(sorted(missing))}")
         self.manifest.window(self.frames)
+
+    @property
+    def served(self) -> Manifest:
+        """The manifest of the plan alone: its one clip length is the only one, and the default."""
+        windows = {self.frames: self.manifest.window(self.frames)}
+        return replace(self.manifest, windows=windows, default_frames=self.frames)
 
     @property
     def made_by(self) -> str:
@@ -195,6 +201,17 @@ def read_plan(plan: Path, verify: bool = True) -> PlanInfo:
     if size != info.plan_bytes or (verify and sha256(plan) != info.plan_sha256):
         raise ModelError(f"{plan} is not the plan that {beside.name} speaks of: build it again")
     return info
+
+
+def read_bytes(plan: Path, info: PlanInfo) -> bytes:
+    """The plan itself. Raises ModelError if it cannot be read or is not the one that `info` speaks of."""
+    try:
+        data = plan.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read it: {_reason(error)}") from None
+    if hashlib.sha256(data).hexdigest() != info.plan_sha256:
+        raise ModelError(f"it is not the plan that {json_path(plan).name} speaks of: build it again")
+    return data
 
 
 def sha256(*paths: Path) -> str:

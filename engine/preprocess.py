@@ -2,48 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import cv2
 import numpy as np
 
 from .manifest import InputSpec
 from .picture import F32, U8
+from .resize import resize
 from .types import Clip, Crop, Frame
 
 
-def sample(frame: Frame, spec: InputSpec) -> tuple[U8, Crop]:
-    """The frame as the model wants it, RGB [H, W, 3] uint8 with H, W = spec.size, and where in the frame that is.
+@dataclass(frozen=True)
+class Placement:
+    """How the frame lies on the model's input."""
 
-    Pixels that are not square are made so first: the model sees the picture as a viewer does.
-    """
-    height, width = spec.size
-    shown = (frame.picture.width * float(frame.pixel_aspect), float(frame.picture.height))
+    size: tuple[int, int]
+    """width, height the frame is resized to"""
+    left: int
+    """where in it the input begins; negative where black bars are beside it"""
+    top: int
+
+    def crop(self, spec: InputSpec) -> Crop:
+        (width, height), (rows, columns) = self.size, spec.size
+        right, bottom = self.left + columns, self.top + rows
+        return Crop(self.left / width, self.top / height, right / width, bottom / height)
+
+
+def place(width: int, height: int, pixel_aspect: Fraction, spec: InputSpec) -> Placement:
+    """A frame of so many pixels by the spec's rule. Pixels that are not square are made so: as a viewer sees them."""
+    rows, columns = spec.size
+    shown = (width * float(pixel_aspect), float(height))
     if spec.resize == "letterbox":
-        return _letterbox(frame, shown, width, height)
+        scale = min(columns / shown[0], rows / shown[1])
+        size = (max(1, round(shown[0] * scale)), max(1, round(shown[1] * scale)))
+        return Placement(size, -((columns - size[0]) // 2), -((rows - size[1]) // 2))
     if spec.resize == "stretch":
         scaled_height, scaled_width = spec.stretch_to or spec.size
     else:
         scale = spec.short_side / min(shown)
-        scaled_width, scaled_height = max(round(shown[0] * scale), width), max(round(shown[1] * scale), height)
-    left, top = (scaled_width - width) // 2, (scaled_height - height) // 2
-    picture = frame.picture.rgb((scaled_width, scaled_height))[top : top + height, left : left + width]
-    crop = Crop(left / scaled_width, top / scaled_height, (left + width) / scaled_width, (top + height) / scaled_height)
-    return np.ascontiguousarray(picture), crop
+        scaled_width, scaled_height = max(round(shown[0] * scale), columns), max(round(shown[1] * scale), rows)
+    return Placement((scaled_width, scaled_height), (scaled_width - columns) // 2, (scaled_height - rows) // 2)
 
 
-def _letterbox(frame: Frame, shown: tuple[float, float], width: int, height: int) -> tuple[U8, Crop]:
-    scale = min(width / shown[0], height / shown[1])
-    inner = (max(1, round(shown[0] * scale)), max(1, round(shown[1] * scale)))
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[top : top + inner[1], left : left + inner[0]] = frame.picture.rgb(inner)
-    crop = Crop(-left / inner[0], -top / inner[1], (width - left) / inner[0], (height - top) / inner[1])
-    return picture, crop
+def sample(frame: Frame, spec: InputSpec) -> tuple[U8, Crop]:
+    """The frame as the model wants it, RGB [H, W, 3] uint8 with H, W = spec.size, and where in the frame that is."""
+    height, width = spec.size
+    placed = place(frame.picture.width, frame.picture.height, frame.pixel_aspect, spec)
+    if spec.resize == "letterbox":
+        picture = np.zeros((3, height, width), np.uint8).transpose(1, 2, 0)
+        inner_width, inner_height = placed.size
+        area = np.s_[-placed.top : inner_height - placed.top, -placed.left : inner_width - placed.left]
+        picture[area] = resize(frame.picture, placed.size, (0, 0, *placed.size))
+    else:
+        picture = resize(frame.picture, placed.size, (placed.left, placed.top, width, height))
+    return picture, placed.crop(spec)
 
 
-def tensor(clip: Clip, spec: InputSpec) -> F32:
-    """The clip as the model's input [1, 3, T, H, W] float32: (value / 255 - mean) / std for each channel."""
-    pictures = np.stack(clip.samples)
-    out = np.empty((1, 3, *pictures.shape[:3]), np.float32)
-    for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
-        np.multiply(pictures[..., channel], np.float32(1 / (255 * std)), out=out[0, channel])
-        out[0, channel] -= np.float32(mean / std)
+def tensor(clip: Clip, spec: InputSpec, out: F32 | None = None) -> F32:
+    """The clip as the model's input [1, 3, T, H, W] float32: (value / 255 - mean) / std for each channel.
+
+    out: what an earlier call gave and is no longer needed, to be filled again: new memory takes as long as filling it.
+    """
+    shape = (1, 3, len(clip.samples), *spec.size)
+    if out is None or out.shape != shape:
+        out = np.empty(shape, np.float32)
+    tables = _tables(spec)
+    for t, picture in enumerate(clip.samples):
+        for channel, table in enumerate(tables):
+            cv2.LUT(picture[..., channel], table, dst=out[0, channel, t])
     return out
+
+
+@lru_cache(maxsize=8)
+def _tables(spec: InputSpec) -> list[F32]:
+    """For each channel what each byte becomes."""
+    values = np.arange(256) / 255
+    return [((values - mean) / std).astype(np.float32) for mean, std in zip(spec.mean, spec.std, strict=True)]

@@ -14,10 +14,12 @@ from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .onnxfile import read_metadata
 from .picture import F32
+from .planfile import read_plan
 from .types import Outputs
 
 ASSETS = Path(__file__).parent / "assets"
-RUNTIMES = ("openvino", "onnxruntime")
+ONNX_RUNTIMES = ("openvino", "onnxruntime")
+RUNTIMES = (*ONNX_RUNTIMES, "tensorrt")
 PRECISIONS = ("f32", "bf16")
 PLAN_SUFFIXES = (".plan", ".engine")
 
@@ -55,14 +57,22 @@ def find_model(model: str | Path) -> Path:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of an ONNX file. Raises ModelError, naming the file, if it has none or a wrong one."""
-    if path.suffix in PLAN_SUFFIXES:
-        raise ModelError(f"{path} is a TensorRT plan: this version builds plans and runs ONNX files")
+    """The manifest of an ONNX file, or of a plan: then with the plan's clip length alone.
+
+    Raises ModelError, naming the file, if it has none or a wrong one.
+    """
+    if is_plan(path):
+        return read_plan(path, verify=False).served
     properties = read_metadata(path)
     try:
         return Manifest.from_properties(properties)
     except ModelError as error:
         raise ModelError(f"cannot use model {path}: {error}") from None
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a file is a TensorRT plan, by its name."""
+    return path.suffix in PLAN_SUFFIXES
 
 
 def open_runner(
@@ -71,25 +81,34 @@ def open_runner(
     frames: int | None = None,
     runtime: str = "auto",
     precision: str = "f32",
-    device: str = "CPU",
+    device: str = "auto",
 ) -> Runner:
     """Loads a model for clips of `frames` frames (None: as the manifest says).
 
-    runtime: openvino, onnxruntime, or auto (the first of them that is installed). Raises UsageError for an option that
-    nothing here can serve, ModelError for a file that cannot be used.
+    runtime: openvino, onnxruntime, tensorrt, or auto (tensorrt for a plan; for an ONNX file the first of the others
+    that is installed). device: auto (the CPU; for a plan the first GPU), or what the runtime calls one. Raises
+    UsageError for an option that nothing here can serve, ModelError for a file that cannot be used.
     """
     if runtime not in ("auto", *RUNTIMES):
         raise UsageError(f"runtime must be one of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
     if precision not in PRECISIONS:
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     path = find_model(model)
+    open_it = _open_plan if is_plan(path) else _open_onnx
+    return open_it(path, frames, runtime, precision, device)
+
+
+def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, device: str) -> Runner:
+    if runtime == "tensorrt":
+        raise UsageError(f"TensorRT runs plans, and {path} is an ONNX file: make one by 'saliency-tubes build'")
     manifest = read_manifest(path)
     frames = manifest.default_frames if frames is None else frames
     manifest.window(frames)
-    installed = [name for name in RUNTIMES if find_spec(name)]
+    installed = [name for name in ONNX_RUNTIMES if find_spec(name)]
     chosen = (installed or ["openvino"])[0] if runtime == "auto" else runtime
     if chosen not in installed:
         raise UsageError(f"{chosen} is not installed: pip install {chosen}")
+    device = "CPU" if device.lower() == "auto" else device
     try:
         if chosen == "openvino":
             from .openvino import OpenVinoRunner
@@ -98,6 +117,22 @@ def open_runner(
         from .onnxruntime import OnnxRuntimeRunner
 
         return OnnxRuntimeRunner(path, manifest, frames, precision, device)
+    except ModelError as error:
+        raise ModelError(f"cannot use model {path}: {error}") from None
+
+
+def _open_plan(path: Path, frames: int | None, runtime: str, precision: str, device: str) -> Runner:
+    if runtime not in ("auto", "tensorrt"):
+        raise UsageError(f"{runtime} runs ONNX files, and {path} is a TensorRT plan: use --runtime tensorrt")
+    if precision != "f32":
+        raise UsageError(f"a plan computes in the types it was built with: {precision!r} cannot be asked of {path}")
+    info = read_plan(path, verify=False)
+    if frames not in (None, info.frames):
+        raise ModelError(f"{path} takes clips of {info.frames} frames, got {frames}: a plan serves one length")
+    from .tensorrt import TensorRtRunner
+
+    try:
+        return TensorRtRunner(path, info, device)
     except ModelError as error:
         raise ModelError(f"cannot use model {path}: {error}") from None
 

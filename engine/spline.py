@@ -17,15 +17,17 @@ from .picture import F64
 
 def spline_weights(cells: int, coordinates: F64) -> F64:
     """[N, cells]: row i interpolates at coordinates[i], in cells, 0 the first sample and cells - 1 the last."""
-    if cells == 1:
-        return np.ones((len(coordinates), 1))
-    base = np.floor(coordinates).astype(int)
-    offset = coordinates - base
+    index, weights = spline_taps(cells, coordinates)
     taps = np.zeros((len(coordinates), cells))
-    rows = np.arange(len(coordinates))
-    for step in range(-1, 3):
-        np.add.at(taps, (rows, _mirror(base + step, cells)), _bspline(offset - step))
-    return np.asarray(taps @ _coefficients(cells))
+    np.add.at(taps, (np.arange(len(coordinates)), index), weights)
+    return np.asarray(taps @ spline_coefficients(cells))
+
+
+def spline_taps(cells: int, coordinates: F64) -> tuple[npt.NDArray[np.int_], F64]:
+    """Which four coefficients make the spline's value at each coordinate, and their weights: two arrays [4, N]."""
+    base = np.floor(coordinates).astype(int)
+    steps = np.arange(-1, 3)[:, None]
+    return _mirror(base + steps, cells), _bspline(coordinates - base - steps)
 
 
 @lru_cache(maxsize=64)
@@ -35,8 +37,8 @@ def zoom_weights(cells: int, count: int) -> F64:
 
 
 @lru_cache(maxsize=64)
-def _coefficients(cells: int) -> F64:
-    """[cells, cells]: from samples to the B-spline coefficients that pass through them."""
+def spline_coefficients(cells: int) -> F64:
+    """[cells, cells]: from samples to the B-spline coefficients whose curve passes through them."""
     samples = np.zeros((cells, cells))
     rows = np.arange(cells)
     for step, value in ((-1, 1 / 6), (0, 4 / 6), (1, 1 / 6)):
@@ -46,7 +48,7 @@ def _coefficients(cells: int) -> F64:
 
 def _mirror(index: npt.NDArray[np.int_], cells: int) -> npt.NDArray[np.int_]:
     """Indices outside 0..cells - 1 reflected at the centres of the end samples."""
-    period = 2 * (cells - 1)
+    period = max(2 * (cells - 1), 1)
     folded = np.abs(index) % period
     return np.asarray(np.minimum(folded, period - folded), np.int_)
 

@@ -74,7 +74,7 @@ class Palette:
 def colors(colormap: str) -> F64:
     """The colour map, RGB [256, 3], 0..255."""
     ramp = np.arange(256, dtype=np.uint8)
-    return cv2.applyColorMap(ramp, COLORMAPS[colormap]).reshape(256, 3)[:, ::-1].astype(np.float64)
+    return np.asarray(cv2.applyColorMap(ramp, COLORMAPS[colormap]).reshape(256, 3)[:, ::-1], np.float64)
 
 
 def palette(style: Style, layout: Layout, color: Color) -> Palette:

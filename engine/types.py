@@ -23,6 +23,8 @@ class Frame:
     picture: Picture
     pixel_aspect: Fraction = Fraction(1)
     """width / height of one pixel as it is to be shown"""
+    gap: bool = False
+    """frames are missing before this one: what came before does not belong with it"""
 
     def __post_init__(self) -> None:
         if self.index < 0:

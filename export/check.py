@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..engine.errors import ModelError, UsageError
+from ..engine.errors import ModelError, TubesError, UsageError
 from ..engine.manifest import Manifest
 from ..engine.picture import F32
+from ..engine.planfile import PlanInfo, read_plan
 from ..engine.runner import open_runner, read_manifest
+from ..engine.tensorrt import find_place
 from ..engine.types import Outputs
-from .bounds import AGREEMENT, BF16, BOUNDS, Errors, read_precision
+from .bounds import AGREEMENT, BF16, BOUNDS, TF32, Errors, read_precision
 from .noise import smooth_noise
+from .plan import onnx_sha256
 from .table import table
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ class Row:
     """whether the classes must agree: on clips that were given, but for bfloat16"""
     remark: str = ""
     failed: bool = False
-    """the runtime refuses the file; the remark says why"""
+    """the runtime refuses the file, or cannot run the plan that was named; the remark says why"""
 
     def misses(self) -> list[str]:
         """One phrase for each thing that is not as it must be."""
@@ -117,6 +120,7 @@ def check(
     manifest: Manifest | None = None,
     *,
     reference: Path | None = None,
+    plan: Path | None = None,
     clips: Sequence[F32] = (),
     precision: str | None = None,
     force: bool = False,
@@ -126,13 +130,15 @@ def check(
     onnxruntime, or, given neither, with itself in onnxruntime.
 
     On `clips` [1, 3, T, H, W] of lengths the manifest serves, and on seeded noise for the lengths that have none.
-    `manifest`: the file's own unless given. `precision` chooses the bounds (BOUNDS); None: as the file says. Raises
-    ModelError, the table in its message, if a bound is missed or a runtime refuses the file, unless `force`; UsageError
+    `plan`: a TensorRT plan of the file; None: the one of its name beside it, if it can run here. `manifest`: the file's
+    own unless given. `precision` chooses the bounds (BOUNDS); None: as the file says. Raises ModelError, the table in
+    its message, if a bound is missed, a runtime refuses the file or `plan` cannot be run, unless `force`; UsageError
     for clips that do not fit.
     """
     manifest = manifest or read_manifest(path)
     precision = precision or read_precision(path)
     groups = _grouped(manifest, clips, seed)
+    built = _find_plan(path, plan)
     rows: list[Row] = []
     for frames, group in groups.items():
         source = _reference(path, model, reference, manifest, frames)
@@ -141,9 +147,11 @@ def check(
             rows.append(Row(source.name, frames, BOUNDS[precision], milliseconds=milliseconds))
         judge = _Judge(manifest, frames, group, expected)
         rows.extend(judge.row(path, *how, BOUNDS[precision]) for how in RUNTIMES)
-    rows.append(
-        Row("TensorRT", 0, BOUNDS[precision], remark="not run: this version builds plans and does not run them")
-    )
+        if isinstance(built, PlanInfo) and built.frames == frames:
+            bounds = BOUNDS[precision].loosened(TF32) if built.options.get("tf32", True) else BOUNDS[precision]
+            rows.append(judge.row(plan or path.with_suffix(".plan"), "tensorrt", "f32", bounds))
+    if isinstance(built, str):
+        rows.append(Row("TensorRT", 0, BOUNDS[precision], remark=f"not run: {built}", failed=plan is not None))
     report = Report(
         manifest.name, precision, source.name, _said_once(rows), {frames: one.what for frames, one in groups.items()}
     )
@@ -151,6 +159,21 @@ def check(
     if misses and not force:
         raise ModelError(f"{misses[0]}{f' and {len(misses) - 1} more' if misses[1:] else ''}\n{report.table}")
     return report
+
+
+def _find_plan(onnx: Path, named: Path | None) -> PlanInfo | str:
+    """The plan named, or that of the file's own name, if it can run here; else in a few words why it cannot."""
+    plan = named or onnx.with_suffix(".plan")
+    if named is None and not plan.is_file():
+        return f"there is no {plan.name} beside it ('saliency-tubes build' makes one, --plan names another)"
+    try:
+        info = read_plan(plan, verify=False)
+        if info.onnx_sha256 != onnx_sha256(onnx):
+            return f"{plan.name} was built from another file, or before {onnx.name} has changed"
+        find_place(info)
+    except TubesError as error:
+        return str(error)
+    return info
 
 
 def compare(found: Outputs, expected: Outputs, manifest: Manifest, frames: int) -> Errors:

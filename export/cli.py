@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import RESIZE_RULES, InputSpec, Manifest
 from ..engine.picture import F32
-from ..engine.runner import find_model, read_manifest
+from ..engine.runner import PLAN_SUFFIXES, find_model, is_plan, read_manifest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 NEEDS = ("torch", "onnx", "onnxscript")
 PRECISIONS = ("fp32", "fp16", "int8")
 HEADS = ("auto", "linear", "gradient")
+PREPROCESSING: dict[str, Any] = {
+    "mean": (0.45, 0.45, 0.45),
+    "std": (0.225, 0.225, 0.225),
+    "resize": "center",
+    "rate": 25.0,
+    "stride": 1,
+}
+"""how a network sees that is not of the zoo, unless told otherwise"""
 
 EXPORT_EXAMPLES = """\
 examples:
@@ -63,12 +71,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     seen.add_argument("--size", type=int, metavar="PIXELS", help="zoo: height and width of the input")
     seen.add_argument("--input-shape", metavar="3,T,H,W", help="what the network takes")
     seen.add_argument("--classes", type=int, metavar="K", help="check that the network has as many")
-    seen.add_argument("--mean", type=float, nargs=3, default=[0.45, 0.45, 0.45], metavar="M", help="of values in 0..1")
-    seen.add_argument("--std", type=float, nargs=3, default=[0.225, 0.225, 0.225], metavar="S")
-    seen.add_argument("--resize", choices=RESIZE_RULES, default="center")
-    seen.add_argument("--short-side", type=int, metavar="PIXELS", help="center: the frame's, before the middle is cut")
-    seen.add_argument("--rate", type=float, default=25.0, metavar="FPS", help="of the video it was trained on")
-    seen.add_argument("--stride", type=int, default=1, metavar="N", help="frames from one sample to the next")
+    _add_preprocessing(seen)
 
 
 def export(args: argparse.Namespace) -> int:
@@ -123,6 +126,9 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frames", type=int, metavar="T", help="with --clip: clip length (default: the manifest's)")
     parser.add_argument("--reference", type=Path, metavar="ONNX", help="compare with this file (default: with itself)")
+    parser.add_argument(
+        "--plan", type=Path, metavar="PLAN", help="run this TensorRT plan of it too (default: the .plan beside it)"
+    )
     parser.add_argument("--force", action="store_true", help="exit with 0 though a bound is missed")
 
 
@@ -133,10 +139,21 @@ def check_file(args: argparse.Namespace) -> int:
     from .check import check
 
     path = find_model(args.model)
+    for option, file in (("check", path), ("--reference", args.reference)):
+        if file is not None and is_plan(file):
+            raise UsageError(f"{option} takes an ONNX file, and {file} is a TensorRT plan: name it by --plan")
+    if args.plan is not None and not is_plan(args.plan):
+        raise UsageError(f"--plan takes a TensorRT plan ({', '.join(PLAN_SUFFIXES)}), got {args.plan}")
     manifest = read_manifest(path)
-    frames = args.frames or manifest.default_frames
+    if args.frames is not None and not args.clip:
+        raise UsageError(f"--frames {args.frames} goes with --clip: without clips all lengths are checked, on noise")
+    frames = manifest.default_frames if args.frames is None else args.frames
+    try:
+        manifest.window(frames)
+    except ModelError as error:
+        raise UsageError(str(error)) from None
     clips = _clips(args.clip, manifest.input, frames)
-    print(check(path, reference=args.reference, clips=clips, force=args.force).table)
+    print(check(path, reference=args.reference, plan=args.plan, clips=clips, force=args.force).table)
     return 0
 
 
@@ -150,12 +167,7 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--labels", required=True, metavar="SET", help="kinetics400, ..., or a file with one name a line")
     add.add_argument("--logits", metavar="OUTPUT", help="(default: the graph's only output)")
     add.add_argument("--class-weights", metavar="INITIALIZER", help="the head's matrix (default: the one that adds up)")
-    for name, default in (("--mean", 0.45), ("--std", 0.225)):
-        add.add_argument(name, type=float, nargs=3, default=[default] * 3, metavar="V", help="of values in 0..1")
-    add.add_argument("--resize", choices=RESIZE_RULES, default="center")
-    add.add_argument("--short-side", type=int, metavar="PIXELS")
-    add.add_argument("--rate", type=float, default=25.0, metavar="FPS")
-    add.add_argument("--stride", type=int, default=1, metavar="N")
+    _add_preprocessing(add)
 
 
 def manifest_add(args: argparse.Namespace) -> int:
@@ -172,6 +184,18 @@ def manifest_add(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_preprocessing(group: argparse._ActionsContainer) -> None:
+    """What `_input_spec` reads. Without defaults, so that what was given can be told from what was not."""
+    add = group.add_argument
+    for name in ("mean", "std"):
+        values = " ".join(f"{value:g}" for value in PREPROCESSING[name])
+        add(f"--{name}", type=float, nargs=3, metavar="V", help=f"of R, G and B, values in 0..1 (default: {values})")
+    add("--resize", choices=RESIZE_RULES, help="the frame to the input's size (default: center)")
+    add("--short-side", type=int, metavar="PIXELS", help="center: the frame's, before the middle is cut")
+    add("--rate", type=float, metavar="FPS", help="of the video it was trained on (default: 25)")
+    add("--stride", type=int, metavar="N", help="frames from one sample to the next (default: 1)")
+
+
 def _network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
     from . import user
 
@@ -181,9 +205,14 @@ def _network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
 def _zoo_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
     from .zoo import load
 
-    for option in ("input_shape", "classes", "short_side"):
-        if getattr(args, option) is not None:
-            raise UsageError(f"--{option.replace('_', '-')} is for your own networks: {args.model} knows how it sees")
+    for option in ("input_shape", "classes", "short_side", *PREPROCESSING):
+        if (value := getattr(args, option)) is not None:
+            values = value if isinstance(value, list) else [value]
+            given = " ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
+            raise UsageError(
+                f"--{option.replace('_', '-')} {given} is for your own networks: {args.model} is fed as it was "
+                f"trained; --frames and --size are what can be changed"
+            )
     model, recipe = load(
         args.model,
         weights=None if args.weights == "random" else args.weights or "default",
@@ -204,6 +233,9 @@ def _users_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
         raise UsageError("--weights default is for the zoo: your factory makes your network's own")
     if args.input_shape is None:
         raise UsageError("your own network needs --input-shape 3,T,H,W")
+    for count in args.frames or ():
+        if count < 1:
+            raise UsageError(f"--frames must be 1 or more, got {count}")
     spec, frames = _input_spec(args)
     model = user.load_network(args.model, None if args.weights in (None, "random") else Path(args.weights))
     classes = user.count_classes(model, spec, frames)
@@ -237,15 +269,17 @@ def _input_spec(args: argparse.Namespace) -> tuple[InputSpec, int]:
         channels = frames = height = width = 0
     if channels != 3 or min(frames, height, width) < 1:
         raise UsageError(f"--input-shape must be 3,T,H,W, got {args.input_shape!r}")
+    given = {name: getattr(args, name) for name in PREPROCESSING}
+    seen = {name: PREPROCESSING[name] if value is None else value for name, value in given.items()}
     try:
         spec = InputSpec(
             size=(height, width),
-            mean=tuple(args.mean),
-            std=tuple(args.std),
-            resize=args.resize,
-            short_side=args.short_side or max(height, width),
-            stride=args.stride,
-            rate=args.rate,
+            mean=tuple(seen["mean"]),
+            std=tuple(seen["std"]),
+            resize=seen["resize"],
+            short_side=max(height, width) if args.short_side is None else args.short_side,
+            stride=seen["stride"],
+            rate=seen["rate"],
         )
     except ModelError as error:
         raise UsageError(str(error)) from None
@@ -282,11 +316,9 @@ def _require_packages() -> None:
 def _print(output: Path, manifest: Manifest, reason: str) -> None:
     size, frames = "{}, {}".format(*manifest.input.size), ", ".join(map(str, manifest.windows))
     window = manifest.window(manifest.default_frames)
-    first, end = window.trusted
     print(f"{output}: {manifest.title}, ONNX, {output.stat().st_size / 1e6:.1f} MB")
     print(f"  input       {manifest.input.name} [batch, 3, T, {size}], T = {frames}")
-    print(f"  activation  {manifest.tap}, {manifest.channels} channels, {len(window.slice_weights)} time slices, "
-          f"{first} to {end - 1} to be trusted")  # fmt: skip
+    print(f"  activation  {manifest.tap}, {manifest.channels} channels, {window.slices_in_words}")
     weights = "" if manifest.head else "; weights by gradient"
     print(f"  head        {reason}{weights}; {len(manifest.labels)} classes")
     print(f"  license     {manifest.license}")

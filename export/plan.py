@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from ..engine.errors import ModelError, UsageError
 from ..engine.onnxfile import read_metadata
 from ..engine.planfile import PlanInfo, json_path, read_plan, sha256
-from ..engine.runner import read_manifest
+from ..engine.runner import is_plan, read_manifest
+from ..engine.tensorrt import Kit
 from .build_options import Options, Watch
-from .tensorrt import Engine, Kit, build, find_kit, target
+from .tensorrt import Engine, build, find_kit, target
 
 if TYPE_CHECKING:
-    from .build_device import Device
+    from ..engine.device import Device
 
 
 NEW = "there was none"
@@ -124,6 +125,8 @@ def build_plan(
     then what was there is still there.
     """
     options, watch, began = options or Options(), watch or Silent(), time.monotonic()
+    if is_plan(onnx):
+        raise UsageError(f"{onnx} is a plan already: build takes the ONNX file that it was built from")
     for wrong, reason in (
         (plan.suffix == ".onnx", "it is the name of an ONNX file"),
         (plan.is_dir(), "it is a folder"),
@@ -137,7 +140,7 @@ def build_plan(
     frames = manifest.default_frames if options.frames is None else options.frames
     manifest.window(frames)
     metadata = {name: text for name, text in read_metadata(onnx).items() if name.startswith(OURS)}
-    request = Request(kit, device, metadata, options, frames, _onnx_sha256(onnx))
+    request = Request(kit, device, metadata, options, frames, onnx_sha256(onnx))
     why = request.why_build(plan) or ("it was asked for" if force else "")
     if not why:
         return Built(read_plan(plan, verify=False), "", time.monotonic() - began)
@@ -159,7 +162,7 @@ def _write(data: Any, part: Path, path: Path) -> None:
     part.replace(path)
 
 
-def _onnx_sha256(onnx: Path) -> str:
+def onnx_sha256(onnx: Path) -> str:
     """With the weights that torch and others put beside a large file."""
     weights = onnx.with_name(onnx.name + ".data")
     return sha256(onnx, weights) if weights.is_file() else sha256(onnx)

@@ -33,4 +33,5 @@ class Recipe:
             raise UsageError(f"default_frames {self.default_frames} is not one of frames {list(self.frames)}")
         for frames in self.frames:
             if frames < 1 or frames % self.frames_step:
-                raise UsageError(f"{self.name} takes multiples of {self.frames_step} frames, got {frames}")
+                by = f", by {self.frames_step}" if self.frames_step > 1 else ""
+                raise UsageError(f"{self.name} takes clips of {self.frames_step} frames or more{by}, got {frames}")

@@ -8,57 +8,24 @@ in the ONNX file is float16 in the plan, and the same file serves every version.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..engine.device import Device, find_device
 from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import Manifest
-from ..engine.planfile import AMPERE_PLUS, BUILDERS, NOT_COMPATIBLE, SAME_CAPABILITY, Range, Shape, TensorInfo
+from ..engine.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY, Range, Shape, TensorInfo
 from ..engine.runner import check_shapes
-from .build_device import Device, find_device
+from ..engine.tensorrt import INSTALL as ANYWHERE
+from ..engine.tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising
 from .build_options import Cancelled, Options, Watch
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """by builder; the first that is installed is taken. tensorrt_lean and tensorrt_dispatch run plans, and build none"""
-OLDEST = {"tensorrt": 10, "tensorrt-rtx": 1}
-INSTALL = (
-    "building needs TensorRT: on x86 'pip install tensorrt-rtx' (GeForce RTX and RTX PRO; builds without a GPU) or "
-    "'pip install tensorrt'; on a Jetson JetPack brings it (apt install python3-libnvinfer), and a virtual environment "
-    "sees it if made with --system-site-packages"
-)
-DTYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT64": "int64", "INT32": "int32"}
+INSTALL = f"building needs TensorRT: {ANYWHERE}"
 MIB = 1 << 20
-_SOURCE = re.compile(r"\.?\s*\bIn (?:node -?\d+ |function )?\w+ at [\w./]*/_src/[^\s)]*")
-"""where in TensorRT's own source an error was raised"""
-_NO_DRIVER = "catchCudaError"
-"""TensorRT-RTX says at many an error that there is no driver: true, and not the reason"""
-_MOST_REASONS = 3
-
-
-@dataclass(frozen=True)
-class Kit:
-    """A builder that is installed."""
-
-    name: str
-    """tensorrt or tensorrt-rtx"""
-    version: str
-    trt: Any
-    """its module"""
-
-    @property
-    def is_rtx(self) -> bool:
-        return self.name == "tensorrt-rtx"
-
-    @property
-    def title(self) -> str:
-        """TensorRT 10.3.0"""
-        return f"{BUILDERS[self.name]} {self.version}"
 
 
 @dataclass(frozen=True)
@@ -82,14 +49,7 @@ def find_kit(builder: str = "auto") -> Kit:
     if not installed:
         raise UsageError(INSTALL)
     name = installed[0] if builder == "auto" else builder
-    try:
-        trt = import_module(MODULES[name])
-        version = str(trt.__version__)
-    except Exception as error:  # a library that is missing or of another version: what is raised is TensorRT's business
-        raise UsageError(f"{name} is installed but cannot be loaded: {_one_line(str(error))}") from None
-    if int(version.split(".")[0]) < OLDEST[name]:
-        raise UsageError(f"{BUILDERS[name]} {OLDEST[name]} or newer is needed, here is {version}")
-    return Kit(name, version, trt)
+    return load_kit(name, MODULES[name])
 
 
 def target(kit: Kit, options: Options) -> Device | None:
@@ -125,14 +85,14 @@ def build(
     Raises ModelError, with TensorRT's own reason, if it cannot parse or build the network or if the network is not what
     the manifest says; Cancelled if `watch.cancelled` became true.
     """
-    trt, log = kit.trt, _logger(kit.trt)
-    with log.told(watch):
+    trt, log = kit.trt, logger(kit.trt)
+    with log.listening(watch.log):
         builder = trt.Builder(log)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         _parse(trt, network, onnx, log)
         frames = manifest.default_frames if options.frames is None else options.frames
         profile = _profile(network, manifest, frames, options.batch)
-        with _raising(f"cannot build {onnx} for these shapes", log):
+        with raising(f"cannot build {onnx} for these shapes", log):
             _fix_shapes(network, profile)
             outputs = _outputs(network)
         _check_outputs(outputs, manifest, frames)
@@ -164,10 +124,10 @@ def _parse(trt: Any, network: Any, onnx: Path, log: Any) -> None:
         error = parser.get_error(index)
         try:
             where = f"node {error.node_name()} ({error.node_operator()}): " if error.node_name() else ""
-            reasons.append(where + _one_line(error.desc()))
+            reasons.append(where + one_line(error.desc()))
         except UnicodeDecodeError:
             reasons.append("the file is damaged: it names things in what is not UTF-8")
-    first = "; ".join([*dict.fromkeys(reasons)][:_MOST_REASONS])
+    first = "; ".join([*dict.fromkeys(reasons)][:MOST_REASONS])
     raise ModelError(f"TensorRT cannot read {onnx}: {first or log.reason()}")
 
 
@@ -180,8 +140,7 @@ def _outputs(network: Any) -> tuple[TensorInfo, ...]:
 
 
 def _info(tensor: Any) -> TensorInfo:
-    kind = str(tensor.dtype.name)
-    return TensorInfo(str(tensor.name), tuple(int(size) for size in tensor.shape), DTYPES.get(kind, kind.lower()))
+    return TensorInfo(str(tensor.name), tuple(int(size) for size in tensor.shape), dtype_name(tensor.dtype))
 
 
 def _profile(network: Any, manifest: Manifest, frames: int, batch: tuple[int, int, int]) -> dict[str, Range]:
@@ -296,15 +255,6 @@ def _save_cache(config: Any, path: Path) -> None:
         raise UsageError(f"cannot write the timing cache {path}: {failure.strerror}") from None
 
 
-@contextmanager
-def _raising(what: str, log: Any) -> Iterator[None]:
-    """The bindings raise errors of no meaning where TensorRT gives nothing: the log has the reason."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{what}: {log.reason(_one_line(str(error)))}") from None
-
-
 def _monitor(trt: Any, watch: Watch) -> Any:
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -321,44 +271,3 @@ def _monitor(trt: Any, watch: Watch) -> Any:
             watch.phase_finish(phase_name)
 
     return Monitor()
-
-
-@cache
-def _logger(trt: Any) -> Any:
-    """One for the life of the process: TensorRT keeps the first it is given, and calls it whenever it likes."""
-
-    class Log(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-            self.watch: Watch | None = None
-
-        def log(self, severity: Any, msg: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(msg)
-            if self.watch is not None:
-                self.watch.log(severity.name, msg)
-
-        @contextmanager
-        def told(self, watch: Watch) -> Iterator[None]:
-            self.errors, self.watch = [], watch
-            try:
-                yield
-            finally:
-                self.watch = None
-
-        def reason(self, otherwise: str = "it gave no reason") -> str:
-            return reason(self.errors) or otherwise
-
-    return Log()
-
-
-def reason(errors: list[str]) -> str:
-    """What TensorRT said, in one line: its last errors, less where in its source they were raised."""
-    lines = [_one_line(_SOURCE.sub("", line)) for line in errors]
-    telling = [line for line in lines if _NO_DRIVER not in line] or lines
-    return "; ".join(dict.fromkeys(telling[-_MOST_REASONS:]))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from ..engine.picture import F32
 from .noise import smooth_noise
 from .tap import Tapped, evaluating
 
-BOUND = 0.7
-"""of a slice's size: beyond it a slice says more of the padding than of its frames. I3D at T = 64, on noise: 0.75 0.40
-0.31 0.21 0.35 0.66 1.58 from the first neighbours to the last"""
+BOUND = 0.45
+"""of a slice's size: where nothing near an end changes more, padding hardly shows"""
+SEEDS = (0, 1)
+"""of the noise that stands for clips"""
 
 
 def trusted_slices(
@@ -25,9 +27,16 @@ def trusted_slices(
 
     The measure: two windows T/t samples apart see the same frames in slices i + 1 and i. What padding does not reach is
     the same in both; the relative L2 difference of the two, e[i] = |A[i+1] - B[i]| / mean of |A[i+1]| and |B[i]|, the
-    mean over clips, is how much a slice changes by lying one nearer to the end. Not trusted is the innermost slice of
-    which that exceeds BOUND, with all beyond it; but a quarter of the slices at each end at most: where padding reaches
-    all there is, or the network is not the same at all times, no slice is better than another.
+    mean over clips, is how much a slice changes by lying one nearer to the end.
+
+    The rule, at each end by itself: if e exceeds BOUND among the outermost quarter of the slices, the cut is where e
+    falls most on the way in. (Where it falls, not where it is below some bound: padding fades inwards bit by bit, and
+    how fast differs from end to end and from clip to clip.) No more than that quarter is cut: where padding reaches all
+    there is, or the network is not the same at all times, no slice is better than another.
+
+    I3D at T = 64, the mean of 24 pairs of windows of noise: 0.67 0.37 0.32 0.20 0.36 0.68 1.55, at T = 32: 0.71 0.73
+    1.53. So the first and the last slice are cut, and each pair by itself says so: at the ends the least is 0.57, the
+    least lead of the greatest fall over the next 0.13. Networks of random weights stay below 0.17.
 
     `clips`: [1, 3, T', H, W] as the network takes them; those of T + T/t frames and more are used, else seeded noise.
     All are trusted where slices are not a whole number of frames long.
@@ -36,14 +45,20 @@ def trusted_slices(
         return 0, slices
     shift = frames // slices
     long = [clip for clip in clips if clip.shape[2] >= frames + shift]
-    used = long or [smooth_noise(spec, frames + shift)]
+    used = long or [smooth_noise(spec, frames + shift, seed) for seed in SEEDS]
     tapped = Tapped(model, tap)
     with evaluating(model), torch.no_grad():
-        changes = np.mean([_changes(tapped, torch.from_numpy(clip), frames, shift) for clip in used], axis=0)
+        changes = np.mean([_changes(tapped, torch.from_numpy(clip), frames, shift) for clip in used], axis=0).tolist()
     most = slices // 4
-    first = max((at + 1 for at in range(most) if changes[at] > BOUND), default=0)
-    last = max((at + 1 for at in range(most) if changes[-1 - at] > BOUND), default=0)
-    return first, slices - last
+    return _spoiled(changes[: most + 1]), slices - _spoiled(changes[: -most - 2 : -1])
+
+
+def _spoiled(changes: list[float]) -> int:
+    """How many slices to cut, of all but one of those that `changes` are of, which go from an end inwards."""
+    if max(changes[:-1]) <= BOUND:
+        return 0
+    falls = [outer - inner for outer, inner in pairwise(changes)]
+    return falls.index(max(falls)) + 1
 
 
 def _changes(tapped: Tapped, clip: Tensor, frames: int, shift: int) -> list[float]:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from ..engine.errors import TubesError, UsageError
 from ..engine.manifest import Manifest
-from ..engine.overlay import Overlay
+from ..engine.overlay import Overlay, paths
 from ..engine.planfile import read_plan
 from ..engine.runner import ASSETS, PLAN_SUFFIXES, PRECISIONS, RUNTIMES, find_model, read_manifest
 from ..engine.saliency import Normalize
@@ -141,13 +141,19 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("what to run it on")
     where.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto")
     where.add_argument("--precision", choices=PRECISIONS, default="f32")
-    where.add_argument("--device", default="CPU", help="CPU (default), or what the runtime calls another one")
+    where.add_argument(
+        "--device",
+        default="auto",
+        help="auto (default): the CPU, for a plan the first GPU; or what the runtime calls one",
+    )
+    where.add_argument("--overlay", metavar="PATH", default="auto", help=f"what draws: auto, or {' or '.join(paths())}")
+    where.add_argument("--overlay-threads", type=int, default=1, metavar="N", help="threads that draw one frame")
     where.add_argument("--timings", action="store_true", help="put milliseconds by stage into the JSON lines")
 
 
 def _model_help() -> str:
     names = ", ".join(sorted(path.stem for path in ASSETS.glob("*.onnx")))
-    return f"an ONNX file with a manifest, or one that comes with the package: {names} (default: i3d)"
+    return f"an ONNX file with a manifest, a TensorRT plan, or one that comes with the package: {names} (default: i3d)"
 
 
 def _style(args: argparse.Namespace) -> Style:
@@ -161,14 +167,8 @@ def _style(args: argparse.Namespace) -> Style:
 
 def _run(args: argparse.Namespace) -> int:
     outputs = tuple(args.outputs) or (f"{Path(args.input).stem}.tubes.mp4",)
-    same = ("input", "model", "explain", "frames", "stride", "hop", "limit", "sync", "max_age", "runtime", "precision")
-    config = Config(
-        outputs=outputs,
-        style=_style(args),
-        device=args.device,
-        timings=args.timings,
-        **{name: getattr(args, name) for name in same},
-    )
+    same = {field.name for field in fields(Config)} - {"outputs", "style"}
+    config = Config(outputs=outputs, style=_style(args), **{name: getattr(args, name) for name in same})
     _explain(config)
     return 0
 
@@ -193,7 +193,7 @@ def _info(args: argparse.Namespace) -> int:
         manifest, rows = plan.manifest, plan.rows()
     else:
         manifest, rows = read_manifest(path), []
-    for name, value in [*_describe_model(manifest), *rows, ("overlay", Overlay.path)]:
+    for name, value in [*_describe_model(manifest), *rows, ("overlay", Overlay(Style()).description)]:
         print(f"{name:<8} {value}")
     return 0
 
@@ -208,10 +208,8 @@ def _describe_model(manifest: Manifest) -> list[tuple[str, str]]:
         ("input", f"{spec.name} [1, 3, T, {height}, {width}], RGB, {spec.resize}, from video at {spec.rate:g} fps"),
     ]
     for frames, window in sorted(manifest.windows.items()):
-        first, end = window.trusted
         mark = ", the default" if frames == manifest.default_frames else ""
-        slices = len(window.slice_weights)
-        rows.append((f"T = {frames}", f"{slices} time slices, {first} to {end - 1} to be trusted{mark}"))
+        rows.append((f"T = {frames}", window.slices_in_words + mark))
     head = "linear: the tube adds up to the logit" if manifest.head else "not linear: weights by gradient"
     return [
         *rows,

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..engine.errors import UsageError
 from ..engine.manifest import InputSpec
+from ..engine.overlay import Overlay
 from ..engine.runner import Runner, find_model, open_runner, read_manifest
 from ..engine.saliency import parse_target
 from ..engine.style import Style
@@ -28,7 +29,7 @@ class Config:
     input: str
     outputs: tuple[str, ...] = ()
     model: str | Path = "i3d"
-    """a model shipped with the package, or an ONNX file with a manifest"""
+    """a model shipped with the package, an ONNX file with a manifest, or a TensorRT plan"""
     frames: int | None = None
     """T; None: the model's own default"""
     stride: int | None = None
@@ -41,16 +42,20 @@ class Config:
     sync: str = "aligned"
     runtime: str = "auto"
     precision: str = "f32"
-    device: str = "CPU"
+    device: str = "auto"
     max_age: float = 2.0
     limit: int | None = None
     timings: bool = False
+    overlay: str = "auto"
+    """what draws: auto, or one of `engine.overlay.paths()`"""
+    overlay_threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("frames", "stride", "hop", "limit"):
+        for name in ("frames", "stride", "hop", "limit", "overlay_threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError(f"{name} must be 1 or more, got {value}")
+                raise UsageError(f"{name.replace('_', '-')} must be 1 or more, got {value}")
+        Overlay(self.style, self.overlay)  # says what is wrong with them
         if self.sync not in SYNCS:
             raise UsageError(f"sync must be one of {', '.join(SYNCS)}, got {self.sync!r}")
         if self.max_age <= 0:
@@ -86,7 +91,18 @@ def open_job(config: Config) -> Iterator[Job]:
         hop = config.hop or max(1, frames * stride // 4)
         if config.sync == "aligned" and hop > frames * stride:
             raise UsageError(f"hop must be 1 to {frames * stride} so that a window sees every frame, got {hop}")
-        options = Options(target, config.style, config.sync, stride, hop, config.max_age, config.limit, config.timings)
+        options = Options(
+            target,
+            config.style,
+            config.sync,
+            stride,
+            hop,
+            config.max_age,
+            config.limit,
+            config.timings,
+            config.overlay,
+            config.overlay_threads,
+        )
         runner = open_runner(
             config.model, frames=frames, runtime=config.runtime, precision=config.precision, device=config.device
         )

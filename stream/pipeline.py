@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from ..engine.caption import Caption, draw_caption
-from ..engine.geometry import blend_cells
 from ..engine.overlay import Overlay
+from ..engine.picture import F32
 from ..engine.preprocess import tensor
 from ..engine.runner import Runner
 from ..engine.saliency import Target, make_explanation, run_target
@@ -50,6 +51,10 @@ class Options:
     """stop after that many frames"""
     timings: bool = False
     """put the milliseconds spent in each stage into the events"""
+    overlay: str = "auto"
+    """the overlay's path, see `engine.overlay.paths`"""
+    overlay_threads: int = 1
+    """that draw one frame together"""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Summary:
     windows: int
     seconds: dict[str, float]
     """time spent in each stage"""
+    not_finite: int = 0
+    """values of evidence that were no finite numbers, and drawn as none"""
 
 
 _Stage = tuple[Callable[[], None], list[Channel[Any]]]
@@ -85,7 +92,9 @@ class Pipeline:
         live = options.sync == "live"
         manifest = runner.manifest
         self._window = Window(manifest.input, runner.frames, options.stride, 1 if live else options.hop)
-        self._overlay = Overlay(options.style)
+        threads = options.overlay_threads
+        self._pool = ThreadPoolExecutor(threads, "saliency-tubes overlay")
+        self.overlay = Overlay(options.style, options.overlay, bands=threads, run=self._pool.map)
         self._read: Channel[Frame | Clip] = Channel(QUEUE, newest_wins=live)
         self._clips: Channel[Clip] = Channel(1, newest_wins=True)
         self._explained: Channel[Frame | Explanation] = Channel(QUEUE)
@@ -94,6 +103,7 @@ class Pipeline:
         self._watch = Stopwatch()
         self._newest: Explanation | None = None
         self._scale: Scale | None = None
+        self._data: F32 | None = None
         self._windows = self._frames_read = self._frames_written = 0
         self._stop_reading = threading.Event()
         self._error: BaseException | None = None
@@ -132,6 +142,7 @@ class Pipeline:
         self._stop_all()
         for thread in self._threads:
             thread.join()
+        self._pool.shutdown()
 
     def __iter__(self) -> Iterator[Shown]:
         with suppress(Stopped):
@@ -145,7 +156,14 @@ class Pipeline:
 
     @property
     def summary(self) -> Summary:
-        return Summary(self._frames_read, self._frames_written, self._read.dropped, self._windows, self._watch.totals())
+        return Summary(
+            self._frames_read,
+            self._frames_written,
+            self._read.dropped,
+            self._windows,
+            self._watch.totals(),
+            self.overlay.not_finite,
+        )
 
     # stages
 
@@ -239,7 +257,7 @@ class Pipeline:
     def _explain(self, clip: Clip, previous: Scale | None = None) -> Explanation:
         manifest = self._runner.manifest
         with self._watch("sample"):
-            data = tensor(clip, manifest.input)
+            data = self._data = tensor(clip, manifest.input, self._data)
         with self._watch("infer"):
             outputs, weights = run_target(self._runner, data, self._options.target)
         style = self._options.style
@@ -269,8 +287,8 @@ class Pipeline:
         explanation = shown.explanation
         if explanation is not None:
             with self._watch("draw"):
-                cells = placed.opacity * blend_cells(placed.parts, placed.at, style.geometry)
-                self._overlay.draw(frame.picture, cells, explanation.tube.crop)
+                cells = self.overlay.blend(placed.parts, placed.at, placed.opacity)
+                self.overlay.draw(frame.picture, cells, explanation.tube.crop)
                 aspect = float(frame.pixel_aspect)
                 draw_caption(frame.picture, Caption.of(explanation), style, aspect, placed.opacity)
         return shown

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TextIO
 
-from ..engine.overlay import Overlay
 from ..engine.types import Explanation, Shown
 from .job import Config, Job
 from .progress import Progress
@@ -32,7 +31,7 @@ class Report:
         self._say("model", f"{runner.manifest.title}, {runner.description}")
         pace = "as often as the model can" if options.sync == "live" else f"every {options.hop}"
         self._say("window", f"{runner.frames} frames, stride {options.stride}, {pace}; {options.sync}")
-        self._say("overlay", Overlay.path)
+        self._say("overlay", self._job.pipeline.overlay.description)
         self._say("output", ", ".join(map(redact, self._config.outputs)) or "none")
         self._notes()
 
@@ -53,6 +52,8 @@ class Report:
         for label, count in self._windows.most_common(5):
             self._say("saw", f"{label}: {count} of {total} windows, up to {self._best[label]:.2f}")
         summary, seconds = self._job.pipeline.summary, self._progress.elapsed
+        if summary.not_finite:
+            self._note(f"{summary.not_finite} values of evidence were no finite numbers, and drawn as none")
         frames = f"{summary.frames_read} frames in, {summary.frames_written} out, {summary.frames_dropped} dropped"
         self._say(
             "done", f"{frames}; {summary.windows} windows; {seconds:.1f} s, {summary.frames_written / seconds:.1f} fps"

@@ -19,6 +19,7 @@ pytest.importorskip("onnxscript", reason="export needs onnxscript")
 pytest.importorskip("onnxruntime", reason="check needs it")
 pytest.importorskip("openvino", reason="it runs the file")  # here: its telemetry starts a thread that outlives a test
 
+from saliency_tubes.engine.device import find_device  # noqa: E402
 from saliency_tubes.engine.errors import ModelError  # noqa: E402
 from saliency_tubes.engine.planfile import check_runtime, json_path, read_plan  # noqa: E402
 from saliency_tubes.engine.runner import read_manifest  # noqa: E402
@@ -284,6 +285,9 @@ class TestOwnNetwork:
             (["small.py:linear", *SMALL, "--precision", "int4"], "invalid choice: 'int4'"),
             (["small.py:linear", *SMALL, "--precision", "int8"], "give a folder of videos with --calibrate DIR"),
             (["small.py:linear", *SMALL, "--precision", "int8", "--calibrate", "empty"], "no video in empty"),
+            (["small.py:linear", *SMALL, "--frames", "0"], "--frames must be 1 or more, got 0"),
+            (["small.py:linear", *SMALL, "--short-side", "8"], "short_side must be 32 or more, got 8"),
+            (["r3d_18", "--rate", "30"], "--rate 30 is for your own networks: r3d_18 is fed as it was trained"),
             (["small.py:linear", *SMALL, "-o", "no/a.onnx"], "cannot write no/a.onnx: there is no folder no"),
             (["resnet"], "no network 'resnet': there are i3d, "),
         ],
@@ -325,7 +329,7 @@ class TestCheck:
         assert "on T = 16: 1 clip;" in done("check", own, "--clip", "clip.mp4")
 
     def test_another_length(self, own, refused):
-        line = refused(1, "check", own, "--clip", "clip.mp4", "--frames", "12")
+        line = refused(2, "check", own, "--clip", "clip.mp4", "--frames", "12")
         assert line.endswith("takes clips of 16 frames, got 12")
 
 
@@ -366,9 +370,35 @@ class TestPlan:
         assert re.search(r"^in +clip \[1, 3, 16, 112, 112\] float32$", said, re.MULTILINE)
         assert re.search(r"^for +GPUs of compute capability", said, re.MULTILINE)
 
-    def test_it_is_not_run(self, plan, refused):
-        line = refused(1, "run", "clip.mp4", "null://", "--model", plan)
-        assert line.endswith("mynet.plan is a TensorRT plan: this version builds plans and runs ONNX files")
+    @pytest.fixture
+    def no_driver(self):
+        if not isinstance(find_device(), str):
+            pytest.skip("there is a GPU here")
+
+    def test_it_is_not_run_without_a_driver(self, plan, refused, no_driver):
+        line = refused(2, "run", "clip.mp4", "null://", "--model", plan)
+        assert "a TensorRT plan runs on an NVIDIA GPU, and here is no " in line
+
+    def test_in_a_process_of_its_own(self, plan, folder, no_driver):
+        """TensorRT's runtime would end it."""
+        ran = command("run", "clip.mp4", "null://", "--model", plan, folder=folder)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert "here is no " in one_error(ran.stderr)
+
+    def test_check_says_why_it_was_not_run(self, plan, own, done, refused, no_driver):
+        assert "not run: a TensorRT plan runs on an NVIDIA GPU, and here is no " in done("check", own)
+        line = refused(1, "check", own, "--plan", plan, table=True)
+        assert "TensorRT: not run: a TensorRT plan runs on an NVIDIA GPU" in line
+
+    def test_in_place_of_an_onnx_file(self, plan, own, refused):
+        line = refused(2, "check", plan)
+        assert line.endswith(f"check takes an ONNX file, and {plan} is a TensorRT plan: name it by --plan")
+        line = refused(2, "check", own, "--reference", plan)
+        assert line.endswith(f"--reference takes an ONNX file, and {plan} is a TensorRT plan: name it by --plan")
+        line = refused(2, "check", own, "--plan", own)
+        assert line.endswith(f"--plan takes a TensorRT plan (.plan, .engine), got {own}")
+        line = refused(2, "build", plan)
+        assert line.endswith(f"{plan} is a plan already: build takes the ONNX file that it was built from")
 
     def test_of_another_version_or_gpu(self, plan):
         info = read_plan(plan)

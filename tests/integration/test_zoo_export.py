@@ -147,15 +147,16 @@ class Exported:
 
     @cached_property
     def autograd(self):
-        """By target: weights [C] from the definition in float64, every cell's derivative, summed."""
-        double, kept = copy.deepcopy(self.model).double().requires_grad_(False), []
+        """By target: weights [C] from the definition, every cell's derivative, summed; in float64 from the tap on."""
+        network, kept = copy.deepcopy(self.model).requires_grad_(False), []
 
         def cut(module, inputs, output):
-            kept.append(output.detach().requires_grad_(True))
+            network.double()  # not before: S3D's trunk, at its full size, would need 8 GB
+            kept.append(output.detach().double().requires_grad_(True))
             return kept[-1].clone()
 
-        double.get_submodule(self.manifest.tap).register_forward_hook(cut)
-        logits = double(torch.from_numpy(self.clip).double())[0]
+        network.get_submodule(self.manifest.tap).register_forward_hook(cut)
+        logits = network(torch.from_numpy(self.clip))[0]
         classes = {target: int(logits.argmax()) if target.first is None else target.first for target in self.targets}
         return {
             target: torch.autograd.grad(logits[index], kept[0], retain_graph=True)[0][0].sum((1, 2, 3)).numpy()

@@ -27,14 +27,14 @@ NOT_ROOMS = {"tests", "docker", "docs", "build", "dist", "demo"}
 TOP_LEVEL = {
     *ROOMS,
     *("tests", "docker", "docs", ".ci", ".github", ".types", ".gitattributes", ".gitignore"),
-    *("pyproject.toml", "constraints.txt", "Makefile"),
+    *("pyproject.toml", "setup.py", "constraints.txt", "Makefile"),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "NOTICE"),
 }
 
 CONTRACT = {"types", "manifest", "errors", "picture", "onnxfile", "planfile", "preprocess"}
-RUNNERS = {"runner", "openvino", "onnxruntime", "tensorrt"}
+RUNNERS = {"runner", "openvino", "onnxruntime", "tensorrt", "device"}
 EXPORT_MAY_USE = CONTRACT | RUNNERS
-"""modules of engine: the contract, how a clip is made, and the runners for the parity check"""
+"""modules of engine: the contract, how a clip is made, the runners for the parity check, and which GPU is here"""
 
 NO_CLOCK = ("threading", "multiprocessing", "concurrent", "asyncio", "time")
 """not for the explainer: the same frames give the same output, however fast they came"""
@@ -43,6 +43,7 @@ ONLY_IN = {
     **dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript"), ("export/*",)),
     **dict.fromkeys(NO_CLOCK, ("stream/*", "export/*")),
     **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("engine/tensorrt.py", "export/tensorrt.py")),
+    "cuda": ("engine/device.py", "engine/cuda_driver.py", "engine/cuda_program.py"),
     "openvino": ("engine/openvino.py",),
     "onnxruntime": ("engine/onnxruntime.py", "export/*"),
     "av": ("stream/av_*.py",),

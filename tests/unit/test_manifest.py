@@ -122,6 +122,20 @@ class TestRoundTrip:
             manifest.window(5)
 
 
+@pytest.mark.parametrize(
+    ("slices", "trusted", "words"),
+    [
+        (1, (0, 1), "1 time slice"),
+        (4, (0, 4), "4 time slices, all to be trusted"),
+        (8, (1, 7), "8 time slices, 1 to 6 to be trusted"),
+        (3, (1, 2), "3 time slices, 1 to be trusted"),
+        (3, (0, 1), "3 time slices, 0 to be trusted"),
+    ],
+)
+def test_the_slices_in_words(slices, trusted, words):
+    assert WindowSpec((1 / slices,) * slices, trusted).slices_in_words == words
+
+
 class TestPool:
     def test_each_cell_counts_by_its_slice_and_its_place(self):
         got = WindowSpec((0.25, 0.75), (0, 2), CELLS).pool(2, 3)

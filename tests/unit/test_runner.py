@@ -1,4 +1,4 @@
-"""One suite over both runtimes, on a tiny network made here: 1x1x1 convolution, pool, linear."""
+"""One suite over both runtimes of ONNX files, on a tiny network made here: 1x1x1 convolution, pool, linear."""
 
 import importlib.util
 from fractions import Fraction
@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from saliency_tubes.engine import runner as runner_module
 from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
-from saliency_tubes.engine.runner import RUNTIMES, find_model, open_runner, read_manifest
+from saliency_tubes.engine.runner import ONNX_RUNTIMES, find_model, open_runner, read_manifest
 from saliency_tubes.engine.saliency import Normalize, Target, make_explanation, pooled, run_target
 from saliency_tubes.engine.types import Clip, Crop, Span
 
@@ -152,7 +152,7 @@ def tiny(folder):
     return write(folder / "tiny.onnx")
 
 
-@pytest.fixture(params=RUNTIMES)
+@pytest.fixture(params=ONNX_RUNTIMES)
 def runtime(request):
     """Not by importing it: how the package imports a runtime is part of what is tried."""
     if importlib.util.find_spec(request.param) is None:
@@ -421,7 +421,7 @@ class TestChoice:
     def test_unknown_runtime(self, tiny):
         with pytest.raises(UsageError) as error:
             open_runner(tiny, runtime="torch")
-        message(error, "auto, openvino, onnxruntime", "'torch'")
+        message(error, "auto, openvino, onnxruntime, tensorrt", "'torch'")
 
     def test_onnxruntime_has_no_bf16(self, tiny):
         pytest.importorskip("onnxruntime")
@@ -440,12 +440,12 @@ class TestChoice:
     @pytest.mark.parametrize(("missing", "expected"), [((), "OpenVINO"), (("openvino",), "onnxruntime")])
     def test_auto_takes_the_first_there_is(self, tiny, monkeypatch, missing, expected):
         found = importlib.util.find_spec
-        if not all(map(found, RUNTIMES)):
-            pytest.skip(f"needs all of {', '.join(RUNTIMES)}")
+        if not all(map(found, ONNX_RUNTIMES)):
+            pytest.skip(f"needs all of {', '.join(ONNX_RUNTIMES)}")
         monkeypatch.setattr(runner_module, "find_spec", lambda name: None if name in missing else found(name))
         assert open_runner(tiny).description.startswith(expected)
 
-    @pytest.mark.parametrize("runtime", ["auto", *RUNTIMES])
+    @pytest.mark.parametrize("runtime", ["auto", *ONNX_RUNTIMES])
     def test_none_installed(self, tiny, monkeypatch, runtime):
         monkeypatch.setattr(runner_module, "find_spec", lambda name: None)
         with pytest.raises(UsageError) as error:

@@ -21,17 +21,9 @@ from pathlib import Path
 
 CLASSES = (
     *("Builder", "IBuilderConfig", "INetworkDefinition", "IOptimizationProfile", "OnnxParser", "ParserError"),
-    *(
-        "ITensor",
-        "IProgressMonitor",
-        "ILogger",
-        "IHostMemory",
-        "ITimingCache",
-        "DataType",
-        "BuilderFlag",
-        "MemoryPoolType",
-    ),
-    *("NetworkDefinitionCreationFlag", "HardwareCompatibilityLevel"),
+    *("ITensor", "IProgressMonitor", "ILogger", "IHostMemory", "ITimingCache", "DataType", "BuilderFlag"),
+    *("MemoryPoolType", "NetworkDefinitionCreationFlag", "HardwareCompatibilityLevel"),
+    *("Runtime", "ICudaEngine", "IExecutionContext", "TensorIOMode", "TensorLocation"),
 )
 FUNCTIONS = (
     *("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL"),

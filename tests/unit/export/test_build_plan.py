@@ -4,14 +4,16 @@ import argparse
 from dataclasses import replace
 
 import pytest
+from saliency_tubes.engine import tensorrt as running
+from saliency_tubes.engine.device import Device
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import MANIFEST_KEY
 from saliency_tubes.engine.planfile import Range, TensorInfo, json_path, read_plan
-from saliency_tubes.export import build_cli, build_device, plan, tensorrt
-from saliency_tubes.export.build_device import Device, find_device
+from saliency_tubes.engine.tensorrt import Kit
+from saliency_tubes.export import build_cli, plan, tensorrt
 from saliency_tubes.export.build_options import Cancelled, Options
 from saliency_tubes.export.plan import NEW, build_plan
-from saliency_tubes.export.tensorrt import Engine, Kit
+from saliency_tubes.export.tensorrt import Engine
 from stubs import make_manifest
 
 CLIP = (1, 3, 8, 32, 32)
@@ -207,7 +209,7 @@ class TestWhatIsInstalled:
     def installed(self, monkeypatch):
         names = {}
         monkeypatch.setattr(tensorrt, "find_spec", lambda name: name if name in names else None)
-        monkeypatch.setattr(tensorrt, "import_module", lambda name: argparse.Namespace(__version__=names[name]))
+        monkeypatch.setattr(running, "import_module", lambda name: argparse.Namespace(__version__=names[name]))
         return names
 
     def test_the_first_there_is(self, installed):
@@ -235,7 +237,7 @@ class TestWhatIsInstalled:
             raise ImportError("libnvinfer.so.10: cannot open\nshared object file")
 
         installed["tensorrt"] = "10.3.0"
-        monkeypatch.setattr(tensorrt, "import_module", fail)
+        monkeypatch.setattr(running, "import_module", fail)
         with pytest.raises(UsageError, match=r"cannot be loaded: libnvinfer\.so\.10: cannot open shared object file"):
             tensorrt.find_kit()
 
@@ -257,26 +259,6 @@ class TestTarget:
         monkeypatch.setattr(tensorrt, "find_device", lambda: "no NVIDIA driver")
         with pytest.raises(UsageError, match=r"TensorRT 11\.4\.0 builds on the GPU .* here is no NVIDIA driver"):
             tensorrt.target(self.KIT, Options())
-
-    def test_no_driver(self):
-        assert find_device("libnothing.so.1") == "no NVIDIA driver (libnothing.so.1 was not found)"
-
-    @pytest.mark.parametrize(("code", "expected"), [(0, Device("Orin", "8.7")), (100, None)])
-    def test_what_the_driver_says(self, code, expected, monkeypatch):
-        class Driver:
-            def __getattr__(self, function):
-                def call(*arguments):
-                    if function == "cuDeviceGetName":
-                        arguments[0].value = b"Orin"
-                    if function == "cuDeviceGetAttribute":
-                        arguments[0]._obj.value = {75: 8, 76: 7}[arguments[1]]
-                    return code
-
-                return call
-
-        monkeypatch.setattr(build_device.ctypes, "CDLL", lambda name: Driver())
-        found = find_device()
-        assert found == (expected or "no GPU that the NVIDIA driver can use (cuInit gave error 100)")
 
 
 class TestCommand:
@@ -303,6 +285,14 @@ class TestCommand:
         assert self.run("i3d") == 0
         assert sorted(path.name for path in tmp_path.iterdir()) == ["i3d.plan", "i3d.plan.json"]
 
+    def test_a_plan_is_not_built_again_from_itself(self, here, onnx, tmp_path):
+        build_plan(onnx, tmp_path / "a.plan")
+        with pytest.raises(
+            UsageError, match=r"a\.plan is a plan already: build takes the ONNX file that it was built from"
+        ):
+            self.run(str(tmp_path / "a.plan"), "-o", str(tmp_path / "b.plan"))
+        assert here.built == 1
+
     def test_no_such_model(self, here):
         with pytest.raises(ModelError, match="no model 'nothing'"):
             self.run("nothing")
@@ -326,10 +316,10 @@ class TestCommand:
 
 
 def test_reasons_of_tensorrt():
-    assert tensorrt.reason([]) == ""
+    assert running.reason([]) == ""
     error = (
         "IBuilder::build: Error Code 4: API Usage Error (No profile. In validate at /_src/optimizer/api/network.cpp:40)"
     )
     noise = "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at /_src/a.cpp:2)"
-    assert tensorrt.reason([error, noise, error]) == "IBuilder::build: Error Code 4: API Usage Error (No profile)"
-    assert "Cuda Runtime" in tensorrt.reason([noise])
+    assert running.reason([error, noise, error]) == "IBuilder::build: Error Code 4: API Usage Error (No profile)"
+    assert "Cuda Runtime" in running.reason([noise])

@@ -12,12 +12,16 @@ onnx = pytest.importorskip("onnx", reason="export needs onnx")
 pytest.importorskip("onnxruntime", reason="it is the reference where there is no other")
 pytest.importorskip("openvino", reason="the check runs it")  # here: its telemetry starts a thread that outlives a test
 
+from fakegpu import Here, write_plan  # noqa: E402
 from graphs import graph_of, manifest_of, network, save  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
+from saliency_tubes.engine import tensorrt as running  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, SourceError, UsageError  # noqa: E402
+from saliency_tubes.engine.planfile import json_path, sha256  # noqa: E402
+from saliency_tubes.engine.tensorrt import TensorRtRunner  # noqa: E402
 from saliency_tubes.engine.types import Outputs  # noqa: E402
 from saliency_tubes.export import check as checking  # noqa: E402
-from saliency_tubes.export.bounds import BOUNDS, Errors  # noqa: E402
+from saliency_tubes.export.bounds import BOUNDS, TF32, Errors  # noqa: E402
 from saliency_tubes.export.check import check, compare, completeness  # noqa: E402
 from saliency_tubes.export.clips import find_videos, read_clips  # noqa: E402
 from saliency_tubes.export.noise import smooth_noise  # noqa: E402
@@ -167,8 +171,81 @@ def test_where_each_place_counts_is_part_of_the_sum(path, model, manifest):
         assert bool(check(path, model, stated, force=True).misses()) != fits
 
 
-def test_tensorrt_is_said_not_to_be_run(path):
-    assert check(path).table.count("this version builds plans and does not run them") == 1
+class TestPlan:
+    """The row of TensorRT, where it and the GPU are doubles."""
+
+    @pytest.fixture
+    def trt(self, monkeypatch):
+        return Here().install(monkeypatch)
+
+    @pytest.fixture
+    def onnx_file(self, path, tmp_path):
+        return save(onnx.load(path), tmp_path / "m.onnx")
+
+    def row(self, report):
+        (row,) = (row for row in report.rows if row.runtime.startswith("TensorRT"))
+        return row
+
+    def test_there_is_none(self, onnx_file, trt):
+        table = check(onnx_file).table
+        assert table.count("not run: there is no m.plan beside it ('saliency-tubes build' makes one") == 1
+        assert trt.made == []
+
+    @pytest.mark.parametrize("name", ["m.plan", "other.engine"])
+    def test_it_is_run_for_its_length(self, name, onnx_file, tmp_path, trt):
+        plan = write_plan(onnx_file, tmp_path / name, frames=4)
+        row = self.row(check(onnx_file, plan=None if name == "m.plan" else plan))
+        assert (row.runtime, row.frames) == (f"TensorRT 10.3.0 on Orin, plan {name}, float32 I/O", 4)
+        assert row.errors.logits == row.errors.activation == 0
+
+    @pytest.mark.parametrize(("tf32", "passes"), [(True, True), (False, False)])
+    def test_tf32_may_be_further_off(self, tf32, passes, onnx_file, tmp_path, trt, monkeypatch):
+        def rounded(runner, *given):
+            found = run(runner, *given)
+            return dataclasses.replace(found, activation=found.activation * np.float32(1.002))
+
+        run = TensorRtRunner.run
+        monkeypatch.setattr(TensorRtRunner, "run", rounded)
+        write_plan(onnx_file, tmp_path / "m.plan", options={"tf32": tf32})
+        report = check(onnx_file, force=True)
+        assert self.row(report).bounds == (BOUNDS["fp32"].loosened(TF32) if tf32 else BOUNDS["fp32"])
+        assert bool(report.misses()) != passes
+
+    def test_a_plan_that_is_wrong_is_refused(self, onnx_file, tmp_path, trt):
+        other = damaged(onnx_file, tmp_path, "wide.weight", lambda kernel: kernel[::-1].copy())
+        write_plan(other, tmp_path / "m.plan", onnx_sha256=sha256(onnx_file))
+        with pytest.raises(
+            ModelError, match=r"TensorRT 10\.3\.0 on Orin, plan m\.plan, float32 I/O: .*activation error"
+        ):
+            check(onnx_file)
+
+    @pytest.mark.parametrize(
+        ("why", "words"),
+        [
+            ("other file", "m.plan was built from another file, or before m.onnx has changed"),
+            ("other version", "needs that very version, and here is TensorRT 10.3.0"),
+            ("no json", "there is no m.plan.json beside it"),
+            ("no driver", "a TensorRT plan runs on an NVIDIA GPU, and here is no NVIDIA driver"),
+            ("no TensorRT", "no TensorRT is installed here"),
+        ],
+    )
+    def test_it_cannot_be_run_here(self, why, words, onnx_file, tmp_path, trt, monkeypatch):
+        """Said in the row; a failure only where the plan was named."""
+        changes = {"other file": {"onnx_sha256": "0" * 64}, "other version": {"version": "10.2.0"}}.get(why, {})
+        plan = write_plan(onnx_file, tmp_path / "m.plan", **changes)
+        if why == "no json":
+            json_path(plan).unlink()
+        if why == "no driver":
+            monkeypatch.setattr(running, "find_device", lambda index=0: "no NVIDIA driver (it was not found)")
+        if why == "no TensorRT":
+            monkeypatch.setattr(running, "find_spec", lambda name: None)
+        row = self.row(check(onnx_file))
+        assert row.remark.startswith("not run: ")
+        assert words in row.remark
+        assert trt.made == []
+        with pytest.raises(ModelError, match="branches, TensorRT: not run: "):
+            check(onnx_file, plan=plan)
+        assert check(onnx_file, plan=plan, force=True).misses()
 
 
 def test_a_runtime_that_is_not_there_is_said_not_to_be_run(path, monkeypatch):

@@ -22,7 +22,13 @@ def test_defaults_leave_all_to_the_network():
     args = parse("i3d")
     assert (args.output, args.weights, args.frames, args.size, args.layer, args.labels, args.compact) == (None,) * 7
     assert (args.head, args.precision, args.clip, args.calibrate, args.force) == ("auto", "fp32", [], [], False)
-    assert (args.resize, args.rate, args.stride) == ("center", 25.0, 1)
+    assert (args.mean, args.std, args.resize, args.rate, args.stride, args.short_side) == (None,) * 6
+
+
+def test_a_users_network_is_fed_as_most_are_unless_told_otherwise():
+    spec, frames = cli._input_spec(parse("a.py:b", "--input-shape", "3,8,48,64"))
+    assert (frames, spec.size, spec.mean, spec.std) == (8, (48, 64), (0.45,) * 3, (0.225,) * 3)
+    assert (spec.resize, spec.short_side, spec.rate, spec.stride) == ("center", 64, 25.0, 1)
 
 
 def test_a_users_network_with_everything():
@@ -48,8 +54,12 @@ def test_an_input_shape_that_is_none(text):
 def test_numbers_that_no_network_sees_by():
     with pytest.raises(UsageError, match=r"input\.std must be positive"):
         cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--std", 0, 1, 1))
-    with pytest.raises(UsageError, match="short_side must be 32 or more, got 8"):
-        cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--short-side", 8))
+    for pixels in (8, 0):
+        with pytest.raises(UsageError, match=f"short_side must be 32 or more, got {pixels}"):
+            cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--short-side", pixels))
+    for words in (("--stride", 0), ("--rate", 0)):
+        with pytest.raises(UsageError, match=r"input\.stride must be a whole number and rate a number, both positive"):
+            cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", *words))
 
 
 @pytest.mark.parametrize("words", [["export"], ["check"], ["manifest", "add"], ["build"]])
@@ -86,6 +96,15 @@ def test_the_other_commands_name_what_they_need(monkeypatch):
         cli.manifest_add(parse(*words, add=cli.add_manifest_arguments))
 
 
+def test_check_takes_frames_with_clips_only():
+    pytest.importorskip("onnxruntime", reason="check needs it")
+    with pytest.raises(UsageError, match=r"^--frames 32 goes with --clip: without clips all lengths are checked, on"):
+        cli.check_file(parse("i3d", "--frames", 32, add=cli.add_check_arguments))
+    for frames in (0, 24):
+        with pytest.raises(UsageError, match=f"^i3d takes clips of 16, 32 or 64 frames, got {frames}$"):
+            cli.check_file(parse("i3d", "--clip", "none.mp4", "--frames", frames, add=cli.add_check_arguments))
+
+
 class TestRefusals:
     @pytest.fixture(autouse=True)
     def _packages(self):
@@ -109,6 +128,33 @@ class TestRefusals:
     def test_your_own_network_needs_its_input_shape(self):
         with pytest.raises(UsageError, match="your own network needs --input-shape 3,T,H,W"):
             cli.export(parse("mynet.py:network"))
+
+    @pytest.mark.parametrize("frames", [0, -8])
+    def test_a_clip_length_that_is_none(self, frames):
+        with pytest.raises(UsageError, match=f"^--frames must be 1 or more, got {frames}$"):
+            cli.export(parse("mynet.py:network", "--input-shape", "3,8,32,32", "--frames", 16, frames))
+        with pytest.raises(UsageError, match=f"^r3d_18 takes clips of 8 frames or more, by 8, got {frames}$"):
+            cli.export(parse("r3d_18", "--weights", "random", "--frames", frames))
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("--mean", "0.5", "0.5", "0.5"),
+            ("--std", "0.5", "0.5", "0.5"),
+            ("--resize", "center"),
+            ("--short-side", "256"),
+            ("--rate", "30"),
+            ("--stride", "2"),
+            ("--classes", "400"),
+            ("--input-shape", "3,16,112,112"),
+        ],
+        ids=lambda words: words[0],
+    )
+    def test_a_network_of_the_zoo_knows_how_it_sees(self, words):
+        with pytest.raises(UsageError) as raised:
+            cli.export(parse("r3d_18", "--weights", "random", *words))
+        said = f"{' '.join(words)} is for your own networks: r3d_18 is fed as it was trained; --frames and --size"
+        assert str(raised.value) == f"{said} are what can be changed"
 
     def test_labels_that_are_none_are_found_out_before_weights_are_loaded(self, tmp_path):
         with pytest.raises(UsageError, match=r"no labels 'kinetics': .*did you mean kinetics400"):

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="export needs torch")
 
 import tiny  # noqa: E402
-from saliency_tubes.export.trust import smooth_noise, trusted_slices  # noqa: E402
+from saliency_tubes.export.trust import BOUND, _spoiled, smooth_noise, trusted_slices  # noqa: E402
 from torch import nn  # noqa: E402
 
 SPEC = tiny.recipe().input
@@ -43,6 +43,35 @@ def test_slices_that_padding_reaches_are_not_trusted(reach, value, frames, expec
     model = Padded(reach, value).train()
     assert trusted_slices(model, "relu", SPEC, frames, frames // 2) == expected
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("changes", "slices"),
+    [
+        ([0.67, 0.37, 0.32], 1),  # I3D's first slices at T = 64, from the end inwards
+        ([1.55, 0.68, 0.36], 1),  # and its last: what is left of the change further in is gradual
+        ([0.71, 0.73], 1),  # at T = 32, where the middle is near both ends
+        ([0.67, 2.0, 0.1], 2),  # padding that changes the outermost two by much, and one from the other by less
+        ([0.2, 0.6, 0.5, 0.1], 3),
+        ([0.6, 0.6, 0.6], 1),  # not the same at any time
+        ([BOUND, 0.1, 0.0], 0),
+        ([0.17, 0.05, 0.02], 0),
+        ([0.1, 0.1, 9.0], 0),  # the innermost is there to compare with
+    ],
+)
+def test_the_cut_is_where_change_falls_most(changes, slices):
+    assert _spoiled(changes) == slices
+
+
+def test_each_end_by_itself():
+    class Lopsided(Padded):
+        """Padded as the odd one of SAME is: at the end of time, not at its beginning."""
+
+        def __init__(self):
+            super().__init__(1, 50.0)
+            self.pad = nn.ConstantPad3d((0, 0, 0, 0, 0, 2), 50.0)
+
+    assert trusted_slices(Lopsided(), "relu", SPEC, 16, 8) == (0, 6)
 
 
 def test_it_is_measured_on_the_clips_given_if_they_are_long_enough():

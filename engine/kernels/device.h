@@ -1,0 +1,25 @@
+// What the CUDA kernels share beside the arithmetic. Halves are had without cuda_fp16.h, which not every NVRTC brings.
+
+#pragma once
+
+#include "arithmetic.h"
+
+#if defined(__CUDACC__)
+#define TUBES_DEVICE __device__ __forceinline__
+
+namespace tubes {
+
+TUBES_DEVICE float from_half(uint16_t bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+TUBES_DEVICE uint16_t to_half(float value) {
+    uint16_t bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+
+}  // namespace tubes
+#endif  // else tests/kernels/cuda_shim.h has them

@@ -1,0 +1,61 @@
+"""What the network sees of a picture: a part of it, resized, as RGB; straight from the planes.
+
+Compiled (kernels/sample.h); by OpenCV, on the whole picture and slower, where it is not.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from .picture import F32, U8, Color, Layout, Picture
+from .resample import filter_axis
+
+try:
+    from . import _overlay as _compiled
+except ImportError:
+    _compiled = None  # type: ignore[assignment]
+
+Box = tuple[int, int, int, int]
+"""left, top, width, height"""
+_Axis = tuple[npt.NDArray[np.int32], F32]
+
+
+def resize(picture: Picture, size: tuple[int, int], box: Box) -> U8:
+    """The part `box` of the picture resized to `size` = (width, height): RGB [h, w, 3] uint8, its own memory.
+
+    In memory the channels lie one after the other, as a network takes them. `picture.rgb(size)` rounds between the two
+    steps, resizing and colour, and is up to 3 levels off; all that is compiled gives the same bytes.
+    """
+    left, top, width, height = box
+    if _compiled is None:
+        part = picture.rgb(size)[top : top + height, left : left + width]
+        return np.ascontiguousarray(part.transpose(2, 0, 1)).transpose(1, 2, 0)
+    out = np.empty((3, height, width), np.uint8)
+    sources = []
+    for plane in picture.planes:
+        samples = plane.shape[:2]
+        shrinks = size[0] <= samples[1] and size[1] <= samples[0]
+        rows = _axis(samples[0], size[1], top, height, shrinks)
+        sources.append((plane, *rows, *_axis(samples[1], size[0], left, width, shrinks)))
+    _compiled.sample(0, tuple(sources), _matrix(picture.layout, picture.color), out)
+    return np.asarray(out.transpose(1, 2, 0), np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _axis(samples: int, scaled: int, first: int, count: int, shrinks: bool) -> _Axis:
+    """A filter whose taps all lie within the axis: the last ones start earlier."""
+    made = filter_axis(samples, scaled, first, count, shrinks)
+    taps = made.weights.shape[1]
+    start = np.minimum(made.first, samples - taps)
+    place = np.arange(taps) - (made.first - start)[:, None]
+    moved = np.where(place >= 0, np.take_along_axis(made.weights, np.maximum(place, 0), axis=1), 0)
+    return start, np.ascontiguousarray(moved, np.float32)
+
+
+@lru_cache(maxsize=16)
+def _matrix(layout: Layout, color: Color) -> F32:
+    exact = np.eye(3, 4) if layout is Layout.RGB else color.yuv_to_rgb()
+    return np.ascontiguousarray(exact, np.float32)

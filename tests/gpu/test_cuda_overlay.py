@@ -1,0 +1,196 @@
+"""The CUDA kernels on a real GPU: the bytes of the CPU's path, the evidence, the clip, the time a frame takes."""
+
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from fakecuda import FakeDriver, kernels_library
+from saliency_tubes.engine import cuda_driver
+from saliency_tubes.engine.cuda import (
+    CudaEvidence,
+    CudaOverlay,
+    CudaPreprocess,
+    Driver,
+    Format,
+    Part,
+    RawPlane,
+    Surface,
+)
+from saliency_tubes.engine.cuda_driver import why_not
+from saliency_tubes.engine.manifest import InputSpec
+from saliency_tubes.engine.picture import Picture
+from saliency_tubes.engine.preprocess import sample
+from saliency_tubes.engine.resize import _compiled
+from saliency_tubes.engine.style import PRESETS, Style
+from saliency_tubes.engine.types import Crop, Frame
+from surfaces import drawn_ref, host_frame
+
+FRAMES = 200
+MOST_OF_A_COPY = 1.3
+"""the time of a frame fully drawn, of the time that a copy of as many bytes takes"""
+
+
+@pytest.fixture(scope="module")
+def driver(gpu):
+    reason = why_not(gpu.index)
+    if reason is not None and os.environ.get("SALIENCY_TUBES_GPU") == "1":
+        pytest.fail(f"SALIENCY_TUBES_GPU=1 promises a GPU and what runs on it: {reason}")
+    if reason is not None:
+        pytest.skip(reason)
+    made = Driver(gpu.index)
+    yield made
+    made.close()
+
+
+def sent(driver, frame):
+    """The frame's memory on the GPU, and its surface there."""
+    with driver.entered():
+        views = [driver.upload(memory, 0) for memory in frame.memory]
+    raw = []
+    for place, memory, there in zip(frame.surface.places, frame.memory, views, strict=True):
+        raw.append(RawPlane(there.pointer + place.pointer - memory.ctypes.data, place.pitch))
+    surface = frame.surface
+    return views, Surface(surface.format, raw, surface.width, surface.height, surface.color)
+
+
+def fetched(driver, frame, views):
+    with driver.entered():
+        for memory, there in zip(frame.memory, views, strict=True):
+            driver.read(there.pointer, memory, 0)
+
+
+def freed(driver, views):
+    with driver.entered():
+        for there in views:
+            driver.free(there.pointer)
+
+
+@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("size", "pad", "skew"), [((1080, 1920), 128, 0), ((35, 51), 5, 3), ((1, 1), 0, 0)])
+def test_the_definition_in_float64(driver, format, preset, size, pad, skew):
+    rng, style, crop = np.random.default_rng(1), PRESETS[preset], Crop(0.11, 0, 0.93, 1)
+    frame = host_frame(format, *size, pad=pad, skew=skew)
+    cells = rng.random((1, 7, 9)).astype(np.float32)
+    expected = drawn_ref(frame, cells[0].astype(np.float64), crop, style)
+    views, surface = sent(driver, frame)
+    overlay = CudaOverlay(style, driver=driver)
+    evidence = [Part(cells, 0.0, 0.0, 1.0)] if style.geometry == "linear" else cells[0]
+    overlay.draw([surface], [evidence], [crop])
+    fetched(driver, frame, views)
+    freed(driver, views)
+    shift = 6 if format is Format.P010 else 0
+    for one, other in zip(frame.planes, expected, strict=True):
+        far = np.abs((one >> shift).astype(int) - (other >> shift)) > (8 if shift else 2)
+        assert far.mean() <= 0.002 or far.sum() <= 2
+
+
+def test_the_same_bytes_as_on_the_cpu(driver, tmp_path):
+    """A stream of frames, on the GPU and by the kernel's body on the CPU, which tests/kernels holds against the C++."""
+    rng, style, tube = np.random.default_rng(2), Style(), np.zeros((4, 7, 7), np.float32)
+    tube[...] = rng.normal(size=tube.shape)
+    tube[1, 2, 3] = np.nan
+    fake = FakeDriver(kernels_library(tmp_path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_driver, "import_module", lambda name: fake)
+        patch.setattr(cuda_driver, "load_nvrtc", lambda: None)
+        patch.setattr(cuda_driver, "build", lambda program, architecture: b"a program")
+        twin = CudaOverlay(style, device=driver.device.index)
+        with twin.driver.entered():
+            twin.driver.function("overlay", "overlay_linear")
+    overlay = CudaOverlay(style, driver=driver)
+    for number in range(12):
+        frames = [host_frame(format, 180 + number, 320, number, pad=number) for format in Format]
+        parts = [[Part(tube, number / 3, -0.5, 2.0, 0.7), Part(tube, 1.0, 0.0, 1.0, 0.3)]] * len(frames)
+        held = [sent(driver, frame) for frame in frames]
+        for frame in frames:
+            for memory in frame.memory:
+                fake.show(memory)
+        overlay.draw([surface for _, surface in held], parts, [Crop()] * len(frames))
+        twin.draw([frame.surface for frame in frames], parts, [Crop()] * len(frames))
+        assert overlay.not_finite() == twin.not_finite() > 0  # waits for both
+        for frame, (views, _) in zip(frames, held, strict=True):
+            expected = [memory.copy() for memory in frame.memory]
+            fetched(driver, frame, views)
+            freed(driver, views)
+            assert all(np.array_equal(one, two) for one, two in zip(frame.memory, expected, strict=True))
+    twin.close()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_evidence(driver, dtype):
+    rng = np.random.default_rng(3)
+    activation = np.maximum(rng.normal(size=(2048, 4, 14, 14)), 0).astype(dtype)
+    weights = rng.normal(size=2048).astype(np.float32)
+    out, found = np.zeros((4, 14, 14), np.float32), np.zeros((4, 14, 14), np.float32)
+    with driver.entered():
+        there, result = driver.upload(activation, 0), driver.upload(out, 0)
+    CudaEvidence(driver=driver).compute(there, weights, result)
+    with driver.entered():
+        driver.read(result.pointer, found, 0)
+    freed(driver, [there, result])
+    exact = np.tensordot(weights.astype(np.float64), activation.astype(np.float64), 1)
+    most = np.tensordot(np.abs(weights).astype(np.float64), activation.astype(np.float64), 1)
+    assert np.all(np.abs(found - exact) <= 40 * 2.0**-24 * most)
+
+
+@pytest.mark.parametrize("format", [Format.NV12, Format.I420])
+def test_clip_slots_are_the_cpus(driver, format):
+    spec = InputSpec((224, 224), (0.0,) * 3, (1.0,) * 3, "center", 256)
+    frame = host_frame(format, 1080, 1920)
+    planes = tuple(plane[..., 0] if plane.shape[2] == 1 else plane for plane in frame.planes)
+    expected, crop = sample(Frame(0, 0, Fraction(1, 25), Picture(frame.surface.layout, planes)), spec)
+    clip = np.zeros((1, 3, 2, 224, 224), np.float32)
+    views, surface = sent(driver, frame)
+    with driver.entered():
+        there = driver.upload(clip, 0)
+    assert CudaPreprocess(spec, driver=driver).fill(surface, there, 1) == crop
+    with driver.entered():
+        driver.read(there.pointer, clip, 0)
+    freed(driver, [*views, there])
+    off = np.abs(np.rint(clip[0, :, 1] * 255) - expected.transpose(2, 0, 1))
+    assert off.max() <= (0 if _compiled is not None else 2)
+
+
+def timed(cuda, stream, work):
+    """Seconds of one `work`, by CUDA's events."""
+    events = []
+    for _ in range(2):
+        code, event = cuda.cuEventCreate(0)
+        assert not code
+        events.append(event)
+    for _ in range(20):
+        work()
+    cuda.cuEventRecord(events[0], stream)
+    for _ in range(FRAMES):
+        work()
+    cuda.cuEventRecord(events[1], stream)
+    cuda.cuEventSynchronize(events[1])
+    code, milliseconds = cuda.cuEventElapsedTime(*events)
+    assert not code
+    return milliseconds / 1000 / FRAMES
+
+
+@pytest.mark.parametrize("format", [Format.NV12, Format.P010, Format.RGB])
+def test_bandwidth(driver, format, capsys):
+    """Frames that are drawn all over, against a copy of as many bytes on the GPU; too many for its cache."""
+    cuda = pytest.importorskip("cuda.bindings.driver")
+    held = [sent(driver, host_frame(format, 2160, 3840, seed)) for seed in range(8)]
+    strong, style = np.ones((1, 7, 7), np.float32), Style(threshold=0.0)
+    with driver.entered():
+        there = driver.upload(strong, 0)
+        overlay = CudaOverlay(style, driver=driver)
+        surfaces = [surface for _, surface in held]
+        work = lambda: overlay.draw(surfaces, [[Part(there, 0.0, 0.0, 1.0)]] * 8, [Crop()] * 8)  # noqa: E731
+        drawing = timed(cuda, 0, work)
+        size = sum(view.shape[0] * view.dtype.itemsize for views, _ in held for view in views)
+        source, target = driver.allocate(size), driver.allocate(size)
+        copying = timed(cuda, 0, lambda: cuda.cuMemcpyDtoDAsync(target, source, size, 0))
+        driver.free(source), driver.free(target)
+    for views, _ in held:
+        freed(driver, views)
+    with capsys.disabled():
+        rate, copies = 2 * size / drawing / 1e9, drawing / copying
+        print(f"\n{format.value} 2160p: {drawing / 8 * 1e6:.1f} us a frame, {rate:.0f} GB/s, {copies:.2f} copies")
+    assert drawing <= MOST_OF_A_COPY * copying

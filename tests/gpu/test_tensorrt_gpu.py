@@ -1,0 +1,119 @@
+"""Plans on a real GPU: built, run, and compared with onnxruntime on the CPU."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the networks are made by it")
+pytest.importorskip("onnx", reason="the networks are made by it")
+pytest.importorskip("onnxruntime", reason="it is what plans are compared with")
+
+from graphs import graph_of, network, save
+from saliency_tubes.engine.device import Gpu
+from saliency_tubes.engine.errors import ModelError
+from saliency_tubes.engine.planfile import json_path, read_plan, sha256
+from saliency_tubes.engine.runner import ASSETS, open_runner
+from saliency_tubes.export.bounds import BOUNDS, TF32
+from saliency_tubes.export.build_options import Options
+from saliency_tubes.export.check import check, compare
+from saliency_tubes.export.plan import build_plan
+
+pytestmark = pytest.mark.usefixtures("kit")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("gpu")
+
+
+@pytest.fixture(scope="module", params=["linear", "gradient"])
+def onnx(request, folder):
+    return save(graph_of(network(request.param == "linear")), folder / f"{request.param}.onnx")
+
+
+@pytest.fixture(scope="module")
+def plan(onnx, kit):
+    """In full float32, for several clips at a time or one."""
+    build_plan(onnx, onnx.with_suffix(".plan"), Options(tf32=False, batch=(1, 1, 2)), builder=kit.name)
+    return onnx.with_suffix(".plan")
+
+
+def clip_of(seed, frames=8):
+    return np.random.default_rng(seed).normal(size=(1, 3, frames, 64, 96)).astype(np.float32)
+
+
+def test_memory_goes_there_and_back(gpu):
+    memory = Gpu(gpu.index)
+    buffer = memory.allocate((3, 5), "float32")
+    buffer.host[...] = numbers = np.arange(15).reshape(3, 5)
+    memory.enter()
+    memory.upload(buffer)
+    memory.wait()
+    buffer.host[...] = 0
+    memory.download(buffer)
+    memory.wait()
+    assert np.array_equal(buffer.host, numbers)
+    with pytest.raises(ModelError, match="the GPU says: "):
+        memory.allocate((1 << 50,), "uint8")
+    memory.close()
+
+
+def test_a_plan_says_what_onnxruntime_says(onnx, plan, gpu, kit):
+    runner, reference = open_runner(plan), open_runner(onnx, runtime="onnxruntime")
+    assert runner.description == f"{kit.title} on {gpu.name}, plan {plan.name}, float32 I/O"
+    for seed, class_id in ((1, 2), (2, 0), (3, 1)):
+        found, expected = runner.run(clip_of(seed), class_id), reference.run(clip_of(seed), class_id)
+        assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["fp32"])
+    # a class of its own choice
+    found, expected = runner.run(clip_of(4)), reference.run(clip_of(4))
+    assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["fp32"])
+
+
+def test_the_same_clip_gives_the_same_numbers(plan):
+    runner = open_runner(plan)
+    first = runner.run(clip_of(1))
+    runner.run(clip_of(2))
+    again = runner.run(clip_of(1))
+    assert np.array_equal(first.logits, again.logits)
+    assert np.array_equal(first.activation, again.activation)
+
+
+def test_in_another_thread(plan):
+    runner, found = open_runner(plan), []
+    thread = threading.Thread(target=lambda: found.append(runner.run(clip_of(1))))
+    thread.start()
+    thread.join()
+    assert np.array_equal(found[0].activation, runner.run(clip_of(1)).activation)
+
+
+def test_runners_come_and_go(plan):
+    for _ in range(5):
+        open_runner(plan).run(clip_of(1))
+
+
+def test_a_plan_that_is_damaged(plan, folder, kit):
+    """With TensorRT's own reason, and the process goes on."""
+    bad = folder / "bad.plan"
+    bad.write_bytes(bytes(1000))
+    json_path(bad).write_text(replace(read_plan(plan), plan_bytes=1000, plan_sha256=sha256(bad)).to_json())
+    with pytest.raises(ModelError, match="cannot read it: ") as error:
+        open_runner(bad)
+    assert "it gave no reason" not in str(error.value)
+
+
+def test_check_has_a_row_of_it(onnx, plan):
+    (row,) = (row for row in check(onnx, plan=plan).rows if row.runtime.startswith("TensorRT"))
+    assert row.errors is not None
+    assert not row.misses()
+
+
+def test_i3d(folder, kit):
+    """The bundled network, as TensorRT likes it best: with TF32."""
+    plan = folder / "i3d.plan"
+    build_plan(ASSETS / "i3d.onnx", plan, Options(frames=16), builder=kit.name)
+    runner, reference = open_runner(plan), open_runner("i3d", frames=16, runtime="onnxruntime")
+    clip = np.random.default_rng(0).uniform(-1, 1, (1, 3, 16, 224, 224)).astype(np.float32)
+    bounds = BOUNDS["compact"].loosened(TF32)
+    assert not compare(runner.run(clip), reference.run(clip), runner.manifest, 16).misses(bounds)

@@ -1,0 +1,198 @@
+"""The overlay's CUDA kernel, run on the CPU: its bytes against the C++ path's, and against the definition in float64.
+
+All goes the way it does on a GPU, `CudaOverlay` and a driver's double included.
+"""
+
+import ctypes
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pictures import may_be_off
+from saliency_tubes.engine import cuda_jobs
+from saliency_tubes.engine.cuda import CudaOverlay, Format, Part
+from saliency_tubes.engine.cuda_shots import SHOT
+from saliency_tubes.engine.fixed import TABLE
+from saliency_tubes.engine.geometry import blend_cells
+from saliency_tubes.engine.picture import LUMA_WEIGHTS, Color
+from saliency_tubes.engine.style import COLORMAPS, PRESETS, Style
+from saliency_tubes.engine.types import Crop, Explanation, Scale, Span, Tube
+from surfaces import drawn_ref, host_frame
+
+LOOSE = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CROPS = [Crop(), Crop(0.2, 0, 0.8, 1), Crop(0.11, 0.07, 0.93, 0.61), Crop(-0.3, 0, 1.3, 1), Crop(0.49, 0.3, 0.51, 0.9)]
+
+
+def twin(gpu, jobs, frames, saved, geometry):
+    """The C++ path on the same jobs, from the same bytes."""
+    for frame, before in zip(frames, saved, strict=True):
+        frame.restore(before)
+    for job in jobs:
+        one = np.array([job])
+        gpu.kernels.run_twin(ctypes.c_void_p(one.ctypes.data), int(geometry != "linear"))
+
+
+def explanation(rng, slices, cells, crop, odd=0.0):
+    tube = rng.normal(size=(slices, *cells)).astype(np.float32) ** 3
+    tube[rng.random(tube.shape) < odd] = rng.choice([np.nan, np.inf, -np.inf])
+    made = Tube(tube, Span(3, 8 * slices), crop, np.full(tube.shape, 1 / tube.size, np.float32), (0, slices))
+    return Explanation(0, (), (), made, Scale(*sorted(rng.normal(size=2) - [0.6, -0.6])), (0, 8), Fraction(1, 25))
+
+
+def drawn(gpu, style, frames, evidence, crops, backwards=False):
+    """Draws, and returns the jobs the kernel was given."""
+    jobs = []
+    gpu.backwards = backwards
+    check = gpu._check
+    gpu._check = lambda job, cubic: (check(job, cubic), jobs.append(job.copy()))
+    for frame in frames:
+        for memory in frame.memory:
+            gpu.show(memory)
+    overlay = CudaOverlay(style)
+    overlay.draw([frame.surface for frame in frames], evidence, crops)
+    with overlay.driver.entered():
+        overlay.driver.wait(0)
+    gpu._check = check
+    return overlay, jobs
+
+
+@LOOSE
+@given(
+    format=st.sampled_from(Format),
+    height=st.integers(1, 90),
+    width=st.integers(1, 300),
+    cells=st.tuples(st.integers(1, 32), st.integers(1, 32)),
+    style=st.builds(
+        Style,
+        colormap=st.sampled_from(sorted(COLORMAPS)),
+        alpha=st.floats(0, 1),
+        threshold=st.floats(0, 1),
+        geometry=st.sampled_from(["linear", "linear", "paper"]),
+        soft=st.booleans(),
+        add=st.booleans(),
+    ),
+    color=st.builds(Color, st.sampled_from(sorted(LUMA_WEIGHTS)), st.booleans()),
+    crop=st.sampled_from(CROPS),
+    pad=st.sampled_from([0, 4, 5, 64]),
+    skew=st.sampled_from([0, 1, 3]),
+    parts=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+)
+def test_bytes_are_those_of_the_cpp_path(gpu, format, height, width, cells, style, color, crop, pad, skew, parts, seed):
+    rng = np.random.default_rng(seed)
+    frame = host_frame(format, height, width, seed, pad, skew, color)
+    whole = [(explanation(rng, 3, cells, crop, 0.1 * (seed % 2)), 1 / parts) for _ in range(parts)]
+    evidence = [Part.of(*one, 9.5) for one in whole]
+    if style.geometry != "linear":
+        evidence = blend_cells(whole, 9.5, style.geometry)
+    saved = [memory.copy() for memory in frame.memory]
+    overlay, jobs = drawn(gpu, style, [frame], [evidence], [crop])
+    found, count = [memory.copy() for memory in frame.memory], overlay.not_finite()
+    frame.restore(saved)
+    for forwards in (False, True):  # of threads and blocks: what a missing barrier would show
+        frame.restore(saved)
+        other, jobs = drawn(gpu, style, [frame], [evidence], [crop], backwards=not forwards)
+        assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
+        assert other.not_finite() == count
+        if not forwards:
+            other.close()
+    twin(gpu, jobs, [frame], [saved], style.geometry)
+    assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
+    assert other.not_finite() == 2 * count if jobs else count == 0  # the twin counts into the same counter
+    overlay.close()
+    other.close()
+    assert not gpu.memory
+    assert gpu.contexts == gpu.depth == gpu.events == gpu.modules == 0
+
+
+@LOOSE
+@given(
+    format=st.sampled_from(Format),
+    size=st.tuples(st.integers(1, 90), st.integers(1, 200)),
+    cells=st.tuples(st.integers(1, 32), st.integers(1, 32)),
+    style=st.sampled_from([Style(), Style(threshold=0), Style(alpha=1.0, colormap="jet"), *PRESETS.values()]),
+    crop=st.sampled_from(CROPS),
+    seed=st.integers(0, 1000),
+)
+def test_the_definition_in_float64(gpu, format, size, cells, style, crop, seed):
+    rng = np.random.default_rng(seed)
+    frame = host_frame(format, *size, seed, color=Color(full_range=bool(seed % 2)))
+    map_ = rng.random((1, *cells)).astype(np.float32) ** 3
+    expected = drawn_ref(frame, map_[0].astype(np.float64), crop, style)
+    evidence = [Part(map_, 0.0, 0.0, 1.0)] if style.geometry == "linear" else map_[0]
+    overlay, _ = drawn(gpu, style, [frame], [evidence], [crop])
+    overlay.close()
+    shift = 6 if format is Format.P010 else 0
+    for one, other in zip(frame.planes, expected, strict=True):
+        off = np.abs((one >> shift).astype(int) - (other >> shift))
+        # a level that rounds the other way, and at ten bits steps of levels are four times as high
+        far = off > (8 if shift else 2)
+        assert far.sum() <= may_be_off(far.shape, cells)
+
+
+@pytest.mark.parametrize("format", [Format.NV12, Format.P010, Format.BGR])
+def test_large_frames(gpu, format):
+    rng = np.random.default_rng(1)
+    frame = host_frame(format, 1080, 1920) if format is not Format.NV12 else host_frame(format, 2160, 3840, pad=256)
+    saved = [memory.copy() for memory in frame.memory]
+    one = explanation(rng, 2, (7, 7), Crop(0.2, 0, 0.8, 1))
+    overlay, jobs = drawn(gpu, Style(), [frame], [[Part.of(one, 1.0, 8.0)]], [Crop(0.2, 0, 0.8, 1)])
+    found = [memory.copy() for memory in frame.memory]
+    twin(gpu, jobs, [frame], [saved], "linear")
+    assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
+    assert any(not np.array_equal(one, two) for one, two in zip(found, saved, strict=True))
+    overlay.close()
+
+
+def test_a_batch_is_drawn_by_one_launch_for_eight(gpu):
+    rng = np.random.default_rng(2)
+    kinds = list(Format) + [Format.NV12] * 3
+    frames = [host_frame(format, 20 + 7 * i, 31 + 9 * i, i) for i, format in enumerate(kinds)]
+    saved = [[memory.copy() for memory in frame.memory] for frame in frames]
+    crops = [CROPS[i % len(CROPS)] for i in range(len(frames))]
+    evidence = [[Part.of(explanation(rng, 2, (3 + i, 9), crop), 1.0, 8)] for i, crop in enumerate(crops)]
+    overlay, jobs = drawn(gpu, Style(), frames, evidence, crops)
+    assert [grid[1] for _, grid, _ in gpu.launches] == [8, 2]
+    found = [[memory.copy() for memory in frame.memory] for frame in frames]
+    twin(gpu, jobs, frames, saved, "linear")
+    for one, frame in zip(found, frames, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, frame.memory, strict=True))
+    overlay.close()
+
+
+def test_no_evidence_leaves_the_frame_untouched(gpu):
+    frame = host_frame(Format.NV12, 70, 90)
+    saved = [memory.copy() for memory in frame.memory]
+    weak = np.full((1, 7, 7), 0.19, np.float32)
+    for parts in ([Part(weak, 0, 0, 1)], []):
+        overlay, _ = drawn(gpu, Style(), [frame], [parts], [Crop()])
+        assert all(np.array_equal(one, two) for one, two in zip(saved, frame.memory, strict=True))
+        overlay.close()
+
+
+def test_records_are_the_structs(kernels):
+    known = {
+        "PlaneJob": cuda_jobs.PLANE_JOB,
+        "Part": cuda_jobs.PART,
+        "Job": cuda_jobs.JOB,
+        "Table": TABLE,
+        "Shot": SHOT,
+    }
+    for name, dtype in known.items():
+        assert kernels.size_of(name.encode()) == dtype.itemsize, name
+    assert kernels.size_of(b"Jobs") == cuda_jobs.JOBS.itemsize <= 4096
+
+
+def test_halves_are_numpys(kernels):
+    every = np.arange(1 << 16, dtype=np.uint16)
+    values = every.view(np.float16).astype(np.float32)
+    found = np.array([kernels.of_half(int(bits)) for bits in every], np.float32)
+    assert np.array_equal(found, values, equal_nan=True)
+    rng = np.random.default_rng(0)
+    some = np.concatenate([rng.normal(size=2000) * 10.0 ** rng.integers(-8, 6, 2000), [65519.9, 65520, 2**-25, 0.0]])
+    some = some.astype(np.float32)
+    with np.errstate(over="ignore"):
+        expected = some.astype(np.float16).view(np.uint16)
+    assert [kernels.half_of(float(value)) for value in some] == expected.tolist()

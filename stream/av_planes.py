@@ -89,9 +89,12 @@ class PictureReader:
                 dst_color_range=self._range,
                 interpolation=_SWS_EXACT,
             )
-        views = (samples(plane, count) for plane, count in zip(frame.planes, _BYTES[self._format], strict=True))
+        views = [
+            self.orientation.view(samples(plane, count))
+            for plane, count in zip(frame.planes, _BYTES[self._format], strict=True)
+        ]
         # The decoder may still predict from its own memory: what is drawn on is always a copy.
-        planes = tuple(np.array(self.orientation.view(view), order="C") for view in views)
+        planes = _copies(views)
         if self._format == "gray":
             height, width = planes[0].shape
             half = ((height + 1) // 2, (width + 1) // 2)
@@ -106,6 +109,36 @@ def samples(plane: VideoPlane, channels: int) -> U8:
         rows = rows[::-1]
     rows = rows[:, : plane.width * channels]
     return rows if channels == 1 else rows.reshape(plane.height, plane.width, channels)
+
+
+def _copies(views: list[U8]) -> tuple[U8, ...]:
+    """The planes one after the other in one piece of memory, which `borrowed` can then give to an encoder."""
+    memory = np.empty(sum(view.size for view in views), np.uint8)
+    planes, start = [], 0
+    for view in views:
+        plane = memory[start : start + view.size].reshape(view.shape)
+        plane[...] = view
+        planes.append(plane)
+        start += view.size
+    return tuple(planes)
+
+
+def borrowed(picture: Picture, format: str) -> VideoFrame | None:
+    """A frame in the memory of the picture, where its planes lie as `_copies` puts them and FFmpeg wants them, or None.
+
+    For encoders that have copied a frame when `encode` returns, which all of FFmpeg's are: libx264 and those on GPUs.
+    """
+    memory = picture.planes[0].base
+    if picture.height % 2 or picture.width % 2 or picture.layout is Layout.RGB or not isinstance(memory, np.ndarray):
+        return None
+    start = end = int(memory.__array_interface__["data"][0])
+    for plane in picture.planes:
+        if not plane.flags.c_contiguous or plane.__array_interface__["data"][0] != end:
+            return None
+        end += plane.nbytes
+    if not memory.flags.c_contiguous or end - start != memory.nbytes:
+        return None
+    return VideoFrame.from_numpy_buffer(memory.reshape(-1, picture.width), format)
 
 
 def fill(frame: VideoFrame, picture: Picture) -> None:

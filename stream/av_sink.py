@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.container import OutputContainer
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from ..engine.errors import SinkError
-from ..engine.picture import Layout
-from ..engine.types import Frame, Shown
+from ..engine.types import Shown
 from .av_audio import AudioCopy
-from .av_planes import fill, reason, rgb_to_i420
-from .sink import Sink
+from .av_encoder import H264, VideoTrack, choose_encoder
+from .av_planes import reason
+from .sink import Sink, SinkOptions
 from .source import VideoInfo
 
-FALLBACK_RATE = Fraction(25)
-"""frames a second, for the rate control only, where the input does not say"""
-
-_PIX_FMT = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
-_BT709, _LIMITED, _FULL = 1, 1, 2
+__all__ = ["H264", "AvSink", "file_settings"]
 
 
-@dataclass(frozen=True)
-class H264:
-    """How to encode. The defaults are visually lossless for what is drawn, and faster than the decoder feeding them."""
-
-    crf: int = 19
-    """0..51: constant quality, smaller is better; 18 is hard to tell from the original"""
-    preset: str = "veryfast"
-    """libx264's"""
-    threads: int = 4
-    """fixed: the bytes depend on it, and must not depend on the machine"""
-    keyframe_seconds: float = 2.0
-    """longest distance of keyframes: how finely players seek, and how much a killed run may lose"""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.crf <= 51:
-            raise ValueError(f"crf must be 0 to 51, got {self.crf}")
-        if self.threads < 1 or self.keyframe_seconds <= 0:
-            raise ValueError(f"threads and keyframe_seconds must be positive, got {self}")
+def file_settings(options: SinkOptions) -> H264:
+    """How a plain file is encoded. Raises UsageError for an encoder that does not work here."""
+    if options.encoder == "auto":  # whatever hardware is here: the same frames give the same bytes
+        return H264(crf=options.crf, preset=options.preset or "veryfast", bitrate=options.bitrate)
+    name = choose_encoder(options.encoder).name
+    return H264(crf=options.crf, preset=options.preset or "veryfast", bitrate=options.bitrate, encoder=name)
 
 
 class AvSink(Sink):
@@ -55,28 +35,27 @@ class AvSink(Sink):
     The same frames give the same bytes.
     """
 
-    def __init__(self, path: Path, container: str, settings: H264 | None = None) -> None:
+    def __init__(
+        self, path: Path, container: str, settings: H264 | None = None, flush_seconds: float | None = None
+    ) -> None:
+        """flush_seconds: so much of what was taken may be missing from the file at any time; None: up to a keyframe."""
         super().__init__(str(path))
         self._path = path
         self._format = container
         self._settings = settings or H264()
+        self._flush_seconds = flush_seconds
         self._failed = False
         self._output: OutputContainer | None = None
         self._audio: AudioCopy | None = None
         self._end = Fraction(0)
-        self._reformatter = VideoReformatter()
 
     def open(self, info: VideoInfo) -> None:
-        self._size = (info.width, info.height)
-        # H.264 crops 4:2:0 pictures in steps of two pixels.
-        self._coded = (info.width + info.width % 2, info.height + info.height % 2)
-        if self._coded != self._size:
-            self.notes += (f"H.264 needs an even size: {_times(self._size)} is padded to {_times(self._coded)}",)
-        self._frame_seconds = 1 / (info.rate or FALLBACK_RATE)
         try:
             output = av.open(f"file:{self._path}", "w", self._format, container_options=self._muxer_options(info))
             self._output = output
-            self._stream = self._add_video(output, info)
+            self._track = VideoTrack(output, info, self._settings)
+            self.description = self._track.description
+            self.notes += self._track.notes
             if info.audio is not None:
                 self._add_audio(output, info.audio)
             output.start_encoding()
@@ -87,17 +66,17 @@ class AvSink(Sink):
         frame = shown.frame
         if self._output is None:
             raise RuntimeError(f"{self.name}: write() before open() or after close()")
-        if (frame.picture.width, frame.picture.height) != self._size:
-            size = _times((frame.picture.width, frame.picture.height))
-            raise SinkError(f"{self.name}: frame {frame.index} is {size}, the video is {_times(self._size)}")
+        wrong = self._track.refuses(frame)
+        if wrong:
+            raise SinkError(f"{self.name}: {wrong}")
         start = frame.pts * frame.time_base
         try:
-            self._output.mux(self._stream.encode(self._video_frame(frame)))
+            self._output.mux(self._track.encode(frame))
             if self._audio is not None:
                 self._audio.pump(start)
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
-        self._end = start + self._frame_seconds
+        self._end = start + self._track.frame_seconds
         self.frames += 1
 
     def close(self) -> None:
@@ -108,7 +87,7 @@ class AvSink(Sink):
             # After an error the trailer is still tried, for it can make the difference to a player; the frames that the
             # encoder holds are not.
             if not self._failed:
-                output.mux(self._stream.encode(None))
+                output.mux(self._track.encode(None))
                 if self._audio is not None and self.frames:
                     self._audio.pump(self._end)
         except (av.FFmpegError, OSError) as error:
@@ -135,6 +114,10 @@ class AvSink(Sink):
         # bitexact leaves out dates, versions and random ids. flush_packets: what is muxed is in the file, should the
         # process be killed.
         options = {"fflags": "+bitexact", "flush_packets": "1"}
+        if self._flush_seconds is not None and self._format == "matroska":
+            options["cluster_time_limit"] = str(round(self._flush_seconds * 1e3))
+        elif self._flush_seconds is not None:
+            options["frag_duration"] = str(round(self._flush_seconds * 1e6))
         if self._format != "matroska":
             ticks = str(info.time_base.denominator)
             # hybrid_fragmented: fragments while writing, a plain file in the end. delay_moov: without it fragments have
@@ -146,42 +129,8 @@ class AvSink(Sink):
             }
         return options
 
-    def _add_video(self, output: OutputContainer, info: VideoInfo) -> VideoStream:
-        settings = self._settings
-        rate = info.rate or FALLBACK_RATE
-        stream = output.add_stream(
-            "libx264",
-            rate=rate,
-            options={"crf": str(settings.crf), "preset": settings.preset, "flags": "+bitexact"},
-        )
-        encoder = stream.codec_context
-        encoder.width, encoder.height = self._coded
-        encoder.pix_fmt = "nv12" if info.layout is Layout.NV12 else "yuv420p"
-        encoder.time_base = stream.time_base = info.time_base
-        encoder.sample_aspect_ratio = stream.sample_aspect_ratio = info.pixel_aspect
-        encoder.thread_count = settings.threads
-        encoder.gop_size = max(1, round(settings.keyframe_seconds * rate))
-        encoder.color_primaries, encoder.color_trc = info.primaries, info.transfer
-        rgb = info.layout is Layout.RGB
-        encoder.colorspace = _BT709 if rgb else info.matrix
-        encoder.color_range = _FULL if info.color.full_range and not rgb else _LIMITED
-        return stream
-
     def _add_audio(self, output: OutputContainer, path: Path) -> None:
         try:
             self._audio = AudioCopy(path, output)
         except (ValueError, av.FFmpegError) as error:
             self.notes += (f"the audio is left out: {reason(error)}",)
-
-    def _video_frame(self, frame: Frame) -> VideoFrame:
-        made = VideoFrame(*self._coded, _PIX_FMT[frame.picture.layout])
-        fill(made, frame.picture)
-        if frame.picture.layout is Layout.RGB:
-            made = rgb_to_i420(made, self._reformatter)
-        made.pts, made.time_base = frame.pts, frame.time_base
-        made.duration = max(1, round(self._frame_seconds / frame.time_base))
-        return made
-
-
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -14,11 +14,8 @@ from av.video.stream import VideoStream
 from ..engine.errors import SourceError
 from ..engine.types import Frame
 from .av_planes import PictureReader, reason
-from .source import VideoInfo
+from .source import FALLBACK_RATE, VideoInfo
 from .timeline import Timeline
-
-FALLBACK_RATE = Fraction(25)
-"""frames a second, to make missing timestamps where a stream does not even name its rate"""
 
 
 class AvSource:
@@ -36,7 +33,7 @@ class AvSource:
         self.name = name or str(path)
         self.errors = 0
         self._resized: str | None = None
-        self._closed = False
+        self._closed = self._stopped = False
         self._container = _open_container(path, self.name)
         try:
             self._stream = _video_stream(self._container, self.name)
@@ -69,6 +66,9 @@ class AvSource:
             lines.append(self._resized)
         return tuple(lines)
 
+    def stop(self) -> None:
+        self._stopped = True
+
     def close(self) -> None:
         self._closed = True
         self._first = None
@@ -76,7 +76,7 @@ class AvSource:
 
     def _read(self) -> Iterator[Frame]:
         index = 0
-        while not self._closed:
+        while not (self._closed or self._stopped):
             frame, self._first = self._first or next(self._decoded, None), None
             if frame is None:
                 return

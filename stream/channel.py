@@ -42,6 +42,20 @@ class Channel(Generic[T]):
             self._items.append(item)
             self._changed.notify_all()
 
+    def newest(self, item: T) -> T:
+        """`item`, or the newest of those that came meanwhile: the older ones are lost and counted."""
+        with self._changed:
+            if self._items:
+                self.dropped += len(self._items)
+                item = self._items[-1]
+                self._items.clear()
+                self._changed.notify_all()
+            return item
+
+    def __len__(self) -> int:
+        """How many items wait now."""
+        return len(self._items)
+
     def end(self) -> None:
         """One writer is done. After the last one, readers get the items there are, then leave their loops."""
         with self._changed:

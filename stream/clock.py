@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+RECENT = 256
+"""measurements kept of each stage: seconds to minutes of a live stream"""
+
 
 class Stopwatch:
-    """Sums the seconds spent under each name. Safe for several threads."""
+    """Sums the seconds spent under each name, and keeps the last ones. Safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._totals: dict[str, float] = {}
         self._reported: dict[str, float] = {}
+        self._recent: dict[str, deque[float]] = {}
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -25,10 +30,16 @@ class Stopwatch:
             spent = time.perf_counter() - start
             with self._lock:
                 self._totals[name] = self._totals.get(name, 0.0) + spent
+                self._recent.setdefault(name, deque(maxlen=RECENT)).append(spent)
 
     def totals(self) -> dict[str, float]:
         with self._lock:
             return dict(self._totals)
+
+    def recent(self) -> dict[str, list[float]]:
+        """The last seconds spent under each name, at most RECENT of each."""
+        with self._lock:
+            return {name: list(values) for name, values in self._recent.items()}
 
     def since_last(self) -> dict[str, float]:
         """The seconds spent under each name since the last call."""

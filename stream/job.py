@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..engine.errors import UsageError
 from ..engine.manifest import InputSpec
@@ -16,10 +20,10 @@ from ..engine.saliency import parse_target
 from ..engine.style import Style
 from ..engine.types import Shown
 from .pipeline import Options, Pipeline
-from .sink import Sink, check_outputs, open_sink
-from .source import Source, VideoInfo, open_source
+from .sink import Sink, SinkOptions, check_outputs, open_sink
+from .source import FALLBACK_RATE, Source, SourceOptions, VideoInfo, open_source
 
-SYNCS = ("aligned", "live")
+SYNCS = ("auto", "aligned", "live")
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,26 @@ class Config:
     explain: str = "top1"
     """top1, a class name or index, or A:B for what speaks for A rather than for B"""
     style: Style = Style()
-    sync: str = "aligned"
+    sync: str = "auto"
+    """auto: live from what comes at its own pace, aligned from files"""
     runtime: str = "auto"
     precision: str = "f32"
     device: str = "auto"
     max_age: float = 2.0
+    hold: int = 3
+    """live: windows that another class must lead for before it is explained instead"""
     limit: int | None = None
     timings: bool = False
     overlay: str = "auto"
     """what draws: auto, or one of `engine.overlay.paths()`"""
     overlay_threads: int = 1
+    source: SourceOptions = SourceOptions()
+    sink: SinkOptions = SinkOptions()
+    name: str = ""
+    """of the stream, where there are several"""
 
     def __post_init__(self) -> None:
-        for name in ("frames", "stride", "hop", "limit", "overlay_threads"):
+        for name in ("frames", "stride", "hop", "limit", "overlay_threads", "hold"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be 1 or more, got {value}")
@@ -66,6 +77,7 @@ class Config:
 class Job:
     """Everything that is open while a run goes on."""
 
+    config: Config
     source: Source
     runner: Runner
     sinks: list[Sink]
@@ -73,28 +85,45 @@ class Job:
     pipeline: Pipeline
 
 
+@dataclass(frozen=True, eq=False)
+class SharedModel:
+    """A model that several streams use, one at a time."""
+
+    runner: Runner
+    turns: AbstractContextManager[object]
+    streams: int
+
+
 @contextmanager
-def open_job(config: Config) -> Iterator[Job]:
+def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]:
     """Opens source, model and outputs, and starts the pipeline; whatever happens, all of it is closed again.
 
     Raises UsageError, SourceError, ModelError or SinkError, what costs least to check first.
     """
     check_outputs(config.input, config.outputs)
-    sinks = [open_sink(uri) for uri in config.outputs]
-    manifest = read_manifest(find_model(config.model))
+    sinks = [open_sink(uri, config.sink) for uri in config.outputs]
+    manifest = shared.runner.manifest if shared else read_manifest(find_model(config.model))
     target = parse_target(config.explain, manifest.labels)
     with ExitStack() as stack:
-        source = open_source(config.input)
+        source = open_source(config.input, config.source)
         stack.callback(source.close)
-        frames = config.frames or manifest.default_frames
+        if source.live:  # known only now; until `open` a sink is a few words about one
+            sinks = [open_sink(uri, replace(config.sink, live=True)) for uri in config.outputs]
+        frames = shared.runner.frames if shared else config.frames or manifest.default_frames
         stride = config.stride or default_stride(manifest.input, source.info)
         hop = config.hop or max(1, frames * stride // 4)
-        if config.sync == "aligned" and hop > frames * stride:
+        sync = config.sync if config.sync != "auto" else ("live" if source.live else "aligned")
+        if sync == "aligned" and hop > frames * stride:
             raise UsageError(f"hop must be 1 to {frames * stride} so that a window sees every frame, got {hop}")
+        runner = shared.runner if shared else load_runner(config)
+        delay = 0.0
+        if sync == "aligned" and source.live:
+            spent = _explaining_takes(runner, shared)
+            hop, delay = plan_delay(frames, stride, hop, float(source.info.rate or FALLBACK_RATE), spent)
         options = Options(
             target,
             config.style,
-            config.sync,
+            sync,
             stride,
             hop,
             config.max_age,
@@ -102,18 +131,53 @@ def open_job(config: Config) -> Iterator[Job]:
             config.timings,
             config.overlay,
             config.overlay_threads,
+            config.hold,
+            delay,
         )
-        runner = open_runner(
-            config.model, frames=frames, runtime=config.runtime, precision=config.precision, device=config.device
-        )
-        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options))
-        yield Job(source, runner, sinks, options, pipeline)
+        turns = shared.turns if shared else None
+        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, turns))
+        yield Job(config, source, runner, sinks, options, pipeline)
+
+
+def load_runner(config: Config) -> Runner:
+    """The model that a run asks for."""
+    return open_runner(
+        config.model, frames=config.frames, runtime=config.runtime, precision=config.precision, device=config.device
+    )
 
 
 def default_stride(spec: InputSpec, info: VideoInfo) -> int:
     """So many frames apart that samples come at about the rate of the video the model was trained on."""
     ratio = float(info.rate) / spec.rate if info.rate else 1.0
     return max(1, round(spec.stride * ratio))
+
+
+def plan_delay(frames: int, stride: int, hop: int, rate: float, explaining: float) -> tuple[int, float]:
+    """The hop that a model can keep up with, and the seconds that each frame of a live stream must be held. Pure.
+
+    rate: frames a second. explaining: seconds that a window takes. A frame just after a window's centre waits for the
+    next window, whose last frame comes a hop and half a window later; then that window is explained. Half as much again
+    is for the model's bad days, and a tenth of a second for everything else.
+    """
+    sustained = max(hop, math.ceil(1.15 * explaining * rate))
+    reach = ((frames - 1) * stride + 1) / 2
+    return sustained, (sustained + reach) / rate + 1.5 * explaining + 0.1
+
+
+def _explaining_takes(runner: Runner, shared: SharedModel | None) -> float:
+    """Seconds for one window, measured: its turn included, where streams share the model."""
+    clip = np.zeros((1, 3, runner.frames, *runner.manifest.input.size), np.float32)
+    runs = 2  # the first one is slow: memory is allocated
+    for _ in range(runs):
+        if shared is None:
+            start = time.perf_counter()
+            runner.run(clip)
+        else:
+            with shared.turns:
+                start = time.perf_counter()
+                runner.run(clip)
+        spent = time.perf_counter() - start
+    return spent * (shared.streams if shared else 1)
 
 
 def explain(video: str | Path, *outputs: str | Path, **options: Any) -> Iterator[Shown]:

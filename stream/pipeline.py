@@ -1,33 +1,36 @@
-"""The pipeline: the only file with threads. One a stage, joined by bounded channels.
+"""The pipeline: one thread a stage, joined by bounded channels.
 
 aligned   read -> explain -> draw -> write -> whoever iterates
 live      read -> draw -> write -> whoever iterates, and beside it read -> explain, newest clip wins
+delayed   as live, but every frame is held for one fixed delay, until the windows that saw it are explained: aligned
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from ..engine.caption import Caption, draw_caption
 from ..engine.overlay import Overlay
-from ..engine.picture import F32
-from ..engine.preprocess import tensor
 from ..engine.runner import Runner
-from ..engine.saliency import Target, make_explanation, run_target
+from ..engine.saliency import Target
 from ..engine.style import Style
-from ..engine.types import Clip, Explanation, Frame, Scale, Shown
+from ..engine.types import Clip, Explanation, Frame, Shown
 from .channel import Channel, Stopped
 from .clock import Pace, Stopwatch
 from .events import event
+from .explainer import Explainer, Look
 from .sink import Sink
 from .source import Source
-from .sync import Aligned, Live, Placed
+from .stats import Snapshot, Stats, take_snapshot
+from .sync import Aligned, Delayed, Gaps, Live, Placed
 from .window import Window
 
 QUEUE = 4
@@ -55,6 +58,14 @@ class Options:
     """the overlay's path, see `engine.overlay.paths`"""
     overlay_threads: int = 1
     """that draw one frame together"""
+    hold: int = 3
+    """live: windows that another class must lead for before it is explained instead; 1: each window's own"""
+    delay: float = 0.0
+    """seconds; aligned, of a live stream: every frame leaves so long after it came. 0: it takes as long as it takes"""
+
+    def __post_init__(self) -> None:
+        if self.delay < 0 or self.hold < 1:
+            raise ValueError(f"delay must be 0 or more and hold 1 or more, got {self.delay:g}, {self.hold}")
 
 
 @dataclass(frozen=True)
@@ -87,42 +98,57 @@ class Pipeline:
     stops all of them and is raised from the iteration. The source stays the caller's to close.
     """
 
-    def __init__(self, source: Source, runner: Runner, sinks: Sequence[Sink], options: Options) -> None:
+    def __init__(
+        self,
+        source: Source,
+        runner: Runner,
+        sinks: Sequence[Sink],
+        options: Options,
+        turns: AbstractContextManager[object] | None = None,
+    ) -> None:
+        """turns: entered while the model is used, where several pipelines share it."""
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
-        live = options.sync == "live"
-        manifest = runner.manifest
-        self._window = Window(manifest.input, runner.frames, options.stride, 1 if live else options.hop)
+        live, delayed = options.sync == "live", options.sync == "aligned" and options.delay > 0
+        newest = live or delayed
+        self._window = Window(runner.manifest.input, runner.frames, options.stride, 1 if live else options.hop)
         threads = options.overlay_threads
         self._pool = ThreadPoolExecutor(threads, "saliency-tubes overlay")
-        self.overlay = Overlay(options.style, options.overlay, bands=threads, run=self._pool.map)
-        self._read: Channel[Frame | Clip] = Channel(QUEUE, newest_wins=live)
-        self._clips: Channel[Clip] = Channel(1, newest_wins=True)
+        self.overlay = self._make_overlay(options.style)
+        self._not_finite = 0
+        # Cameras are not exact about their rate: room for half as many frames again.
+        held = math.ceil(options.delay * max(30.0, 1.5 * float(source.info.rate or 60))) if delayed else 0
+        self._read: Channel[Frame | Clip] = Channel(QUEUE + held, newest_wins=newest)
+        self._clips: Channel[Clip] = Channel(2 if delayed else 1, newest_wins=True)
         self._explained: Channel[Frame | Explanation] = Channel(QUEUE)
-        self._drawn: Channel[_Result] = Channel(QUEUE, writers=2 if live else 1)
+        self._drawn: Channel[_Result] = Channel(QUEUE, writers=2 if newest else 1)
         self._shown: Channel[Shown] = Channel(QUEUE)
-        self._watch = Stopwatch()
+        self._watch, self._stats, self._gaps = Stopwatch(), Stats(), Gaps()
+        self._explainer = Explainer(runner, self._watch, self._gaps, steady=live, hold=options.hold, turns=turns)
+        self._delayed = Delayed(options.hop, self._gaps)
+        self._look = Look(options.target, options.style, options.max_age)
         self._newest: Explanation | None = None
-        self._scale: Scale | None = None
-        self._data: F32 | None = None
-        self._windows = self._frames_read = self._frames_written = 0
-        self._stop_reading = threading.Event()
+        self._stop_reading, self._halted = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
-        aligned: list[_Stage] = [
+        self._threads = [
+            threading.Thread(target=self._guarded, args=stage, name=f"saliency-tubes {stage[0].__name__}")
+            for stage in (self._newest_stages(delayed) if newest else self._aligned_stages())
+        ]
+
+    def _aligned_stages(self) -> list[_Stage]:
+        return [
             (self._read_all, [self._read]),
             (self._explain_all, [self._explained]),
             (self._draw_all, [self._drawn]),
             (self._write_all, [self._shown]),
         ]
-        newest: list[_Stage] = [
+
+    def _newest_stages(self, delayed: bool) -> list[_Stage]:
+        return [
             (self._read_live, [self._read, self._clips]),
             (self._explain_live, [self._drawn]),
-            (self._draw_live, [self._drawn]),
+            (self._draw_delayed if delayed else self._draw_live, [self._drawn]),
             (self._write_all, [self._shown]),
-        ]
-        self._threads = [
-            threading.Thread(target=self._guarded, args=stage, name=f"saliency-tubes {stage[0].__name__}")
-            for stage in (newest if live else aligned)
         ]
 
     def __enter__(self) -> Pipeline:
@@ -143,6 +169,7 @@ class Pipeline:
         for thread in self._threads:
             thread.join()
         self._pool.shutdown()
+        self.overlay.close()
 
     def __iter__(self) -> Iterator[Shown]:
         with suppress(Stopped):
@@ -153,36 +180,70 @@ class Pipeline:
     def stop(self) -> None:
         """Reads no further frame; those read are explained, drawn and written, and the outputs finished."""
         self._stop_reading.set()
+        self._source.stop()  # so that a reader that waits for a camera comes back
+
+    @property
+    def look(self) -> Look:
+        """What is explained and how it looks; a new one counts from the next window and the next frame on."""
+        return self._look
+
+    @look.setter
+    def look(self, look: Look) -> None:
+        Overlay(look.style, self._options.overlay)  # says what is wrong with it, here and not in a stage
+        self._look = look
 
     @property
     def summary(self) -> Summary:
+        stats = self._stats
         return Summary(
-            self._frames_read,
-            self._frames_written,
+            stats.frames_in,
+            stats.frames_out,
             self._read.dropped,
-            self._windows,
+            self._explainer.windows,
             self._watch.totals(),
-            self.overlay.not_finite,
+            self._not_finite + self.overlay.not_finite,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """What there is to know at this moment. From any thread."""
+        return take_snapshot(
+            self._stats,
+            self._watch,
+            self._source,
+            self._sinks,
+            alive=self._error is None and any(thread.is_alive() for thread in self._threads),
+            dropped={("read", "queue full"): self._read.dropped, ("clip", "newer window"): self._clips.dropped},
+            queues={
+                "read": len(self._read),
+                "clip": len(self._clips),
+                "explained": len(self._explained),
+                "drawn": len(self._drawn),
+                "shown": len(self._shown),
+            },
+            not_finite=self._not_finite + self.overlay.not_finite,
+            newest=self._newest,
         )
 
     # stages
 
     def _frames(self) -> Iterator[Frame]:
         frames = iter(self._source)
-        while not self._stop_reading.is_set() and self._frames_read != self._options.limit:
+        while not self._stop_reading.is_set() and self._stats.frames_in != self._options.limit:
             with self._watch("decode"):
                 frame = next(frames, None)
             if frame is None:
                 return
-            self._frames_read += 1
+            self._stats.frame_in(frame.index)
+            if frame.gap:
+                self._gaps.add(frame.index)
             yield frame
 
     def _read_all(self) -> None:
         for frame in self._frames():
-            clip = self._push(frame)
-            self._read.put(frame)
-            if clip is not None:
-                self._read.put(clip)
+            before, clip = self._push(frame)
+            for item in (before, frame, clip):
+                if item is not None:
+                    self._read.put(item)
         clip = self._window.flush()
         if clip is not None:
             self._read.put(clip)
@@ -192,9 +253,9 @@ class Pipeline:
         for frame in self._frames():
             if pace is not None:
                 pace.wait(frame.time)
-            clip = self._push(frame)
-            if clip is not None:
-                self._clips.put(clip)
+            for clip in self._push(frame):
+                if clip is not None:
+                    self._clips.put(clip)
             self._read.put(frame)
         clip = self._window.flush()  # a stream shorter than a window still gets its line
         if clip is not None:
@@ -202,32 +263,49 @@ class Pipeline:
 
     def _explain_all(self) -> None:
         for item in self._read:
-            self._explained.put(item if isinstance(item, Frame) else self._explain(item))
+            if isinstance(item, Clip):
+                with self._explainer.turns:
+                    explanation = self._explain(item)
+                self._explained.put(explanation)
+            else:
+                self._explained.put(item)
 
     def _explain_live(self) -> None:
+        newest_wins = self._options.sync == "live"
         for clip in self._clips:
-            explanation = self._explain(clip, self._scale)
-            self._scale = explanation.scale
-            self._newest = explanation
+            with self._explainer.turns:  # the clip is chosen when its turn comes: it does not age in the queue
+                explanation = self._explain(self._clips.newest(clip) if newest_wins else clip)
+            if not newest_wins:
+                self._delayed.explain(explanation)
             self._drawn.put((None, self._event(explanation)))
 
     def _draw_all(self) -> None:
         aligned = Aligned(self._options.hop)
         for item in self._explained:
             if isinstance(item, Frame):
-                aligned.push(item)
-                continue
-            self._drawn.put((None, self._event(item)))
-            for placed in aligned.explain(item):
+                ready: Iterator[Placed] = iter(aligned.push(item))
+            else:
+                self._drawn.put((None, self._event(item)))
+                ready = aligned.explain(item)
+            for placed in ready:
                 self._drawn.put((self._draw(placed), None))
         for placed in aligned.finish():
             self._drawn.put((self._draw(placed), None))
 
     def _draw_live(self) -> None:
-        live = Live(self._options.max_age)
+        live = Live(self._options.max_age, gaps=self._gaps)
         for frame in self._read:
             assert isinstance(frame, Frame)  # clips take the other way
+            live.max_age = self._look.max_age
             self._drawn.put((self._draw(live.place(frame, self._newest)), None))
+
+    def _draw_delayed(self) -> None:
+        for frame in self._read:
+            assert isinstance(frame, Frame)
+            arrival = self._stats.arrival(frame.index)
+            if arrival is not None:
+                self._halted.wait(max(0.0, arrival + self._options.delay - time.monotonic()))
+            self._drawn.put((self._draw(self._delayed.place(frame)), None))
 
     def _write_all(self) -> None:
         try:
@@ -238,8 +316,10 @@ class Pipeline:
                             sink.write(shown)
                         if line is not None:
                             sink.event(line)
+                if any(sink.wants_stop for sink in self._sinks):
+                    self.stop()
                 if shown is not None:
-                    self._frames_written += 1
+                    self._stats.frame_out(shown.frame.index, shown.age if shown.parts else None)
                     self._shown.put(shown)
         except BaseException:
             self._close_sinks()  # so that what was recorded can be played; the first error is the one to tell
@@ -250,39 +330,29 @@ class Pipeline:
 
     # steps
 
-    def _push(self, frame: Frame) -> Clip | None:
+    def _push(self, frame: Frame) -> tuple[Clip | None, Clip | None]:
+        """The clips that a frame completes: at a gap one over the frames before it, and its own."""
         with self._watch("sample"):
-            return self._window.push(frame)
+            before = self._window.cut() if frame.gap else None
+            clip = self._window.push(frame)
+        return None if self._options.sync == "live" else before, clip
 
-    def _explain(self, clip: Clip, previous: Scale | None = None) -> Explanation:
-        manifest = self._runner.manifest
-        with self._watch("sample"):
-            data = self._data = tensor(clip, manifest.input, self._data)
-        with self._watch("infer"):
-            outputs, weights = run_target(self._runner, data, self._options.target)
-        style = self._options.style
-        with self._watch("tube"):
-            explanation = make_explanation(
-                outputs,
-                weights,
-                manifest,
-                clip,
-                self._options.target,
-                window=self._windows,
-                normalize=style.normalize,
-                geometry=style.geometry,
-                previous=previous,
-            )
-        self._windows += 1
+    def _explain(self, clip: Clip) -> Explanation:
+        explanation = self._newest = self._explainer.explain(clip, self._look)
+        self._stats.window()
         return explanation
 
     def _event(self, explanation: Explanation) -> str:
         size = (self._source.info.width, self._source.info.height)
         timings = self._watch.since_last() if self._options.timings else None
-        return event(explanation, self._options.style.threshold, size, timings)
+        return event(explanation, self._look.style.threshold, size, timings)
 
     def _draw(self, placed: Placed) -> Shown:
-        frame, style = placed.frame, self._options.style
+        frame, style = placed.frame, self._look.style
+        if style is not self.overlay.style:
+            self._not_finite += self.overlay.not_finite
+            self.overlay.close()
+            self.overlay = self._make_overlay(style)
         shown = Shown(frame, placed.parts, placed.age)
         explanation = shown.explanation
         if explanation is not None:
@@ -292,6 +362,10 @@ class Pipeline:
                 aspect = float(frame.pixel_aspect)
                 draw_caption(frame.picture, Caption.of(explanation), style, aspect, placed.opacity)
         return shown
+
+    def _make_overlay(self, style: Style) -> Overlay:
+        options = self._options
+        return Overlay(style, options.overlay, bands=options.overlay_threads, run=self._pool.map)
 
     # ends
 
@@ -318,6 +392,7 @@ class Pipeline:
         return failed
 
     def _stop_all(self) -> None:
-        self._stop_reading.set()
+        self.stop()
+        self._halted.set()
         for channel in (self._read, self._clips, self._explained, self._drawn, self._shown):
             channel.stop()

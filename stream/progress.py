@@ -13,11 +13,13 @@ BAR_WIDTH = 24
 
 
 class Progress:
-    """Counts frames, and says so on `stream`. total: None where it is not known."""
+    """Counts frames, and says so on `stream`, if there is one. total: None where it is not known."""
 
-    def __init__(self, total: int | None, stream: TextIO) -> None:
+    def __init__(self, total: int | None, stream: TextIO | None, line_every: float | None = None) -> None:
+        """line_every: seconds between plain lines; None: LINE_EVERY."""
         self._total, self._stream = total, stream
-        self._terminal = stream.isatty()
+        self._line_every = LINE_EVERY if line_every is None else line_every
+        self._terminal = stream is not None and stream.isatty()
         self._start = time.monotonic()
         self._said = self._start
         self._done = 0
@@ -26,13 +28,13 @@ class Progress:
         """One frame more; `text` is what the network says at it."""
         self._done += 1
         now = time.monotonic()
-        if now - self._said >= (BAR_EVERY if self._terminal else LINE_EVERY):
+        if now - self._said >= (BAR_EVERY if self._terminal else self._line_every):
             self._said = now
             self._say(text)
 
     def close(self) -> None:
         """Clears the bar."""
-        if self._terminal:
+        if self._terminal and self._stream is not None:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
@@ -42,6 +44,8 @@ class Progress:
         return time.monotonic() - self._start
 
     def _say(self, text: str) -> None:
+        if self._stream is None:
+            return
         line = progress_line(self._done, self._total, self.elapsed, text, bar=self._terminal)
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1

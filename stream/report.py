@@ -6,18 +6,21 @@ from collections import Counter
 from typing import TextIO
 
 from ..engine.types import Explanation, Shown
-from .job import Config, Job
+from .job import Job
+from .log import say
 from .progress import Progress
-from .source import redact
+from .redact import redact
 
 
 class Report:
-    """Writes to `stream`, a terminal or not."""
+    """Says it by the log; the progress bar goes to `stream`, a terminal or not, or nowhere."""
 
-    def __init__(self, job: Job, config: Config, stream: TextIO) -> None:
-        self._job, self._config, self._stream = job, config, stream
-        total, limit = job.source.info.frames, config.limit
-        self._progress = Progress(min(total, limit) if total and limit else total or limit, stream)
+    def __init__(self, job: Job, stream: TextIO | None) -> None:
+        self._job, self._name = job, job.config.name
+        total, limit = job.source.info.frames, job.config.limit
+        total = min(total, limit) if total and limit else total or limit
+        # A stream that runs for weeks has no need to fill the journal.
+        self._progress = Progress(total, stream, 60.0 if job.source.live and total is None else None)
         self._windows: Counter[str] = Counter()
         self._best: dict[str, float] = {}
         self._newest = -1
@@ -30,9 +33,13 @@ class Report:
         self._say("input", f"{redact(self._job.source.name)}, {info.width}x{info.height}{rate}")
         self._say("model", f"{runner.manifest.title}, {runner.description}")
         pace = "as often as the model can" if options.sync == "live" else f"every {options.hop}"
-        self._say("window", f"{runner.frames} frames, stride {options.stride}, {pace}; {options.sync}")
+        held = f", delay {options.delay:.1f} s" if options.delay else ""
+        self._say("window", f"{runner.frames} frames, stride {options.stride}, {pace}; {options.sync}{held}")
         self._say("overlay", self._job.pipeline.overlay.description)
-        self._say("output", ", ".join(map(redact, self._config.outputs)) or "none")
+        chosen = [f"{sink.name} ({sink.description})" if sink.description else sink.name for sink in self._job.sinks]
+        self._say("output", ", ".join(chosen) or "none")
+        if options.delay and options.hop > runner.frames * options.stride:
+            self._note("the model is too slow for this rate: some frames are seen by no window, and drawn bare")
         self._notes()
 
     def frame(self, shown: Shown) -> None:
@@ -55,9 +62,8 @@ class Report:
         if summary.not_finite:
             self._note(f"{summary.not_finite} values of evidence were no finite numbers, and drawn as none")
         frames = f"{summary.frames_read} frames in, {summary.frames_written} out, {summary.frames_dropped} dropped"
-        self._say(
-            "done", f"{frames}; {summary.windows} windows; {seconds:.1f} s, {summary.frames_written / seconds:.1f} fps"
-        )
+        rate = summary.frames_written / seconds if seconds > 0 else 0.0
+        self._say("done", f"{frames}; {summary.windows} windows; {seconds:.1f} s, {rate:.1f} fps")
 
     def _window(self, explanation: Explanation) -> None:
         label = explanation.label
@@ -80,5 +86,4 @@ class Report:
             self._say("note", text)
 
     def _say(self, what: str, text: str) -> None:
-        self._stream.write(f"{what:<8} {text}\n")
-        self._stream.flush()
+        say(what, text, stream=self._name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..engine.errors import SinkError, UsageError
@@ -14,8 +16,64 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """suffix of a video file -> FFmpeg's name of its muxer"""
 
 ACCEPTED = (
-    "an output is a .mp4, .mov or .mkv file, frames/%06d.png, events.jsonl, - for JSON lines on stdout, or null://"
+    "an output is a .mp4, .mov or .mkv file, recordings/%Y%m%d-%H%M%S.mkv for one in segments, frames/%06d.png, "
+    "events.jsonl, - for JSON lines on stdout, rtsp://@:8554/path to serve, rtsp://, rtmp:// or srt:// to push, "
+    "mqtt://broker/topic, hook+https://..., gst:// and a pipeline, display:// or null://"
 )
+
+LATENCIES = ("low", "quality")
+ON_FULL = ("stop", "delete")
+
+
+class RefusedError(SinkError):
+    """The other side wants other credentials: asking again soon would only hammer it."""
+
+
+@dataclass(frozen=True)
+class SinkOptions:
+    """How outputs are made, whatever they are; each takes what concerns it."""
+
+    live: bool = False
+    """frames come at their own pace: an output that cannot follow loses frames, and counts them, in place of waiting"""
+    encoder: str = "auto"
+    """nvenc, v4l2, vaapi, x264, or a name of FFmpeg's or GStreamer's. auto: the best that works here; for plain files
+    libx264, whose bytes do not depend on the machine"""
+    bitrate: int | None = None
+    """bits a second; None: by `crf` where the encoder can, else by the size of the picture"""
+    crf: int = 19
+    """constant quality of files and recordings, 0..51, smaller is better"""
+    preset: str | None = None
+    """libx264's; None: veryfast for files, superfast for streams"""
+    latency: str = "low"
+    """of what is streamed: low, or quality (look-ahead and B-frames). Files always take quality"""
+    segment_seconds: float = 600.0
+    """longest segment of a recording"""
+    segment_bytes: int | None = None
+    """largest segment of a recording, as near as a frame"""
+    keep: str = ""
+    """what is kept of a recording: "50" files, "20GB" or "14d" (s, m, h, d); several with commas; empty: everything"""
+    on_full: str = "stop"
+    """what a recording does on a full disk: stop until there is room, or delete its oldest segments"""
+    user: str | None = None
+    """who may watch what is served over RTSP; None: $SALIENCY_TUBES_RTSP_USER, or anybody"""
+    password: str | None = field(default=None, repr=False)
+    """None: $SALIENCY_TUBES_RTSP_PASSWORD"""
+    listen: str = "127.0.0.1"
+    """address that servers bind to where the output names none"""
+    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """what only one kind of output knows: MQTT, webhooks"""
+
+    def __post_init__(self) -> None:
+        if self.latency not in LATENCIES:
+            raise UsageError(f"latency must be {' or '.join(LATENCIES)}, got {self.latency!r}")
+        if self.on_full not in ON_FULL:
+            raise UsageError(f"on-full must be {' or '.join(ON_FULL)}, got {self.on_full!r}")
+        if not 0 <= self.crf <= 51:
+            raise UsageError(f"crf must be 0 to 51, got {self.crf}")
+        for name in ("bitrate", "segment_seconds", "segment_bytes"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"{name.replace('_', '-')} must be more than 0, got {value:g}")
 
 
 class Sink:
@@ -25,15 +83,30 @@ class Sink:
     names the output. After an error only `close` may be called, and it raises no second one.
     """
 
+    reconnects = False
+    """whether `open` may be called again after `close`: the other side may come back"""
+    never_waits = False
+    """whether `write` and `event` return at once, whatever the disk or the network does"""
+
     def __init__(self, name: str) -> None:
         self.name = name
         """safe to print"""
+        self.description = ""
+        """what was chosen, for the start of a run: the encoder, the address; known after `open`, or empty"""
         self.notes: tuple[str, ...] = ()
         """one-line remarks for the user, complete after `close`; what concerns the format is there after `open`"""
         self.frames = 0
         """frames taken so far"""
         self.events = 0
         """lines taken so far"""
+        self.dropped = 0
+        """frames and lines lost so far because this output could not follow"""
+        self.drops: dict[str, int] = {}
+        """the same by reason"""
+        self.state = "new"
+        """one word or two, for telemetry: new, running, connecting, retrying, disk full, failed, closed"""
+        self.wants_stop = False
+        """whether the user asked, at this output, that the run ends"""
 
     def open(self, info: VideoInfo) -> None:
         """Called once, before the first frame."""
@@ -47,6 +120,10 @@ class Sink:
     def close(self) -> None:
         """Finishes the output; may be called twice, and without `open`."""
 
+    def _drop(self, reason: str, count: int = 1) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + count
+        self.dropped += count
+
 
 class NullSink(Sink):
     """Takes everything and keeps nothing: for measuring."""
@@ -58,11 +135,12 @@ class NullSink(Sink):
         self.events += 1
 
 
-def open_sink(uri: str) -> Sink:
-    """The sink for `uri`, by scheme and suffix. Writes nothing yet: files are made by `Sink.open`.
+def open_sink(uri: str, options: SinkOptions | None = None) -> Sink:
+    """The sink for `uri`, by scheme and suffix. Writes and connects nothing yet: `Sink.open` does.
 
     Raises UsageError where no sink takes such a URI, SinkError where its folder is missing or cannot be written to.
     """
+    options = options or SinkOptions()
     if uri == "-":
         from .json_sink import JsonSink
 
@@ -70,9 +148,21 @@ def open_sink(uri: str) -> Sink:
     if uri == "null://":
         return NullSink(uri)
     path = file_path(uri)
-    if path is None:
-        scheme = uri.split("://")[0]
-        raise UsageError(f"{redact(uri)}: {scheme}:// is not an output of this version; {ACCEPTED}")
+    if path is not None:
+        sink = _file_sink(uri, path, options)
+    else:
+        scheme = uri.split("://")[0].lower()
+        if scheme not in _BY_SCHEME:
+            raise UsageError(f"{redact(uri)}: {scheme}:// is not an output of this version; {ACCEPTED}")
+        sink = _BY_SCHEME[scheme](uri, options)
+    if sink.never_waits or not (options.live or sink.reconnects):
+        return sink
+    from .worker import Threaded
+
+    return Threaded(sink)
+
+
+def _file_sink(uri: str, path: Path, options: SinkOptions) -> Sink:
     suffix = path.suffix.lower()
     if suffix == ".png":
         from .png_sink import PngSink
@@ -83,12 +173,73 @@ def open_sink(uri: str) -> Sink:
 
         check_writable(path)
         return JsonSink(path)
+    if suffix in CONTAINERS and _STRFTIME.search(str(path)):
+        from .av_segment_sink import AvSegmentSink
+
+        return AvSegmentSink(path, CONTAINERS[suffix], options)
     if suffix in CONTAINERS:
-        from .av_sink import AvSink
+        from .av_sink import AvSink, file_settings
 
         check_writable(path)
-        return AvSink(path, CONTAINERS[suffix])
+        return AvSink(path, CONTAINERS[suffix], file_settings(options))
     raise UsageError(f"{uri or repr(uri)}: no output is known by the suffix {suffix or 'it has'!r}; {ACCEPTED}")
+
+
+def _rtsp(uri: str, options: SinkOptions) -> Sink:
+    if serves(uri):
+        from .gst_rtsp_sink import GstRtspSink
+
+        return GstRtspSink(uri, options)
+    return _push(uri, options)
+
+
+def _push(uri: str, options: SinkOptions) -> Sink:
+    from .av_push_sink import AvPushSink
+
+    return AvPushSink(uri, options)
+
+
+def _gst(uri: str, options: SinkOptions) -> Sink:
+    from .gst_sink import GstSink
+
+    return GstSink(uri, options)
+
+
+def _mqtt(uri: str, options: SinkOptions) -> Sink:
+    from .mqtt_sink import MqttSink
+
+    return MqttSink(uri, options)
+
+
+def _webhook(uri: str, options: SinkOptions) -> Sink:
+    from .webhook_sink import WebhookSink
+
+    return WebhookSink(uri, options)
+
+
+def _display(uri: str, options: SinkOptions) -> Sink:
+    from .display_sink import DisplaySink
+
+    return DisplaySink(uri)
+
+
+_BY_SCHEME: dict[str, Callable[[str, SinkOptions], Sink]] = {
+    "rtsp": _rtsp,
+    **dict.fromkeys(("rtsps", "rtmp", "rtmps"), _push),
+    **dict.fromkeys(("gst", "srt"), _gst),
+    **dict.fromkeys(("mqtt", "mqtts"), _mqtt),
+    **dict.fromkeys(("hook+http", "hook+https"), _webhook),
+    "display": _display,
+}
+
+_STRFTIME = re.compile(r"(?<!%)(?:%%)*%[A-Za-z]")
+
+
+def serves(uri: str) -> bool:
+    """Whether an rtsp:// output is one to serve: no host, or an empty user, as in rtsp://@:8554/path."""
+    authority = uri.split("://", 1)[1].split("/", 1)[0]
+    login, _, host = authority.rpartition("@")
+    return not host or host.startswith(":") or ("@" in authority and not login)
 
 
 def check_outputs(source: str, outputs: Sequence[str]) -> None:

@@ -13,11 +13,64 @@ from urllib.parse import unquote, urlsplit
 from ..engine.errors import UsageError
 from ..engine.picture import Color, Layout
 from ..engine.types import Frame
+from .redact import redact as redact
 
 UNSPECIFIED = 2
 """what ITU-T H.273 calls a matrix, primaries or transfer that the stream does not name"""
 
-ACCEPTED = "give the path of a video file, or file:///its/path"
+FALLBACK_RATE = Fraction(25)
+"""frames a second, to make missing timestamps where a stream does not even name its rate"""
+
+ACCEPTED = "give a video file, rtsp://, http://, /dev/videoN, csi://N, gst://PIPELINE or test://"
+BACKENDS = ("auto", "av", "gst")
+TRANSPORTS = ("tcp", "udp")
+NETWORK = {"rtsp", "rtsps", "http", "https", "udp", "srt", "rtmp", "rtmps"}
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How an input is to be opened; what does not concern it is ignored."""
+
+    backend: str = "auto"
+    """av: PyAV; gst: GStreamer; auto: PyAV, but for what only GStreamer can"""
+    transport: str = "tcp"
+    """of RTSP: tcp loses nothing, udp waits for nothing"""
+    size: tuple[int, int] | None = None
+    """width, height asked of a camera"""
+    rate: Fraction | None = None
+    """frames a second asked of a camera"""
+    format: str | None = None
+    """pixel or stream format asked of a V4L2 camera, as FFmpeg names it: mjpeg, yuyv422, h264"""
+    realtime: bool = False
+    """a file plays at its own speed, as if it were a camera"""
+    loop: bool = False
+    """a file starts again at its end"""
+    stall: float | None = None
+    """seconds without a frame after which a connection is taken for dead; None: 2, for HLS 10"""
+    open_timeout: float = 5.0
+    """seconds for one attempt to connect"""
+    first_timeout: float = 10.0
+    """seconds to wait for the first frame of all"""
+    wait: bool = False
+    """wait for the first frame for ever"""
+    retries: int | None = None
+    """attempts to connect again, in a row, before giving up; None: never give up"""
+
+    def __post_init__(self) -> None:
+        for name, value, accepted in (
+            ("backend", self.backend, BACKENDS),
+            ("transport", self.transport, TRANSPORTS),
+        ):
+            if value not in accepted:
+                raise UsageError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
+        if self.size is not None and min(self.size) < 1:
+            raise UsageError(f"size must be 1x1 or more, got {self.size[0]}x{self.size[1]}")
+        for name in ("rate", "stall", "open_timeout", "first_timeout"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"{name.replace('_', '-')} must be more than 0, got {float(value):g}")
+        if self.retries is not None and self.retries < 0:
+            raise UsageError(f"retries must be 0 or more, got {self.retries}")
 
 
 @dataclass(frozen=True)
@@ -93,25 +146,16 @@ class Source(Protocol):
 
     def __iter__(self) -> Iterator[Frame]: ...
 
+    def stop(self) -> None:
+        """Ends the stream, from any thread: a reader that waits for a frame leaves soon, and no further frame comes."""
+        ...
+
     def close(self) -> None:
         """Ends the stream; may be called twice. Not while another thread is inside the iterator."""
         ...
 
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
-# A password with an unescaped slash ends the authority early. Anything after "user:" that is no port number hides up to
-# the last @: rather too much than a password in a log.
-_LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*)@")
-_SECRET = re.compile(r"\b([\w-]*(?:pass|passwd|password|pwd|pw|token|secret|key))=([^&#\s]+)", re.IGNORECASE)
-
-
-def redact(uri: str) -> str:
-    """The URI with every password and token in it replaced by ***. Plain paths come back as they are."""
-    if "://" not in uri and "=" not in uri:
-        return uri
-    hidden = _LOOSE_LOGIN.sub(r"\1:***@", _LOGIN.sub(r"\1:***@", uri))
-    return _SECRET.sub(r"\1=***", hidden) if _SCHEME.search(hidden) else hidden
 
 
 def file_path(uri: str) -> Path | None:
@@ -129,20 +173,64 @@ def file_path(uri: str) -> Path | None:
     return Path(unquote(rest[len(parts.netloc) :]))
 
 
-def open_source(uri: str) -> Source:
-    """Opens the video and decodes its first frame. `uri`: a path, or file://.
+def open_source(uri: str, options: SourceOptions | None = None) -> Source:
+    """Opens the input and waits for its first frame.
 
-    Raises UsageError for a scheme this version does not know, SourceError for a file that cannot be read.
+    `uri`: a path or file://, rtsp(s)://, http(s)://, udp://, srt://, rtmp://, /dev/videoN or v4l2:///dev/videoN,
+    csi://N, gst://PIPELINE, test://?size=1280x720&rate=30&frames=300.
+
+    Raises UsageError for what is no input, SourceError for what cannot be read or does not answer.
     """
+    options = options or SourceOptions()
     if not uri:
         raise UsageError(f"the input is empty; {ACCEPTED}")
+    if uri == "-":
+        raise UsageError(f"{uri}: standard input is not an input of this version; {ACCEPTED}")
     path = file_path(uri)
-    if path is None:
-        scheme = uri.split("://")[0]
-        raise UsageError(f"{redact(uri)}: {scheme}:// is not an input of this version; {ACCEPTED}")
-    if uri == "-" or uri.startswith("/dev/video"):
-        what = "standard input" if uri == "-" else "a camera"
-        raise UsageError(f"{uri}: {what} is not an input of this version; {ACCEPTED}")
-    from .av_source import AvSource
+    if uri.startswith("/dev/video"):
+        return _open_live(f"v4l2://{uri}", uri, options)
+    if path is not None:
+        return _open_file(path, redact(uri), options)
+    scheme = uri.split("://")[0].lower()
+    if scheme == "test":
+        from .pattern import open_pattern
 
-    return AvSource(path, redact(uri))
+        return open_pattern(uri, options.realtime)
+    if scheme in NETWORK or scheme in ("v4l2", "csi", "gst"):
+        return _open_live(uri, redact(uri), options)
+    raise UsageError(f"{redact(uri)}: {scheme}:// is not an input of this version; {ACCEPTED}")
+
+
+def _open_file(path: Path, name: str, options: SourceOptions) -> Source:
+    def once() -> Source:
+        if options.backend == "gst":
+            from .gst_feed import open_file
+
+            return open_file(path, name)
+        from .av_source import AvSource
+
+        return AvSource(path, name)
+
+    if not (options.realtime or options.loop):
+        return once()
+    from .replay import Replay
+
+    return Replay(once, options.realtime, options.loop)
+
+
+def _open_live(uri: str, name: str, options: SourceOptions) -> Source:
+    from .live import LiveSource, Patience
+
+    scheme = uri.split("://")[0].lower()
+    web = scheme in ("http", "https")
+    # Servers of HLS hand out seconds at once, and nothing between.
+    segments = web and urlsplit(uri).path.lower().endswith(".m3u8")
+    stall = options.stall or (10.0 if segments else 2.0)
+    if scheme in ("csi", "gst") and options.backend == "av":
+        raise UsageError(f"{name}: {scheme}:// needs GStreamer: leave out the backend, or say gst")
+    if scheme in ("csi", "gst") or options.backend == "gst":
+        from .gst_feed import connector
+    else:
+        from .av_feed import connector
+    patience = Patience(stall, options.first_timeout, options.wait, options.retries)
+    return LiveSource(connector(uri, options, stall), name, patience)

@@ -36,9 +36,15 @@ class Aligned:
         self._frames: deque[Frame] = deque()
         self._windows: deque[Explanation] = deque(maxlen=2)
 
-    def push(self, frame: Frame) -> None:
-        """Takes a frame, in order."""
+    def push(self, frame: Frame) -> list[Placed]:
+        """Takes a frame, in order. Gives the frames that no further window will see: those before a gap."""
+        if not frame.gap:
+            self._frames.append(frame)
+            return []
+        ended = list(self.finish())
+        self._windows.clear()
         self._frames.append(frame)
+        return ended
 
     def explain(self, explanation: Explanation) -> Iterator[Placed]:
         """Takes the next window's explanation and gives the frames that waited for it, in order."""
@@ -47,40 +53,96 @@ class Aligned:
             yield self._place(self._frames.popleft())
 
     def finish(self) -> Iterator[Placed]:
-        """At the end of the stream: the frames after the last window's centre."""
+        """At the end of the stream, or at a gap: the frames after the last window's centre."""
         while self._frames:
             yield self._place(self._frames.popleft())
 
     def _place(self, frame: Frame) -> Placed:
-        saw = [window for window in self._windows if frame.index in window.tube.span]
-        if len(saw) == 2:
-            one, two = (window.tube.span for window in saw)
-            # over the frames that both saw, where that is less
-            reach = one.frames * one.stride / 2
-            begin, end = max(one.center, two.center - reach), min(one.center + self._hop, one.center + reach)
-            share = min(1.0, max(0.0, (frame.index - begin) / (end - begin)))
-            parts = tuple((window, part) for window, part in zip(saw, (1 - share, share), strict=True) if part > 0)
-        else:
-            parts = tuple((window, 1.0) for window in saw)
+        return Placed(frame, _crossfade(frame.index, list(self._windows), self._hop), at=frame.index)
+
+
+class Gaps:
+    """Where frames are missing. One thread adds, in order; others may ask: a tuple is swapped, never changed."""
+
+    def __init__(self, remembered: int = 64) -> None:
+        self._remembered = remembered
+        self._firsts: tuple[int, ...] = ()
+
+    def add(self, index: int) -> None:
+        """Frames are missing before this one."""
+        self._firsts = (*self._firsts, index)[-self._remembered :]
+
+    def between(self, one: float, other: float) -> bool:
+        """Whether frames are missing between these two, in either order."""
+        low, high = min(one, other), max(one, other)
+        return any(low < first <= high for first in self._firsts)
+
+
+class Delayed:
+    """`Aligned` for a live stream: every frame is held for one fixed delay, then takes the windows there are by then.
+
+    hop: frames from one window's centre to the next. The delay is the caller's to keep: this has no clock. One thread
+    may explain while another places.
+    """
+
+    def __init__(self, hop: int, gaps: Gaps) -> None:
+        if hop < 1:
+            raise ValueError(f"hop must be 1 or more, got {hop}")
+        self._hop, self._gaps = hop, gaps
+        self._windows: deque[Explanation] = deque()
+
+    def explain(self, explanation: Explanation) -> None:
+        """Takes the next window's explanation."""
+        self._windows.append(explanation)
+
+    def place(self, frame: Frame) -> Placed:
+        """Takes the next frame whose delay is over. Windows that no later frame can need are forgotten."""
+        windows = self._windows
+        while len(windows) > 1 and windows[1].tube.span.center <= frame.index:
+            windows.popleft()
+        near = [windows[i] for i in range(min(2, len(windows)))]  # another thread may add to them meanwhile
+        parts = _crossfade(
+            frame.index,
+            [window for window in near if not self._gaps.between(window.tube.span.start, frame.index)],
+            self._hop,
+        )
         return Placed(frame, parts, at=frame.index)
+
+
+def _crossfade(index: int, windows: list[Explanation], hop: int) -> tuple[tuple[Explanation, float], ...]:
+    """The shares of two neighbouring windows in a frame, linear between their centres."""
+    saw = [window for window in windows if index in window.tube.span]
+    if len(saw) < 2:
+        return tuple((window, 1.0) for window in saw)
+    one, two = (window.tube.span for window in saw)
+    # over the frames that both saw, where that is less
+    reach = one.frames * one.stride / 2
+    begin, end = max(one.center, two.center - reach), min(one.center + hop, one.center + reach)
+    share = min(1.0, max(0.0, (index - begin) / (end - begin)))
+    return tuple((window, part) for window, part in zip(saw, (1 - share, share), strict=True) if part > 0)
 
 
 class Live:
     """No frame waits: each takes the newest explanation there is, at its newest slice that can be trusted."""
 
-    def __init__(self, max_age: float = 2.0, fade: float = 0.5) -> None:
+    def __init__(self, max_age: float = 2.0, fade: float = 0.5, gaps: Gaps | None = None) -> None:
         if max_age <= 0 or fade <= 0:
             raise ValueError(f"max_age and fade must be positive seconds, got {max_age}, {fade}")
-        self._max_age, self._fade = max_age, fade
+        self.max_age = max_age
+        """seconds; may be changed between two frames"""
+        self._fade, self._gaps = fade, gaps or Gaps()
 
     def place(self, frame: Frame, newest: Explanation | None) -> Placed:
-        """`newest`: the explanation at hand. Past `max_age` it fades away within `fade` seconds rather than mislead."""
-        if newest is None:
+        """`newest`: the explanation at hand. Past `max_age` it fades away within `fade` seconds rather than mislead.
+
+        One from before a gap is not drawn after it.
+        """
+        if newest is None or self._gaps.between(newest.tube.span.start, frame.index):
             return Placed(frame, at=frame.index)
         tube = newest.tube
         at = min(frame.index, tube.span.slice_center(tube.trusted[1] - 1, len(tube.evidence)))
         age = max(0.0, (frame.index - at) * _seconds_per_frame(frame, newest))
-        opacity = min(1.0, max(0.0, 1 - (age - self._max_age) / self._fade))
+        opacity = min(1.0, max(0.0, 1 - (age - self.max_age) / self._fade))
         return Placed(frame, ((newest, 1.0),) if opacity > 0 else (), at, age, opacity)
 
 

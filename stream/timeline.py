@@ -49,3 +49,91 @@ class Timeline:
         value = self._last + max(round(self._step), 1)
         self._offset += value - pts
         return value
+
+
+LIVE_TIME_BASE = Fraction(1, 90_000)
+"""seconds; what RTP and MPEG count video in"""
+REPAIR = 1.0
+"""seconds: a pts that goes back by less is a hiccup; by more, a clock that was set"""
+LEAP = 5.0
+"""seconds: a pts that runs ahead of the wall clock by more is a clock that was set"""
+DRIFT = 2e-4
+"""seconds a second: more than any quartz is off"""
+
+
+class LiveTimeline:
+    """One clock over reconnects, and over the clocks of cameras, which get set, start anew, or are missing.
+
+    Within a connection times advance as the stream's own. Across connections, and where the stream's clock jumps, they
+    advance as the wall clock did. Frames without a time are placed by their arrival.
+    """
+
+    def __init__(self, rate: Fraction | None = None) -> None:
+        self.jumps = 0
+        """how often the stream's clock was set within a connection"""
+        self.repaired = 0
+        """how many times went back a little, and were moved"""
+        self.lag = 0.0
+        """seconds that the last frame came later than the promptest of its connection, by the stream's own clock"""
+        self._prompt: float | None = None
+        """wall clock less the stream's clock of the promptest frame"""
+        self._step = float(1 / rate) if rate else None
+        """seconds from frame to frame, smoothed"""
+        self._last: tuple[int, float] | None = None
+        """ticks given, and wall clock, of the last frame"""
+        self._stream: Fraction | None = None
+        """seconds of the stream's clock at the last frame that had a time"""
+        self._stream_ticks = 0
+        self._reconnected = False
+
+    def reconnect(self) -> None:
+        """The next frame is the first of another connection."""
+        self._reconnected = self._last is not None
+        self._stream = None
+
+    def next(self, time: Fraction | None, arrived: float) -> tuple[int, bool]:
+        """The pts of the next frame in `LIVE_TIME_BASE`, and whether frames are missing before it.
+
+        time: seconds of the stream's clock. arrived: seconds of the wall clock.
+        """
+        if self._last is None:
+            self._note(0, arrived, time, 0)
+            return 0, False
+        last, seen = self._last
+        placed, jumped = self._place(time, last, arrived - seen)
+        ticks = max(placed, last + 1)
+        seconds = float((ticks - last) * LIVE_TIME_BASE)
+        missing = self._reconnected or jumped or self._is_hole(seconds)
+        if not missing and seconds > 0.001:
+            self._step = seconds if self._step is None else self._step + (seconds - self._step) / 16
+        self._note(ticks, arrived, time, placed)
+        self._reconnected = False
+        return ticks, missing
+
+    def _place(self, time: Fraction | None, last: int, elapsed: float) -> tuple[int, bool]:
+        by_wall_clock = last + round(Fraction(max(elapsed, 0.0)) / LIVE_TIME_BASE)
+        if time is None or self._stream is None:
+            return by_wall_clock, False
+        moved = float(time - self._stream)
+        if moved < -REPAIR or moved > elapsed + LEAP:
+            self.jumps += 1
+            return by_wall_clock, True
+        ticks = self._stream_ticks + round((time - self._stream) / LIVE_TIME_BASE)
+        if ticks <= last:
+            self.repaired += 1
+        return ticks, False
+
+    def _is_hole(self, seconds: float) -> bool:
+        return self._step is not None and seconds > max(0.5, 4 * self._step)
+
+    def _note(self, ticks: int, arrived: float, time: Fraction | None, placed: int) -> None:
+        self._last = (ticks, arrived)
+        if time is not None:
+            delay = arrived - float(time)
+            if self._stream is None or self._prompt is None or abs(float(time - self._stream)) > LEAP:
+                self._prompt = delay
+            else:
+                # Clocks of cameras run a little slow: without the drift, days of it would look like a queue.
+                self._prompt = min(delay, self._prompt + DRIFT * max(0.0, float(time - self._stream)))
+            self.lag = delay - self._prompt
+            self._stream, self._stream_ticks = time, placed  # as placed: one repaired moves none that follow

@@ -35,9 +35,12 @@ class Window:
         """how many frames must have been seen for the next clip"""
         self._covered = 0
         """how many frames had been seen at the last clip"""
+        self._gaps = 0
 
     def push(self, frame: Frame) -> Clip | None:
-        """The clip that this frame completes, if it completes one."""
+        """The clip that this frame completes, if it completes one. A frame after a gap starts anew."""
+        if frame.gap:
+            self.cut()
         picture, crop = sample(frame, self._spec)
         self._samples.append(_Sample(picture, crop, frame.index, frame.pts, frame.time_base))
         self._seen += 1
@@ -49,9 +52,25 @@ class Window:
     def flush(self) -> Clip | None:
         """At the end of the stream: a clip over its last frames, where no clip has them yet.
 
-        A stream shorter than a window is explained anyway, its last frame repeated (`Clip.repeated` says how often).
+        A stream shorter than a window is explained anyway, its last frame repeated (`Clip.repeated` says how often);
+        what is left between a gap and the end is not.
         """
+        if self._gaps and len(self._samples) < self._extent:
+            return None
         return self._clip() if self._covered < self._seen else None
+
+    def cut(self) -> Clip | None:
+        """At a gap: a clip over the last frames before it, where they fill a window and no clip has them; then anew.
+
+        Frames between two gaps that are fewer than a window are not explained: a stream that flaps would otherwise make
+        clips of one picture repeated.
+        """
+        clip = self._clip() if self._covered < self._seen and len(self._samples) == self._extent else None
+        self._gaps += self._seen > 0
+        self._samples.clear()
+        self._seen = self._covered = 0
+        self._next = self._extent
+        return clip
 
     def _clip(self) -> Clip:
         self._covered = self._seen

@@ -94,6 +94,9 @@ class StubSource:
             picture = Picture(Layout.I420, (luma, *chroma), Color())
             yield Frame(index, index, Fraction(1, 25), picture)
 
+    def stop(self) -> None:
+        """It never makes anybody wait."""
+
     def close(self) -> None:
         self.closed = True
 

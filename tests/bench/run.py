@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import explanation
+import live
 import memory
 import overlay
 import video
@@ -20,6 +21,7 @@ SUBJECTS: dict[str, Subject] = {
     "explanation": explanation.rows,
     "video": video.rows,
     "memory": memory.rows,
+    "live": live.rows,
 }
 
 

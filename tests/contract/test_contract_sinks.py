@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from saliency_tubes.engine.errors import SinkError, UsageError
-from saliency_tubes.stream.sink import Sink, check_outputs, open_sink
+from saliency_tubes.stream.gst_load import Missing, load
+from saliency_tubes.stream.sink import Sink, SinkOptions, check_outputs, open_sink, serves
 from videos import make_info, make_shown
 
-URIS = ["out.mp4", "out.mov", "out.mkv", "frames/%06d.png", "events.jsonl", "-", "null://"]
+FILES = ["out.mp4", "out.mov", "out.mkv", "frames/%06d.png", "events.jsonl", "rec/%Y%m%d-%H%M%S.mkv"]
+OTHERS = ["-", "null://", "rtsp://@:0/live", "gst://fakesink"]
+LIVE = [f"live {uri}" for uri in ("out.mp4", "events.jsonl", "rec/%Y%m%d/%H%M%S.mp4")]
 
 
-def uri_in(folder: Path, uri: str) -> str:
-    return uri if uri in ("-", "null://") else str(folder / uri)
-
-
-@pytest.fixture(params=URIS)
+@pytest.fixture(params=[*FILES, *OTHERS, *LIVE])
 def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
-    return open_sink(uri_in(tmp_path, request.param))
+    live, _, uri = request.param.rpartition(" ")
+    if uri.startswith(("rtsp", "gst")):
+        needs_gst()
+    return open_sink(str(tmp_path / uri) if uri not in OTHERS else uri, SinkOptions(live=bool(live)))
+
+
+def needs_gst() -> None:
+    try:
+        load("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
+    except Missing as missing:
+        pytest.skip(str(missing))
 
 
 def test_takes_frames_and_events(sink: Sink, tmp_path: Path) -> None:
@@ -67,7 +77,7 @@ def test_the_frame_is_the_callers_again_after_write(sink: Sink) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["out.webm", "out", "", "rtsp://user:hush@host/x", "web://:8080", "display://", "frames/x.png", "f/%d_%d.png"],
+    ["out.webm", "out", "", "ftp://user:hush@host/x", "web://:8080", "frames/x.png", "f/%d_%d.png"],
 )
 def test_unknown_outputs_say_what_is_accepted(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -100,6 +110,55 @@ def test_png_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match="is not a folder"):
         open_sink(str(tmp_path / "file" / "%d.png"))
+
+
+@pytest.mark.parametrize(
+    "uri", ["rtsp://@:8554/x", "rtsp://@0.0.0.0:8554/x", "rtsp://:8554/x", "rtsp://user:hush@:8554/x", "rtsp://@/x"]
+)
+def test_what_is_served(uri: str) -> None:
+    assert serves(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["rtsp://host/x", "rtsp://host:554/@x", "rtsp://user:hush@host/x", "rtsp://user@[::1]:1/x"]
+)
+def test_what_is_pushed(uri: str) -> None:
+    assert not serves(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("rtsp://@:8554", "name what is served"),
+        ("rtsp://user:hush@:99999/x", "port must be"),
+        ("rtsp://user@:8554/x", "belong together"),
+        ("rtmp:///live", "no host"),
+        ("gst://", "say where to"),
+        ("srt://host?passphrase=hush", "say where to"),
+        ("display://hush", "takes no name"),
+        ("rec/%A.mkv", "got %A"),
+    ],
+)
+def test_addresses_that_lead_nowhere(uri: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        open_sink(uri)
+    assert "hush" not in str(caught.value) or "display" in uri
+
+
+@pytest.mark.parametrize("uri", ["rtsp://user:hush@host/x", "rtmp://user:hush@host/x", "rtsp://user:hush@:8554/x",
+                                 "srt://host:1?passphrase=hush"])  # fmt: skip
+def test_passwords_are_in_no_name(uri: str) -> None:
+    sink = open_sink(uri)
+    assert "hush" not in f"{sink.name} {sink.description} {sink.notes} {sink!r}"
+    assert "hush" not in repr(SinkOptions(password="hush", extra={"token": "hush"}))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"latency": "none"}, {"on_full": "panic"}, {"crf": 99}, {"segment_seconds": 0.0}, {"bitrate": -1}]
+)
+def test_options_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="got"):
+        SinkOptions(**wrong)
 
 
 class TestCheckOutputs:

@@ -14,7 +14,7 @@ from saliency_tubes.engine.overlay import Overlay, paths
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import Crop
-from saliency_tubes.stream import av_planes, av_sink
+from saliency_tubes.stream import av_encoder, av_planes
 from saliency_tubes.stream.pipeline import Options, Pipeline
 from saliency_tubes.stream.sink import open_sink
 from saliency_tubes.stream.source import open_source
@@ -50,8 +50,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     for name in ("cvtColor", "transform", "merge", "resize", "LUT", "applyColorMap", "addWeighted"):
         watch(name)
     monkeypatch.setattr(Picture, "rgb", refuse)
-    monkeypatch.setattr(av_planes, "VideoReformatter", NoReformatter)
-    monkeypatch.setattr(av_sink, "rgb_to_i420", refuse)
+    for module in (av_planes, av_encoder):
+        monkeypatch.setattr(module, "VideoReformatter", NoReformatter)
+    monkeypatch.setattr(av_encoder, "rgb_to_i420", refuse)
     return made
 
 

@@ -1,0 +1,180 @@
+"""Cameras and servers, through PyAV (FFmpeg)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import av
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from ..engine.errors import UsageError
+from .av_planes import PictureReader, reason
+from .feed import Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, unreachable
+from .redact import scrub
+from .source import SourceOptions
+
+# FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
+# server describes its streams beforehand; in a transport stream the description has to be found first.
+_QUICK = {"probesize": "32", "fpsprobesize": "0", "analyzeduration": "0"}
+_BROADCAST = {"probesize": "500000", "fpsprobesize": "0", "analyzeduration": "0"}
+_WEB = {"fpsprobesize": "0", "analyzeduration": "500000"}
+_BUFFER = str(4 << 20)
+"""bytes of the UDP sockets' buffers: one large key frame overruns the system's default"""
+_REFUSED = {
+    av.HTTPUnauthorizedError: ("wrong user or password (401)", True),
+    av.HTTPForbiddenError: ("this user may not see it (403)", True),
+    av.HTTPNotFoundError: ("nothing there under that name (404)", False),
+}
+_TIMELESS = {"mpjpeg", "mjpeg"}
+"""containers without timestamps: FFmpeg makes some up from a rate of 25"""
+
+
+def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
+    """How to connect to the URI, again and again. stall: seconds a read may take. Raises UsageError."""
+    address, container, settings = _address(uri, options)
+    return lambda: AvFeed(address, uri, container, settings, (options.open_timeout, stall))
+
+
+class AvFeed:
+    """The main video of one connection."""
+
+    def __init__(
+        self, address: str, uri: str, container: str | None, settings: dict[str, str], timeout: tuple[float, float]
+    ) -> None:
+        """timeout: seconds to open, and for one read. Raises FeedLost, FeedRefused or UsageError."""
+        self.errors = 0
+        self._uri = uri
+        start = time.monotonic()
+        try:
+            self._container = av.open(
+                address, "r", container, options=settings, timeout=timeout, metadata_errors="ignore"
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            if time.monotonic() - start >= timeout[0]:  # whatever FFmpeg calls it then
+                raise FeedLost(f"no answer within {timeout[0]:g} s") from None
+            if isinstance(error, ValueError | av.ProtocolNotFoundError) and not isinstance(error, av.InvalidDataError):
+                raise UsageError(scrub(f"{uri}: {reason(error)}", uri)) from None
+            raise self._failure(error, timeout[0]) from None
+        self._stall = timeout[1]
+        self._reader: PictureReader | None = None
+        self._format = ""
+        try:
+            self._stream = self._video()
+        except BaseException:
+            self.close()
+            raise
+        self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
+        self._ends = bool(self._container.duration)
+        self.bursts = uri.lower().startswith("http") and (self._ends or "hls" in self._container.format.name)
+        self._rate = next((rate for rate in (self._stream.average_rate, self._stream.guessed_rate) if rate), None)
+        self._decoded = self._decode()
+
+    def read(self, timeout: float) -> FeedFrame | None:
+        start = time.monotonic()
+        for frame in self._decoded:
+            if frame is not None:
+                return self._make(frame)
+            if time.monotonic() - start >= timeout:
+                return None
+        raise FeedEnded("it has ended") if self._ends else FeedLost("the server ended the stream")
+
+    def close(self) -> None:
+        # FFmpeg tells an RTSP server goodbye; a frozen one costs nothing, for no answer is waited for.
+        self._container.close()
+
+    def _decode(self) -> Iterator[VideoFrame | None]:
+        """Frames, and None for each packet that gave none. Raises FeedLost, FeedRefused."""
+        packets = self._container.demux(self._stream)
+        while True:
+            start = time.monotonic()
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError) as error:
+                raise self._failure(error, self._stall) from None
+            # When time is up, FFmpeg first hands out the frame whose end it was waiting for, and would then wait again.
+            silent = time.monotonic() - start >= self._stall
+            try:
+                frames = packet.decode() if packet is not None else []
+            except av.EOFError:
+                return
+            except (av.FFmpegError, OSError):
+                self.errors += 1
+                frames = []
+            yield from frames
+            if not frames:
+                yield None
+            if packet is None:
+                return
+            if silent:
+                raise FeedLost(f"nothing came for {self._stall:g} s")
+
+    def _make(self, frame: VideoFrame) -> FeedFrame | None:
+        self.errors += frame.is_corrupt
+        if self._reader is None or not self._reader.fits(frame) or frame.format.name != self._format:
+            self._reader, self._format = PictureReader(frame), frame.format.name
+        try:
+            picture = self._reader.read(frame)
+        except (av.FFmpegError, OSError):
+            self.errors += 1
+            return None
+        aspect = self._stream.sample_aspect_ratio
+        aspect = aspect if aspect and aspect > 0 else Fraction(1)
+        return FeedFrame(
+            picture,
+            time.monotonic(),
+            None if self._timeless else frame.pts,
+            self._stream.time_base or Fraction(1, 90_000),
+            1 / aspect if self._reader.orientation.transpose else aspect,
+            None if self._timeless else self._rate,
+            frame.colorspace,
+            frame.color_primaries,
+            frame.color_trc,
+            self._reader.notes,
+        )
+
+    def _video(self) -> VideoStream:
+        cover = av.stream.Disposition.attached_pic
+        for stream in self._container.streams.video:
+            if stream.codec_context is not None and not stream.disposition & cover:
+                stream.thread_type = "SLICE"  # by frames, each thread would hold one back
+                return stream
+        raise FeedLost("there is no video in it")
+
+    def _failure(self, error: Exception, waited: float) -> Exception:
+        for kind, (text, credentials) in _REFUSED.items():
+            if isinstance(error, kind):
+                return FeedRefused(text, credentials)
+        if isinstance(error, av.ExitError):
+            return FeedLost(f"nothing came for {waited:g} s")
+        if isinstance(error, av.InvalidDataError):
+            return FeedLost("the connection broke, or what came is no video")
+        why = unreachable(self._uri) if isinstance(error, OSError) else None
+        return FeedLost(why or scrub(reason(error), self._uri))
+
+
+def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[str, str]]:
+    """What FFmpeg is to open: address, container format, options."""
+    scheme, _, rest = uri.partition("://")
+    make: Callable[[], dict[str, str]] = {
+        "rtsp": lambda: {"rtsp_transport": options.transport, "buffer_size": _BUFFER, **_QUICK},
+        "rtsps": lambda: {"rtsp_transport": "tcp", **_QUICK},
+        "udp": lambda: {"buffer_size": _BUFFER, **_BROADCAST},
+        "srt": lambda: _BROADCAST,
+        **dict.fromkeys(("http", "https", "rtmp", "rtmps"), lambda: _WEB),
+        "v4l2": lambda: _camera(options),
+    }.get(scheme.lower(), dict)
+    if scheme.lower() == "v4l2":
+        return rest, "v4l2", make()
+    return uri, None, make()
+
+
+def _camera(options: SourceOptions) -> dict[str, str]:
+    asked = {
+        "video_size": "{}x{}".format(*options.size) if options.size else None,
+        "framerate": str(options.rate) if options.rate else None,
+        "input_format": options.format,
+    }
+    return {name: value for name, value in asked.items() if value is not None}

@@ -1,0 +1,219 @@
+"""Recordings that never end: one video file after another, each playable, the oldest deleted for new ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from ..engine.errors import SinkError
+from ..engine.types import Shown
+from .av_encoder import H264, choose_encoder
+from .av_sink import AvSink
+from .segments import Cutter, Keep, Names, Recorded
+from .sink import Sink, SinkOptions, os_reason
+from .source import VideoInfo
+
+FLUSH_SECONDS = 0.5
+"""so much of what was recorded may be lost to a kill -9, and what the encoder still holds"""
+RETRY_SECONDS = 5.0
+"""after a failure, until the next segment is tried"""
+ROOM = 1 << 20
+"""bytes that must be free before a disk that was full is tried again, or that are made free by deleting"""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class AvSegmentSink(Sink):
+    """Writes segments named by the time they begin. Errors after `open` are notes and counts, and never end the run.
+
+    Each segment is a video of its own: it begins with a keyframe, at time 0. Frames that come while the disk is full,
+    or the folder gone, are dropped and counted; it is tried again every RETRY_SECONDS.
+    """
+
+    def __init__(
+        self,
+        pattern: Path,
+        container: str,
+        options: SinkOptions,
+        wall: Callable[[], datetime] = datetime.now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises UsageError for a pattern, an encoder or a limit that cannot be. wall, clock: for tests."""
+        super().__init__(str(pattern))
+        self._names = Names(pattern)
+        self._cutter = Cutter(options.segment_seconds, options.segment_bytes)
+        self._keep = Keep.parse(options.keep)
+        self._container, self._options = container, options
+        self._wall, self._clock = wall, clock
+        self._current: AvSink | None = None
+        self._path = Path()
+        self._retry_at = 0.0
+        self._said: dict[str, str] = {}
+        self._failures = 0
+        self.segments = 0
+        """files begun so far"""
+        self.deleted = 0
+        """files removed so far, by `keep` and for room"""
+
+    def open(self, info: VideoInfo) -> None:
+        folder = self._names.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"{self.name}: cannot make the folder {folder}: {os_reason(error)}") from error
+        if not os.access(folder, os.W_OK):
+            raise SinkError(f"{self.name}: no permission to write in {folder}")
+        self._info = replace(info, audio=None)
+        if info.audio is not None:
+            self._say("audio", "the audio is left out: segments hold none")
+        encoder = "libx264" if self._options.encoder == "auto" else choose_encoder(self._options.encoder).name
+        if self._options.live and self._options.encoder == "auto":
+            encoder = choose_encoder("auto").name
+        self._settings = H264(
+            crf=self._options.crf,
+            preset=self._options.preset or "veryfast",
+            keyframe_seconds=1.0,
+            encoder=encoder,
+            bitrate=self._options.bitrate,
+            low_latency=self._options.live,  # look-ahead is what a kill loses
+        )
+        self.description = f"H.264 by {encoder}, a file every {self._options.segment_seconds:g} s"
+        self.state = "running"
+
+    def write(self, shown: Shown) -> None:
+        frame = shown.frame
+        start = frame.pts * frame.time_base
+        if self._current is not None and self._cutter.due(float(start - self._start), self._size()):
+            self._end()
+        if self._current is None and not self._begin(shown):
+            self._drop(self.state)
+            return
+        moved = replace(shown, frame=replace(frame, pts=frame.pts - self._first))
+        assert self._current is not None
+        try:
+            self._current.write(moved)
+        except SinkError as error:
+            self._failed(error)
+            self._drop(self.state)
+            return
+        self.frames += 1
+
+    def close(self) -> None:
+        self._end()
+        if self.state != "new":
+            self.state = "closed"
+
+    def _begin(self, shown: Shown) -> bool:
+        """Opens the next segment. False: not now."""
+        if self._clock() < self._retry_at:
+            return False
+        if self.state == "disk full" and not self._make_room():
+            self._retry_at = self._clock() + RETRY_SECONDS
+            return False
+        path = self._names.at(self._wall(), Path.exists)
+        sink = AvSink(path, self._container, self._settings, FLUSH_SECONDS)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sink.open(self._info)
+        except (SinkError, OSError) as error:
+            self._current, self._path = sink, path
+            self._failed(error)
+            return False
+        self._current, self._path = sink, path
+        self._first = shown.frame.pts
+        self._start = shown.frame.pts * shown.frame.time_base
+        self.segments += 1
+        self.state = "running"
+        for note in sink.notes:
+            self._say(note, note)
+        self._retain()
+        return True
+
+    def _end(self) -> None:
+        sink, self._current = self._current, None
+        if sink is None:
+            return
+        try:
+            sink.close()
+        except SinkError as error:
+            self._current = sink
+            self._failed(error)
+
+    def _failed(self, error: SinkError | OSError) -> None:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        full = isinstance(cause, OSError) and cause.errno in _FULL
+        self._failures += 1
+        self.state = "disk full" if full else "failed"
+        reason = str(error).removeprefix(f"{self._path}: ") if isinstance(error, SinkError) else os_reason(error)
+        then = "its oldest segments are deleted" if self._options.on_full == "delete" and full else "tried again"
+        self._say("failure", f"{self._path}: {reason}; {then} ({self._failures} so far)")
+        self._retry_at = 0.0 if full and self._options.on_full == "delete" else self._clock() + RETRY_SECONDS
+        sink, self._current = self._current, None
+        if sink is not None:
+            with suppress(SinkError):
+                sink.close()
+            if not sink.frames:
+                with suppress(OSError):
+                    self._path.unlink()
+
+    # the disk
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+    def _recorded(self) -> list[Recorded]:
+        pattern = "**/*" if self._names.dated_folders else "*"
+        found = []
+        for path in self._names.folder.glob(f"{pattern}{self._path.suffix}"):
+            if path in self._names:
+                with suppress(OSError):
+                    status = path.stat()
+                    found.append(Recorded(path, status.st_mtime, status.st_size))
+        return found
+
+    def _retain(self) -> None:
+        if self._keep != Keep():
+            doomed = self._keep.doomed(self._recorded(), time.time())
+            self._delete([path for path in doomed if path != self._path])
+
+    def _make_room(self) -> bool:
+        """Whether there is room again; with on_full=delete after the oldest segments went for it."""
+        if self._options.on_full == "delete":
+            for one in sorted(self._recorded(), key=lambda one: one.modified):
+                if self._free() >= ROOM:
+                    break
+                self._delete([one.path])
+        return self._free() >= ROOM
+
+    def _free(self) -> int:
+        try:
+            return shutil.disk_usage(self._names.folder).free
+        except OSError:
+            return ROOM  # whatever is wrong shows when a file is made
+
+    def _delete(self, paths: list[Path]) -> None:
+        for path in paths:
+            try:
+                path.unlink()
+            except OSError as error:
+                self._say("delete", f"{path}: cannot be deleted: {os_reason(error)}")
+                continue
+            self.deleted += 1
+            if self._names.dated_folders and path.parent != self._names.folder:
+                with suppress(OSError):  # not empty yet
+                    path.parent.rmdir()
+
+    def _say(self, kind: str, text: str) -> None:
+        """The newest note of each kind: a run of weeks has a bounded number of them."""
+        self._said[kind] = text
+        self.notes = tuple(self._said.values())

@@ -1,0 +1,191 @@
+"""A run from a TOML file: the same names as the flags, and flags win. Several [[stream]] tables share one model."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import UsageError
+from .arguments import Refusing, add_run_arguments, config_of
+from .job import Config
+from .rules import is_hook, place_of_hook
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SHARED = ("model", "frames", "runtime", "precision", "device")
+"""of the one model that all streams share"""
+WHOLE = ("metrics", "log_format", "config")
+"""of the whole process, not of one stream"""
+LIVE = ("style", "explain", "max_age")
+"""fields of Config that may change while a stream runs"""
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a process is to do."""
+
+    streams: tuple[Config, ...]
+    metrics: str | None = None
+    log_format: str = "text"
+    path: Path | None = None
+    """the file they came from"""
+
+    @property
+    def addresses(self) -> list[str]:
+        """Every input and output."""
+        return [uri for stream in self.streams for uri in (stream.input, *stream.outputs)]
+
+
+def read_settings(words: Sequence[str]) -> Settings:
+    """What the words after `run` ask for, and the file that --config names among them. Raises UsageError."""
+    given = _parse(words)
+    path: Path | None = given.config
+    if path is None:
+        return Settings((config_of(given),), given.metrics, given.log_format)
+    try:
+        return _of_file(path, _read(path), given, words)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _of_file(path: Path, table: dict[str, Any], given: argparse.Namespace, words: Sequence[str]) -> Settings:
+    streams = table.pop("stream", None)
+    if streams is None:
+        args = _merged([table], given, words)
+        return Settings((config_of(args, str(table.get("name", ""))),), args.metrics, args.log_format, path)
+    if not (isinstance(streams, list) and streams and all(isinstance(one, dict) for one in streams)):
+        raise UsageError("streams are written as [[stream]] tables")
+    if given.input is not None:
+        raise UsageError("it names the inputs of several streams: leave INPUT and OUTPUT out of the command line")
+    made = []
+    for number, stream in enumerate(streams):
+        wrong = [key for key in stream if key.replace("-", "_") in (*SHARED, *WHOLE)]
+        if wrong:
+            raise UsageError(f"{wrong[0]} belongs above the first [[stream]]: all streams share it")
+        made.append(config_of(_merged([table, stream], given, words), str(stream.get("name", f"stream{number + 1}"))))
+    names = [one.name for one in made]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two streams are called {twice!r}; each needs a name of its own")
+    _check_shared_outputs(made)
+    whole = _merged([table], given, words)
+    return Settings(tuple(made), whole.metrics, whole.log_format, path)
+
+
+def _check_shared_outputs(streams: Sequence[Config]) -> None:
+    taken: dict[str, str] = {}
+    for stream in streams:
+        for uri in stream.outputs:
+            if uri in taken and uri not in ("null://", "-") and not is_hook(uri):
+                raise UsageError(f"{stream.name} and {taken[uri]} have an output in common")
+            taken[uri] = stream.name
+
+
+def _merged(tables: Sequence[Mapping[str, Any]], given: argparse.Namespace, words: Sequence[str]) -> argparse.Namespace:
+    """The tables' values, later ones first, and the command line's over all."""
+    written: list[str] = []
+    input_, outputs = given.input, list(given.outputs)
+    for table in tables:
+        written += _words(table)
+    for table in reversed(tables):
+        input_ = input_ if input_ is not None else _text(table.get("input"), "input")
+        outputs = outputs or _texts(table.get("outputs", []), "outputs")
+    args = _parse([*written, *words])
+    args.input, args.outputs = input_, outputs
+    return args
+
+
+def _words(table: Mapping[str, Any]) -> list[str]:
+    """A table as flags. Raises UsageError for a key that is no flag, naming near ones."""
+    known = {action.dest: action for action in _parser()._actions}  # argparse has no public way to ask
+    flags = {name.lstrip("-").replace("-", "_"): action for action in known.values() for name in action.option_strings}
+    accepted = {*flags, "input", "outputs", "name", "stream"} - {"config", "h", "help"}
+    words = []
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in accepted:
+            near = difflib.get_close_matches(name, accepted, 3, 0.5)
+            hint = f"; did you mean {' or '.join(one.replace('_', '-') for one in near)}?" if near else ""
+            raise UsageError(f"no option is called {key!r}{hint}")
+        if name in ("input", "outputs", "name", "stream"):
+            continue
+        flag, takes_none = "--" + name.replace("_", "-"), flags[name].nargs == 0
+        if isinstance(value, bool) != takes_none:
+            raise UsageError(f"{key} must be {'true or false' if takes_none else 'a value'}, got {value!r}")
+        if isinstance(value, bool):
+            words += [flag] if value else []
+        elif isinstance(value, str | int | float):
+            words.append(f"{flag}={_expand(value) if isinstance(value, str) else value}")
+        else:
+            raise UsageError(f"{key} must be one value, got {value!r}")
+    return words
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Refusing(prog="saliency-tubes run", add_help=False)
+    add_run_arguments(parser)
+    return parser
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    return _parser().parse_args(list(words))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(error.strerror or str(error)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"not TOML: {error}") from None
+    return table
+
+
+def _text(value: Any, key: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise UsageError(f"{key} must be text, got {value!r}")
+    return _expand(value)
+
+
+def _texts(value: Any, key: str) -> list[str]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise UsageError(f"{key} must be a list of texts, got {value!r}")
+    return [_expand(one) for one in value]
+
+
+def _expand(text: str) -> str:
+    """${NAME} is a variable of the environment, so that a password need not stand in the file."""
+
+    def variable(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if found is None:
+            raise UsageError(f"the environment has no variable {match[1]}")
+        return found
+
+    return _VARIABLE.sub(variable, text)
+
+
+def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
+    """What differs between two runs of one stream: what can change while it runs, and what needs a restart. Pure."""
+    changed = [field.name for field in fields(Config) if getattr(old, field.name) != getattr(new, field.name)]
+    live = [name for name in changed if name in LIVE]
+    restart = [name for name in changed if name not in LIVE]
+    if "outputs" in restart and [*map(place_of_hook, old.outputs)] == [*map(place_of_hook, new.outputs)]:
+        restart.remove("outputs")  # the rules of webhooks alone
+        live.append("rules")
+    return live, restart

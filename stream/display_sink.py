@@ -1,0 +1,71 @@
+"""display://: a window with the drawn video, through OpenCV."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import cv2
+
+from ..engine.errors import SinkError, UsageError
+from ..engine.types import Shown
+from .sink import Sink
+from .source import VideoInfo
+
+QUIT = (ord("q"), ord("Q"), 27)
+"""keys that end the run; 27 is ESC"""
+WINDOW = "saliency-tubes"
+
+
+class DisplaySink(Sink):
+    """Shows every frame in a window. q, ESC or the window's own button sets `wants_stop`.
+
+    All calls but the constructor come from one thread: OpenCV wants its window to belong to one.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Raises UsageError for display:// with anything behind it."""
+        super().__init__("display://")
+        if uri.split("://", 1)[1].strip("/"):
+            raise UsageError(f"{uri}: display:// takes no name")
+        self._shown = False
+
+    def open(self, info: VideoInfo) -> None:
+        if any(line.split() == ["GUI:", "NONE"] for line in cv2.getBuildInformation().splitlines()):
+            raise SinkError(
+                "display://: this OpenCV has no windows: install opencv-python in place of opencv-python-headless"
+            )
+        # Qt ends the whole process where there is no screen, rather than raise anything.
+        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise SinkError("display://: there is no screen: $DISPLAY is not set")
+        try:
+            cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.resizeWindow(WINDOW, info.width, round(info.height / info.pixel_aspect))
+        except cv2.error as error:
+            raise SinkError(f"display://: no window can be opened: {_first_line(error)}") from None
+        self.description = f"window {WINDOW!r}; q or ESC ends the run"
+        self._shown = True
+        self.state = "running"
+
+    def write(self, shown: Shown) -> None:
+        if not self._shown:
+            raise RuntimeError("display://: write() before open() or after close()")
+        try:
+            cv2.imshow(WINDOW, cv2.cvtColor(shown.rgb, cv2.COLOR_RGB2BGR))
+            key = cv2.waitKey(1) & 0xFF
+            closed = cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1
+        except cv2.error as error:
+            raise SinkError(f"display://: {_first_line(error)}") from None
+        if key in QUIT or closed:
+            self.wants_stop = True
+        self.frames += 1
+
+    def close(self) -> None:
+        if self._shown:
+            self._shown = False
+            self.state = "closed"
+            cv2.destroyAllWindows()  # destroyWindow raises where the user has closed it
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["unknown"])[0]

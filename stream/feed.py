@@ -1,0 +1,102 @@
+"""One connection to a camera or a server: what `LiveSource` asks of the technology below it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from ..engine.picture import Picture
+
+
+class FeedError(Exception):
+    """The connection is of no more use. The message has no password in it."""
+
+
+class FeedLost(FeedError):
+    """It broke, went silent, or never came to be; another attempt may succeed at any time."""
+
+
+class FeedRefused(FeedError):
+    """The server answered, and said no: a wrong password, or nothing under that name."""
+
+    def __init__(self, reason: str, credentials: bool = False) -> None:
+        super().__init__(reason)
+        self.credentials = credentials
+        """True: asking again and again looks like an attack, and may lock the account"""
+
+
+class FeedEnded(FeedError):
+    """The end of something that has an end, such as a file on a web server."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeedFrame:
+    """One decoded frame as it came, with its picture in memory of its own."""
+
+    picture: Picture
+    arrived: float
+    """seconds of the monotonic clock, when it was decoded"""
+    pts: int | None = None
+    """in units of `time_base`; None where the stream gives no time, or none that means anything"""
+    time_base: Fraction = Fraction(1, 90_000)
+    """seconds"""
+    pixel_aspect: Fraction = Fraction(1)
+    rate: Fraction | None = None
+    """frames a second, as the stream says"""
+    matrix: int = 2
+    """ITU-T H.273, with `primaries` and `transfer`; 2 where the stream does not say"""
+    primaries: int = 2
+    transfer: int = 2
+    notes: tuple[str, ...] = ()
+    """remarks on how the picture was converted"""
+
+
+class Feed(Protocol):
+    """Frames of one connection. It has no thread and no patience of its own: every wait is bounded."""
+
+    @property
+    def errors(self) -> int:
+        """How often the decoder failed or had to guess on this connection."""
+        ...
+
+    @property
+    def bursts(self) -> bool:
+        """Whether frames come faster than they are to be shown, as from a file on a web server or from HLS."""
+        ...
+
+    def read(self, timeout: float) -> FeedFrame | None:
+        """The next frame; None if there is none within about `timeout` seconds. Raises FeedError."""
+        ...
+
+    def close(self) -> None:
+        """May be called twice."""
+        ...
+
+
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
+
+
+def unreachable(uri: str) -> str | None:
+    """Why a server cannot be reached, in words, where that is what is wrong: libraries say "Input/output error".
+
+    Asks the network; takes a second at most once the name is known.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme.lower() not in _PORTS:
+        return None
+    try:
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme.lower()]
+        socket.create_connection((host, port), timeout=1.0).close()
+    except socket.gaierror:
+        return f"no host is known by the name {host}"
+    except (OSError, ValueError) as error:
+        return f"{host} cannot be reached: {str(getattr(error, 'strerror', None) or error).lower()}"
+    return None
+
+
+Connect = Callable[[], Feed]
+"""opens a connection, within bounded time. Raises FeedError, or UsageError for what no attempt can mend"""

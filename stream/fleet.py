@@ -1,0 +1,241 @@
+"""Runs what was asked for: one stream in the caller's thread, several in threads of their own around one model."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from types import FrameType
+
+from ..engine.errors import TubesError
+from ..engine.manifest import Manifest
+from ..engine.saliency import parse_target
+from ..engine.types import Shown
+from .config import Settings, differences
+from .explainer import Look
+from .job import Config, Job, SharedModel, load_runner, open_job
+from .log import say
+from .monitor import Monitor
+from .redact import redact
+from .report import Report
+from .rules import is_hook
+from .stats import Snapshot
+from .turns import Turns
+from .webhook_sink import WebhookSink
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """A signal asked the run to end; the outputs are finished."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def label_of(config: Config) -> str:
+    """What a stream is called in metrics; safe to print."""
+    return config.name or redact(config.input)
+
+
+class Fleet:
+    """The streams of one process. Each has its own source, window, state and outputs; the model is shared."""
+
+    def __init__(self, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
+        """reread: gives the settings anew, for SIGHUP."""
+        self.settings, self._reread = settings, reread
+        self._jobs: dict[str, Job] = {}
+        self._ended: dict[str, Snapshot] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._received: list[int] = []
+        self._main_opening = False
+
+    # from outside
+
+    def stop(self) -> None:
+        """Every stream reads no further frame, and finishes what it has."""
+        self._stopping.set()
+        for job in tuple(self._jobs.values()):
+            job.pipeline.stop()
+
+    def snapshots(self) -> Mapping[str, Snapshot | None]:
+        """Every stream's, by label: None where it is not open yet, the last one where it has ended."""
+        with self._lock:
+            jobs, ended = dict(self._jobs), dict(self._ended)
+        found: dict[str, Snapshot | None] = {}
+        for config in self.settings.streams:
+            label = label_of(config)
+            found[label] = jobs[label].pipeline.snapshot() if label in jobs else ended.get(label)
+        return found
+
+    def reload(self) -> None:
+        """Reads the settings anew and applies what can change while streams run; says what needs a restart."""
+        if self._reread is None:
+            say("reload", "there is no --config file to read", level=logging.WARNING)
+            return
+        try:
+            new = self._reread()
+        except TubesError as error:
+            say("reload", f"refused, nothing changes: {error}", level=logging.ERROR)
+            return
+        fresh = {label_of(config): config for config in new.streams}
+        if set(fresh) != {label_of(config) for config in self.settings.streams}:
+            say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
+        for label, job in tuple(self._jobs.items()):
+            if label in fresh:
+                self._apply(job, self._config(label), fresh[label])
+
+    # running
+
+    def run(self, each: Callable[[Shown], None] | None = None) -> None:
+        """To the end, or to a signal. each: is given every frame, of one stream.
+
+        Raises Interrupted after a signal, and the first error once all streams have ended.
+        """
+        with self._signals():
+            if len(self.settings.streams) == 1:
+                self._main_opening = True
+                self._run_one(self.settings.streams[0], None, each)
+            else:
+                self._run_several()
+        if self._received:
+            raise Interrupted(self._received[0])
+
+    def _run_one(self, config: Config, shared: SharedModel | None, each: Callable[[Shown], None] | None) -> None:
+        label = label_of(config)
+        with open_job(config, shared) as job, ExitStack() as stack:
+            self._main_opening = False
+            with self._lock:
+                self._jobs[label] = job
+            if self._stopping.is_set():
+                job.pipeline.stop()
+            if job.source.live:
+                stack.enter_context(Monitor(job.pipeline.snapshot, config.name))
+            plain = self.settings.log_format == "text" and shared is None
+            report = Report(job, sys.stderr if plain else None)
+            report.begin()
+            try:
+                for shown in job.pipeline:
+                    report.frame(shown)
+                    if each is not None:
+                        each(shown)
+            finally:
+                report.end()
+                with self._lock:
+                    del self._jobs[label]
+                    self._ended[label] = replace(job.pipeline.snapshot(), alive=False, connected=False, state="ended")
+
+    def _run_several(self) -> None:
+        runner = load_runner(self.settings.streams[0])
+        shared = SharedModel(runner, Turns(), len(self.settings.streams))
+        errors: list[Exception] = []
+
+        def run(config: Config) -> None:
+            try:
+                self._run_one(config, shared, None)
+            except Exception as error:  # the others go on
+                say("stream", f"failed: {error}", stream=config.name, level=logging.ERROR)
+                errors.append(error)
+
+        threads = [
+            threading.Thread(target=run, args=(config,), name=f"saliency-tubes {config.name}", daemon=True)
+            for config in self.settings.streams
+        ]
+        for thread in threads:
+            thread.start()
+        for thread, config in zip(threads, self.settings.streams, strict=True):
+            # Bit by bit, so that signals are heard; one that still waits for its first frame is not waited for.
+            while thread.is_alive() and not (self._stopping.is_set() and label_of(config) not in self._jobs):
+                thread.join(0.2)
+            thread.join(1.0)
+        if errors:
+            raise errors[0]
+
+    # signals
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self._interrupt) for number in SIGNALS}
+        with self._reloading():
+            try:
+                yield
+            finally:
+                for number, handler in previous.items():
+                    signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._received:  # asked twice: leave at once
+            raise KeyboardInterrupt
+        self._received.append(number)
+        if self._main_opening:  # nothing to finish yet, and a camera may keep us waiting
+            raise Interrupted(number)
+        self.stop()
+
+    @contextmanager
+    def _reloading(self) -> Iterator[None]:
+        """SIGHUP reloads, in a thread: a handler may come in the middle of anything, a line of the log included."""
+        if self._reread is None:
+            yield
+            return
+        asked, done = threading.Semaphore(0), threading.Event()
+
+        def work() -> None:
+            while asked.acquire() and not done.is_set():
+                self.reload()
+
+        thread = threading.Thread(target=work, name="saliency-tubes reload", daemon=True)
+        previous = signal.signal(signal.SIGHUP, lambda number, frame: asked.release())
+        thread.start()
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, previous)
+            done.set()
+            asked.release()
+            thread.join()
+
+    # changes
+
+    def _config(self, label: str) -> Config:
+        return next(config for config in self.settings.streams if label_of(config) == label)
+
+    def _apply(self, job: Job, old: Config, new: Config) -> None:
+        live, restart = differences(old, new)
+        if restart:
+            names = ", ".join(name.replace("_", "-") for name in restart)
+            say("reload", f"needs a restart: {names}", stream=old.name, level=logging.WARNING)
+        try:
+            job.pipeline.look = _look(new, job.runner.manifest)
+        except TubesError as error:
+            say("reload", f"refused, nothing changes: {error}", stream=old.name, level=logging.ERROR)
+            return
+        hooks = [sink for sink in job.sinks if isinstance(sink, WebhookSink)]
+        if "rules" in live:
+            for sink, uri in zip(hooks, _hooks(new.outputs), strict=True):
+                sink.set_rule(uri)
+        say("reload", f"changed: {', '.join(live) or 'nothing'}", stream=old.name)
+        kept = {name: getattr(new, name) for name in ("style", "explain", "max_age")}
+        outputs = new.outputs if "rules" in live else old.outputs
+        self.settings = replace(
+            self.settings,
+            streams=tuple(
+                replace(old, outputs=outputs, **kept) if one is old else one for one in self.settings.streams
+            ),
+        )
+
+
+def _look(config: Config, manifest: Manifest) -> Look:
+    return Look(parse_target(config.explain, manifest.labels), config.style, config.max_age)
+
+
+def _hooks(outputs: Sequence[str]) -> list[str]:
+    return [uri for uri in outputs if is_hook(uri)]

@@ -1,0 +1,326 @@
+"""Cameras, servers, files and whole pipelines, through GStreamer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import SourceError, UsageError
+from ..engine.types import Frame
+from .feed import Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, unreachable
+from .fit import fit
+from .gst_planes import CAPS, SampleReader
+from .redact import scrub
+from .source import FALLBACK_RATE, SourceOptions, VideoInfo
+from .timeline import Timeline
+
+INSTALL = "it needs GStreamer and its Python bindings (Debian: python3-gst-1.0, make system-deps)"
+JITTER = 200
+"""milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
+NANOSECONDS = Fraction(1, 10**9)
+SLICE = 0.05
+"""seconds: how often the pipeline's messages are looked at while no frame comes"""
+
+
+@cache
+def modules() -> tuple[Any, Any]:
+    """Gst and GstVideo, initialised. Raises UsageError where they are not installed."""
+    try:
+        import gi
+
+        gi.require_version("Gst", "1.0")
+        gi.require_version("GstVideo", "1.0")
+        gi.require_version("GstApp", "1.0")
+        from gi.repository import Gst
+
+        Gst.init(None)
+        from gi.repository import GstApp, GstVideo
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"GStreamer cannot be used: {INSTALL}; {error}") from None
+    assert GstApp  # loading it is what gives appsink its methods
+    return Gst, GstVideo
+
+
+def available() -> bool:
+    """Whether GStreamer can be used here."""
+    try:
+        modules()
+    except UsageError:
+        return False
+    return True
+
+
+def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
+    """How to connect to the URI, again and again. Raises UsageError."""
+    description, settings = describe(uri, options)
+    modules()
+    # Web servers send faster than real time, and wait: what is dropped there is lost for nothing.
+    drop = not uri.lower().startswith("http")
+    return lambda: GstFeed(description, uri, settings, options.open_timeout, drop)
+
+
+def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
+    """The pipeline up to raw video, and properties of its element `src`, which hold what must not be quoted. Pure."""
+    scheme, _, rest = uri.partition("://")
+    scheme = scheme.lower()
+    if scheme in ("rtsp", "rtsps"):
+        protocols = "tls" if scheme == "rtsps" else options.transport
+        settings = {"location": uri, "protocols": protocols, "latency": JITTER, "drop-on-latency": False}
+        return "rtspsrc name=src ! application/x-rtp,media=video ! decodebin", settings
+    if scheme == "v4l2":
+        return f"v4l2src name=src ! {_camera_caps(options)}decodebin", {"device": rest}
+    if scheme == "csi":
+        if not rest.isdigit():
+            raise UsageError(f"{uri}: csi:// takes the number of a sensor, as csi://0")
+        width, height = options.size or (1280, 720)
+        rate = Fraction(options.rate or 30)
+        caps = f"video/x-raw(memory:NVMM),width={width},height={height},framerate={_ratio(rate)}"
+        return f"nvarguscamerasrc name=src sensor-id={rest} ! {caps} ! nvvidconv ! video/x-raw,format=I420", {}
+    if scheme == "gst":
+        if not rest.strip():
+            raise UsageError("gst:// takes a pipeline, as gst://videotestsrc is-live=true")
+        return rest.strip().rstrip("!"), {}
+    if scheme == "file":
+        return "filesrc name=src ! decodebin", {"location": rest}
+    return "uridecodebin name=src", {"uri": uri}
+
+
+class GstFeed:
+    """A pipeline that ends in our appsink."""
+
+    def __init__(
+        self, description: str, uri: str, settings: dict[str, Any], open_timeout: float, drop: bool = True
+    ) -> None:
+        """drop: frames that are not fetched in time are lost, the oldest first; otherwise the pipeline waits.
+
+        Raises FeedError, or UsageError where there is no such pipeline.
+        """
+        gst, self._video = self._modules = modules()
+        self.errors = 0
+        self._gst, self._uri = gst, uri
+        self._finite = description.startswith("filesrc ")
+        self._caps: Any = None
+        self._reader: SampleReader | None = None
+        tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers=4"
+        try:
+            self._pipeline = gst.parse_launch(f"{description} ! {tail} drop={str(drop).lower()}")
+        except Exception as error:  # GLib.Error, whose class only gi knows
+            raise UsageError(scrub(f"{uri}: GStreamer cannot make this pipeline: {error}", uri)) from None
+        source = self._pipeline.get_by_name("src")
+        for name, value in settings.items():
+            if name == "protocols":
+                gst.util_set_object_arg(source, name, value)
+            else:
+                source.set_property(name, value)
+        if source is not None and source.get_factory().get_name() == "rtspsrc":
+            source.connect("select-stream", _is_video)
+        self._pipeline.connect("deep-element-added", _prepare)
+        self._sink = self._pipeline.get_by_name("saliency_tubes")
+        self._bus = self._pipeline.get_bus()
+        self._held: Any = None
+        try:
+            self._open(open_timeout)
+        except BaseException:
+            self.close()
+            raise
+        self.bursts = uri.lower().startswith("http") and (".m3u8" in uri or self._ends())
+
+    def read(self, timeout: float) -> FeedFrame | None:
+        sample, self._held = self._held or self._pull(timeout), None
+        if sample is None:
+            return None
+        caps = sample.get_caps()
+        if self._reader is None or not caps.is_equal(self._caps):
+            self._reader, self._caps = SampleReader(*self._modules, caps), caps
+        buffer, reader = sample.get_buffer(), self._reader
+        self.errors += buffer.has_flags(self._gst.BufferFlags.CORRUPTED)
+        try:
+            picture = reader.read(buffer)
+        except ValueError:
+            self.errors += 1
+            return None
+        # Running time: a file's own pts start after 0 where its first frames in coding order are shown later.
+        none = self._gst.CLOCK_TIME_NONE
+        running = none
+        if buffer.pts != none:
+            running = sample.get_segment().to_running_time(self._gst.Format.TIME, buffer.pts)
+        pts = None if running == none else int(running)
+        return FeedFrame(
+            picture, time.monotonic(), pts, NANOSECONDS, reader.pixel_aspect, reader.rate, matrix=reader.matrix
+        )
+
+    def close(self) -> None:
+        self._held = None
+        self._pipeline.set_state(self._gst.State.NULL)
+        self._bus.set_flushing(True)
+
+    def _open(self, timeout: float) -> None:
+        self._pipeline.set_state(self._gst.State.PLAYING)
+        self._held = self._pull(timeout)
+        if self._held is None:
+            raise FeedLost(f"nothing came for {timeout:g} s")
+
+    def _pull(self, timeout: float) -> Any:
+        """The next sample, or None after `timeout` seconds. Raises FeedError for what the pipeline says."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            sample = self._sink.try_pull_sample(int(max(0.0, min(left, SLICE)) * self._gst.SECOND))
+            self._listen()
+            if sample is not None:
+                return sample
+            if self._sink.is_eos():
+                raise FeedEnded("it has ended") if self._ends() else FeedLost("the server ended the stream")
+            if left <= 0:
+                return None
+
+    def _listen(self) -> None:
+        kinds = self._gst.MessageType
+        while message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING):
+            if message.type == kinds.WARNING:
+                self.errors += 1
+            else:
+                raise self._failure(message)
+
+    def _failure(self, message: Any) -> FeedError:
+        error, details = message.parse_error()
+        kinds = self._gst.ResourceError
+        resource = error.matches(kinds.quark(), error.code) if hasattr(kinds, "quark") else False
+        if (resource and error.code == int(kinds.NOT_AUTHORIZED)) or "401" in (details or ""):
+            return FeedRefused("wrong user or password (401)", credentials=True)
+        if "403" in (details or ""):
+            return FeedRefused("this user may not see it (403)", credentials=True)
+        if resource and error.code == int(kinds.NOT_FOUND):
+            return FeedRefused("nothing there under that name (404)")
+        return FeedLost(unreachable(self._uri) or scrub(error.message, self._uri))
+
+    def _ends(self) -> bool:
+        """Whether this is something with an end, such as a file: it has a duration."""
+        if self._finite:
+            return True
+        known, duration = self._pipeline.query_duration(self._gst.Format.TIME)
+        return bool(known and duration > 0) and not self._uri.lower().startswith("rtsp")
+
+
+class GstFile:
+    """A file, decoded by GStreamer, frame by frame. What AvSource promises, but for damage, which it tells in less."""
+
+    live = False
+
+    def __init__(self, feed: GstFeed, name: str) -> None:
+        """Raises SourceError where no frame comes."""
+        self.name = name
+        self._feed, self._closed = feed, False
+        try:
+            first = self._next()
+        except FeedError as error:
+            raise SourceError(f"{name}: {error}") from None
+        if first is None:
+            raise SourceError(f"{name}: no frame of its video can be decoded")
+        self._first: FeedFrame | None = first
+        picture = first.picture
+        self._color, self._lost = picture.color, ""
+        self.info = VideoInfo(
+            picture.width,
+            picture.height,
+            Fraction(1, 90_000),
+            first.rate,
+            pixel_aspect=first.pixel_aspect,
+            layout=picture.layout,
+            color=picture.color,
+            matrix=first.matrix,
+        )
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    @property
+    def errors(self) -> int:
+        return self._feed.errors
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        said = (
+            [f"decoder errors: {self.errors}; the file is damaged or cut off; the rest is shown"] if self.errors else []
+        )
+        return (*said, *([f"it ends early: {self._lost}"] if self._lost else []))
+
+    def stop(self) -> None:
+        self._closed = True
+
+    def close(self) -> None:
+        self._closed = True
+        self._feed.close()
+
+    def _next(self) -> FeedFrame | None:
+        while not self._closed:
+            try:
+                frame = self._feed.read(1.0)
+            except FeedEnded:
+                return None
+            if frame is not None:
+                return frame
+        return None
+
+    def _read(self) -> Iterator[Frame]:
+        info, index = self.info, 0
+        timeline = Timeline(1 / ((info.rate or FALLBACK_RATE) * info.time_base), 1 / info.time_base)
+        while not self._closed:
+            try:
+                got, self._first = self._first or self._next(), None
+            except FeedError as error:
+                self._lost = str(error)
+                return
+            if got is None:
+                return
+            pts = timeline.next(None if got.pts is None else round(got.pts * got.time_base / info.time_base))
+            picture = fit(got.picture, (info.width, info.height), info.layout, self._color)
+            yield Frame(index, pts, info.time_base, picture, info.pixel_aspect)
+            index += 1
+
+
+def open_file(path: Path, name: str) -> GstFile:
+    """Raises SourceError for what is no video, UsageError without GStreamer."""
+    modules()
+    if not path.is_file():
+        raise SourceError(f"{name}: {'is a folder, not a video file' if path.is_dir() else 'no such file'}")
+    description, settings = describe(f"file://{path}", SourceOptions())
+    try:
+        feed = GstFeed(description, name, settings, 10.0, drop=False)
+    except FeedError as error:
+        raise SourceError(f"{name}: {error}") from None
+    return GstFile(feed, name)
+
+
+def _prepare(pipeline: Any, parent: Any, element: Any) -> None:
+    factory = element.get_factory()
+    if factory is not None and factory.get_name() == "multipartdemux":
+        element.set_property("single-stream", True)  # MJPEG; it would be waited for more streams otherwise
+
+
+def _is_video(source: Any, number: int, caps: Any) -> bool:
+    return str(caps.get_structure(0).get_string("media")) == "video"
+
+
+def _camera_caps(options: SourceOptions) -> str:
+    if not (options.size or options.rate or options.format):
+        return ""
+    kind = {"mjpeg": "image/jpeg", "h264": "video/x-h264"}.get(options.format or "", "video/x-raw")
+    parts = [kind]
+    if kind == "video/x-raw" and options.format:
+        names = {"yuyv422": "YUY2", "uyvy422": "UYVY", "nv12": "NV12", "yuv420p": "I420", "rgb24": "RGB"}
+        parts.append(f"format={names.get(options.format, options.format.upper())}")
+    if options.size:
+        parts += [f"width={options.size[0]}", f"height={options.size[1]}"]
+    if options.rate:
+        parts.append(f"framerate={_ratio(Fraction(options.rate))}")
+    return ",".join(parts) + " ! "
+
+
+def _ratio(rate: Fraction) -> str:
+    return f"{rate.numerator}/{rate.denominator}"

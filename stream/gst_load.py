@@ -1,0 +1,54 @@
+"""GStreamer from Python, imported when something is opened that needs it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from ..engine.errors import TubesError
+
+PACKAGES = (
+    "python3-gi python3-gst-1.0 gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good "
+    "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
+)
+"""on Debian and Ubuntu"""
+
+
+class Missing(Exception):
+    """GStreamer, its Python binding or a part of it is not installed; the message is one line that says what to do."""
+
+
+def load(*parts: str) -> Any:
+    """A namespace with GLib, Gst and the parts asked for (GstApp, GstRtspServer...). Raises Missing."""
+    return _load(parts)
+
+
+def need(error: type[TubesError], name: str, *parts: str) -> Any:
+    """`load`, with what is missing told as an error of `name`."""
+    try:
+        return load(*parts)
+    except Missing as missing:
+        raise error(f"{name}: {missing}") from None
+
+
+@cache
+def _load(parts: tuple[str, ...]) -> Any:
+    try:
+        gi: Any = import_module("gi")
+    except ImportError:
+        raise Missing(
+            f"needs GStreamer and its Python binding: apt-get install {PACKAGES}, and in a virtual environment link "
+            "the system's dist-packages/gi into its site-packages"
+        ) from None
+    found: dict[str, Any] = {}
+    for part in ("Gst", *parts):
+        try:
+            gi.require_version(part, "1.0")
+        except ValueError:
+            raise Missing(f"needs {part} for GStreamer: apt-get install {PACKAGES}") from None
+    for part in ("GLib", "Gst", *parts):
+        found[part] = getattr(import_module("gi.repository"), part, None) or import_module(f"gi.repository.{part}")
+    found["Gst"].init(None)
+    return SimpleNamespace(**found)

@@ -1,0 +1,152 @@
+"""The RTSP server: one for an address and port, with a thread of its own, shared by all streams that it serves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ..engine.errors import SinkError
+
+PARTS = ("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
+MAX_CONNECTIONS = 128
+"""at a time: each costs a few threads and sockets; whoever comes then is sent away"""
+SESSION_SECONDS = 30
+"""after which a client that says nothing is forgotten; a connection that breaks leaves its session behind so long"""
+TICK_MS = 100
+"""how often expired sessions are looked for, and silence is filled"""
+
+_LAUNCH = (
+    "( appsrc name=feed is-live=true format=time block=false max-bytes=0 "
+    'caps="video/x-h264,stream-format=byte-stream,alignment=au" '
+    "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+)
+"""config-interval=-1 with x264's slices shows corrupt pictures in every client made with FFmpeg (facts/video.md)"""
+
+
+class RtspServer:
+    """Serves streams under paths. Made by `acquire`, given back by `release`."""
+
+    _shared: ClassVar[dict[tuple[str, int], RtspServer]] = {}  # a port is the process's, whoever serves on it
+    _lock = threading.Lock()
+
+    def __init__(self, gst: Any, address: str, port: int, login: tuple[str, str] | None, basic: bool) -> None:
+        """Raises OSError where the port cannot be bound."""
+        self._gst, self.login = gst, login
+        self._users = 0
+        self._connections = 0
+        self._counting = threading.Lock()
+        self._key = (address, port)
+        self._ticks: list[Callable[[], None]] = []
+        self._context = gst.GLib.MainContext.new()
+        self._loop = gst.GLib.MainLoop.new(self._context, False)
+        server = self._server = gst.GstRtspServer.RTSPServer.new()
+        server.set_address(address)
+        server.set_service(str(port))
+        # A client's DESCRIBE waits for the first frame: with a thread for each no other one waits with it.
+        threads = gst.GstRtspServer.RTSPThreadPool.new()
+        threads.set_max_threads(-1)
+        server.set_thread_pool(threads)
+        server.connect("client-connected", self._greet)
+        if login is not None:
+            server.set_auth(_auth(gst, *login, basic))
+        self._source = server.create_source(None)
+        self._source.attach(self._context)
+        self.port = int(server.get_bound_port())
+        timer = self._timer = gst.GLib.timeout_source_new(TICK_MS)
+        timer.set_callback(self._tick)
+        timer.attach(self._context)
+        self._thread = threading.Thread(target=self._loop.run, name="saliency-tubes rtsp", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(
+        cls, gst: Any, name: str, address: str, port: int, login: tuple[str, str] | None, basic: bool
+    ) -> RtspServer:
+        """The server of that address and port. Raises SinkError where it is taken, or served with another login."""
+        with cls._lock:
+            server = cls._shared.get((address, port)) if port else None
+            if server is None:
+                try:
+                    server = cls(gst, address, port, login, basic)
+                except gst.GLib.Error as error:
+                    raise SinkError(f"{name}: cannot listen on {address} port {port}: {error.message}") from None
+                if port:
+                    cls._shared[address, port] = server
+            elif server.login != login:
+                raise SinkError(f"{name}: port {port} is already served with another user name or password")
+            server._users += 1
+            return server
+
+    def release(self) -> None:
+        """The last one to give it back ends the server and its thread."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            self._shared.pop(self._key, None)
+        server_filter = self._gst.GstRtspServer.RTSPFilterResult.REMOVE
+        self._source.destroy()
+        self._timer.destroy()
+        self._server.client_filter(lambda server, client: server_filter)
+        self._server.get_session_pool().filter(lambda pool, session: server_filter)
+        # From within: a loop that does not run yet would miss a plain quit().
+        end = self._gst.GLib.idle_source_new()
+        end.set_callback(lambda *_: self._loop.quit())
+        end.attach(self._context)
+        self._thread.join(5.0)
+
+    def mount(self, path: str, configure: Callable[[Any], None], tick: Callable[[], None]) -> None:
+        """Serves `path`. configure(media): called for each client, in a thread of the server's. tick(): TICK_MS."""
+        gst = self._gst
+        factory = gst.GstRtspServer.RTSPMediaFactory.new()
+        factory.set_launch(_LAUNCH)
+        factory.set_shared(False)  # one for each client: a slow one has only itself to wait for
+        factory.set_latency(0)
+        factory.set_suspend_mode(gst.GstRtspServer.RTSPSuspendMode.NONE)
+        factory.set_protocols(gst.GstRtsp.RTSPLowerTrans.TCP | gst.GstRtsp.RTSPLowerTrans.UDP)
+        if self.login is not None:
+            permissions = gst.GstRtspServer.RTSPPermissions.new()
+            for permission in ("media.factory.access", "media.factory.construct"):
+                permissions.add_permission_for_role("viewer", permission, True)
+            factory.set_permissions(permissions)
+        factory.connect("media-configure", lambda _, media: configure(media))
+        self._server.get_mount_points().add_factory(path, factory)
+        self._ticks.append(tick)
+
+    def unmount(self, path: str, tick: Callable[[], None]) -> None:
+        self._server.get_mount_points().remove_factory(path)
+        self._ticks.remove(tick)
+
+    def _greet(self, _: Any, client: Any) -> None:
+        with self._counting:
+            self._connections += 1
+            full = self._connections > MAX_CONNECTIONS
+        client.connect("closed", self._gone)
+        client.connect("new-session", lambda _, session: session.set_timeout(SESSION_SECONDS))
+        if full:
+            client.close()
+
+    def _gone(self, _: Any) -> None:
+        with self._counting:
+            self._connections -= 1
+
+    def _tick(self, *_: object) -> bool:
+        self._server.get_session_pool().cleanup()
+        for tick in tuple(self._ticks):
+            tick()
+        return True
+
+
+def _auth(gst: Any, user: str, password: str, basic: bool) -> Any:
+    """Digest, which sends no password; basic for players that know nothing else."""
+    auth = gst.GstRtspServer.RTSPAuth.new()
+    token = gst.GstRtspServer.RTSPToken.new()
+    token.set_string("media.factory.role", "viewer")
+    if basic:
+        auth.set_supported_methods(gst.GstRtsp.RTSPAuthMethod.BASIC)
+        auth.add_basic(gst.GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    else:
+        auth.set_supported_methods(gst.GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.add_digest(user, password, token)
+    return auth

@@ -1,0 +1,287 @@
+"""A source that stays alive: it watches for frames, connects again, and makes one stream of many connections.
+
+No thread: whoever iterates does the waiting, and `stop` from any thread ends it. Clock and waiting can be replaced, so
+that tests run without time.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..engine.errors import SourceError
+from ..engine.types import Frame
+from .feed import Connect, Feed, FeedEnded, FeedError, FeedFrame, FeedRefused
+from .fit import fit
+from .source import VideoInfo
+from .timeline import LIVE_TIME_BASE, LiveTimeline
+
+POLL = 0.25
+"""seconds: how soon a waiting reader notices `stop`, where the technology below lets it"""
+STEADY = 5.0
+"""seconds a connection must have lived for the next failure to be a first one again"""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for what; seconds."""
+
+    stall: float = 2.0
+    """without a frame: the connection is taken for dead, even where no error says so"""
+    first: float = 10.0
+    """for the first frame of all"""
+    wait: bool = False
+    """wait for the first frame for ever, wrong passwords included"""
+    retries: int | None = None
+    """attempts to connect again, in a row, after which to give up; 0: end with the first connection, None: never"""
+
+    def __post_init__(self) -> None:
+        if self.stall <= 0 or self.first <= 0:
+            raise ValueError(f"stall and first must be positive seconds, got {self.stall}, {self.first}")
+        if self.retries is not None and self.retries < 0:
+            raise ValueError(f"retries must be 0 or more, or None, got {self.retries}")
+
+
+class Backoff:
+    """How long to wait before the next attempt: doubling, and up to a quarter less, so that many do not come at once.
+
+    A server that is away: 0.2 s to 1 s. One that refuses the credentials: 1 s to 30 s, for some lock the account.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.failures = 0
+        """in a row"""
+        self._random = random.Random(seed)
+        self._refusals = 0
+
+    def next(self, error: FeedError) -> float:
+        """Seconds to wait after this failure."""
+        self.failures += 1
+        if isinstance(error, FeedRefused) and error.credentials:
+            self._refusals += 1
+            longest = min(30.0, 2.0 ** (self._refusals - 1))
+            return max(1.0, longest * self._random.uniform(0.75, 1.0))
+        self._refusals = 0
+        return min(1.0, 0.2 * 2.0 ** min(self.failures - 1, 10)) * self._random.uniform(0.75, 1.0)
+
+    def reset(self) -> None:
+        self.failures = self._refusals = 0
+
+
+class LiveSource:
+    """Frames from one connection after the other, as one stream that ends only when stopped.
+
+    Indexes have no gaps, pts increase in one time base, pictures have one size and layout. The first frame after a
+    reconnect or a hole carries `gap`. Opening waits for the first frame.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        connect: Connect,
+        name: str,
+        patience: Patience | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """clock: seconds, monotonic. wait: waits so many seconds, or until stopped, and says whether it was stopped.
+        Raises SourceError where no first frame comes, UsageError where the address makes no sense.
+        """
+        self.name = name
+        self.reconnects = 0
+        """connections that were made after the first one, and gave a frame"""
+        self.last_error = ""
+        self._connect, self._patience, self._clock = connect, patience or Patience(), clock
+        self._stop = threading.Event()
+        self._wait = wait or self._stop.wait
+        self._backoff = Backoff(seed)
+        self._feed: Feed | None = None
+        self._past_errors = self._failures = 0
+        self._since = clock()
+        self._fresh = True
+        """no frame yet from the connection at hand"""
+        self._started = False
+        """whether the first frame of all has come"""
+        self._said = "connecting"
+        self._resized: str | None = None
+        self._bursts = False
+        self._due: float | None = None
+        """wall clock less pts of what is given out in time"""
+        try:
+            self._first: FeedFrame | None = self._first_frame()
+            self.info = _describe(self._first)
+        except BaseException:
+            self.close()
+            raise
+        self._started = True
+        self._color = self._first.picture.color
+        self._timeline = LiveTimeline(self.info.rate)
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    @property
+    def connected(self) -> bool:
+        """Whether frames come at the moment."""
+        return self._feed is not None and not self._fresh
+
+    @property
+    def state(self) -> str:
+        """For people: "connecting", "live", "waiting 1.2 s: wrong user or password", "stopped"."""
+        if self._stop.is_set():
+            return "stopped"
+        return "live" if self.connected else self._said
+
+    @property
+    def errors(self) -> int:
+        """How often a decoder failed or had to guess, over all connections."""
+        feed = self._feed  # another thread may take it away meanwhile
+        return self._past_errors + (feed.errors if feed is not None else 0)
+
+    @property
+    def lag(self) -> float:
+        """Seconds that frames come later than the promptest of this connection did: a queue that grows somewhere."""
+        return self._timeline.lag
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        lines = []
+        if self.reconnects:
+            lines.append(f"reconnected: {self.reconnects} times; last: {self.last_error}")
+        if self.errors:
+            lines.append(f"decoder errors: {self.errors}; packets were lost or damaged; the rest is shown")
+        if self._timeline.jumps:
+            lines.append(f"the stream's clock was set: {self._timeline.jumps} times")
+        if self._resized:
+            lines.append(self._resized)
+        return tuple(lines)
+
+    def stop(self) -> None:
+        """Ends the stream, from any thread: who waits in the iterator leaves it soon."""
+        self._stop.set()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._first = None
+        self._drop()
+
+    # connections
+
+    def _first_frame(self) -> FeedFrame:
+        deadline = self._clock() + self._patience.first
+        while not self._stop.is_set():
+            try:
+                return self._next_frame()
+            except FeedError as error:
+                refused = isinstance(error, FeedRefused | FeedEnded)
+                if not self._patience.wait and (refused or self._clock() >= deadline):
+                    raise SourceError(f"{self.name}: {error}") from None
+                self._lose(error)
+        raise SourceError(f"{self.name}: stopped before its first frame came")
+
+    def _next_frame(self) -> FeedFrame:
+        """The next frame of the connection at hand, which is made if there is none. Raises FeedError."""
+        if self._feed is None:
+            self._said, self._fresh = "connecting", True
+            self._feed = self._connect()
+            self._since, self._bursts = self._clock(), self._feed.bursts
+        asked = self._clock()  # silence counts only while somebody listens
+        while not self._stop.is_set():
+            frame = self._feed.read(min(POLL, self._patience.stall))
+            now = self._clock()
+            if frame is not None:
+                self._fresh = False
+                if now - self._since >= STEADY:
+                    self._backoff.reset()
+                return frame
+            if now - asked >= self._patience.stall:
+                raise FeedSilent(f"no frame for {now - asked:.1f} s")
+        raise FeedEnded("stopped")
+
+    def _lose(self, error: FeedError) -> None:
+        """Ends the connection, says so, and waits before the next. Raises SourceError where it is time to give up."""
+        self._failures = self._failures + 1 if self._fresh else 0
+        self._drop()
+        self.last_error = str(error)
+        if self._started and self._patience.retries is not None and self._failures >= self._patience.retries:
+            self._said = f"gave up after {self._failures} attempts: {error}"
+            raise SourceError(f"{self.name}: {self._said}")
+        delay = self._backoff.next(error)
+        self._said = f"waiting {delay:.1f} s: {error}"
+        self._wait(delay)
+
+    def _drop(self) -> None:
+        feed, self._feed, self._fresh = self._feed, None, True
+        if feed is not None:
+            self._past_errors += feed.errors
+            feed.close()
+
+    # frames
+
+    def _read(self) -> Iterator[Frame]:
+        index, again = 0, False
+        while not self._stop.is_set():
+            try:
+                held, self._first = self._first, None
+                got = held or self._next_frame()
+            except FeedEnded:
+                break
+            except FeedError as error:
+                self._lose(error)
+                self._timeline.reconnect()
+                again = True
+                continue
+            self.reconnects += again
+            again = False
+            time_of = None if got.pts is None else got.pts * got.time_base
+            pts, gap = self._timeline.next(time_of, got.arrived)
+            if self._bursts and self._hold(float(pts * LIVE_TIME_BASE), gap):
+                break
+            yield self._make(got, index, pts, gap)
+            index += 1
+        self._drop()
+
+    def _make(self, got: FeedFrame, index: int, pts: int, gap: bool) -> Frame:
+        size = (self.info.width, self.info.height)
+        came = (got.picture.width, got.picture.height)
+        if came != size and self._resized is None:
+            self._resized = (
+                f"the picture changes to {came[0]}x{came[1]} at frame {index}; it is scaled to fit {size[0]}x{size[1]}"
+            )
+        picture = fit(got.picture, size, self.info.layout, self._color)
+        return Frame(index, pts, self.info.time_base, picture, self.info.pixel_aspect, gap)
+
+    def _hold(self, seconds: float, gap: bool) -> bool:
+        """Waits until the frame is due, and says whether it was stopped; one that is late moves all that follow."""
+        now = self._clock()
+        if self._due is None or gap or self._due + seconds < now:
+            self._due = now - seconds
+        return self._wait(self._due + seconds - now) if self._due + seconds > now else False
+
+
+class FeedSilent(FeedError):
+    """The connection is there, and no frame comes."""
+
+
+def _describe(first: FeedFrame) -> VideoInfo:
+    picture = first.picture
+    return VideoInfo(
+        width=picture.width,
+        height=picture.height,
+        time_base=LIVE_TIME_BASE,
+        rate=first.rate,
+        pixel_aspect=first.pixel_aspect,
+        layout=picture.layout,
+        color=picture.color,
+        matrix=first.matrix,
+        primaries=first.primaries,
+        transfer=first.transfer,
+        notes=first.notes,
+    )

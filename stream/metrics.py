@@ -1,0 +1,234 @@
+"""Numbers for Prometheus at /metrics and a verdict at /healthz, served by threads of their own."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, ClassVar
+
+from ..engine.errors import UsageError
+from .log import say
+from .stats import Snapshot, Spread
+
+STALE = 5.0
+"""seconds without a frame after which a stream is not healthy"""
+CLIENTS = 16
+"""requests at once; more are turned away"""
+PREFIX = "saliency_tubes"
+Snapshots = Callable[[], Mapping[str, Snapshot | None]]
+
+COUNTERS = {
+    "frames_in": "Frames that came from the source.",
+    "frames_out": "Frames written to every output.",
+    "reconnects": "Times the source was connected again.",
+    "decoder_errors": "Times the decoder failed or had to guess.",
+    "windows": "Windows explained.",
+    "not_finite": "Values of evidence that were no finite numbers, and drawn as none.",
+}
+GAUGES = {
+    "fps_in": ("fps_in", "Frames a second from the source, over the last seconds."),
+    "fps_out": ("fps_out", "Frames a second written, over the last seconds."),
+    "window_rate": ("windows_per_second", "Windows explained a second, over the last seconds."),
+    "last_frame": ("last_frame_age_seconds", "Since the last frame came in."),
+    "tube_age": ("tube_age_seconds", "From the evidence drawn to the frame it is drawn on."),
+    "uptime": ("uptime_seconds", "Since the stream was opened."),
+}
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """[HOST:]PORT; the host is the loopback where none is named. Raises UsageError."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 <= int(port) <= 65535 or (text.startswith(":") and not host):
+        raise UsageError(f"metrics must be [HOST:]PORT, as 9090 or 0.0.0.0:9090, got {text!r}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def health(snapshots: Mapping[str, Snapshot | None]) -> tuple[bool, dict[str, Any]]:
+    """Whether every stream runs and gives frames, and each one's state. Pure."""
+    streams: dict[str, Any] = {}
+    for name, one in snapshots.items():
+        if one is None:
+            streams[name] = {"healthy": False, "state": "opening", "last_frame_age": None}
+            continue
+        healthy = one.alive and one.connected and one.last_frame < STALE
+        streams[name] = {"healthy": healthy, "state": one.state, "last_frame_age": round(one.last_frame, 3)}
+    healthy = bool(streams) and all(one["healthy"] for one in streams.values())
+    return healthy, {"status": "ok" if healthy else "failing", "streams": streams}
+
+
+class Collector:
+    """Asks the streams at every scrape: between two of them nothing is kept."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+
+    def collect(self) -> Iterable[Any]:
+        """As prometheus_client wants it."""
+        from prometheus_client.core import CounterMetricFamily as Counter
+        from prometheus_client.core import GaugeMetricFamily as Gauge
+
+        found = self._snapshots()
+        up = Gauge(f"{PREFIX}_up", "1 where frames come, 0 where not.", labels=["stream"])
+        for name, one in found.items():
+            up.add_metric([name], float(one is not None and one.alive and one.connected))
+        yield up
+        streams = {name: one for name, one in found.items() if one is not None}
+        for field, text in COUNTERS.items():
+            counter = Counter(f"{PREFIX}_{field}", text, labels=["stream"])
+            for name, one in streams.items():
+                counter.add_metric([name], getattr(one, field))
+            yield counter
+        for field, (title, text) in GAUGES.items():
+            gauge = Gauge(f"{PREFIX}_{title}", text, labels=["stream"])
+            for name, one in streams.items():
+                gauge.add_metric([name], getattr(one, field))
+            yield gauge
+        yield from self._labelled(streams, Counter, Gauge)
+        yield from self._quantiles(streams, Gauge)
+        yield Gauge(f"{PREFIX}_resident_memory_bytes", "Memory of the process.", value=_memory(streams))
+
+    def _labelled(self, streams: Mapping[str, Snapshot], counter: Any, gauge: Any) -> Iterable[Any]:
+        dropped = counter(
+            f"{PREFIX}_dropped", "Frames, windows and events lost, where and why.", labels=["stream", "place", "reason"]
+        )
+        depth = gauge(f"{PREFIX}_queue_depth", "Items that wait.", labels=["stream", "queue"])
+        state = gauge(f"{PREFIX}_sink_state", "1 for the state an output is in.", labels=["stream", "sink", "state"])
+        for name, one in streams.items():
+            for (place, reason), count in one.dropped.items():
+                dropped.add_metric([name, place, reason], count)
+            for queue, items in one.queues.items():
+                depth.add_metric([name, queue], items)
+            for sink in one.sinks:
+                state.add_metric([name, sink.name, sink.state], 1.0)
+        return dropped, depth, state
+
+    def _quantiles(self, streams: Mapping[str, Snapshot], gauge: Any) -> Iterable[Any]:
+        # Gauges, not summaries: a summary's sum and count would be of a bounded memory, and go down.
+        stages = gauge(
+            f"{PREFIX}_stage_seconds",
+            "What a frame or window spends in a stage.",
+            labels=["stream", "stage", "quantile"],
+        )
+        latency = gauge(
+            f"{PREFIX}_latency_seconds", "From a frame's arrival to its being written.", labels=["stream", "quantile"]
+        )
+        for name, one in streams.items():
+            for stage, spread in one.stages.items():
+                for quantile, value in _pairs(spread):
+                    stages.add_metric([name, stage, quantile], value)
+            for quantile, value in _pairs(one.latency):
+                latency.add_metric([name, quantile], value)
+        return stages, latency
+
+
+def _pairs(spread: Spread) -> list[tuple[str, float]]:
+    return [] if math.isnan(spread.p50) else [("0.5", spread.p50), ("0.95", spread.p95)]
+
+
+def _memory(streams: Mapping[str, Snapshot]) -> float:
+    return float(max((one.rss for one in streams.values()), default=0))
+
+
+class MetricsServer:
+    """Serves while the block lasts. Raises UsageError where the address cannot be had."""
+
+    def __init__(self, address: str, snapshots: Snapshots) -> None:
+        host, port = parse_address(address)
+        try:
+            from prometheus_client import CollectorRegistry
+        except ImportError:
+            raise UsageError("--metrics needs prometheus-client: pip install 'saliency-tubes[live]'") from None
+        registry = CollectorRegistry()
+        registry.register(Collector(snapshots))
+        handler = type(
+            "Handler", (_Handler,), {"registry": registry, "verdict": staticmethod(lambda: health(snapshots()))}
+        )
+        try:
+            self._server = _Server((host, port), handler)
+        except OSError as error:
+            raise UsageError(f"metrics cannot be served at {host}:{port}: {error.strerror or error}") from None
+        self.port = int(self._server.server_address[1])
+        self.url = f"http://{host}:{self.port}/metrics"
+        self._exposed = not _is_loopback(host)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="saliency-tubes metrics", daemon=True
+        )
+
+    def __enter__(self) -> MetricsServer:
+        say("metrics", self.url)
+        if self._exposed:
+            say("metrics", "anybody who reaches this machine can read them: they ask for no password",
+                level=logging.WARNING)  # fmt: skip
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+        self._slots = threading.BoundedSemaphore(CLIENTS)
+        super().__init__(address, handler)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return self._slots.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves half-way is none of our trouble."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = 5.0
+    """seconds for a client to say what it wants"""
+    server_version, sys_version = "saliency-tubes", ""
+    registry: ClassVar[Any]
+    verdict: ClassVar[Any]
+
+    def do_GET(self) -> None:
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            self._answer(200, CONTENT_TYPE_LATEST, generate_latest(self.registry))
+        elif path == "/healthz":
+            healthy, facts = self.verdict()
+            self._answer(200 if healthy else 503, "application/json", json.dumps(facts).encode() + b"\n")
+        else:
+            self._answer(404, "text/plain; charset=utf-8", b"there are /metrics and /healthz\n")
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Scrapes are no news."""

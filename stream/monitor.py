@@ -1,0 +1,93 @@
+"""Watches a running pipeline and says what changes: connected, lost, another class, an output in trouble."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from .log import say
+from .stats import Snapshot
+
+EVERY = 0.25
+"""seconds between two looks"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line for the log."""
+
+    event: str
+    message: str
+    level: int = logging.INFO
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """the same for programs"""
+
+
+def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
+    """What is different, worth a line. Pure. before: None at the first look."""
+    found = []
+    was = before.connected if before else None
+    if after.alive and was is not None and after.connected != was:
+        if after.connected:
+            found.append(Change("source", f"connected again, {after.reconnects} times so far"))
+        else:
+            found.append(Change("source", f"lost: {after.state}", logging.WARNING))
+    elif before and after.alive and not after.connected and _reason(after.state) not in ("", _reason(before.state)):
+        found.append(Change("source", after.state, logging.WARNING))
+    if after.label and after.label != (before.label if before else None):
+        found.append(Change("class", f"{after.label} {after.probability:.2f}", fields=_of_class(after)))
+    states = {sink.name: sink.state for sink in before.sinks} if before else {}
+    for sink in after.sinks:
+        old = states.get(sink.name, "new")
+        if sink.state != old and {sink.state, old} & TROUBLE:
+            level = logging.WARNING if sink.state in TROUBLE else logging.INFO
+            found.append(Change("sink", f"{sink.name}: {sink.state}", level))
+    return found
+
+
+TROUBLE = {"retrying", "failed", "disk full", "refused", "lost"}
+"""states of an output that somebody should know of"""
+
+
+def _of_class(snapshot: Snapshot) -> dict[str, object]:
+    return {"class": snapshot.label, "p": round(snapshot.probability, 6)}
+
+
+def _reason(state: str) -> str:
+    """Without the seconds, which are different each time: "waiting 1.2 s: why" is why."""
+    return state.partition(": ")[2]
+
+
+class Monitor:
+    """Looks at a pipeline while the block lasts, in a thread of its own."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], name: str = "") -> None:
+        """name: of the stream, where there are several."""
+        self._snapshot, self._name = snapshot, name
+        self._done = threading.Event()
+        self._before: Snapshot | None = None
+        self._thread = threading.Thread(target=self._work, name="saliency-tubes monitor", daemon=True)
+
+    def __enter__(self) -> Monitor:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._done.wait(EVERY):
+            self.look()
+
+    def look(self) -> None:
+        """Says what changed since the last look."""
+        now = self._snapshot()
+        for change in changes(self._before, now):
+            say(change.event, change.message, stream=self._name, level=change.level, **change.fields)
+        self._before = now

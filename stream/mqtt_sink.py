@@ -1,0 +1,236 @@
+"""Events to an MQTT broker: `mqtt://[user:password@]host[:port]/topic?qos=1`, `mqtts://` by TLS."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ..engine.errors import SinkError, UsageError
+from .log import say
+from .redact import redact, scrub
+from .sink import Sink, SinkOptions
+from .source import VideoInfo
+
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+QUEUE = 1000
+"""events that wait while the broker is away; the oldest is lost for a new one"""
+IN_FLIGHT = 20
+"""published, and not yet acknowledged"""
+KEEP_ALIVE = 15
+"""seconds; a broker that is silent for half as long again is taken for lost, and so are we, by it"""
+DELAYS = (1, 30)
+"""seconds between attempts to connect: doubled from the first to the second"""
+REFUSED_DELAYS = (60, 600)
+"""where the broker refuses the login: asking on looks like an attack"""
+DRAIN_SECONDS = 3.0
+"""what still waits at the end is sent for so long"""
+_KEYS = {"qos", "ca", "client_id"}
+REFUSALS = {"Bad user name or password", "Not authorized", "Banned", "Client identifier not valid"}
+"""MQTT 5.0, 3.2.2.2, as paho names them"""
+
+
+class MqttSink(Sink):
+    """Publishes every event at `topic`, and "online" or "offline", retained, at `topic/status`.
+
+    "offline" is also the last will: the broker says it where this process cannot. Connects, and connects again, in
+    threads of its own; the stream never waits. ca: a file with the certificate of who signed the broker's.
+    """
+
+    never_waits = True
+
+    def __init__(self, uri: str, options: SinkOptions) -> None:
+        super().__init__(redact(uri))
+        self._uri = uri
+        parts = urlsplit(uri)
+        try:
+            port = parts.port
+        except ValueError:
+            raise UsageError(f"{self.name}: the port is no number from 1 to 65535") from None
+        self._host, self._tls = parts.hostname or "", parts.scheme.lower() == "mqtts"
+        self._port = port or PORTS[parts.scheme.lower()]
+        self._topic = unquote(parts.path).strip("/")
+        values = dict(parse_qsl(parts.query))
+        unknown = sorted(set(values) - _KEYS)
+        if not self._host or not self._topic or "#" in uri or "+" in self._topic:
+            raise UsageError(f"{self.name}: write mqtt://host/topic; a topic to publish at has no + and no #")
+        if unknown:
+            raise UsageError(f"{self.name}: no option is called {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
+        if values.get("qos", "1") not in ("0", "1", "2"):
+            raise UsageError(f"{self.name}: qos must be 0, 1 or 2, got {values['qos']!r}")
+        self._qos, self._ca = int(values.get("qos", "1")), values.get("ca")
+        self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._client_id = values.get("client_id") or f"saliency-tubes-{secrets.token_hex(4)}"
+        self._client: Any = None
+        self._items: deque[str] = deque()
+        self._flying = 0
+        """published, and not yet acknowledged"""
+        self._connected = self._refused = False
+        self._closing: float | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self.reopened = 0
+        """how often the broker came back"""
+
+    @property
+    def status_topic(self) -> str:
+        return f"{self._topic}/status"
+
+    @property
+    def queued(self) -> int:
+        """events that wait"""
+        return len(self._items)
+
+    def open(self, info: VideoInfo) -> None:
+        self._client = self._make_client()
+        self.description = f"QoS {self._qos}{', TLS' if self._tls else ''}"
+        self.state = "connecting"
+        self._client.connect_async(self._host, self._port, KEEP_ALIVE)
+        self._client.loop_start()
+        self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
+        self._thread.start()
+
+    def event(self, line: str) -> None:
+        with self._changed:
+            if len(self._items) == QUEUE:
+                self._items.popleft()
+                self._drop("too slow" if self._connected else "not connected")
+            self._items.append(line)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        with self._changed:
+            self._closing = time.monotonic() + DRAIN_SECONDS
+            self._changed.notify_all()
+        thread.join()
+        if self._connected:
+            self._publish(self.status_topic, "offline", 1, retain=True)
+            with self._changed:
+                self._changed.wait_for(lambda: not self._flying or not self._connected, 1.0)
+        self._client.disconnect()
+        self._client.loop_stop()
+        left = len(self._items) + self._flying
+        if left:
+            self._drop("at the end", left)
+        self.state = "closed"
+
+    def _make_client(self) -> Any:
+        try:
+            from paho.mqtt.client import Client
+            from paho.mqtt.enums import CallbackAPIVersion
+        except ImportError:
+            raise SinkError(f"{self.name}: MQTT needs paho-mqtt 2: pip install 'saliency-tubes[live]'") from None
+        client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id)
+        if self._login:
+            client.username_pw_set(*self._login)
+        if self._tls:
+            try:
+                client.tls_set(ca_certs=self._ca, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+            except (OSError, ssl.SSLError) as error:
+                raise SinkError(f"{self.name}: cannot read the certificate {self._ca}: {error}") from None
+        client.will_set(self.status_topic, "offline", qos=1, retain=True)
+        client.reconnect_delay_set(*DELAYS)
+        client.connect_timeout = 5.0
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_connect_fail, client.on_publish = self._on_connect_fail, self._on_publish
+        client.suppress_exceptions = True
+        return client
+
+    # the thread that publishes
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._may_go_on, self._time_left())
+                if self._done():
+                    return
+                if not self._ready():
+                    continue
+                line = self._items.popleft()
+            if self._publish(self._topic, line, self._qos):
+                self.events += 1
+            else:
+                self._drop("not connected")
+
+    def _publish(self, topic: str, text: str, qos: int, retain: bool = False) -> bool:
+        """Without our lock: the client calls back under locks of its own, which publish() takes as well.
+
+        False: it is lost. With QoS 1 and 2 the client keeps it, and sends it when it has connected again.
+        """
+        with self._changed:
+            self._flying += 1  # before: the acknowledgement may be faster than publish()
+        sent = self._client.publish(topic, text.encode(), qos=qos, retain=retain).rc == 0
+        if not sent and not qos:
+            self._landed()
+        return bool(sent or qos)
+
+    def _landed(self) -> None:
+        with self._changed:
+            self._flying = max(0, self._flying - 1)
+            self._changed.notify_all()
+
+    def _ready(self) -> bool:
+        return bool(self._items) and self._connected and self._flying < IN_FLIGHT
+
+    def _may_go_on(self) -> bool:
+        return self._ready() or self._done()
+
+    def _done(self) -> bool:
+        if self._closing is None:
+            return False
+        empty = not self._items and not self._flying
+        return empty or not self._connected or time.monotonic() >= self._closing
+
+    def _time_left(self) -> float | None:
+        return None if self._closing is None else max(0.0, self._closing - time.monotonic())
+
+    # called by the client's thread
+
+    def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._trouble(f"the broker refuses: {reason}", refused=str(reason) in REFUSALS)
+            return
+        client.reconnect_delay_set(*DELAYS)
+        self._publish(self.status_topic, "online", 1, retain=True)
+        with self._changed:
+            self.reopened += self.state == "retrying"
+            self._connected, self._refused, self.state = True, False, "running"
+            self._changed.notify_all()
+
+    def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        with self._changed:
+            self._connected = False
+            if not self._qos:
+                self._flying = 0  # nobody will ever acknowledge them
+            self._changed.notify_all()
+        if self._closing is None and not self._refused:
+            self._trouble(f"lost the broker: {reason}")
+
+    def _on_connect_fail(self, client: Any, data: Any) -> None:
+        if self._closing is None:
+            error = sys.exc_info()[1]  # the client calls from its except clause, and tells no other way
+            reason = f": {error.strerror or error}" if isinstance(error, OSError) else ""
+            self._trouble(f"no connection to the broker{reason}")
+
+    def _on_publish(self, client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+        self._landed()
+
+    def _trouble(self, text: str, refused: bool = False) -> None:
+        """Says what is wrong, once: not at every attempt."""
+        text = scrub(text, self._uri)
+        note = f"{text}; {'asked again after a minute' if refused else 'tried again until it works'}"
+        if refused:
+            self._client.reconnect_delay_set(*REFUSED_DELAYS)
+        with self._changed:
+            said = self.notes == (note,) and self.state in ("retrying", "refused")
+            self._refused, self.state, self.notes = refused, "refused" if refused else "retrying", (note,)
+        if not said:
+            say("sink", f"{self.name}: {note}")

@@ -1,0 +1,41 @@
+"""No password leaves: not in a name, and not in the words of a library that quotes what it was given. Pure."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+HIDDEN = "***"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
+# A password with an unescaped slash ends the authority early. Anything after "user:" that is no port number hides up to
+# the last @: rather too much than a password in a log.
+_LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*)@")
+_SECRET = re.compile(r"\b([\w-]*(?:pass|passwd|password|pwd|pw|token|secret|key))=([^&#\s]+)", re.IGNORECASE)
+
+
+def redact(uri: str) -> str:
+    """The URI with every password and token in it replaced by ***. Plain paths come back as they are."""
+    if "://" not in uri and "=" not in uri:
+        return uri
+    hidden = _LOOSE_LOGIN.sub(r"\1:***@", _LOGIN.sub(r"\1:***@", uri))
+    return _SECRET.sub(r"\1=***", hidden) if _SCHEME.search(hidden) else hidden
+
+
+def secrets(uri: str) -> list[str]:
+    """Every password and token in the URI, as written and as meant, longest first."""
+    found = {match[2] for pattern in (_LOGIN, _LOOSE_LOGIN, _SECRET) for match in pattern.finditer(uri)}
+    forms = {
+        form for secret in found for form in (secret, secret.strip("\"'"), unquote(secret), quote(unquote(secret)))
+    }
+    return sorted(forms - {"", HIDDEN}, key=len, reverse=True)
+
+
+def scrub(text: str, uri: str) -> str:
+    """`text`, which somebody said about `uri`, in one line and without the URI's passwords."""
+    text = " ".join(text.split()).replace(uri, redact(uri))
+    for secret in secrets(uri):
+        # A short one may be part of any word: only where it stands by itself.
+        pattern = re.escape(secret) if len(secret) > 3 else rf"(?<!\w){re.escape(secret)}(?!\w)"
+        text = re.sub(pattern, HIDDEN, text)
+    return redact(text)

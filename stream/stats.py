@@ -1,0 +1,246 @@
+"""What a running pipeline knows of itself. `Stats` is told of every frame; a `Snapshot` of it never changes."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ..engine.types import Explanation
+from .clock import Stopwatch
+from .sink import Sink
+from .source import Source
+
+RATE_OVER = 5.0
+"""seconds over which a rate is taken"""
+KEPT = 512
+"""latencies kept, and moments of a rate: more than five seconds at 100 fps"""
+IN_FLIGHT = 4096
+"""frames whose arrival is remembered: more than any queue and delay hold"""
+
+
+@runtime_checkable
+class Connection(Protocol):
+    """A source that can lose what it reads from."""
+
+    reconnects: int
+
+    @property
+    def connected(self) -> bool: ...
+
+    @property
+    def state(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of many durations, in seconds."""
+
+    p50: float = math.nan
+    p95: float = math.nan
+    count: int = 0
+    """how many it was taken over"""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Nearest rank: each is a value that was measured."""
+        if not values:
+            return cls()
+        ranked = sorted(values)
+        last = len(ranked) - 1
+        return cls(ranked[round(0.5 * last)], ranked[round(0.95 * last)], len(ranked))
+
+
+@dataclass(frozen=True)
+class SinkState:
+    """One output, as telemetry sees it."""
+
+    name: str
+    """safe to print"""
+    state: str
+    frames: int
+    events: int
+    dropped: int
+    """frames and lines that it did not take"""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A pipeline at one moment. Seconds where nothing else is said; nan where nothing was measured yet."""
+
+    name: str
+    """of the source, safe to print"""
+    state: str
+    """of the source: connected, reconnecting ... as it says itself; else running or ended"""
+    connected: bool
+    """frames come, as far as the source knows"""
+    alive: bool
+    """the pipeline runs, no stage has failed"""
+    uptime: float
+    frames_in: int
+    frames_out: int
+    fps_in: float
+    """frames a second over the last RATE_OVER seconds"""
+    fps_out: float
+    last_frame: float
+    """since the last frame came in; since the start where none did"""
+    dropped: Mapping[tuple[str, str], int]
+    """by (place, reason); those at `read` and `source` are frames, at `clip` windows, at a sink what it lost"""
+    reconnects: int
+    decoder_errors: int
+    windows: int
+    window_rate: float
+    """windows a second"""
+    stages: Mapping[str, Spread]
+    """how long a frame or a window spends in each"""
+    latency: Spread
+    """from a frame's arrival to its being written, all queues included"""
+    tube_age: float
+    """from the evidence drawn to the frame it is drawn on"""
+    queues: Mapping[str, int]
+    """how many items wait in each"""
+    sinks: tuple[SinkState, ...] = ()
+    not_finite: int = 0
+    label: str = ""
+    """the class explained in the newest window; empty before the first"""
+    probability: float = math.nan
+    rss: int = 0
+    """bytes of memory of the whole process; 0 where the system does not say"""
+
+
+class Rate:
+    """Events a second, over the last RATE_OVER seconds. One thread ticks, another may ask."""
+
+    def __init__(self) -> None:
+        self._moments: deque[float] = deque(maxlen=KEPT)
+
+    def tick(self, now: float) -> None:
+        self._moments.append(now)
+
+    def per_second(self, now: float, since: float) -> float:
+        """`since`: when counting began, so that the first seconds are not taken for slow ones."""
+        moments = _copy(self._moments)
+        begin = max(since, now - RATE_OVER)
+        if len(moments) == KEPT:  # older ones are forgotten
+            begin = max(begin, moments[0])
+        recent = sum(moment > begin for moment in moments)
+        return recent / (now - begin) if now > begin else 0.0
+
+
+class Stats:
+    """Counts what passes. Each method belongs to one thread, but `frames_in` and the like may be read by any."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.frames_in = self.frames_out = self.windows = 0
+        self.tube_age = math.nan
+        self.arrived = self.started
+        """when the last frame came in"""
+        self._in, self._out, self._explained = Rate(), Rate(), Rate()
+        self._latencies: deque[float] = deque(maxlen=KEPT)
+        # A ring rather than a dict: a frame dropped on its way leaves nothing behind.
+        self._arrivals: list[tuple[int, float]] = [(-1, 0.0)] * IN_FLIGHT
+
+    def frame_in(self, index: int) -> None:
+        """A frame came from the source, now."""
+        now = time.monotonic()
+        self.frames_in += 1
+        self.arrived = now
+        self._arrivals[index % IN_FLIGHT] = (index, now)
+        self._in.tick(now)
+
+    def frame_out(self, index: int, age: float | None) -> None:
+        """A frame was written to every output; `age` of the tube on it, None where none is."""
+        now = time.monotonic()
+        self.frames_out += 1
+        self.tube_age = math.nan if age is None else age
+        self._out.tick(now)
+        whose, arrival = self._arrivals[index % IN_FLIGHT]
+        if whose == index:
+            self._latencies.append(now - arrival)
+
+    def window(self) -> None:
+        """A window was explained."""
+        self.windows += 1
+        self._explained.tick(time.monotonic())
+
+    def arrival(self, index: int) -> float | None:
+        """When a frame came in, in monotonic seconds; None where that is long ago."""
+        whose, arrival = self._arrivals[index % IN_FLIGHT]
+        return arrival if whose == index else None
+
+    def rates(self, now: float) -> tuple[float, float, float]:
+        """Frames in, frames out and windows a second."""
+        one, two, three = (rate.per_second(now, self.started) for rate in (self._in, self._out, self._explained))
+        return one, two, three
+
+    @property
+    def latency(self) -> Spread:
+        return Spread.of(_copy(self._latencies))
+
+
+def _copy(values: deque[float]) -> list[float]:
+    """A deque that another thread appends to cannot be iterated over, but `list` of a copy can: copy() is one call."""
+    return list(values.copy())
+
+
+def take_snapshot(
+    stats: Stats,
+    watch: Stopwatch,
+    source: Source,
+    sinks: Sequence[Sink],
+    *,
+    alive: bool,
+    dropped: Mapping[tuple[str, str], int],
+    queues: Mapping[str, int],
+    not_finite: int,
+    newest: Explanation | None = None,
+) -> Snapshot:
+    """Everything at one moment."""
+    now = time.monotonic()
+    connection = source if isinstance(source, Connection) else None
+    fps_in, fps_out, window_rate = stats.rates(now)
+    outputs = tuple(SinkState(sink.name, sink.state, sink.frames, sink.events, sink.dropped) for sink in sinks)
+    lost = {(f"sink {sink.name}", reason): count for sink in sinks for reason, count in tuple(sink.drops.items())}
+    return Snapshot(
+        name=source.name,
+        state=connection.state if connection and alive else ("running" if alive else "ended"),
+        connected=alive and (connection is None or connection.connected),
+        alive=alive,
+        uptime=now - stats.started,
+        frames_in=stats.frames_in,
+        frames_out=stats.frames_out,
+        fps_in=fps_in,
+        fps_out=fps_out,
+        last_frame=now - stats.arrived,
+        dropped={**dropped, **lost},
+        reconnects=connection.reconnects if connection else 0,
+        decoder_errors=source.errors,
+        windows=stats.windows,
+        window_rate=window_rate,
+        stages={name: Spread.of(values) for name, values in watch.recent().items()},
+        latency=stats.latency,
+        tube_age=stats.tube_age,
+        queues=dict(queues),
+        sinks=outputs,
+        not_finite=not_finite,
+        label=newest.label if newest else "",
+        probability=newest.explained[0].probability if newest else math.nan,
+        rss=resident_bytes(),
+    )
+
+
+_STATM = Path("/proc/self/statm")
+
+
+def resident_bytes() -> int:
+    """The process's resident memory; 0 where the system does not say."""
+    try:
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,221 @@
+"""HTTP POST when a rule holds: `hook+https://host/path?class=yoga&over=0.7&for=3`, with the event and a picture."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+import cv2
+
+from ..engine.errors import UsageError
+from ..engine.picture import Picture
+from ..engine.types import Shown
+from .log import say
+from .redact import redact, scrub
+from .rules import Rule, Watch, number
+from .sink import Sink, SinkOptions
+from .source import VideoInfo
+
+QUEUE = 8
+"""calls that wait; the oldest is lost for a new one"""
+DRAIN_SECONDS = 5.0
+"""what still waits at the end is sent for so long"""
+JPEG_QUALITY = 85
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
+"""seconds before a call is tried again, doubled each time"""
+AGAIN = {408, 425, 429, 500, 502, 503, 504}
+"""answers after which the same call may succeed later (RFC 9110, 15.5 and 15.6)"""
+_OWN_KEYS = ("class", "over", "for", "cooldown", "timeout", "retries")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One POST to be made."""
+
+    line: str
+    """the event"""
+    picture: Picture | None
+
+
+class WebhookSink(Sink):
+    """Watches the events by one rule, and calls from a thread of its own: the stream never waits for an answer.
+
+    The body is JSON: `rule`, `event` (docs/events.md) and `snapshot`, a JPEG in base64, or null where no frame came
+    after the window. Beside class, over, for and cooldown the address takes timeout (seconds, default 5) and retries
+    (default 3); its other parameters are passed on. A login in the address is sent as HTTP Basic.
+    """
+
+    never_waits = True
+
+    def __init__(self, uri: str, options: SinkOptions) -> None:
+        super().__init__(redact(uri))
+        self._uri = uri
+        parts = urlsplit(uri.split("+", 1)[1])
+        if not parts.hostname:
+            raise UsageError(f"{self.name}: a webhook names a host: hook+https://host/path?class=yoga&over=0.7&for=3")
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        values = dict(query)
+        self._watch = Watch(_rule(self.name, values))
+        self._timeout, self._retries = number(values, "timeout", 5.0), int(number(values, "retries", 3))
+        if self._timeout <= 0 or self._retries < 0:
+            raise UsageError(f"{self.name}: timeout must be more than 0 seconds and retries 0 or more")
+        kept = urlencode([(key, value) for key, value in query if key not in _OWN_KEYS])
+        place = parts.netloc.rpartition("@")[2]
+        self._url = urlunsplit(parts._replace(netloc=place, query=kept, fragment=""))
+        self._headers = {"Content-Type": "application/json", "User-Agent": "saliency-tubes"}
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._calls: deque[Call] = deque()
+        self._pending: str | None = None
+        self._changed = threading.Condition()
+        self._closing: float | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def rule(self) -> Rule:
+        return self._watch.rule
+
+    def set_rule(self, uri: str) -> None:
+        """Takes the rule of another address, from the next event on. Raises UsageError."""
+        self._watch.rule = _rule(self.name, dict(parse_qsl(urlsplit(uri).query)))
+
+    def open(self, info: VideoInfo) -> None:
+        rule = self.rule
+        self.description = f"{rule.label} over {rule.over:g} for {rule.seconds:g} s"
+        self.state = "running"
+        self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
+        self._thread.start()
+
+    def event(self, line: str) -> None:
+        self.events += 1
+        if self._watch.push(json.loads(line)):
+            self._send_pending()
+            self._pending = line
+
+    def write(self, shown: Shown) -> None:
+        self.frames += 1
+        if self._pending is not None:
+            line, self._pending = self._pending, None
+            self._add(Call(line, shown.frame.picture.copy()))
+
+    def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._send_pending()
+        with self._changed:
+            self._closing = time.monotonic() + DRAIN_SECONDS
+            self._changed.notify_all()
+        thread.join(DRAIN_SECONDS + self._timeout + 1)
+        with self._changed:
+            if self._calls:
+                self._drop("at the end", len(self._calls))
+                self._calls.clear()
+        self.state = "closed"
+
+    def _send_pending(self) -> None:
+        line, self._pending = self._pending, None
+        if line is not None:
+            self._add(Call(line, None))
+
+    def _add(self, call: Call) -> None:
+        with self._changed:
+            if len(self._calls) == QUEUE:
+                self._calls.popleft()
+                self._drop("too slow")
+            self._calls.append(call)
+            self._changed.notify_all()
+
+    # the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._calls or self._closing is not None)
+                if not self._calls or self._out_of_time():
+                    return
+                call = self._calls.popleft()
+            try:
+                self._deliver(call)
+            except Exception as error:  # a thread that dies would take the output with it, in silence
+                self._failed(f"{type(error).__name__}: {error}")
+
+    def _deliver(self, call: Call) -> None:
+        body = self._body(call)
+        for attempt in range(self._retries + 1):
+            error, again = self._post(body)
+            if error is None:
+                if self.state == "retrying":
+                    say("sink", f"{self.name}: answers again")
+                self.state = "running"
+                return
+            if not again or attempt == self._retries or not self._pause(min(LONGEST_DELAY, FIRST_DELAY * 2.0**attempt)):
+                self._failed(error)
+                return
+
+    def _pause(self, seconds: float) -> bool:
+        """Waits before the next attempt. False: there is no time left for one."""
+        self.state = "retrying"
+        with self._changed:
+            closing = self._changed.wait_for(lambda: self._closing is not None, seconds)
+        if closing and not self._out_of_time(seconds):
+            time.sleep(seconds)
+        return not self._out_of_time()
+
+    def _out_of_time(self, needed: float = 0.0) -> bool:
+        return self._closing is not None and time.monotonic() + needed > self._closing
+
+    def _failed(self, why: str) -> None:
+        self.state = "failed"
+        self._drop("not delivered")
+        text = scrub(why, self._uri)
+        self.notes = (f"{self.drops['not delivered']} calls failed; last: {text}",)
+        say("sink", f"{self.name}: a call failed: {text}")
+
+    def _body(self, call: Call) -> bytes:
+        snapshot = None
+        if call.picture is not None:
+            picture = call.picture.rgb()[..., ::-1]
+            snapshot = base64.b64encode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
+        rule = {"class": self.rule.label, "over": self.rule.over, "for": self.rule.seconds}
+        made = {"rule": rule, "event": json.loads(call.line), "snapshot": snapshot.decode() if snapshot else None}
+        return json.dumps(made, ensure_ascii=False).encode()
+
+    def _post(self, body: bytes) -> tuple[str | None, bool]:
+        """What went wrong, None for nothing, and whether it may go right another time."""
+        request = urllib.request.Request(self._url, body, self._headers, method="POST")
+        try:
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                answer.read(1)
+            return None, False
+        except urllib.error.HTTPError as error:
+            with error:
+                return f"HTTP {error.code} {error.reason}", error.code in AGAIN
+        except urllib.error.URLError as error:
+            return str(error.reason), True
+        except (OSError, http.client.HTTPException) as error:
+            return f"{type(error).__name__}: {error}", True
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirected POST becomes a GET, without its body (RFC 9110, 15.4): an answer as good as an error."""
+
+    def redirect_request(self, *arguments: object) -> None:
+        return None
+
+
+def _rule(name: str, values: dict[str, str]) -> Rule:
+    try:
+        return Rule.parse(values)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None

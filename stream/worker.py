@@ -1,0 +1,227 @@
+"""A sink in a thread of its own: what it writes to may stall, break and come back, and nobody else notices."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+
+from ..engine.errors import SinkError
+from ..engine.types import Shown
+from .sink import RefusedError, Sink
+from .source import VideoInfo
+
+FRAMES = 8
+"""frames that wait; the oldest is lost for a new one. At 30 a second a quarter of a second, at 1080p 25 MB"""
+EVENTS = 256
+"""lines that wait"""
+FIRST_DELAY, LONGEST_DELAY = 0.25, 10.0
+"""seconds between two attempts to connect: doubled each time, a fifth up or down by chance"""
+STEADY_SECONDS = 10.0
+"""a connection that held so long was a good one: the pauses start anew"""
+DRAIN_SECONDS = 3.0
+"""what still waits at the end is written for so long"""
+CLOSE_SECONDS = 20.0
+"""and the output given up after so long: a muxer that finishes a file of hours takes its time"""
+
+
+class Threaded(Sink):
+    """Runs `sink` behind a bounded queue. Newest wins: what the sink is too slow for is lost, and counted by reason.
+
+    `write` and `event` return at once and raise nothing. An error of the sink becomes a note and a state; where the
+    sink can reconnect it is opened again, with growing pauses, for as long as it takes, and opened first in the thread
+    as well: the other side may not be there yet. Frames are copied: the sink's are not the caller's.
+    """
+
+    never_waits = True
+
+    def __init__(self, sink: Sink, frames: int = FRAMES, drain_seconds: float = DRAIN_SECONDS) -> None:
+        if frames < 1:
+            raise ValueError(f"frames must be 1 or more, got {frames}")
+        super().__init__(sink.name)
+        self.inner = sink
+        self.reopened = 0
+        """how often the sink came back"""
+        self._capacity, self._drain = frames, drain_seconds
+        self._frames: deque[Shown] = deque()
+        self._events: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._closing: float | None = None
+        self._ready = False
+        self._failures = 0
+        self._ready_since = 0.0
+        self._lost_here: dict[str, int] = {}
+        self._own_note = ""
+        self._thread: threading.Thread | None = None
+
+    @property
+    def queued(self) -> int:
+        """frames that wait"""
+        return len(self._frames)
+
+    def open(self, info: VideoInfo) -> None:
+        self._info = info
+        self.state = "connecting"
+        if not self.inner.reconnects:
+            self.inner.open(info)
+            self._ready, self.state = True, "running"
+        self._copy_facts()
+        self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
+        self._thread.start()
+
+    def write(self, shown: Shown) -> None:
+        frame = shown.frame
+        copied = replace(shown, frame=replace(frame, picture=frame.picture.copy()))
+        with self._changed:
+            if self._gone():
+                return
+            if len(self._frames) == self._capacity:
+                self._frames.popleft()
+                self._drop("too slow" if self.state == "running" else "not connected")
+            self._frames.append(copied)
+            self._changed.notify_all()
+
+    def event(self, line: str) -> None:
+        with self._changed:
+            if self._gone():
+                return
+            if len(self._events) == EVENTS:
+                self._events.popleft()
+                self._drop("too slow" if self.state == "running" else "not connected")
+            self._events.append(line)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        with self._changed:
+            self._closing = time.monotonic() + self._drain
+            self._changed.notify_all()
+        thread.join(self._drain + CLOSE_SECONDS)
+        if thread.is_alive():
+            self._own_note = "it did not end in time and was given up"
+        with self._changed:
+            self._drop_queued("at the end")
+        self._copy_facts()
+        self.state = "closed"
+
+    # the thread
+
+    def _work(self) -> None:
+        while self._ready or self._connect():
+            item = self._take()
+            if item is None:
+                break
+            try:
+                if isinstance(item, str):
+                    self.inner.event(item)
+                else:
+                    self.inner.write(item)
+            except Exception as error:  # a thread that dies would take the output with it, in silence
+                self._lost(error)
+                if not self.inner.reconnects:
+                    break
+                self._pause(LONGEST_DELAY if isinstance(error, RefusedError) else None)
+            self._copy_facts()
+        self._finish()
+
+    def _connect(self) -> bool:
+        """Opens the sink, however long it takes; once at least. False: the run ends first."""
+        while True:
+            try:
+                self.inner.open(self._info)
+            except Exception as error:
+                self._lost(error)
+                self._pause(LONGEST_DELAY if isinstance(error, RefusedError) else None)
+                if self._closing is not None:
+                    return False
+                continue
+            self.reopened += self._failures > 0
+            self._ready, self._ready_since, self.state = True, time.monotonic(), "running"
+            self._copy_facts()
+            return True
+
+    def _take(self) -> Shown | str | None:
+        """The next line or frame. None: the end, with nothing left or no time left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing is not None or self._events or self._frames)
+            if self._closing is not None and time.monotonic() > self._closing:
+                return None
+            if self._events:
+                return self._events.popleft()
+            return self._frames.popleft() if self._frames else None
+
+    def _lost(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, SinkError) else f"{type(error).__name__}: {error}"
+        text = text.removeprefix(f"{self.name}: ").splitlines()[0]
+        if self._ready:
+            self._drop("error")  # the item that failed
+            # A server that takes a connection only to drop it is not asked four times a second.
+            if time.monotonic() - self._ready_since > STEADY_SECONDS:
+                self._failures = 0
+        self._failures += 1
+        self._ready = False
+        self.state = "retrying" if self.inner.reconnects else "failed"
+        self._own_note = (
+            f"{text}; {'tried again until it works' if self.inner.reconnects else 'nothing more is written'}"
+        )
+        if self.inner.reconnects:
+            with suppress(Exception):  # what failed may fail to close
+                self.inner.close()
+        self._copy_facts()
+
+    def _pause(self, seconds: float | None) -> None:
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 1, 10)) if seconds is None else seconds
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing is not None, delay * random.uniform(0.8, 1.2))
+
+    def _finish(self) -> None:
+        if self.state == "failed":
+            with self._changed:
+                self._drop_queued("failed")
+        try:
+            self.inner.close()
+        except Exception as error:
+            if not self._own_note:
+                self._own_note = str(error).removeprefix(f"{self.name}: ")
+        self._copy_facts()
+
+    # both sides
+
+    def _gone(self) -> bool:
+        """Whether nobody will take what comes; it is counted."""
+        if self.state == "failed" or self._closing is not None or self._thread is None:
+            self._drop("failed" if self.state == "failed" else "at the end")
+            return True
+        return False
+
+    def _drop_queued(self, reason: str) -> None:
+        left = len(self._frames) + len(self._events)
+        self._frames.clear()
+        self._events.clear()
+        if left:
+            self._drop(reason, left)
+
+    def _drop(self, reason: str, count: int = 1) -> None:
+        self._lost_here[reason] = self._lost_here.get(reason, 0) + count
+        self._add_drops()
+
+    def _add_drops(self) -> None:
+        lost = dict(self._lost_here)
+        for reason, count in tuple(self.inner.drops.items()):
+            lost[reason] = lost.get(reason, 0) + count
+        self.drops, self.dropped = lost, sum(lost.values())
+
+    def _copy_facts(self) -> None:
+        """What the sink says of itself, as if this were it."""
+        inner = self.inner
+        self._add_drops()
+        self.frames, self.events = inner.frames, inner.events
+        self.description, self.wants_stop = inner.description, inner.wants_stop
+        self.notes = (*inner.notes, *([self._own_note] if self._own_note else []))
+        if self._ready and inner.state != "new":
+            self.state = inner.state

@@ -1,0 +1,147 @@
+"""The command on live streams, as a service manager sees it: signals, reloads, several streams, what others read."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from brokers import broker, free_port, listening, needs_mosquitto, wait_for
+from videos import all_pts
+
+COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))
+CAMERA = "test://?size=160x120&rate=15"
+FAST = ["--frames", "16", "--realtime"]
+
+
+class Run:
+    """A command that is running; what it says is kept."""
+
+    def __init__(self, folder: Path, *words: object) -> None:
+        self._log = folder / "stderr"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen([COMMAND, "run", *map(str, words)], stderr=log, cwd=folder)
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def wait_for(self, text: str, count: int = 1) -> None:
+        wait_for(lambda: self.said.count(text) >= count or self.process.poll() is not None, 30)
+        assert self.said.count(text) >= count, self.said
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+
+@contextmanager
+def running(folder: Path, *words: object) -> Iterator[Run]:
+    run = Run(folder, *words)
+    try:
+        yield run
+    finally:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
+
+
+def healthz(port: int) -> tuple[int, dict]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except OSError:
+        return 0, {}
+
+
+@pytest.mark.parametrize("sync", ["live", "aligned"])
+def test_sigterm_finishes_the_files_of_a_live_stream(sync, tmp_path):
+    with running(tmp_path, CAMERA, "out.mp4", "out.jsonl", *FAST, "--sync", sync) as run:
+        wait_for(
+            lambda: (tmp_path / "out.jsonl").exists() and (tmp_path / "out.jsonl").read_text().count("\n") >= 2, 30
+        )
+        assert run.end() == 143
+    frames = re.search(r"(\d+) frames in, (\d+) out, (\d+) dropped", run.said)
+    assert frames, run.said
+    read, written, dropped = map(int, frames.groups())
+    assert read == written + dropped
+    assert 15 < len(all_pts(tmp_path / "out.mp4")) <= written
+    assert (f"aligned, delay {'' if sync == 'aligned' else 'none'}" in run.said) == (sync == "aligned")
+
+
+def test_sigterm_while_a_camera_is_waited_for(tmp_path):
+    words = (f"rtsp://me:hunter22@127.0.0.1:{free_port()}/live", "null://", "--wait")
+    with running(tmp_path, *words) as run:
+        line = Path(f"/proc/{run.process.pid}/cmdline")
+        wait_for(lambda: b"********" in line.read_bytes(), 30)
+        assert b"hunter22" not in line.read_bytes()
+        assert run.end() == 143
+    assert "hunter22" not in run.said
+    assert "Traceback" not in run.said
+
+
+def test_sighup_reloads_what_it_can(tmp_path):
+    config = tmp_path / "live.toml"
+    text = f'input = "{CAMERA}"\noutputs = ["null://"]\nframes = 16\nrealtime = true\n'
+    config.write_text(text + "alpha = 0.5\n")
+    with running(tmp_path, "--config", config) as run:
+        run.wait_for("class")
+        config.write_text(text + 'alpha = 0.1\nexplain = "yoga"\nhop = 3\n')
+        run.process.send_signal(signal.SIGHUP)
+        run.wait_for("changed: explain, style")
+        assert "needs a restart: hop" in run.said
+        run.wait_for("class    yoga")
+        config.write_text(text + "alfa = 0.1\n")
+        run.process.send_signal(signal.SIGHUP)
+        run.wait_for("did you mean alpha")
+        assert run.end() == 143
+
+
+def test_several_streams_share_a_model(tmp_path):
+    port = free_port()
+    streams = "".join(
+        f'[[stream]]\nname = "{name}"\ninput = "{CAMERA}{more}"\noutputs = ["{name}.jsonl"]\n'
+        for name, more in (("door", ""), ("yard", ""), ("short", "&frames=20"))
+    )
+    (tmp_path / "live.toml").write_text(f"frames = 16\nrealtime = true\nmetrics = {port}\n{streams}")
+    with running(tmp_path, "--config", "live.toml", "--log-format", "json") as run:
+        wait_for(lambda: healthz(port)[1].get("streams", {}).get("short", {}).get("state") == "ended", 30)
+        status, facts = healthz(port)  # one has ended, the others go on
+        assert status == 503
+        assert [facts["streams"][name]["healthy"] for name in ("door", "yard", "short")] == [True, True, False]
+        time.sleep(4)
+        assert run.end() == 143
+    records = [json.loads(line) for line in run.said.splitlines()]
+    assert {one["stream"] for one in records if one["event"] == "done"} == {"door", "yard", "short"}
+    door, yard = (len((tmp_path / f"{name}.jsonl").read_text().splitlines()) for name in ("door", "yard"))
+    assert min(door, yard) >= 0.6 * max(door, yard) > 2  # served in turn
+
+
+@needs_mosquitto
+def test_events_go_to_a_broker_while_the_rest_is_written(tmp_path):
+    (tmp_path / "broker").mkdir()
+    with broker(tmp_path / "broker") as made, listening(made.port) as heard:
+        uri = f"mqtt://me:hunter22@127.0.0.1:{made.port}/home/events"
+        port = free_port()
+        with running(tmp_path, CAMERA, uri, "out.mp4", *FAST, "--log-format", "json", "--metrics", port) as run:
+            wait_for(lambda: len([one for one in heard if one[0] == "home/events"]) >= 3, 30)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                numbers = answer.read().decode()
+            assert "mqtt://me:***@" in numbers
+            assert "hunter22" not in numbers
+            assert run.end() == 143
+        wait_for(lambda: ("home/events/status", "offline", False) in heard)
+    assert json.loads(next(payload for topic, payload, _ in heard if topic == "home/events"))["version"] == 1
+    assert "hunter22" not in run.said

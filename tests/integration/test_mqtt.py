@@ -1,0 +1,175 @@
+"""Events to a real MQTT broker: what arrives, what it survives, and what it never says."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from brokers import Broker, broker, free_port, listening, needs_mosquitto, wait_for
+from saliency_tubes.engine.errors import SinkError, UsageError
+from saliency_tubes.stream import mqtt_sink
+from saliency_tubes.stream.mqtt_sink import MqttSink
+from saliency_tubes.stream.sink import SinkOptions, open_sink
+from saliency_tubes.stream.source import VideoInfo
+
+INFO = VideoInfo(64, 48, Fraction(1, 25), Fraction(25))
+
+
+@contextmanager
+def opened(uri: str) -> Iterator[MqttSink]:
+    sink = open_sink(uri, SinkOptions(live=True))
+    assert isinstance(sink, MqttSink)  # in no further thread: it never waits
+    sink.open(INFO)
+    try:
+        yield sink
+    finally:
+        sink.close()
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Broker]:
+    with broker(tmp_path) as made:
+        yield made
+
+
+def events(heard: list[tuple[str, str, bool]]) -> list[str]:
+    return [payload for topic, payload, _ in heard if topic == "home/events"]
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_every_event_arrives_in_order(plain, qos):
+    with listening(plain.port) as heard:
+        with opened(f"mqtt://127.0.0.1:{plain.port}/home/events?qos={qos}") as sink:
+            wait_for(lambda: sink.state == "running")
+            for number in range(100):
+                sink.event(f'{{"n":{number}}}')
+        wait_for(lambda: ("home/events/status", "offline", False) in heard)
+    assert events(heard) == [f'{{"n":{number}}}' for number in range(100)]
+    assert (sink.events, sink.dropped, sink.state) == (100, 0, "closed")
+    assert [payload for topic, payload, _ in heard if topic.endswith("/status")] == ["online", "offline"]
+
+
+@needs_mosquitto
+def test_the_status_is_retained_and_the_will_told(plain):
+    with opened(f"mqtt://127.0.0.1:{plain.port}/home/events") as sink:
+        wait_for(lambda: sink.state == "running")
+        wait_for(lambda: plain.count("PUBLISH from"))
+        with listening(plain.port) as heard:
+            wait_for(lambda: heard)
+            assert heard == [("home/events/status", "online", True)]
+            sink._client.socket().shutdown(2)  # as if the cable were cut
+            wait_for(lambda: ("home/events/status", "offline", False) in heard)
+            wait_for(lambda: heard[-1][1] == "online")
+        assert sink.reopened == 1
+
+
+@needs_mosquitto
+def test_a_broker_that_is_restarted(plain):
+    with opened(f"mqtt://127.0.0.1:{plain.port}/home/events") as sink:
+        wait_for(lambda: sink.state == "running")
+        plain.kill()
+        wait_for(lambda: sink.state == "retrying")
+        for number in range(50):
+            sink.event(str(number))
+        assert sink.queued == 50
+        plain.start()
+        with listening(plain.port) as heard:
+            wait_for(lambda: len(events(heard)) >= 50)
+        assert (sink.state, sink.dropped, sink.queued) == ("running", 0, 0)
+    assert events(heard) == [str(number) for number in range(50)]
+
+
+@needs_mosquitto
+def test_a_broker_that_comes_later(tmp_path):
+    made = Broker(tmp_path)
+    with opened(f"mqtt://127.0.0.1:{made.port}/home/events") as sink:
+        sink.event("1")
+        wait_for(lambda: sink.notes)
+        assert sink.state == "retrying"
+        made.start()
+        wait_for(lambda: sink.events == 1 and not sink._flying)
+    made.kill()
+    assert sink.dropped == 0
+
+
+def test_without_a_broker_the_oldest_are_lost_and_counted(monkeypatch):
+    monkeypatch.setattr(mqtt_sink, "QUEUE", 10)
+    start = time.monotonic()
+    with opened(f"mqtt://127.0.0.1:{free_port()}/home/events") as sink:
+        for number in range(25):
+            sink.event(str(number))
+        assert (sink.queued, sink.drops) == (10, {"not connected": 15})
+    assert sink.drops == {"not connected": 15, "at the end": 10}
+    assert time.monotonic() - start < 10  # closing does not wait for a broker that is not there
+
+
+@needs_mosquitto
+def test_a_wrong_password_is_said_once_and_does_not_hammer(tmp_path, caplog):
+    with (
+        broker(tmp_path, login=("tubes", "right")) as made,
+        caplog.at_level(logging.INFO, "saliency_tubes"),
+        opened(f"mqtt://tubes:hunter22@127.0.0.1:{made.port}/home/events") as sink,
+    ):
+        wait_for(lambda: sink.state == "refused")
+        time.sleep(4)
+        assert made.count("New connection") - made.count("not authorised") <= 2  # wait_for's own probe among them
+        assert made.count("not authorised") == 1
+    assert "refuses: Not authorized" in sink.notes[0]
+    assert len([record for record in caplog.records if "refuses" in record.getMessage()]) == 1
+    assert "hunter22" not in caplog.text + sink.name + "".join(sink.notes)
+
+
+@needs_mosquitto
+def test_the_right_password(tmp_path):
+    with (
+        broker(tmp_path, login=("tubes", "p@ss/word")) as made,
+        opened(f"mqtt://tubes:p%40ss%2Fword@127.0.0.1:{made.port}/home/events") as sink,
+    ):
+        wait_for(lambda: sink.state == "running")
+        sink.event("1")
+        wait_for(lambda: sink.events == 1)
+    assert sink.dropped == 0
+    assert "p@ss" not in sink.name
+    assert "p%40ss" not in sink.name
+
+
+@needs_mosquitto
+def test_tls(tmp_path):
+    with broker(tmp_path, tls=True) as made:
+        with opened(f"mqtts://localhost:{made.port}/home/events?ca={tmp_path}/certificate.pem") as sink:
+            wait_for(lambda: sink.state == "running")
+            sink.event("1")
+        assert (sink.events, sink.dropped) == (1, 0)
+        with opened(f"mqtts://localhost:{made.port}/home/events") as sink:  # nobody here knows who signed it
+            wait_for(lambda: sink.notes)
+            assert sink.state == "retrying"
+            assert "certificate" in sink.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("mqtt://host", "mqtt://host/topic"),
+        ("mqtt:///topic", "mqtt://host/topic"),
+        ("mqtt://host/a/#", "no + and no #"),
+        ("mqtt://host/topic?qos=3", "qos must be 0, 1 or 2"),
+        ("mqtt://host/topic?quos=1", "no option is called 'quos'"),
+        ("mqtt://host:99999/topic", "port"),
+    ],
+)
+def test_wrong_addresses(uri, says):
+    with pytest.raises(UsageError, match=says.replace("+", r"\+")):
+        open_sink(uri)
+
+
+def test_a_certificate_that_is_not_there(tmp_path):
+    sink = open_sink(f"mqtts://localhost/topic?ca={tmp_path}/none.pem")
+    with pytest.raises(SinkError, match="cannot read the certificate"):
+        sink.open(INFO)
+    sink.close()

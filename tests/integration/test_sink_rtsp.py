@@ -1,0 +1,315 @@
+"""The RTSP server against real clients: PyAV, GStreamer, and some that behave badly."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.engine.picture import Layout
+from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream.gst_load import Missing, load
+from saliency_tubes.stream.gst_rtsp_sink import GstRtspSink
+from saliency_tubes.stream.sink import SinkOptions
+from videos import make_info, make_shown
+
+try:
+    GST = load("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
+except Missing as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+RATE, BLOCK, BITS = 30, 16, 16
+INFO = make_info(width=320, height=240, rate=Fraction(RATE), time_base=Fraction(1, 90_000))
+FAST = {"rtsp_transport": "tcp", "probesize": "32768", "analyzeduration": "0"}
+
+
+def barcode(value: int) -> Shown:
+    """A grey picture with a number in it, as black and white blocks."""
+    shown = make_shown(0, 0, INFO, draw=lambda i, size: np.full((size[1], size[0], 3), 128, np.uint8))
+    for bit in range(BITS):
+        shown.frame.picture.planes[0][:BLOCK, bit * BLOCK : (bit + 1) * BLOCK] = 235 if value >> bit & 1 else 16
+    return shown
+
+
+def read(luma: np.ndarray[Any, Any]) -> int:
+    return sum(int(luma[4:12, bit * BLOCK + 4 : bit * BLOCK + 12].mean() > 128) << bit for bit in range(BITS))
+
+
+class Feeder:
+    """Writes numbered frames at 30 a second, and remembers when."""
+
+    def __init__(self, sink: GstRtspSink) -> None:
+        self.written: dict[int, float] = {}
+        self.slowest = 0.0
+        self.paused = threading.Event()
+        self._sink, self._stop = sink, threading.Event()
+        self._thread = threading.Thread(target=self._feed)
+        self._thread.start()
+
+    def _feed(self) -> None:
+        start, index = time.monotonic(), 0
+        while not self._stop.wait(max(0.0, start + index / RATE - time.monotonic())):
+            index += 1
+            if self.paused.is_set():
+                continue
+            shown = barcode(index % (1 << BITS))
+            self.written[index] = begin = time.monotonic()
+            self._sink.write(replace(shown, frame=replace(shown.frame, index=index, pts=index * 90_000 // RATE)))
+            self.slowest = max(self.slowest, time.monotonic() - begin)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@contextmanager
+def served(uri: str = "rtsp://@:0/live", **options: Any) -> Iterator[tuple[GstRtspSink, Feeder]]:
+    sink = GstRtspSink(uri, SinkOptions(**options))
+    sink.open(INFO)
+    feeder = Feeder(sink)
+    try:
+        yield sink, feeder
+    finally:
+        feeder.stop()
+        sink.close()
+
+
+def watch(
+    port: int, frames: int, path: str = "live", login: str = "", transport: str = "tcp"
+) -> list[tuple[int, float]]:
+    """Decodes so many frames: the number in each, and when it was there."""
+    options = FAST | {"rtsp_transport": transport}
+    seen = []
+    with av.open(f"rtsp://{login}127.0.0.1:{port}/{path}", options=options, timeout=(8, 8)) as container:
+        container.streams.video[0].thread_type = "SLICE"
+        for frame in container.decode(video=0):
+            seen.append((read(frame.to_ndarray(format="gray")), time.monotonic()))
+            if len(seen) == frames:
+                break
+    return seen
+
+
+def wait_for(condition: Any, seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_every_frame_arrives_in_order_and_soon(transport: str) -> None:
+    with served() as (sink, feeder):
+        begin = time.monotonic()
+        seen = watch(sink.port, 60, transport=transport)
+        assert seen[0][1] - begin < 2
+        numbers = [number for number, _ in seen]
+        # From the second keyframe on nothing is missing; before it a client may see a frame that was kept for it.
+        assert np.all(np.diff(numbers[15:]) == 1)
+        late = [at - feeder.written[number] for number, at in seen[15:]]
+        assert np.median(late) < 0.2
+        assert feeder.slowest < 0.1
+        assert sink.dropped == 0
+        wait_for(lambda: sink.clients == 0)
+    assert "H.264 by " in sink.description
+    assert not [thread for thread in threading.enumerate() if thread.name == "saliency-tubes rtsp"]
+
+
+def test_a_gstreamer_client_that_comes_first_and_three_others() -> None:
+    with served() as (sink, _):
+        source = f"rtspsrc location=rtsp://127.0.0.1:{sink.port}/live protocols=tcp latency=0"
+        pipeline = GST.Gst.parse_launch(f"{source} ! rtph264depay ! h264parse ! fakesink name=out sync=false")
+        count = [0]
+        out = pipeline.get_by_name("out")
+        out.set_property("signal-handoffs", True)
+        out.connect("handoff", lambda *_: count.__setitem__(0, count[0] + 1))
+        pipeline.set_state(GST.Gst.State.PLAYING)
+        results: list[list[tuple[int, float]]] = []
+        threads = [threading.Thread(target=lambda: results.append(watch(sink.port, 30))) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [len(seen) for seen in results] == [30, 30, 30]
+        wait_for(lambda: count[0] > 30)
+        pipeline.set_state(GST.Gst.State.NULL)
+
+
+def test_a_new_client_need_not_wait_for_the_next_keyframe_nor_for_the_source() -> None:
+    with served() as (sink, feeder):
+        watch(sink.port, 5)
+        feeder.paused.set()  # the camera is gone
+        time.sleep(0.2)
+        begin = time.monotonic()
+        seen = watch(sink.port, 2)
+        assert time.monotonic() - begin < 6
+        assert seen[0][0] <= max(feeder.written)
+
+
+def raw_play(port: int) -> socket.socket:
+    """SETUP and PLAY over TCP as a client would, and then nothing more, not even a read."""
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    session, base = "", f"rtsp://127.0.0.1:{port}/live"
+    for number, (method, url, header) in enumerate(
+        [
+            ("DESCRIBE", base, "Accept: application/sdp"),
+            ("SETUP", f"{base}/stream=0", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"),
+            ("PLAY", base, "Range: npt=0.000-"),
+        ],
+        1,
+    ):
+        request = f"{method} {url} RTSP/1.0\r\nCSeq: {number}\r\n{header}\r\n{session}\r\n"
+        client.sendall(request.encode())
+        answer = client.recv(8192).decode("latin-1")
+        assert " 200 OK" in answer, answer
+        if method == "SETUP":
+            session = f"Session: {answer.split('Session: ')[1].split(';')[0].strip()}\r\n"
+    return client
+
+
+def longest_gap(seen: list[tuple[int, float]]) -> float:
+    return float(np.diff([at for _, at in seen[15:]]).max())
+
+
+def test_clients_that_never_read_harm_nobody() -> None:
+    with served() as (sink, feeder):
+        stalled = [raw_play(sink.port) for _ in range(3)]
+        seen = watch(sink.port, 120)
+        assert np.all(np.diff([number for number, _ in seen[15:]]) == 1)
+        assert longest_gap(seen) < 0.15
+        assert feeder.slowest < 0.1
+        for client in stalled:
+            client.close()
+        wait_for(lambda: sink.clients == 0)
+
+
+def test_fifty_connects_a_second_harm_nobody() -> None:
+    with served() as (sink, feeder):
+        stop = threading.Event()
+
+        def storm() -> None:
+            number = 0
+            while not stop.wait(0.02):
+                number += 1
+                with socket.create_connection(("127.0.0.1", sink.port)) as client:
+                    if number % 2:
+                        request = f"DESCRIBE rtsp://127.0.0.1:{sink.port}/live RTSP/1.0\r\nCSeq: 1\r\n\r\n"
+                        client.sendall(request.encode())
+
+        thread = threading.Thread(target=storm)
+        thread.start()
+        try:
+            seen = watch(sink.port, 120)
+        finally:
+            stop.set()
+            thread.join()
+        assert np.all(np.diff([number for number, _ in seen[15:]]) == 1)
+        assert longest_gap(seen) < 0.25  # two cores, and the storm itself on them
+        assert feeder.slowest < 0.2
+        wait_for(lambda: sink.clients == 0, 10)
+
+
+class TestPassword:
+    @pytest.mark.parametrize("extra", [{}, {"rtsp_auth": "basic"}])
+    def test_right_wrong_and_none(self, extra: dict[str, str], capfd: pytest.CaptureFixture[str]) -> None:
+        with served(user="eva", password="hush hush", extra=extra) as (sink, _):
+            assert len(watch(sink.port, 3, login="eva:hush%20hush@")) == 3
+            for login in ("", "eva:wrong@", "adam:hush%20hush@"):
+                with pytest.raises(av.FFmpegError):
+                    watch(sink.port, 1, login=login)
+            assert "hush" not in f"{sink.name} {sink.notes} {sink.description}"
+        out, err = capfd.readouterr()
+        assert "hush" not in out + err
+
+    def test_from_the_environment_and_from_the_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with served("rtsp://eva:secret@:0/live") as (sink, _):
+            assert sink.name == "rtsp://127.0.0.1:0/live"
+            with pytest.raises(av.FFmpegError):
+                watch(sink.port, 1)
+            assert watch(sink.port, 1, login="eva:secret@")
+        monkeypatch.setenv("SALIENCY_TUBES_RTSP_USER", "eva")
+        monkeypatch.setenv("SALIENCY_TUBES_RTSP_PASSWORD", "other")
+        with served() as (sink, _):
+            assert watch(sink.port, 1, login="eva:other@")
+
+    def test_listening_to_everybody_without_one_is_said(self) -> None:
+        with served("rtsp://@0.0.0.0:0/live") as (sink, _):
+            assert "no password" in sink.notes[0]
+        with served() as (sink, _):
+            assert sink.notes == ()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_two_streams_share_a_port_and_a_taken_port_is_one_line() -> None:
+    port = free_port()
+    with served(f"rtsp://@:{port}/a") as (first, _):
+        with served(f"rtsp://@:{port}/b"):
+            assert watch(port, 3, "a")
+            assert watch(port, 3, "b")
+        assert watch(port, 3, "a")
+        with pytest.raises(SinkError, match="another user name"):
+            GstRtspSink(f"rtsp://eva:x@:{port}/c", SinkOptions()).open(INFO)
+        assert first.state == "running"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SinkError, match=rf"cannot listen on 127\.0\.0\.1 port {port}"):
+            GstRtspSink(f"rtsp://@:{port}/a", SinkOptions()).open(INFO)
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_any_layout_and_odd_sizes(layout: Layout) -> None:
+    info = make_info(width=65, height=33, rate=Fraction(30), layout=layout)
+    sink = GstRtspSink("rtsp://@:0/live", SinkOptions())
+    sink.open(info)
+    assert "padded to 66x34" in sink.notes[0]
+    stop = threading.Event()
+    color = np.array([200, 60, 30], np.uint8)
+
+    def feed() -> None:
+        index = 0
+        while not stop.wait(1 / 30):
+            index += 1
+            draw = lambda i, size: np.broadcast_to(color, (size[1], size[0], 3)).copy()  # noqa: E731
+            sink.write(make_shown(index, index * 427, info, draw))
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        with av.open(f"rtsp://127.0.0.1:{sink.port}/live", options=FAST, timeout=(8, 8)) as container:
+            frame = next(container.decode(video=0))
+            assert (frame.width, frame.height) == (66, 34)
+            matrix = "bt709" if layout is Layout.RGB else info.color.matrix
+            rgb = frame.reformat(format="rgb24", src_colorspace="ITU709" if matrix == "bt709" else "ITU601")
+            np.testing.assert_allclose(rgb.to_ndarray().reshape(-1, 3).mean(axis=0), color, atol=8)
+    finally:
+        stop.set()
+        thread.join()
+        sink.close()
+
+
+def test_nobody_watching_costs_no_encoding() -> None:
+    with served() as (sink, _):
+        given = []
+        assert sink._encode is not None
+        give = sink._encode._give
+        sink._encode._give = lambda *what: (given.append(what), give(*what))  # type: ignore[func-returns-value]
+        time.sleep(0.5)
+        assert given == []
+        watch(sink.port, 3)
+        assert given

@@ -1,0 +1,239 @@
+"""Recordings in segments: on real disks, full disks, and after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream.av_segment_sink import AvSegmentSink
+from saliency_tubes.stream.sink import SinkOptions, open_sink
+from videos import all_pts, make_info, make_shown, make_video
+
+RATE = 25
+INFO = make_info(rate=Fraction(RATE))
+STEP = 12_800 // RATE
+FOLDER = str(Path(__file__).parents[1])
+
+
+class Wall:
+    """A clock on the wall that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 2, 3, 4, 5)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def noisy(index: int) -> Shown:
+    noise = np.random.default_rng(index)
+    return make_shown(
+        index, index * STEP, INFO, lambda i, size: noise.integers(0, 256, (size[1], size[0], 3), np.uint8)
+    )
+
+
+def record(sink: AvSegmentSink, frames: int, wall: Wall | None = None, shown: Shown | None = None) -> None:
+    for index in range(frames):
+        one = shown or make_shown(0, 0, INFO)
+        sink.write(replace(one, frame=replace(one.frame, index=index, pts=index * STEP)))
+        if wall is not None:
+            wall.now += timedelta(seconds=1 / RATE)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_cut_by_time_nothing_lost_and_each_begins_at_zero(tmp_path: Path, suffix: str) -> None:
+    wall = Wall()
+    pattern = tmp_path / "deep" / f"%Y%m%d-%H%M%S.{suffix}"
+    sink = AvSegmentSink(pattern, {"mkv": "matroska"}.get(suffix, suffix), SinkOptions(segment_seconds=2), wall)
+    sink.open(INFO)
+    record(sink, 130, wall)
+    sink.close()
+    names = sorted(path.name for path in pattern.parent.iterdir())
+    assert names == [f"20260102-0304{second:02}.{suffix}" for second in (5, 7, 9)]
+    times = [all_pts(pattern.parent / name) for name in names]
+    assert [len(one) for one in times] == [50, 50, 30]
+    assert all(one[0] == 0 for one in times)
+    assert (sink.segments, sink.frames, sink.dropped, sink.state) == (3, 130, 0, "closed")
+
+
+def test_cut_by_size_and_names_stay_unique(tmp_path: Path) -> None:
+    sink = AvSegmentSink(tmp_path / "%H%M%S.mkv", "matroska", SinkOptions(segment_bytes=60_000), Wall())
+    sink.open(INFO)
+    for index in range(150):
+        sink.write(noisy(index))
+    sink.close()
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == sink.segments >= 3
+    assert tmp_path / "030405-1.mkv" in files
+    assert sum(len(all_pts(path)) for path in files) == 150
+
+
+def test_retention_takes_the_oldest_and_nothing_else(tmp_path: Path) -> None:
+    wall = Wall()
+    (tmp_path / "notes.mkv").write_bytes(b"mine")
+    pattern = tmp_path / "%Y-%m-%d" / "%H%M%S.mkv"
+    old = tmp_path / "2025-01-01" / "000000.mkv"
+    old.parent.mkdir()
+    old.write_bytes(b"of an earlier run")
+    os.utime(old, (1, 1))
+    sink = AvSegmentSink(pattern, "matroska", SinkOptions(segment_seconds=1, keep="3"), wall)
+    sink.open(INFO)
+    record(sink, 150, wall)
+    sink.close()
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.mkv"))
+    assert left == ["2026-01-02/030408.mkv", "2026-01-02/030409.mkv", "2026-01-02/030410.mkv", "notes.mkv"]
+    assert not old.parent.exists()
+    assert sink.deleted == 4
+
+
+WRITER = f"""
+import sys, time
+sys.path.insert(0, {FOLDER!r})
+from pathlib import Path
+from dataclasses import replace
+from fractions import Fraction
+from saliency_tubes.stream.sink import SinkOptions, open_sink
+from videos import make_info, make_shown
+
+info = make_info(width=320, height=240, rate=Fraction(25))
+sink = open_sink(sys.argv[1], SinkOptions(live=True, segment_seconds=4))
+sink.open(info)
+shown = [make_shown(i, 0, info) for i in range(10)]
+start = time.monotonic()
+for index in range(1000):
+    one = shown[index % 10]
+    sink.write(replace(one, frame=replace(one.frame, index=index, pts=index * 512)))
+    print(index, flush=True)
+    time.sleep(max(0.0, start + index / 25 - time.monotonic()))
+"""
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_kill_costs_less_than_two_seconds(tmp_path: Path, suffix: str) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / f"%Y%m%d-%H%M%S.{suffix}")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        written = 0
+        for line in process.stdout:
+            written = int(line) + 1
+            if written == 150:  # six seconds: in the middle of the second segment
+                break
+        process.send_signal(signal.SIGKILL)
+        written += sum(1 for _ in process.stdout)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    played = [len(all_pts(path)) for path in files]
+    assert played[0] == 100
+    assert sum(played) > written - 2 * RATE
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True, text=True
+    )
+    if mount.returncode:
+        pytest.skip(f"needs the right to mount a small disk: {mount.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_recording_until_there_is_room(small_disk: Path) -> None:
+    now = [0.0]
+    sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", SinkOptions(), Wall(), clock=lambda: now[0])
+    sink.open(INFO)
+    index = 0
+    while sink.state == "running":
+        sink.write(noisy(index))
+        index += 1
+        assert index < 3000
+    assert "No space left on device; tried again" in sink.notes[0]
+    assert sink.state == "disk full"
+    for _ in range(20):
+        sink.write(noisy(index))
+        index += 1
+    assert sink.drops == {"disk full": 21}
+    assert len(all_pts(small_disk / "030405.mkv")) > sink.frames - 2 * RATE
+    now[0] += 10  # still full: nothing is even tried
+    sink.write(noisy(index))
+    (small_disk / "030405.mkv").unlink()
+    now[0] += 10
+    for extra in range(1, 50):
+        sink.write(noisy(index + extra))
+    sink.close()
+    assert sink.segments == 2
+    assert len(all_pts(small_disk / "030405.mkv")) == 49
+    assert sink.frames + sink.dropped == index + 50
+
+
+def test_a_full_disk_may_eat_the_oldest(small_disk: Path) -> None:
+    options = SinkOptions(on_full="delete", segment_bytes=300_000)
+    sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", options, Wall())
+    sink.open(INFO)
+    for index in range(1200):
+        sink.write(noisy(index))
+    sink.close()
+    assert sink.deleted > 2
+    assert sink.dropped < 20
+    assert "its oldest segments are deleted" in sink.notes[0]
+    assert sum(len(all_pts(path)) for path in small_disk.iterdir()) > 100
+
+
+def test_a_folder_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
+    now = [0.0]
+    pattern = tmp_path / "rec" / "%H%M%S.mkv"
+    sink = AvSegmentSink(pattern, "matroska", SinkOptions(segment_seconds=1), Wall(), clock=lambda: now[0])
+    sink.open(INFO)
+    record(sink, 25)
+    for path in pattern.parent.iterdir():
+        path.unlink()
+    pattern.parent.rmdir()
+    for index in range(25, 60):
+        sink.write(make_shown(index, index * STEP, INFO))
+    sink.close()
+    assert len(all_pts(pattern.parent / "030405.mkv")) > 0
+    assert sink.frames == 60
+
+
+def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SinkError, match="cannot make the folder"):
+        open_sink(str(tmp_path / "file" / "%S.mkv")).open(INFO)
+
+
+def test_audio_is_left_out_and_said(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "in.mp4", audio="aac")
+    sink = open_sink(str(tmp_path / "%S.mkv"))
+    sink.open(make_info(audio=path))
+    sink.close()
+    assert "audio is left out" in sink.notes[0]
+
+
+def test_a_live_recording_never_makes_the_caller_wait(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "%S.mkv"), SinkOptions(live=True))
+    sink.open(INFO)
+    shown = make_shown(0, 0, INFO)
+    slowest = 0.0
+    for index in range(100):
+        start = time.monotonic()
+        sink.write(replace(shown, frame=replace(shown.frame, index=index, pts=index * STEP)))
+        slowest = max(slowest, time.monotonic() - start)
+        time.sleep(0.005)
+    sink.close()
+    assert slowest < 0.1
+    assert sink.frames + sink.dropped == 100
+    assert "H.264 by" in sink.description

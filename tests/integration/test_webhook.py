@@ -1,0 +1,183 @@
+"""Webhooks against a real server on the loopback that can be told how to answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import cv2
+import numpy as np
+import pytest
+from brokers import free_port, wait_for
+from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream import webhook_sink
+from saliency_tubes.stream.sink import open_sink
+from saliency_tubes.stream.source import VideoInfo
+from saliency_tubes.stream.webhook_sink import WebhookSink
+from stubs import StubSource
+
+INFO = VideoInfo(64, 48, Fraction(1, 25), Fraction(25))
+
+
+class Receiver:
+    """Keeps what is posted; answers with the codes given, the last one again and again."""
+
+    def __init__(self, *codes: int, wait: float = 0.0) -> None:
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        receiver, left = self, list(codes or (200,))
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.headers.append(dict(self.headers))
+                receiver.paths.append(self.path)
+                time.sleep(wait)
+                self.send_response(left[0] if len(left) == 1 else left.pop(0))
+                self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
+    made = Receiver(*getattr(request, "param", ()))
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_sink, "FIRST_DELAY", 0.05)
+
+
+def line(time: float, p: float = 0.9) -> str:
+    score = {"id": 7, "class": "yoga", "p": p, "logit": 1.0}
+    return json.dumps({"time": [time - 1, time], "top": [score], "explained": [score]})
+
+
+def opened(uri: str) -> WebhookSink:
+    sink = open_sink(uri)
+    assert isinstance(sink, WebhookSink)
+    sink.open(INFO)
+    return sink
+
+
+def test_a_call_with_event_and_picture(receiver):
+    sink = opened(f"hook+http://me:hunter22@127.0.0.1:{receiver.port}/alarm?room=3&class=yoga&over=0.7&for=2")
+    frame = next(iter(StubSource()))
+    for second in range(5):
+        sink.event(line(second))
+        sink.write(Shown(frame, ()))
+    sink.close()
+    (body,) = receiver.bodies
+    made = json.loads(body)
+    assert made["rule"] == {"class": "yoga", "over": 0.7, "for": 2.0}
+    assert made["event"]["time"][1] == 2
+    jpeg = cv2.imdecode(np.frombuffer(base64.b64decode(made["snapshot"]), np.uint8), cv2.IMREAD_COLOR)
+    assert jpeg.shape == (48, 64, 3)
+    assert np.abs(jpeg[..., ::-1].astype(int) - frame.rgb).mean() < 10
+    assert receiver.paths == ["/alarm?room=3"]
+    assert receiver.headers[0]["Authorization"] == "Basic " + base64.b64encode(b"me:hunter22").decode()
+    assert (sink.dropped, sink.state) == (0, "closed")
+    assert "hunter22" not in sink.name
+
+
+def test_without_a_frame_there_is_no_picture(receiver):
+    sink = opened(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga")
+    sink.event(line(1))
+    sink.close()
+    assert json.loads(receiver.bodies[0])["snapshot"] is None
+
+
+@pytest.mark.parametrize("receiver", [(503, 503, 200)], indirect=True)
+def test_a_server_in_trouble_is_asked_again(receiver):
+    sink = opened(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga")
+    sink.event(line(1))
+    sink._send_pending()
+    wait_for(lambda: len(receiver.bodies) == 3)
+    sink.close()
+    assert sink.dropped == 0
+    assert len(set(receiver.bodies)) == 1
+
+
+@pytest.mark.parametrize("receiver", [(404,), (302,), (401,)], indirect=True, ids=["404", "302", "401"])
+def test_a_refusal_is_final(receiver):
+    sink = opened(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga&retries=5")
+    sink.event(line(1))
+    sink.close()
+    assert len(receiver.bodies) == 1
+    assert sink.drops == {"not delivered": 1}
+    assert "HTTP" in sink.notes[0]
+
+
+def test_retries_are_bounded():
+    sink = opened(f"hook+http://me:hunter22@127.0.0.1:{free_port()}/?class=yoga&retries=2")
+    sink.event(line(1))
+    sink._send_pending()
+    wait_for(lambda: sink.drops)
+    sink.close()
+    assert sink.drops == {"not delivered": 1}
+    assert "refused" in sink.notes[0]
+    assert "hunter22" not in sink.notes[0]
+
+
+def test_a_slow_server_makes_nobody_wait():
+    made = Receiver(wait=0.5)
+    try:
+        sink = opened(f"hook+http://127.0.0.1:{made.port}/?class=yoga&cooldown=0&timeout=0.2&retries=0")
+        start = time.monotonic()
+        for second in range(30):
+            sink.event(line(second))
+        assert time.monotonic() - start < 0.2
+        assert sink.drops["too slow"] >= 20
+        sink.close()
+    finally:
+        made.close()
+
+
+def test_a_new_rule_while_it_runs(receiver):
+    uri = f"hook+http://127.0.0.1:{receiver.port}/?class=yoga&over="
+    sink = opened(uri + "0.95")
+    sink.event(line(1))
+    sink.set_rule(uri + "0.5")
+    sink.event(line(2))
+    sink.close()
+    assert [json.loads(body)["event"]["time"][1] for body in receiver.bodies] == [2]
+    with pytest.raises(UsageError, match="over"):
+        sink.set_rule(uri + "7")
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("hook+http://host/", "needs a class"),
+        ("hook+http:///path?class=a", "names a host"),
+        ("hook+http://u:hunter22@host/?class=a&over=3", "over must be"),
+        ("hook+http://host/?class=a&timeout=0", "timeout must be"),
+    ],
+)
+def test_wrong_addresses(uri, says):
+    with pytest.raises(UsageError, match=says) as found:
+        open_sink(uri)
+    assert "hunter22" not in str(found.value)

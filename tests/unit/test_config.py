@@ -1,0 +1,135 @@
+"""A run from a TOML file: the same names as the flags, flags win, and what is wrong is said by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.config import differences, read_settings
+
+SECRET = "hunter22"
+
+
+def settings(tmp_path: Path, text: str, *words: str):
+    path = tmp_path / "live.toml"
+    path.write_text(text)
+    return read_settings(["--config", str(path), *words])
+
+
+def test_without_a_file():
+    (one,) = read_settings(["in.mp4", "out.mp4", "--alpha", "0.3", "--encoder", "x264", "--size", "640x480"]).streams
+    assert (one.input, one.outputs, one.style.alpha) == ("in.mp4", ("out.mp4",), 0.3)
+    assert (one.sink.encoder, one.source.size, one.sync) == ("x264", (640, 480), "auto")
+    assert one.sink.preset is None  # the look's preset is another one
+
+
+def test_the_names_of_the_flags(tmp_path):
+    text = """
+        input = "rtsp://camera/live"
+        outputs = ["out.mkv", "null://"]
+        max-age = 3
+        overlay_threads = 2
+        threshold = 0.4
+        normalize = "fixed:-1:2"
+        timings = true
+        loop = false
+        transport = "udp"
+        segment-bytes = "500M"
+        metrics = 9090
+        log-format = "json"
+    """
+    made = settings(tmp_path, text)
+    (one,) = made.streams
+    assert (one.input, one.outputs) == ("rtsp://camera/live", ("out.mkv", "null://"))
+    assert (one.max_age, one.overlay_threads, one.style.threshold, one.timings) == (3, 2, 0.4, True)
+    assert (one.style.normalize.low, one.style.normalize.high) == (-1, 2)
+    assert (one.source.transport, one.source.loop, one.sink.segment_bytes) == ("udp", False, 500_000_000)
+    assert (made.metrics, made.log_format) == ("9090", "json")
+
+
+def test_flags_win(tmp_path):
+    text = 'input = "a.mp4"\noutputs = ["b.mp4"]\nalpha = 0.2\nthreshold = 0.3'
+    (one,) = settings(tmp_path, text, "--alpha", "0.9").streams
+    assert (one.style.alpha, one.style.threshold, one.input) == (0.9, 0.3, "a.mp4")
+    path = tmp_path / "live.toml"
+    (two,) = read_settings(["c.mp4", "d.mp4", "--config", str(path)]).streams
+    assert (two.input, two.outputs) == ("c.mp4", ("d.mp4",))
+
+
+def test_several_streams(tmp_path):
+    text = """
+        model = "i3d"
+        frames = 16
+        alpha = 0.4
+        [[stream]]
+        name = "door"
+        input = "rtsp://a/1"
+        outputs = ["door.mkv"]
+        [[stream]]
+        input = "rtsp://b/1"
+        outputs = ["null://"]
+        alpha = 0.7
+    """
+    one, two = settings(tmp_path, text).streams
+    assert (one.name, two.name) == ("door", "stream2")
+    assert (one.style.alpha, two.style.alpha) == (0.4, 0.7)
+    assert one.frames == two.frames == 16
+
+
+STREAM = '[[stream]]\nname = "a"\ninput = "in.mp4"\noutputs = ["null://"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("alfa = 1", "no option is called 'alfa'; did you mean alpha"),
+        ('alpha = "much"', "alpha"),
+        ("alpha = true", "alpha must be a value"),
+        ("loop = 1", "loop must be true or false"),
+        ("alpha = [1]", "alpha must be one value"),
+        ("input = 3", "input must be text"),
+        ('outputs = [1]\ninput = "a"', "outputs must be a list of texts"),
+        ('input = "${NOT_THERE}"', "no variable NOT_THERE"),
+        ("= 1", "not TOML"),
+        ("alpha = 2\ninput = 'a.mp4'", "alpha must be between 0 and 1"),
+        ("config = 'x'", "no option is called 'config'"),
+        ("", "no input"),
+        ('input = "rtsp://camera/"', "no output"),
+        ("stream = 3", r"\[\[stream\]\] tables"),
+        (STREAM + STREAM, "two streams are called 'a'"),
+        (STREAM + 'model = "i3d"', "model belongs above"),
+        (STREAM + "metrics = 9090", "metrics belongs above"),
+        (
+            '[[stream]]\ninput="a"\noutputs=["x.mkv"]\n[[stream]]\ninput="b"\noutputs=["x.mkv"]',
+            "an output in common",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(text, says, tmp_path):
+    with pytest.raises(UsageError, match=says) as found:
+        settings(tmp_path, text)
+    assert "live.toml" in str(found.value)
+
+
+def test_no_such_file():
+    with pytest.raises(UsageError, match=r"nowhere\.toml: No such file"):
+        read_settings(["--config", "nowhere.toml"])
+
+
+def test_a_password_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAMERA_PASSWORD", SECRET)
+    (one,) = settings(tmp_path, 'input = "rtsp://me:${CAMERA_PASSWORD}@camera/"\noutputs = ["null://"]').streams
+    assert one.input == f"rtsp://me:{SECRET}@camera/"
+
+
+def test_what_can_change_live(tmp_path):
+    hook = "hook+http://h/p?class={}&over=0.5"
+    (old,) = settings(tmp_path, f'input = "a.mp4"\noutputs = ["null://", "{hook.format("yoga")}"]').streams
+    assert differences(old, old) == ([], [])
+    assert differences(old, replace(old, style=replace(old.style, alpha=0.1), max_age=9.0)) == (
+        ["style", "max_age"],
+        [],
+    )
+    assert differences(old, replace(old, hop=3, explain="yoga")) == (["explain"], ["hop"])
+    assert differences(old, replace(old, outputs=("null://", hook.format("zumba")))) == (["rules"], [])
+    assert differences(old, replace(old, outputs=("x.mp4",))) == ([], ["outputs"])

@@ -1,0 +1,83 @@
+"""The window, with OpenCV's calls replaced: there is no screen where tests run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import pytest
+from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.stream.display_sink import DisplaySink
+from videos import make_info, make_shown
+
+INFO = make_info()
+
+
+class Screen:
+    """What the window was told, and the keys it answers with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shown: list[Any] = []
+        self.key, self.visible = -1, 1.0
+        monkeypatch.setenv("DISPLAY", ":9")
+        answers = {
+            "getBuildInformation": lambda: "  GUI:    GTK3",
+            "namedWindow": lambda name, flags: None,
+            "resizeWindow": lambda name, width, height: None,
+            "imshow": lambda name, picture: self.shown.append(picture),
+            "waitKey": lambda milliseconds: self.key,
+            "getWindowProperty": lambda name, which: self.visible,
+            "destroyAllWindows": lambda: self.shown.append("closed"),
+        }
+        for name, answer in answers.items():
+            monkeypatch.setattr(cv2, name, answer)
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    return Screen(monkeypatch)
+
+
+def test_frames_are_shown_in_colour(screen: Screen) -> None:
+    sink = DisplaySink("display://")
+    sink.open(INFO)
+    shown = make_shown(0, 0, INFO)
+    sink.write(shown)
+    assert (screen.shown[0][..., ::-1] == shown.rgb).all()
+    assert not sink.wants_stop
+    sink.close()
+    sink.close()
+    assert screen.shown[1:] == ["closed"]
+    assert "q or ESC" in sink.description
+
+
+@pytest.mark.parametrize("key", [ord("q"), ord("Q"), 27])
+def test_a_key_asks_to_stop(screen: Screen, key: int) -> None:
+    sink = DisplaySink("display://")
+    sink.open(INFO)
+    screen.key = key
+    sink.write(make_shown(0, 0, INFO))
+    assert sink.wants_stop
+    sink.close()
+
+
+def test_closing_the_window_asks_to_stop(screen: Screen) -> None:
+    sink = DisplaySink("display://")
+    sink.open(INFO)
+    screen.visible = 0.0
+    sink.write(make_shown(0, 0, INFO))
+    assert sink.wants_stop
+    sink.close()
+
+
+def test_an_opencv_without_windows_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    NONE")
+    with pytest.raises(SinkError, match="install opencv-python in place"):
+        DisplaySink("display://").open(INFO)
+
+
+def test_no_screen(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SinkError, match="no screen"):
+        DisplaySink("display://").open(INFO)

@@ -1,0 +1,95 @@
+"""What is explained from window to window: the class is held, the scale smoothed, and both start anew at a gap."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from saliency_tubes.engine.saliency import Target
+from saliency_tubes.engine.style import Style
+from saliency_tubes.engine.types import Clip, Crop, Outputs, Span
+from saliency_tubes.stream.clock import Stopwatch
+from saliency_tubes.stream.explainer import Explainer, Look
+from saliency_tubes.stream.sync import Gaps
+from stubs import StubRunner, make_manifest
+
+LOOK = Look()
+NAMES = {name: name for name in ("logits", "activation", "weights")}
+
+
+class Told(StubRunner):
+    """Says at each call what it is told to: the probability of class 0."""
+
+    def __init__(self, *probabilities: float, linear: bool = True) -> None:
+        manifest = make_manifest()
+        super().__init__(manifest if linear else replace(manifest, head=None, outputs=NAMES))
+        self.probabilities = list(probabilities)
+        self.asked: list[int | None] = []
+
+    def run(self, clip, class_id=None) -> Outputs:
+        self.asked.append(class_id)
+        p = self.probabilities[0]
+        self.probabilities = self.probabilities[1:] or self.probabilities
+        logits = np.log(np.array([p, 1 - p], np.float32))
+        best = int(logits.argmax()) if class_id is None else class_id
+        weights = None if self.manifest.head is not None else np.array([(10.0, -10.0)[best]], np.float32)
+        return Outputs(logits, np.full((1, 2, 4, 4), 1.0, np.float32), weights)
+
+
+def clip(start: int = 0) -> Clip:
+    samples = tuple(np.zeros((32, 32, 3), np.uint8) for _ in range(8))
+    return Clip(samples, Span(start, 8), Crop(), (start, start + 7), Fraction(1, 25))
+
+
+def explainer(runner: StubRunner, gaps: Gaps | None = None, steady: bool = True) -> Explainer:
+    return Explainer(runner, Stopwatch(), gaps or Gaps(), steady=steady, hold=3)
+
+
+def test_a_flicker_is_not_followed():
+    made = explainer(Told(0.55, 0.45, 0.55, 0.45, 0.45, 0.45))
+    explanations = [made.explain(clip(i), LOOK) for i in range(6)]
+    assert [one.explained[0].id for one in explanations] == [0, 0, 0, 0, 0, 1]
+    # the tube is of the class that is named: class 1 has the opposite weights
+    assert [float(one.tube.evidence[0, 0, 0]) for one in explanations] == [10, 10, 10, 10, 10, -10]
+    assert [one.top[0].id for one in explanations] == [0, 1, 0, 1, 1, 1]  # what is most probable is told all the same
+
+
+def test_without_steadiness_every_window_has_its_own():
+    made = explainer(Told(0.55, 0.45, 0.55), steady=False)
+    assert [made.explain(clip(i), LOOK).explained[0].id for i in range(3)] == [0, 1, 0]
+
+
+def test_a_class_asked_for_stays():
+    made = explainer(Told(0.1, 0.1))
+    assert made.explain(clip(), Look(Target(0))).explained[0].id == 0
+
+
+def test_a_gap_starts_anew():
+    gaps = Gaps()
+    made = explainer(Told(0.55, 0.45, 0.45), gaps)
+    assert made.explain(clip(0), LOOK).explained[0].id == 0
+    gaps.add(5)
+    after = made.explain(clip(5), LOOK)
+    assert after.explained[0].id == 1
+    assert after.scale == explainer(Told(0.45)).explain(clip(5), LOOK).scale  # not smoothed with the one before
+
+
+def test_another_question_starts_anew():
+    made = explainer(Told(0.9, 0.9))
+    made.explain(clip(), LOOK)
+    fresh = made.explain(clip(1), Look(Target(1), Style()))
+    assert fresh.scale == explainer(Told(0.9)).explain(clip(1), Look(Target(1))).scale
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_new_class_has_weights_of_its_own(linear):
+    """A graph with gradients is asked again, for the class that is explained."""
+    runner = Told(0.9, 0.1, 0.1, linear=linear)
+    made = explainer(runner)
+    first, second = made.explain(clip(0), LOOK), made.explain(clip(1), LOOK)
+    assert (first.explained[0].id, second.explained[0].id) == (0, 1)
+    assert float(first.tube.evidence[0, 0, 0]) == 10
+    assert float(second.tube.evidence[0, 0, 0]) == -10
+    assert runner.asked == ([None, 0] if linear else [None, 0, 1])

@@ -1,0 +1,383 @@
+"""Staying alive, without time and without a network: scripted connections and a clock that only waiting moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from saliency_tubes.engine.errors import SourceError, UsageError
+from saliency_tubes.engine.picture import Color, Layout, Picture
+from saliency_tubes.stream.feed import FeedEnded, FeedFrame, FeedLost, FeedRefused
+from saliency_tubes.stream.fit import fit, from_rgb
+from saliency_tubes.stream.live import Backoff, LiveSource, Patience
+from saliency_tubes.stream.redact import scrub, secrets
+from saliency_tubes.stream.source import SourceOptions
+from saliency_tubes.stream.timeline import LIVE_TIME_BASE, LiveTimeline
+
+Step = int | str | Exception
+"""what a connection does next: give a frame with this pts in 1/25 s, nothing for a while, or fail"""
+DENIED = FeedRefused("wrong user or password (401)", credentials=True)
+
+
+def picture(width: int = 32, height: int = 16, value: int = 100) -> Picture:
+    half = np.full((height // 2, width // 2), 128, np.uint8)
+    return Picture(Layout.I420, (np.full((height, width), value, np.uint8), half, half.copy()), Color("bt601"))
+
+
+class World:
+    """A clock, and servers that follow a script: one sequence of steps for each attempt to connect."""
+
+    def __init__(self, *scripts: Sequence[Step] | Exception) -> None:
+        self.now = 1000.0
+        self.waits: list[float] = []
+        self.attempts = self.closed = 0
+        self._scripts = list(scripts)
+        self.when: Callable[[], object] = lambda: None
+        self.took, self.bursts = 0.04, False
+        """seconds from frame to frame, as they come; whether they come in bursts"""
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.now += seconds
+        return bool(self.when())
+
+    def connect(self) -> Feed:
+        self.attempts += 1
+        script = self._scripts.pop(0) if self._scripts else FeedLost("no more connections")
+        if isinstance(script, Exception):
+            raise script
+        return Feed(self, script)
+
+    def open(self, patience: Patience | None = None, **options: Any) -> LiveSource:
+        return LiveSource(self.connect, "rtsp://camera", patience, clock=self.clock, wait=self.wait, seed=1, **options)
+
+
+class Feed:
+    def __init__(self, world: World, script: Sequence[Step]) -> None:
+        self.errors, self.bursts = 1, world.bursts
+        self._world, self._script = world, list(script)
+
+    def read(self, timeout: float) -> FeedFrame | None:
+        step = self._script.pop(0) if self._script else "silence"
+        if isinstance(step, Exception):
+            raise step
+        if step == "silence":
+            self._world.now += timeout
+            return None
+        self._world.now += self._world.took
+        made = picture(64, 32) if step == "larger" else picture()
+        pts = step if isinstance(step, int) else None
+        return FeedFrame(made, self._world.now, pts, Fraction(1, 25), rate=Fraction(25))
+
+    def close(self) -> None:
+        self._world.closed += 1
+
+
+GONE = FeedLost("the server ended the stream")
+ONCE = Patience(retries=1)
+
+
+def seconds(frames: Sequence[Any]) -> list[float]:
+    return [round(frame.time, 2) for frame in frames]
+
+
+def drain(source: LiveSource) -> list[Any]:
+    """All frames, until it gives up."""
+    frames: list[Any] = []
+    with pytest.raises(SourceError, match="gave up after"):
+        frames.extend(source)  # what came before the error stays
+    return frames
+
+
+def test_one_stream_of_two_connections() -> None:
+    world = World([0, 1, 2, GONE], [500, 501, 502, GONE])
+    source = world.open(ONCE)
+    assert source.state == "live"
+    frames = drain(source)
+    assert [frame.index for frame in frames] == list(range(6))
+    assert [frame.gap for frame in frames] == [False, False, False, True, False, False]
+    assert seconds(frames[:3]) == [0, 0.04, 0.08]
+    # Over the reconnect, time goes on by the wall clock: the wait and one frame.
+    assert frames[3].time - frames[2].time == pytest.approx(world.waits[0] + 0.04, abs=0.001)
+    assert frames[5].time - frames[3].time == pytest.approx(0.08)
+    assert {frame.time_base for frame in frames} == {LIVE_TIME_BASE}
+    assert (source.reconnects, source.errors, world.closed) == (1, 2, 2)
+    assert not source.connected
+    assert source.last_error == "no more connections"
+
+
+def test_a_frozen_server_is_noticed_in_time() -> None:
+    world = World([0, 1], [0, GONE])
+    source = world.open(Patience(stall=2.0, retries=1))
+    frames = iter(source)
+    next(frames)
+    next(frames)
+    before = world.now
+    assert next(frames).gap
+    assert "no frame for 2.0 s" in source.last_error
+    assert world.now - before < 2.0 + 0.25 + 0.04
+    source.close()
+
+
+def test_a_reader_that_was_busy_is_no_stall() -> None:
+    world = World([0, 1, "silence", 30, GONE])
+    source = world.open(Patience(stall=2.0, retries=0))
+    frames = iter(source)
+    next(frames)
+    next(frames)
+    world.now += 60  # a model that takes long to load
+    assert next(frames).index == 2
+    assert source.reconnects == 0
+    source.close()
+
+
+def test_a_frame_now_and_then_is_no_stall() -> None:
+    world = World([0, *["silence"] * 7, 50, *["silence"] * 7, 100, GONE])
+    frames = drain(world.open(Patience(retries=0)))
+    assert seconds(frames) == [0, 2, 4]
+
+
+def test_wrong_credentials_do_not_hammer() -> None:
+    world = World([0, GONE], *[DENIED] * 12, [0, GONE])
+    source = world.open(Patience(retries=13))
+    frames = iter(source)
+    next(frames)
+    assert next(frames).gap
+    refused = world.waits[1:]
+    assert len(refused) == 12
+    assert refused[0] == 1
+    assert all(0.75 * 2**i <= wait <= 2**i for i, wait in enumerate(refused[1:5], 1))
+    assert all(22.5 <= wait <= 30 for wait in refused[6:])
+    source.close()
+
+
+def test_a_server_that_is_away_is_asked_soon_and_then_once_a_second() -> None:
+    world = World([0, GONE], *[FeedLost("Connection refused")] * 50, [0, GONE])
+    source = world.open()
+    frames = iter(source)
+    next(frames)
+    next(frames)
+    assert world.waits[0] <= 0.2
+    assert max(world.waits) <= 1.0
+    assert min(world.waits[5:]) >= 0.75
+    assert len(set(world.waits[5:])) > 40, "all would come at once"
+    source.close()
+
+
+def test_the_first_connection() -> None:
+    with pytest.raises(SourceError, match=r"^rtsp://camera: wrong user or password \(401\)$"):
+        World(DENIED).open()
+    with pytest.raises(SourceError, match="nothing there"):
+        World(FeedRefused("nothing there under that name (404)")).open()
+    away = World()
+    with pytest.raises(SourceError, match="no more connections"):
+        away.open(Patience(first=10))
+    assert 10 <= away.now - 1000 <= 11.1
+    silent = World(*[["silence"] * 100] * 10)
+    with pytest.raises(SourceError, match="no frame for"):
+        silent.open(Patience(first=10))
+    assert silent.closed == silent.attempts
+
+
+def test_waiting_for_the_first_frame_for_ever() -> None:
+    world = World(*[FeedLost("Connection refused")] * 100, DENIED, [0, 1, GONE])
+    source = world.open(Patience(wait=True))
+    assert world.now > 1060
+    assert next(iter(source)).index == 0
+    assert source.reconnects == 0
+    source.close()
+
+
+def test_what_no_attempt_can_mend_is_raised() -> None:
+    with pytest.raises(UsageError, match="no such pipeline"):
+        World(UsageError("no such pipeline")).open(Patience(wait=True))
+
+
+def test_something_with_an_end_ends() -> None:
+    world = World([0, 1, FeedEnded("it has ended")])
+    assert len(list(world.open())) == 2
+    assert world.attempts == world.closed == 1
+
+
+def test_stop_ends_the_waiting() -> None:
+    world = World([0, GONE])
+    source = world.open()
+    world.when = lambda: source.stop() or True
+    assert len(list(source)) == 1
+    assert source.state == "stopped"
+    source.close()
+    source.close()
+    assert list(source) == []
+
+
+def test_states_that_are_seen_while_waiting() -> None:
+    world = World([0, GONE], DENIED, [0, GONE])
+    source = world.open()
+    seen: list[tuple[str, bool]] = []
+    world.when = lambda: seen.append((source.state, source.connected))
+    frames = iter(source)
+    next(frames)
+    next(frames)
+    assert seen == [
+        ("waiting 0.2 s: the server ended the stream", False),
+        ("waiting 1.0 s: wrong user or password (401)", False),
+    ]
+    source.close()
+
+
+def test_another_size_is_scaled_and_said_once() -> None:
+    world = World([0, GONE], ["larger", "larger", GONE])
+    source = world.open(ONCE)
+    frames = drain(source)
+    assert {(frame.picture.width, frame.picture.height) for frame in frames} == {(32, 16)}
+    assert [line for line in source.remarks if "changes" in line] == [
+        "the picture changes to 64x32 at frame 1; it is scaled to fit 32x16"
+    ]
+
+
+def test_bursts_are_paced() -> None:
+    world = World([*range(100), FeedEnded("it has ended")])
+    world.took, world.bursts = 0.001, True
+    source = world.open()
+    start = world.now
+    stamps = []
+    for frame in source:
+        stamps.append(world.now - frame.time)
+    assert max(stamps) - min(stamps) < 0.05
+    assert world.now - start >= 3.9
+    source.close()
+
+
+@pytest.mark.parametrize("wrong", [{"stall": 0}, {"first": -1}, {"retries": -1}])
+def test_patience_is_checked(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Patience(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"backend": "vlc"}, {"transport": "sctp"}, {"size": (0, 1)}, {"rate": 0}, {"stall": -1}, {"retries": -1}],
+)
+def test_options_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        SourceOptions(**wrong)
+
+
+def test_backoff_starts_anew_after_a_steady_connection() -> None:
+    backoff = Backoff(seed=2)
+    for _ in range(8):
+        backoff.next(GONE)
+    backoff.reset()
+    assert backoff.next(GONE) <= 0.2
+
+
+class TestLiveTimeline:
+    @given(
+        st.lists(
+            st.tuples(st.one_of(st.none(), st.fractions(-1000, 1000)), st.floats(0, 10), st.booleans()),
+            max_size=60,
+        )
+    )
+    def test_always_increases(self, steps: list[tuple[Fraction | None, float, bool]]) -> None:
+        line, now, given_out = LiveTimeline(), 50.0, []
+        for time, passed, again in steps:
+            now += passed
+            if again:
+                line.reconnect()
+            given_out.append(line.next(time, now)[0])
+        assert all(a < b for a, b in pairwise(given_out))
+
+    def test_the_streams_own_times_pass(self) -> None:
+        line = LiveTimeline(Fraction(30))
+        # Arrival jitters, by a stall of the network even; times do not.
+        arrived = [i / 30 + (0.4 if 20 < i < 33 else 0.01 * (i % 3)) for i in range(90)]
+        made = [line.next(77 + Fraction(i, 30), at) for i, at in enumerate(arrived)]
+        assert made == [(3000 * i, False) for i in range(90)]
+
+    @pytest.mark.parametrize("jump", [-3600, -2, 3600])
+    def test_a_clock_that_is_set(self, jump: int) -> None:
+        line = LiveTimeline(Fraction(25))
+        for i in range(10):
+            line.next(Fraction(i, 25), i / 25)
+        pts, gap = line.next(Fraction(10, 25) + jump, 10 / 25)
+        assert (pts, gap, line.jumps) == (36_000, True, 1)
+        assert line.next(Fraction(11, 25) + jump, 11 / 25) == (39_600, False)
+
+    def test_a_hole_is_said(self) -> None:
+        line = LiveTimeline(Fraction(25))
+        gaps = [line.next(Fraction(i, 25), i / 25)[1] for i in (0, 1, 2, 5, 6, 30, 31)]
+        assert gaps == [False, False, False, False, False, True, False]
+
+    def test_a_slow_camera_has_no_holes(self) -> None:
+        line = LiveTimeline()
+        assert not any(line.next(Fraction(2 * i), 2.0 * i)[1] for i in range(20))
+
+    def test_missing_times_are_those_of_arrival(self) -> None:
+        line = LiveTimeline()
+        assert [line.next(None, 7 + i / 10)[0] for i in range(4)] == [0, 9000, 18_000, 27_000]
+
+    def test_lag_is_a_queue_and_not_a_slow_clock(self) -> None:
+        line = LiveTimeline(Fraction(25))
+        for i in range(25 * 600):
+            line.next(Fraction(i, 25), i / 25 * 1.0001)
+        assert line.lag == pytest.approx(0, abs=1e-6)
+        line.next(Fraction(25 * 600, 25), 600 * 1.0001 + 0.7)
+        assert line.lag == pytest.approx(0.7, abs=0.001)
+        line.reconnect()
+        line.next(Fraction(5), 700.0)
+        assert line.lag == 0
+
+    def test_small_steps_back_are_repaired(self) -> None:
+        line = LiveTimeline(Fraction(25))
+        made = [line.next(Fraction(time, 25), i / 25) for i, time in enumerate((0, 1, 3, 2, 4))]
+        assert [pts for pts, _ in made] == [0, 3600, 10_800, 10_801, 14_400]
+        assert (line.repaired, any(gap for _, gap in made)) == (1, False)
+
+
+class TestFit:
+    @pytest.mark.parametrize("layout", list(Layout))
+    @pytest.mark.parametrize("came", list(Layout))
+    @pytest.mark.parametrize("color", [Color("bt601"), Color("bt709", True)])
+    def test_every_way(self, came: Layout, layout: Layout, color: Color) -> None:
+        rgb = np.empty((24, 40, 3), np.uint8)
+        rgb[:] = 200, 90, 40
+        fitted = fit(from_rgb(rgb, came, Color("bt601")), (31, 17), layout, color)
+        assert (fitted.width, fitted.height, fitted.layout, fitted.color) == (31, 17, layout, color)
+        assert np.abs(fitted.rgb().astype(int) - (200, 90, 40)).max() <= 4
+        assert all(plane.flags.c_contiguous and plane.flags.writeable for plane in fitted.planes)
+
+    def test_what_fits_is_not_touched(self) -> None:
+        same = picture()
+        assert fit(same, (32, 16), Layout.I420, same.color) is same
+
+
+class TestScrub:
+    URI = "rtsp://admin:p%40ss%2Fword@camera:554/live?token=abcd1234"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Could not open 'rtsp://admin:p%40ss%2Fword@camera:554/live?token=abcd1234'",
+            "login as admin p@ss/word failed",
+            "sent admin:p@ss/word@camera",
+            "GET /live?token=abcd1234\nno",
+        ],
+    )
+    def test_no_form_of_the_password_is_left(self, text: str) -> None:
+        said = scrub(text, self.URI)
+        assert "\n" not in said
+        for secret in ("p@ss", "p%40ss", "word", "abcd1234"):
+            assert secret not in said
+
+    def test_short_passwords_leave_words_alone(self) -> None:
+        assert scrub("a camera said: a", "rtsp://me:a@host/x") == "*** camera said: ***"
+        assert secrets("rtsp://host/x") == []

@@ -1,0 +1,117 @@
+"""Lines for people and for programs, and the passwords that are in neither."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+from saliency_tubes.stream.log import LOGGER, logging_to, say
+from saliency_tubes.stream.monitor import changes
+from saliency_tubes.stream.stats import SinkState, Snapshot, Spread
+
+URI = "rtsp://me:hunter22@camera/live?token=abcdefgh"
+
+
+def lines(form: str, *say_it) -> str:
+    stream = io.StringIO()
+    with logging_to(stream, form, [URI]):
+        for one in say_it:
+            one()
+    return stream.getvalue()
+
+
+def test_lines_for_people():
+    text = lines("text", lambda: say("input", "a camera"), lambda: say("source", "lost", stream="door"))
+    assert text == "input    a camera\nsource   door: lost\n"
+
+
+def test_lines_for_programs():
+    text = lines("json", lambda: say("class", "yoga 0.90", stream="door", p=0.9))
+    record = json.loads(text)
+    assert record.pop("time").endswith("+00:00")
+    assert record == {"level": "info", "event": "class", "message": "yoga 0.90", "stream": "door", "p": 0.9}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_password_gets_through(form):
+    def fail() -> None:
+        try:
+            raise OSError(f"cannot open {URI}")
+        except OSError:
+            LOGGER.exception("oh, %s", URI)
+
+    text = lines(
+        form,
+        lambda: say("source", f"lost {URI}"),
+        lambda: say("source", "the server said: user me password hunter22 is wrong"),
+        lambda: say("source", "other", detail="hunter22", other="http://x:topsecret@y/"),
+        lambda: LOGGER.warning("%s and %s", "hunter22", "abcdefgh"),
+        lambda: logging.getLogger("saliency_tubes.mqtt").error("ftp://a:topsecret@b"),
+        fail,
+    )
+    assert text.count("\n") == 6
+    for secret in ("hunter22", "abcdefgh", "topsecret"):
+        assert secret not in text
+    assert "me" in text
+    assert "Traceback" not in text
+
+
+def test_nothing_is_left_behind():
+    before = list(LOGGER.handlers), LOGGER.level, LOGGER.propagate
+    lines("text")
+    assert (list(LOGGER.handlers), LOGGER.level, LOGGER.propagate) == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_the_command_line_that_others_see():
+    code = (
+        "from pathlib import Path; from saliency_tubes.stream.log import hide_arguments; print(hide_arguments()); "
+        "print(Path('/proc/self/cmdline').read_text().replace('\\0', ' '))"
+    )
+    words = [sys.executable, "-c", code, URI, "mqtt://you:abc@broker/abc", "--alpha", "0.5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("True\n")
+    shown = done.stdout.split("\n", 1)[1]
+    assert "hunter22" not in shown
+    assert "abcdefgh" not in shown
+    assert "rtsp://me:********@camera/live?token=********" in shown
+    assert "mqtt://you:***@broker" in shown
+    assert "--alpha 0.5" in shown
+
+
+def snapshot(**changed) -> Snapshot:
+    fields = {
+        "name": "x", "state": "live", "connected": True, "alive": True, "uptime": 1.0, "frames_in": 1, "frames_out": 1,
+        "fps_in": 1.0, "fps_out": 1.0, "last_frame": 0.0, "dropped": {}, "reconnects": 0, "decoder_errors": 0,
+        "windows": 0, "window_rate": 0.0, "stages": {}, "latency": Spread(), "tube_age": 0.0, "queues": {},
+    }  # fmt: skip
+    return Snapshot(**{**fields, **changed})
+
+
+def sink(state: str) -> tuple[SinkState, ...]:
+    return (SinkState("rtmp://h/x", state, 0, 0, 0),)
+
+
+def test_what_changes_is_said():
+    live, lost = snapshot(), snapshot(connected=False, state="waiting 0.2 s: no frame for 2.0 s")
+    assert changes(None, live) == changes(live, live) == []
+    assert [one.message for one in changes(live, lost)] == ["lost: waiting 0.2 s: no frame for 2.0 s"]
+    still = snapshot(connected=False, state="waiting 0.4 s: no frame for 2.0 s")
+    assert changes(lost, still) == []  # the same trouble is not said again
+    refused = snapshot(connected=False, state="waiting 1.0 s: wrong password")
+    assert [one.message for one in changes(lost, refused)] == ["waiting 1.0 s: wrong password"]
+    (again,) = changes(refused, snapshot(reconnects=1))
+    assert again.message == "connected again, 1 times so far"
+
+
+def test_classes_and_outputs():
+    one = snapshot(label="yoga", probability=0.912, sinks=sink("running"))
+    (first,) = changes(None, one)
+    assert (first.event, first.message) == ("class", "yoga 0.91")
+    assert changes(one, one) == []
+    (lost,) = changes(one, snapshot(label="yoga", sinks=sink("retrying")))
+    assert (lost.event, lost.message, lost.level) == ("sink", "rtmp://h/x: retrying", logging.WARNING)
+    (back,) = changes(snapshot(label="yoga", sinks=sink("retrying")), one)
+    assert (back.message, back.level) == ("rtmp://h/x: running", logging.INFO)

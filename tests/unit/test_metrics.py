@@ -1,0 +1,122 @@
+"""Numbers for Prometheus and the health page, over a real socket."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from dataclasses import replace
+
+import pytest
+from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.log import logging_to
+from saliency_tubes.stream.metrics import MetricsServer, health, parse_address
+from saliency_tubes.stream.pipeline import Options, Pipeline
+from saliency_tubes.stream.stats import Snapshot
+from stubs import MemorySink, StubRunner, StubSource
+
+parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheus-client")
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    with Pipeline(StubSource(), StubRunner(), [MemorySink()], Options(hop=2)) as pipeline:
+        list(pipeline)
+    ended = pipeline.snapshot()
+    return replace(ended, alive=True, connected=True, state="live", last_frame=0.1, reconnects=3)
+
+
+def get(server: MetricsServer, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_metrics(snapshot):
+    with MetricsServer("0", lambda: {"door": snapshot, "yard": None}) as server:
+        status, text = get(server, "/metrics")
+    assert status == 200
+    values = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in parser.text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    door = ("stream", "door")
+    assert values[("saliency_tubes_up", door)] == 1
+    assert values[("saliency_tubes_up", ("stream", "yard"))] == 0
+    assert values[("saliency_tubes_frames_in_total", door)] == 40
+    assert values[("saliency_tubes_frames_out_total", door)] == 40
+    assert values[("saliency_tubes_reconnects_total", door)] == 3
+    assert values[("saliency_tubes_windows_total", door)] == 17
+    assert values[("saliency_tubes_dropped_total", ("place", "read"), ("reason", "queue full"), door)] == 0
+    assert values[("saliency_tubes_latency_seconds", ("quantile", "0.95"), door)] > 0
+    assert values[("saliency_tubes_stage_seconds", ("quantile", "0.5"), ("stage", "infer"), door)] > 0
+    assert values[("saliency_tubes_queue_depth", ("queue", "read"), door)] == 0
+    assert values[("saliency_tubes_resident_memory_bytes",)] > 1e6
+    # Prometheus' own conventions: one prefix, units by name, counters end in total
+    assert all(name.startswith("saliency_tubes_") for name, *_ in values)
+
+
+def test_health(snapshot):
+    found = {"door": snapshot}
+    with MetricsServer("0", lambda: found) as server:
+        status, text = get(server, "/healthz")
+        assert status == 200
+        assert json.loads(text) == {
+            "status": "ok", "streams": {"door": {"healthy": True, "state": "live", "last_frame_age": 0.1}}
+        }  # fmt: skip
+        found["door"] = replace(snapshot, connected=False, state="waiting 1.0 s: no frame")
+        status, text = get(server, "/healthz")
+        assert status == 503
+        assert json.loads(text)["streams"]["door"]["state"] == "waiting 1.0 s: no frame"
+        assert get(server, "/")[0] == 404
+    assert not health({"door": replace(snapshot, last_frame=60.0)})[0]
+    assert not health({"door": replace(snapshot, alive=False)})[0]
+    assert not health({"door": snapshot, "yard": None})[0]
+
+
+def test_clients_that_never_speak_keep_nobody_waiting(snapshot):
+    with MetricsServer("0", lambda: {"door": snapshot}) as server:
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
+        assert get(server, "/healthz")[0] == 200
+        start = time.monotonic()
+    assert time.monotonic() - start < 2  # nor whoever closes it
+    for one in silent:
+        one.close()
+
+
+def test_whom_it_listens_to_is_said(snapshot):
+    stream = io.StringIO()
+    with logging_to(stream), MetricsServer("0.0.0.0:0", dict):
+        pass
+    assert "anybody who reaches this machine" in stream.getvalue()
+    stream = io.StringIO()
+    with logging_to(stream), MetricsServer("0", dict):
+        pass
+    assert "anybody" not in stream.getvalue()
+    assert "http://127.0.0.1:" in stream.getvalue()
+
+
+def test_a_port_that_is_taken():
+    with MetricsServer("0", dict) as server, pytest.raises(UsageError, match=r"cannot be served.*in use"):
+        MetricsServer(str(server.port), dict)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("9090", ("127.0.0.1", 9090)), ("0.0.0.0:80", ("0.0.0.0", 80)), ("localhost:1", ("localhost", 1))],
+)
+def test_addresses(text, expected):
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", "1:2:x", "99999", ":80"])
+def test_wrong_addresses(text):
+    with pytest.raises(UsageError, match="HOST"):
+        parse_address(text)

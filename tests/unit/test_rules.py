@@ -1,0 +1,93 @@
+"""When a webhook fires: against time written out by hand."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.rules import Rule, Watch, is_hook, place_of_hook, probability
+
+
+def record(time: float, p: float, name: str = "yoga", explained: str | None = None) -> dict:
+    score = {"id": 7, "class": name, "p": p, "logit": 1.0}
+    return {"time": [time - 1, time], "top": [score], "explained": [{**score, "class": explained or name}]}
+
+
+def fired(watch: Watch, *windows: tuple[float, float]) -> list[float]:
+    return [time for time, p in windows if watch.push(record(time, p))]
+
+
+def test_it_must_last():
+    rule = Rule("yoga", 0.7, 3, cooldown=60)
+    assert fired(Watch(rule), (0, 0.8), (1, 0.8), (2, 0.8), (3, 0.7), (4, 0.9)) == [3]
+    assert fired(Watch(rule), (0, 0.8), (1, 0.8), (2, 0.6), (3, 0.8), (5, 0.8), (6, 0.8)) == [6]
+
+
+def test_without_a_duration_one_window_is_enough():
+    assert fired(Watch(Rule("yoga", 0.7)), (0, 0.6), (1, 0.7), (2, 0.9)) == [1]
+
+
+def test_the_cooldown():
+    watch = Watch(Rule("yoga", 0.5, 0, cooldown=10))
+    assert fired(watch, *((float(time), 0.9) for time in range(25))) == [0, 10, 20]
+
+
+def test_windows_far_apart_are_not_one_stretch():
+    rule = Rule("yoga", 0.5, 3)
+    assert fired(Watch(rule), (0, 0.9), (1, 0.9), (60, 0.9), (61, 0.9)) == []  # an outage between
+    assert fired(Watch(rule), (0, 0.9), (4, 0.9)) == [4]
+
+
+def test_a_clock_set_back_does_not_silence_it_for_ever():
+    watch = Watch(Rule("yoga", 0.5, 0, cooldown=60))
+    assert fired(watch, (5000, 0.9), (1, 0.9), (2, 0.9)) == [5000, 1]
+
+
+def test_which_class():
+    one = record(0, 0.9)
+    assert probability(one, "Yoga") == probability(one, "7") == 0.9
+    assert probability(one, "zumba") == 0
+    assert probability(record(0, 0.9, explained="zumba"), "zumba") == 0.9
+    assert probability({"top": [{"id": 1, "class": "a", "p": None}], "explained": []}, "a") == 0  # not a number
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 4), st.floats(0, 1)), max_size=40), st.floats(0.2, 1), st.floats(0, 6),
+    st.floats(0, 20),
+)  # fmt: skip
+def test_against_brute_force(steps, over, seconds, cooldown):
+    times, now = [], 0.0
+    for step, p in steps:
+        now += step
+        times.append((now, p))
+    expected: list[float] = []
+    for i, (time, p) in enumerate(times):
+        run = i
+        while run > 0 and times[run - 1][1] >= over:
+            run -= 1
+        cool = not expected or time - expected[-1] >= cooldown
+        if p >= over and time - times[run][0] >= seconds and cool:
+            expected.append(time)
+    assert fired(Watch(Rule("yoga", over, seconds, cooldown)), *times) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({}, "needs a class"),
+        ({"class": "a", "over": "0.1"}, "over must be 0.2 to 1"),
+        ({"class": "a", "over": "much"}, "over must be a number"),
+        ({"class": "a", "for": "-1"}, "0 seconds or more"),
+        ({"class": "a", "cooldown": "inf"}, "0 seconds or more"),
+    ],
+)
+def test_wrong_rules(values, says):
+    with pytest.raises(UsageError, match=says):
+        Rule.parse(values)
+
+
+def test_a_webhook_without_its_rule():
+    assert place_of_hook("hook+https://h/p?class=a&over=0.3&x=1") == place_of_hook("hook+https://h/p?class=b&x=1")
+    assert place_of_hook("out.mp4") == "out.mp4"
+    assert is_hook("hook+http://h/")
+    assert not is_hook("http://h/")

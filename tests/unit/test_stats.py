@@ -1,0 +1,240 @@
+"""What a running pipeline says of itself, and what that costs."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, replace
+from fractions import Fraction
+
+import pytest
+from saliency_tubes.engine.saliency import Target
+from saliency_tubes.engine.style import Style
+from saliency_tubes.engine.types import Frame
+from saliency_tubes.stream import stats
+from saliency_tubes.stream.explainer import Look
+from saliency_tubes.stream.job import plan_delay
+from saliency_tubes.stream.pipeline import Options, Pipeline
+from saliency_tubes.stream.stats import Rate, Snapshot, Spread, Stats
+from saliency_tubes.stream.turns import Turns
+from stubs import MemorySink, StubRunner, StubSource
+
+
+class Endless(StubSource):
+    """A camera at 100 fps that ends only when it is stopped; silent from frame `silent` on."""
+
+    live = True
+    reconnects = 2
+    errors = 3
+    connected = True
+    state = "live"
+
+    def __init__(self, silent: int | None = None) -> None:
+        super().__init__(10_000)
+        self.info = replace(self.info, rate=Fraction(100))
+        self._stop, self._silent = threading.Event(), silent
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            if self._stop.wait(None if frame.index == self._silent else 0.01):
+                return
+            yield frame
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+def test_a_spread_is_made_of_values_that_were_measured():
+    assert Spread.of([3.0, 1.0, 2.0]) == Spread(2.0, 3.0, 3)
+    assert Spread.of(list(map(float, range(101)))) == Spread(50.0, 95.0, 101)
+    assert math.isnan(Spread.of([]).p50)
+
+
+def test_a_rate_is_of_the_last_seconds():
+    rate = Rate()
+    for number in range(100):
+        rate.tick(number * 0.1)
+    assert rate.per_second(9.9, since=0) == pytest.approx(10, rel=0.05)
+    assert rate.per_second(14.0, since=0) == pytest.approx(9 / 5, abs=0.2)
+    assert rate.per_second(30.0, since=0) == 0
+    early = Rate()
+    early.tick(0.5)
+    assert early.per_second(1.0, since=0) == 1  # one in the one second there was
+
+
+def test_nothing_grows():
+    told = Stats()
+    for index in range(20_000):
+        told.frame_in(index)
+        if index % 3:  # the others are dropped on their way
+            told.frame_out(index, None)
+    assert len(told._arrivals) == stats.IN_FLIGHT
+    assert len(told._latencies) == stats.KEPT == len(told._in._moments)
+    assert told.arrival(19_999) is not None
+    assert told.arrival(0) is None
+
+
+def test_it_is_cheap():
+    """Under 20 us a frame, generously: this says what it costs, and fails only where it went wrong by far."""
+    told, count = Stats(), 5000
+    start = time.perf_counter()
+    for index in range(count):
+        told.frame_in(index)
+        told.frame_out(index, 0.1)
+    assert (time.perf_counter() - start) / count < 200e-6
+
+
+def test_a_snapshot_of_a_running_pipeline():
+    with Pipeline(Endless(), StubRunner(delay=0.01), [MemorySink()], Options(sync="live")) as pipeline:
+        for shown in pipeline:
+            if shown.frame.index >= 60 and not pipeline._stop_reading.is_set():
+                now = pipeline.snapshot()
+                pipeline.stop()
+    assert isinstance(now, Snapshot)
+    assert (now.alive, now.connected, now.state) == (True, True, "live")
+    assert (now.reconnects, now.decoder_errors) == (2, 3)
+    assert now.frames_in >= now.frames_out >= 60
+    assert 20 < now.fps_in < 110
+    assert now.windows > 0 < now.window_rate
+    assert {"decode", "sample", "infer", "tube", "draw", "write"} == set(now.stages)
+    assert now.stages["infer"].p50 >= 0.01
+    assert 0 < now.latency.p50 <= now.latency.p95
+    assert now.tube_age > 0
+    assert now.label in ("bright", "dark")
+    assert set(now.queues) == {"read", "clip", "explained", "drawn", "shown"}
+    assert now.rss > 1e6
+    assert now.dropped[("clip", "newer window")] > 0
+    assert now.sinks[0].name == "memory"
+    with pytest.raises(FrozenInstanceError):
+        now.frames_in = 0  # type: ignore[misc]
+    ended = pipeline.snapshot()
+    assert (ended.alive, ended.connected, ended.state) == (False, False, "ended")
+    assert ended.frames_in == ended.frames_out + ended.dropped[("read", "queue full")]
+
+
+def test_drops_of_outputs_are_told_by_reason():
+    class Losing(MemorySink):
+        def write(self, shown):
+            super().write(shown)
+            self._drop("too slow")
+
+    with Pipeline(StubSource(), StubRunner(), [Losing()], Options(hop=2)) as pipeline:
+        list(pipeline)
+    assert pipeline.snapshot().dropped[("sink memory", "too slow")] == 40
+
+
+@pytest.mark.parametrize("leave", ["stop", "break"])
+def test_a_reader_that_waits_for_a_silent_camera_comes_back(leave):
+    start = time.monotonic()
+    sink = MemorySink()
+    with Pipeline(Endless(silent=20), StubRunner(), [sink], Options(sync="live")) as pipeline:
+        for shown in pipeline:
+            if shown.frame.index == 15:
+                threading.Timer(0.2, pipeline.stop).start() if leave == "stop" else None
+                if leave == "break":
+                    break
+    assert time.monotonic() - start < 5
+    assert sink.closed == 1
+
+
+def test_an_output_may_ask_for_the_end():
+    sink = MemorySink()
+    with Pipeline(Endless(), StubRunner(), [sink], Options(sync="live")) as pipeline:
+        for shown in pipeline:
+            sink.wants_stop = shown.frame.index > 10
+    assert sink.closed == 1
+
+
+def test_the_delay_is_held():
+    delay = 0.4
+    sink = MemorySink()
+    with Pipeline(Endless(), StubRunner(), [sink], Options(hop=4, delay=delay)) as pipeline:
+        for shown in pipeline:
+            if shown.frame.index >= 100 and not pipeline._stop_reading.is_set():
+                now = pipeline.snapshot()
+                pipeline.stop()
+    assert delay <= now.latency.p50 < delay + 0.1
+    assert now.queues["read"] < 61  # as many as come in that time, and no more
+    assert sink.indices == list(range(len(sink.indices)))
+    assert now.dropped[("read", "queue full")] == 0
+
+
+def test_what_delay_a_model_needs():
+    # half a window and a hop at 25 fps, half as much again as the model takes, and a tenth
+    assert plan_delay(16, 1, 4, 25.0, 0.1) == (4, pytest.approx((4 + 8) / 25 + 0.15 + 0.1))
+    hop, _ = plan_delay(16, 1, 4, 25.0, 1.0)
+    assert hop == 29  # it cannot be asked more often
+
+
+def test_a_new_look_counts_from_the_next_frame_on():
+    """Alpha 0 draws nothing at all, captions aside."""
+    source = StubSource(200, (512, 384))
+    pictures = []
+    with Pipeline(source, StubRunner(), [], Options(target=Target(0), hop=2)) as pipeline:
+        before = pipeline.overlay
+        for shown in pipeline:
+            chroma = shown.frame.picture.planes[1][96:]
+            pictures.append(bool((chroma != 128).any()))
+            if shown.frame.index == 50:
+                pipeline.look = Look(Target(0), Style(alpha=0.0), 2.0)
+    assert all(pictures[:50])
+    assert not any(pictures[100:])
+    assert pipeline.overlay is not before
+
+
+def test_turns_are_given_in_the_order_of_asking():
+    turns, order = Turns(), []
+
+    def take(name: str) -> None:
+        with turns:
+            order.append(name)
+
+    threads = [threading.Thread(target=take, args=(name,)) for name in "abcdef"]
+    with turns:
+        for thread in threads:
+            thread.start()
+            while len(turns._waiting) <= threads.index(thread):
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == list("abcdef")
+
+
+def test_streams_that_share_a_model_are_served_alike():
+    turns, runner = Turns(), StubRunner(delay=0.01)
+    pipelines = [Pipeline(Endless(), runner, [], Options(sync="live"), turns) for _ in range(3)]
+    windows = []
+
+    def run(pipeline: Pipeline, frames: int) -> None:
+        with pipeline:
+            for shown in pipeline:
+                if shown.frame.index >= frames:
+                    break
+        windows.append(pipeline.snapshot().windows)
+
+    threads = [threading.Thread(target=run, args=(pipeline, 120)) for pipeline in pipelines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert min(windows) >= 0.7 * max(windows) > 5
+
+
+def test_one_stream_dies_and_the_other_goes_on():
+    turns, runner = Turns(), StubRunner()
+    good, bad = MemorySink(), MemorySink(fail_at=3)
+    with (
+        Pipeline(StubSource(40), runner, [good], Options(hop=2), turns) as one,
+        Pipeline(StubSource(40), runner, [bad], Options(hop=2), turns) as two,
+    ):
+        with pytest.raises(Exception, match="failed"):
+            list(two)
+        assert len(list(one)) == 40
+
+
+def test_a_snapshot_can_be_changed_only_by_making_another():
+    with Pipeline(StubSource(), StubRunner(), [], Options(hop=2)) as pipeline:
+        list(pipeline)
+    assert replace(pipeline.snapshot(), state="x").state == "x"

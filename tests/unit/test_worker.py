@@ -1,0 +1,241 @@
+"""A sink behind a queue: slow, stuck and broken ones harm nobody, and every frame is accounted for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream import worker
+from saliency_tubes.stream.sink import RefusedError, Sink
+from saliency_tubes.stream.source import VideoInfo
+from saliency_tubes.stream.worker import Threaded
+from videos import make_info, make_shown
+
+INFO = make_info(width=16, height=16)
+
+
+class Fake(Sink):
+    """Does what the test says, and remembers."""
+
+    def __init__(self, reconnects: bool = False) -> None:
+        super().__init__("fake")
+        self.reconnects = reconnects  # type: ignore[misc]
+        self.gate = threading.Event()
+        self.gate.set()
+        self.taken: list[int] = []
+        self.lines: list[str] = []
+        self.opened = self.closed = 0
+        self.on_open: Callable[[int], None] = lambda count: None
+        self.on_write: Callable[[int], None] = lambda count: None
+
+    def open(self, info: VideoInfo) -> None:
+        self.opened += 1
+        self.on_open(self.opened)
+
+    def write(self, shown: Shown) -> None:
+        self.gate.wait(10)
+        self.on_write(shown.frame.index)
+        self.taken.append(shown.frame.index)
+        self.frames += 1
+
+    def event(self, line: str) -> None:
+        self.lines.append(line)
+        self.events += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def fails(when: Callable[[int], bool], error: Exception) -> Callable[[int], None]:
+    def act(count: int) -> None:
+        if when(count):
+            raise error
+
+    return act
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "FIRST_DELAY", 0.01)
+
+
+def test_everything_arrives_in_order() -> None:
+    fake = Fake()
+    sink = Threaded(fake, frames=100)
+    sink.open(INFO)
+    for index in range(50):
+        sink.write(make_shown(index, index, INFO))
+        sink.event(f"{index}")
+    sink.close()
+    assert fake.taken == list(range(50))
+    assert len(fake.lines) == 50
+    assert (sink.frames, sink.events, sink.dropped, sink.state, fake.closed) == (50, 50, 0, "closed", 1)
+
+
+def test_a_slow_sink_gets_the_newest_and_the_caller_never_waits() -> None:
+    fake = Fake()
+    sink = Threaded(fake, frames=4)
+    sink.open(INFO)
+    fake.gate.clear()
+    start = time.monotonic()
+    for index in range(1000):
+        sink.write(make_shown(0, index, INFO, draw=lambda i, size: np.zeros((16, 16, 3), np.uint8)))
+    assert time.monotonic() - start < 2
+    assert sink.queued == 4
+    fake.gate.set()
+    sink.close()
+    assert sink.frames + sink.dropped == 1000
+    assert sink.drops == {"too slow": sink.dropped}
+
+
+def test_the_frame_is_the_callers_again() -> None:
+    fake = Fake()
+    seen: list[int] = []
+    fake.write = lambda shown: (fake.gate.wait(10), seen.append(int(shown.frame.picture.planes[0][0, 0])))  # type: ignore[assignment, method-assign, func-returns-value]
+    sink = Threaded(fake)
+    sink.open(INFO)
+    fake.gate.clear()
+    shown = make_shown(0, 0, INFO)
+    before = int(shown.frame.picture.planes[0][0, 0])
+    sink.write(shown)
+    shown.frame.picture.planes[0][:] = 255
+    fake.gate.set()
+    sink.close()
+    assert seen == [before]
+
+
+def test_an_error_is_a_note_and_the_rest_is_counted() -> None:
+    fake = Fake()
+    fake.on_write = fails(lambda index: index == 3, SinkError("fake: the disk is gone"))
+    sink = Threaded(fake, frames=100)
+    sink.open(INFO)
+    for index in range(10):
+        sink.write(make_shown(index, index, INFO))
+    wait_for(lambda: sink.state == "failed")
+    sink.write(make_shown(10, 10, INFO))
+    sink.close()
+    assert sink.notes == ("the disk is gone; nothing more is written",)
+    assert fake.taken == [0, 1, 2]
+    assert sink.frames + sink.dropped == 11
+    assert fake.closed == 1
+
+
+def test_an_error_that_nobody_foresaw_does_not_kill_the_thread_in_silence() -> None:
+    fake = Fake()
+    fake.on_write = fails(lambda index: True, ZeroDivisionError("oh"))
+    sink = Threaded(fake)
+    sink.open(INFO)
+    sink.write(make_shown(0, 0, INFO))
+    wait_for(lambda: sink.state == "failed")
+    sink.close()
+    assert "ZeroDivisionError: oh" in sink.notes[0]
+
+
+def test_a_file_that_cannot_be_made_is_told_at_once() -> None:
+    fake = Fake()
+    fake.on_open = fails(lambda count: True, SinkError("fake: no such folder"))
+    sink = Threaded(fake)
+    with pytest.raises(SinkError, match="no such folder"):
+        sink.open(INFO)
+    sink.close()
+
+
+def test_a_server_that_is_not_there_yet() -> None:
+    fake = Fake(reconnects=True)
+    fake.on_open = fails(lambda count: count < 4, SinkError("fake: Connection refused"))
+    sink = Threaded(fake, frames=4)
+    sink.open(INFO)
+    assert sink.state in ("connecting", "retrying")
+    for index in range(20):
+        sink.write(make_shown(index, index, INFO))
+    wait_for(lambda: sink.state == "running" and sink.queued == 0)
+    sink.close()
+    assert (fake.opened, sink.reopened) == (4, 1)
+    assert fake.taken[-1] == 19
+    assert sink.frames + sink.dropped == 20
+    assert set(sink.drops) == {"not connected"}
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_a_hundred_breaks_in_a_row(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LONGEST_DELAY", 0.002)
+    fake = Fake(reconnects=True)
+    fake.on_write = fails(lambda index: index < 100 * every and index % every == 0, SinkError("fake: Broken pipe"))
+    sink = Threaded(fake, frames=1000)
+    sink.open(INFO)
+    for index in range(100 * every + 5):
+        sink.write(make_shown(index, index, INFO))
+    wait_for(lambda: sink.queued == 0 and sink.state == "running")
+    sink.close()
+    assert sink.reopened == 100
+    assert sink.drops == {"error": 100}
+    assert sink.frames + sink.dropped == 100 * every + 5
+    assert fake.opened - fake.closed == 0
+
+
+def test_refused_credentials_are_not_tried_again_soon() -> None:
+    fake = Fake(reconnects=True)
+    fake.on_open = fails(lambda count: True, RefusedError("fake: the server refuses the password"))
+    sink = Threaded(fake)
+    sink.open(INFO)
+    time.sleep(0.3)
+    sink.close()
+    assert fake.opened == 1
+    assert "refuses" in sink.notes[0]
+
+
+def test_the_end_waits_for_what_is_queued_but_not_for_ever() -> None:
+    fake = Fake()
+    fake.on_write = lambda index: time.sleep(0.05)
+    sink = Threaded(fake, frames=100, drain_seconds=0.2)
+    sink.open(INFO)
+    for index in range(100):
+        sink.write(make_shown(0, index, INFO))
+    start = time.monotonic()
+    sink.close()
+    assert time.monotonic() - start < 1
+    assert 1 <= sink.frames < 100
+    assert sink.drops == {"at the end": 100 - sink.frames}
+
+
+def test_a_stuck_sink_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "CLOSE_SECONDS", 0.1)
+    fake = Fake()
+    sink = Threaded(fake, drain_seconds=0.1)
+    sink.open(INFO)
+    fake.gate.clear()
+    sink.write(make_shown(0, 0, INFO))
+    sink.close()
+    assert sink.state == "closed"
+    assert "given up" in sink.notes[0]
+    fake.gate.set()
+
+
+def test_close_without_open_and_twice() -> None:
+    sink = Threaded(Fake())
+    sink.close()
+    sink.open(INFO)
+    sink.close()
+    sink.close()
+
+
+def test_the_wish_to_stop_comes_through() -> None:
+    fake = Fake()
+    fake.on_write = lambda index: setattr(fake, "wants_stop", True)
+    sink = Threaded(fake)
+    sink.open(INFO)
+    sink.write(make_shown(0, 0, INFO))
+    wait_for(lambda: sink.wants_stop)
+    sink.close()

@@ -33,25 +33,28 @@ constexpr Weave weave(int channels) {
     return made;
 }
 
-struct UpperBytes {
-    uint8_t index[64];
+struct Index {
+    uint8_t byte[64];
 };
 
-constexpr UpperBytes upper_bytes() {
-    UpperBytes made{};
-    for (int j = 0; j < 64; ++j) made.index[j] = (uint8_t)(2 * j + 1);
+// The upper bytes of two vectors of 16 bits: of one after the other, or by turns.
+constexpr Index uppers(bool by_turns) {
+    Index made{};
+    for (int j = 0; j < 64; ++j) made.byte[j] = (uint8_t)(!by_turns ? 2 * j + 1 : j % 2 ? 64 + j : j + 1);
     return made;
 }
 
+constexpr Index UPPERS = uppers(false), UPPERS_BY_TURNS = uppers(true);
+
 // add + ((keep * (sample - 128)) >> 8) of 64 bytes: even and odd bytes apart, each product beside one by 0.
 TUBES_AVX512 TUBES_INLINE __m512i mix(__m512i sample, __m512i keep, __m512i add) {
-    const __m512i odd = _mm512_set1_epi16((short)0xff00);
+    const __m512i even = _mm512_set1_epi16(0x00ff), odd = _mm512_set1_epi16((short)0xff00);
     const __m512i even_128 = _mm512_set1_epi16(0x0080), odd_128 = _mm512_set1_epi16((short)0x8000);
-    constexpr int a_and_b_xor_c = 0x6a, a_b_else_c = 0xca;
-    const __m512i evens = _mm512_ternarylogic_epi32(_mm512_set1_epi16(0x00ff), sample, even_128, a_and_b_xor_c);
+    constexpr int a_and_b_xor_c = 0x6a;
+    const __m512i evens = _mm512_ternarylogic_epi32(even, sample, even_128, a_and_b_xor_c);
     const __m512i odds = _mm512_ternarylogic_epi32(odd, sample, odd_128, a_and_b_xor_c);
     const __m512i low = _mm512_maddubs_epi16(keep, evens), high = _mm512_maddubs_epi16(keep, odds);
-    return _mm512_add_epi8(_mm512_ternarylogic_epi32(odd, high, _mm512_srli_epi16(low, 8), a_b_else_c), add);
+    return _mm512_add_epi8(_mm512_permutex2var_epi8(low, _mm512_loadu_si512(UPPERS_BY_TURNS.byte), high), add);
 }
 
 // 32 columns at one end of a half step.
@@ -124,11 +127,10 @@ template <int CHANNELS, int ROWS, bool ALL, class Entries>
 TUBES_AVX512 TUBES_INLINE void paint_64(uint8_t* at, ptrdiff_t pitch, const Line& line, int x, const __m512i* along,
                                         const Entries& entries, __mmask64 inside, __m512i first) {
     static constexpr Weave WEAVE = weave(CHANNELS);
-    static constexpr UpperBytes UPPER = upper_bytes();
-    const __m512i uppers = _mm512_loadu_si512(UPPER.index);
+    const __m512i upper = _mm512_loadu_si512(UPPERS.byte);
     const Half low = half(line, x), high = half(line, x + 32);
     for (int y = 0; y < ROWS; ++y, at += pitch) {
-        const __m512i found = _mm512_permutex2var_epi8(descend(low, along[y]), uppers, descend(high, along[y]));
+        const __m512i found = _mm512_permutex2var_epi8(descend(low, along[y]), upper, descend(high, along[y]));
         const __mmask64 drawn = ALL ? ~0ull : _mm512_mask_cmpge_epu8_mask(inside, found, first);
         if (!ALL && !drawn) continue;
         __m512i kept, added[CHANNELS];

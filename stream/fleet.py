@@ -132,7 +132,7 @@ class Fleet:
                     self._ended[label] = replace(job.pipeline.snapshot(), alive=False, connected=False, state="ended")
 
     def _run_several(self) -> None:
-        runner = load_runner(self.settings.streams[0])
+        runner = load_runner(self.settings.streams[0], behind=True)
         shared = SharedModel(runner, Turns(), len(self.settings.streams))
         errors: list[Exception] = []
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..engine.saliency import parse_target
 from ..engine.style import Style
 from ..engine.types import Shown
 from .pipeline import Options, Pipeline
+from .priority import made_behind
 from .sink import Sink, SinkOptions, check_outputs, open_sink
 from .source import FALLBACK_RATE, Source, SourceOptions, VideoInfo, open_source
 
@@ -115,7 +117,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
         sync = config.sync if config.sync != "auto" else ("live" if source.live else "aligned")
         if sync == "aligned" and hop > frames * stride:
             raise UsageError(f"hop must be 1 to {frames * stride} so that a window sees every frame, got {hop}")
-        runner = shared.runner if shared else load_runner(config)
+        runner = shared.runner if shared else load_runner(config, behind=source.live)
         delay = 0.0
         if sync == "aligned" and source.live:
             spent = _explaining_takes(runner, shared)
@@ -139,11 +141,17 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
         yield Job(config, source, runner, sinks, options, pipeline)
 
 
-def load_runner(config: Config) -> Runner:
-    """The model that a run asks for."""
-    return open_runner(
-        config.model, frames=config.frames, runtime=config.runtime, precision=config.precision, device=config.device
+def load_runner(config: Config, behind: bool = False) -> Runner:
+    """The model that a run asks for. behind: it may wait, for the picture must not."""
+    load = partial(
+        open_runner,
+        config.model,
+        frames=config.frames,
+        runtime=config.runtime,
+        precision=config.precision,
+        device=config.device,
     )
+    return made_behind(load) if behind else load()
 
 
 def default_stride(spec: InputSpec, info: VideoInfo) -> int:

@@ -27,6 +27,7 @@ from .channel import Channel, Stopped
 from .clock import Pace, Stopwatch
 from .events import event
 from .explainer import Explainer, Look
+from .priority import step_back
 from .sink import Sink
 from .source import Source
 from .stats import Snapshot, Stats, take_snapshot
@@ -272,6 +273,7 @@ class Pipeline:
 
     def _explain_live(self) -> None:
         newest_wins = self._options.sync == "live"
+        step_back()
         for clip in self._clips:
             with self._explainer.turns:  # the clip is chosen when its turn comes: it does not age in the queue
                 explanation = self._explain(self._clips.newest(clip) if newest_wins else clip)

@@ -25,6 +25,8 @@ from saliency_tubes.stream.source import Source, SourceOptions, open_source
 from servers import free_port
 from videos import make_video
 
+pytestmark = pytest.mark.slow  # a minute of servers that come and go
+
 SIZE = (320, 240)
 BACKENDS = [
     "av",

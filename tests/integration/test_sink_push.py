@@ -22,6 +22,8 @@ from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
 from saliency_tubes.stream.worker import Threaded
 from videos import make_info, make_shown
 
+pytestmark = pytest.mark.slow  # a minute, and milliseconds are asserted
+
 RATE = 30
 INFO = make_info(width=160, height=120, rate=Fraction(RATE), time_base=Fraction(1, 90_000))
 SHOWN = [make_shown(index, 0, INFO) for index in range(10)]

@@ -105,6 +105,7 @@ def wait_for(condition: Any, seconds: float = 5.0) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow  # milliseconds are asserted
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_every_frame_arrives_in_order_and_soon(transport: str) -> None:
     with served() as (sink, feeder):
@@ -180,6 +181,7 @@ def longest_gap(seen: list[tuple[int, float]]) -> float:
     return float(np.diff([at for _, at in seen[15:]]).max())
 
 
+@pytest.mark.slow  # milliseconds are asserted
 def test_clients_that_never_read_harm_nobody() -> None:
     with served() as (sink, feeder):
         stalled = [raw_play(sink.port) for _ in range(3)]
@@ -192,6 +194,7 @@ def test_clients_that_never_read_harm_nobody() -> None:
         wait_for(lambda: sink.clients == 0)
 
 
+@pytest.mark.slow  # milliseconds are asserted
 def test_fifty_connects_a_second_harm_nobody() -> None:
     with served() as (sink, feeder):
         stop = threading.Event()

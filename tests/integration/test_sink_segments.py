@@ -223,6 +223,7 @@ def test_audio_is_left_out_and_said(tmp_path: Path) -> None:
     assert "audio is left out" in sink.notes[0]
 
 
+@pytest.mark.slow  # milliseconds are asserted
 def test_a_live_recording_never_makes_the_caller_wait(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "%S.mkv"), SinkOptions(live=True))
     sink.open(INFO)

@@ -78,6 +78,7 @@ def test_nvcc_spills_nothing(architecture, tmp_path):
     assert set(found) == KERNEL_NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [75, 87])
 def test_nvrtc_spills_nothing(architecture):
     """Every NVRTC here."""

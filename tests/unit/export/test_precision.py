@@ -236,6 +236,7 @@ def on_real_clips(i3d, precision, videos, tmp_path):
     return check(converted, manifest=only, reference=path, clips=read_clips(videos, spec, 16, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_i3d_keeps_its_tubes_on_real_clips(i3d, clips, tmp_path, precision):
     names = ("bottle", "ego_washing_dishes", "juggling_soccer_ball")

@@ -74,7 +74,7 @@ def _patches(
         shape = (cover.shape[1] // step, cover.shape[0] // step)
         # the mean of the pixels that a sample covers
         small = (cv2.resize(part, shape, interpolation=cv2.INTER_AREA) for part in (cover, values[..., channels]))
-        covered, added = (part.reshape(shape[1], shape[0], -1) for part in small)
+        covered, added = (np.asarray(part, np.float32).reshape(shape[1], shape[0], -1) for part in small)
         out.append((margin // step, margin // step, covered, added))
     return out
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from .cuda_memory import View, contiguous
 from .cuda_program import INSTALL, build, load_nvrtc
-from .device import Device, find_device
-from .errors import ModelError, UsageError
+from .device import Device, find_device, given
+from .errors import UsageError
 
 MOST_KEPT = 512
 """arrays on the GPU that are kept for the next frame"""
@@ -211,12 +211,7 @@ class Driver:
         self._context = None
 
     def _given(self, result: tuple[Any, ...]) -> Any:
-        """What a function gave beside its code."""
-        code, *values = result
-        if code:
-            _, text = self._cuda.cuGetErrorString(code)
-            raise ModelError(f"the GPU says: {text.decode() if text else f'error {int(code)}'}")
-        return values[0] if values else None
+        return given(self._cuda, result)
 
 
 _NO_TIMING = 2

@@ -148,9 +148,14 @@ class Gpu:
         cuda.cuDevicePrimaryCtxRelease(self._device)
 
     def _given(self, result: tuple[Any, ...]) -> Any:
-        """What a function gave beside its code. Raises ModelError with CUDA's words where the code is not 0."""
-        code, *values = result
-        if code:
-            _, text = self._cuda.cuGetErrorString(code)
-            raise ModelError(f"the GPU says: {text.decode() if text else f'error {int(code)}'}")
-        return values[0] if values else None
+        return given(self._cuda, result)
+
+
+def given(cuda: Any, result: tuple[Any, ...]) -> Any:
+    """What a function of cuda.bindings.driver gave beside its code. Raises ModelError with CUDA's words for another
+    code than 0."""
+    code, *values = result
+    if code:
+        _, text = cuda.cuGetErrorString(code)
+        raise ModelError(f"the GPU says: {text.decode() if text else f'error {int(code)}'}")
+    return values[0] if values else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from ..engine.errors import SourceError, UsageError
 from ..engine.types import Frame
 from .feed import Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, unreachable
 from .fit import fit
+from .gst_load import Missing, load
 from .gst_planes import CAPS, SampleReader
 from .redact import scrub
 from .source import FALLBACK_RATE, SourceOptions, VideoInfo
 from .timeline import Timeline
 
-INSTALL = "it needs GStreamer and its Python bindings (Debian: python3-gst-1.0, make system-deps)"
 JITTER = 200
 """milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
 NANOSECONDS = Fraction(1, 10**9)
@@ -26,23 +25,13 @@ SLICE = 0.05
 """seconds: how often the pipeline's messages are looked at while no frame comes"""
 
 
-@cache
 def modules() -> tuple[Any, Any]:
     """Gst and GstVideo, initialised. Raises UsageError where they are not installed."""
     try:
-        import gi
-
-        gi.require_version("Gst", "1.0")
-        gi.require_version("GstVideo", "1.0")
-        gi.require_version("GstApp", "1.0")
-        from gi.repository import Gst
-
-        Gst.init(None)
-        from gi.repository import GstApp, GstVideo
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"GStreamer cannot be used: {INSTALL}; {error}") from None
-    assert GstApp  # loading it is what gives appsink its methods
-    return Gst, GstVideo
+        found = load("GstApp", "GstVideo")  # loading GstApp is what gives appsink its methods
+    except Missing as missing:
+        raise UsageError(f"GStreamer cannot be used: the input {missing}") from None
+    return found.Gst, found.GstVideo
 
 
 def available() -> bool:

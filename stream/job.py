@@ -68,7 +68,7 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be 1 or more, got {value}")
-        Overlay(self.style, self.overlay)  # says what is wrong with them
+        Overlay(self.style, self.overlay).close()  # says what is wrong with them
         if self.sync not in SYNCS:
             raise UsageError(f"sync must be one of {', '.join(SYNCS)}, got {self.sync!r}")
         if self.max_age <= 0:

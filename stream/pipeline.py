@@ -190,7 +190,7 @@ class Pipeline:
 
     @look.setter
     def look(self, look: Look) -> None:
-        Overlay(look.style, self._options.overlay)  # says what is wrong with it, here and not in a stage
+        Overlay(look.style, self._options.overlay).close()  # says what is wrong with it, here and not in a stage
         self._look = look
 
     @property

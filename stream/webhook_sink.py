@@ -186,7 +186,8 @@ class WebhookSink(Sink):
         snapshot = None
         if call.picture is not None:
             picture = call.picture.rgb()[..., ::-1]
-            snapshot = base64.b64encode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
+            _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            snapshot = base64.b64encode(jpeg.tobytes())
         rule = {"class": self.rule.label, "over": self.rule.over, "for": self.rule.seconds}
         made = {"rule": rule, "event": json.loads(call.line), "snapshot": snapshot.decode() if snapshot else None}
         return json.dumps(made, ensure_ascii=False).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
 class OnnxRuntimeRunner:
     """A Runner in float32 on the CPU or on CUDA."""
 
-    def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str) -> None:
+    def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
         provider = PROVIDERS.get(device.upper())
         if provider is None:
             raise UsageError(f"onnxruntime runs on {' or '.join(PROVIDERS)}, got device {device!r}")
-        if precision != "f32":
+        if precision == "bf16":
             raise UsageError(f"onnxruntime runs in f32, got precision {precision!r}")
         if provider not in ort.get_available_providers():
             raise UsageError(
@@ -47,19 +48,33 @@ class OnnxRuntimeRunner:
             raise ModelError(f"the graph has no output {', '.join(sorted(missing))}: it has {', '.join(sorted(names))}")
         # the graph's own shapes may be open: a clip of nothing tells them, before any output is opened
         try:
-            found = self._run(np.zeros((1, 3, frames, *manifest.input.size), np.float32), None)
+            found = self._run(self._nothing(1), None)
         except Exception as error:
             raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
         check_shapes(manifest, frames, {name: value.shape for name, value in found.items()})
+        self.batch = batch if batch > 1 and self._takes_batches() else 1
         self.description = f"onnxruntime {ort.__version__} on {device.upper()}, f32"
 
-    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
-        return outputs(self.manifest, self._run(clip, class_id))
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        return outputs(self.manifest, self._run(clips, class_ids))
 
-    def _run(self, clip: F32, class_id: int | None) -> dict[str, F32]:
+    def _run(self, clips: F32, class_ids: Sequence[int | None] | None) -> dict[str, F32]:
         names = self.manifest.outputs
-        values = self._session.run(list(names.values()), inputs(self.manifest, clip, class_id))
+        values = self._session.run(list(names.values()), inputs(self.manifest, clips, class_ids))
         return dict(zip(names, values, strict=True))
+
+    def _nothing(self, clips: int) -> F32:
+        return np.zeros((clips, 3, self.frames, *self.manifest.input.size), np.float32)
+
+    def _takes_batches(self) -> bool:
+        """Whether the file leaves the batch open, and two clips come out of it as two."""
+        if any(isinstance(value.shape[0], int) for value in self._session.get_inputs()):
+            return False
+        try:
+            found = self._run(self._nothing(2), None)
+        except Exception:  # some size inside is fixed; its classes derive from nothing narrower
+            return False
+        return all(len(value) == 2 for value in found.values())
 
 
 def _first_line(error: Exception) -> str:

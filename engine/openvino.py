@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .errors import ModelError, UsageError
@@ -19,30 +21,35 @@ import openvino as ov  # noqa: E402
 
 
 class OpenVinoRunner:
-    """A Runner on any OpenVINO device (CPU, GPU, NPU), in the precision asked for by name.
+    """A Runner on any OpenVINO device (CPU, GPU, NPU), in the precision asked for by name; auto: see `open_runner`.
 
     OpenVINO's own default on a CPU with bfloat16 is bfloat16, which moves the activation by 0.7 %.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str) -> None:
+    def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
         core = ov.Core()
         device = device.upper()
         if device.split(".")[0] not in core.available_devices:
             raise UsageError(f"OpenVINO has no device {device!r} here: it has {', '.join(core.available_devices)}")
+        if precision == "auto":
+            precision = "bf16" if device == "CPU" and native_bf16() else "f32"
         if precision == "bf16" and "BF16" not in core.get_property(device, "OPTIMIZATION_CAPABILITIES"):
             raise UsageError(f"{device} does not compute in bf16: use --precision f32")
         self.manifest, self.frames = manifest, frames
         try:
             model = core.read_model(str(path))
-            shapes: dict[str, list[int]] = {manifest.input.name: [1, 3, frames, *manifest.input.size]}
+            inner: dict[str, list[int]] = {manifest.input.name: [3, frames, *manifest.input.size]}
             if manifest.head is None:
-                shapes[manifest.class_input] = [1]
+                inner[manifest.class_input] = []
             names = [port.get_any_name() for port in model.inputs]
-            if set(names) != set(shapes):  # an input that is never set holds whatever memory holds
-                raise ModelError(f"the graph's inputs are {', '.join(names)}; its manifest names {', '.join(shapes)}")
-            model.reshape(shapes)
+            if set(names) != set(inner):  # an input that is never set holds whatever memory holds
+                raise ModelError(f"the graph's inputs are {', '.join(names)}; its manifest names {', '.join(inner)}")
+            self.batch = batch if batch > 1 and _takes_batches(model, inner, manifest) else 1
+            _reshape(model, inner, 1)
             tensors = manifest.outputs.items()
             check_shapes(manifest, frames, {name: tuple(model.output(tensor).shape) for name, tensor in tensors})
+            if self.batch > 1:
+                _reshape(model, inner, ov.Dimension(1, self.batch))
             config = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
             self._request = core.compile_model(model, device, config).create_infer_request()
         except (RuntimeError, ValueError) as error:  # ValueError: its own message is not UTF-8
@@ -50,10 +57,35 @@ class OpenVinoRunner:
         version = ov.get_version().split("-")[0]
         self.description = f"OpenVINO {version} on {device}, {precision}"
 
-    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
-        self._request.infer(inputs(self.manifest, clip, class_id), share_inputs=True)
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        self._request.infer(inputs(self.manifest, clips, class_ids), share_inputs=True)
         tensors = self.manifest.outputs.items()
         return outputs(self.manifest, {name: self._request.get_tensor(tensor).data.copy() for name, tensor in tensors})
+
+
+def native_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has instructions for bfloat16: OpenVINO names it for some that emulate it, slowly."""
+    try:
+        text = cpuinfo.read_text()
+    except OSError:  # not Linux
+        return False
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return found is not None and bool({"avx512_bf16", "amx_bf16", "bf16"} & set(found[1].split()))
+
+
+def _reshape(model: ov.Model, inner: Mapping[str, Sequence[int]], batch: int | ov.Dimension) -> None:
+    model.reshape({name: [batch, *sizes] for name, sizes in inner.items()})
+
+
+def _takes_batches(model: ov.Model, inner: Mapping[str, Sequence[int]], manifest: Manifest) -> bool:
+    """Whether the file leaves the batch open, and two clips come out of it as two."""
+    if any(port.get_partial_shape()[0].is_static for port in model.inputs):
+        return False
+    try:
+        _reshape(model, inner, 2)
+    except RuntimeError:  # some size inside is fixed
+        return False
+    return all(tuple(model.output(tensor).partial_shape)[:1] == (2,) for tensor in manifest.outputs.values())
 
 
 def _first_reason(error: Exception) -> str:

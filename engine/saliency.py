@@ -91,7 +91,7 @@ def run_target(runner: Runner, data: F32, target: Target) -> tuple[Outputs, F32]
     summed over all cells, where it is not (Grad-CAM, arXiv 1610.02391, eq. 1, times the number of cells). Both are
     linear in the logit, so A against B is the difference of the two.
     """
-    outputs = runner.run(data, target.first)
+    (outputs,) = runner.run(data, [target.first])
     head = runner.manifest.head
     if head is not None:
         first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
@@ -99,7 +99,8 @@ def run_target(runner: Runner, data: F32, target: Target) -> tuple[Outputs, F32]
         return outputs, weights if target.against is None else weights - head.class_weights[target.against]
     weights = _gradient(outputs)
     if target.against is not None:
-        weights = weights - _gradient(runner.run(data, target.against))
+        (other,) = runner.run(data, [target.against])
+        weights = weights - _gradient(other)
     return outputs, weights
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -101,9 +101,9 @@ def find_place(info: PlanInfo, index: int = 0) -> tuple[Kit, Device]:
 class TensorRtRunner:
     """A Runner for a plan. Inputs and outputs are float32; in between it computes in the types it was built with."""
 
-    def __init__(self, path: Path, info: PlanInfo, device: str) -> None:
+    def __init__(self, path: Path, info: PlanInfo, device: str, batch: int) -> None:
         kit, found = find_place(info, gpu_index(device))
-        _check_batch(info)
+        self.batch = batch = min(batch, _most(info))
         plan = read_bytes(path, info)
         self.manifest = manifest = info.served
         self.frames = info.frames
@@ -111,35 +111,39 @@ class TensorRtRunner:
         # at exit too, while there still is a driver
         weakref.finalize(self, loaded.close)
         expected: dict[str, tuple[Shape, str]] = {
-            manifest.input.name: ((1, 3, info.frames, *manifest.input.size), "float32")
+            manifest.input.name: ((batch, 3, info.frames, *manifest.input.size), "float32")
         }
         if manifest.head is None:
-            expected[manifest.class_input] = ((1,), "int64")
+            expected[manifest.class_input] = ((batch,), "int64")
         with loaded.log.listening():
             loaded.load(kit, info, plan)
             found_inputs, found_outputs = _tensors(kit.trt, loaded.engine)
             _check_inputs(found_inputs, expected)
             _check_outputs(found_outputs, manifest)
             shapes = loaded.fix_shapes({name: shape for name, (shape, _) in expected.items()}, found_outputs)
-            check_shapes(manifest, info.frames, {role: shapes[name] for role, name in manifest.outputs.items()})
+            one = {role: _of_one(shapes[name], batch) for role, name in manifest.outputs.items()}
+            check_shapes(manifest, info.frames, one)
             wanted = set(manifest.outputs.values())
             for name, shape in shapes.items():
                 expected[name] = (shape, "float32") if name in wanted else ((*shape, WIDEST), "uint8")
             loaded.allocate(expected)
         # kernels are loaded when they first run: what fails does so here, and the first clip does not wait for them
-        self.run(np.zeros((1, 3, info.frames, *manifest.input.size), np.float32))
+        self.run(np.zeros(expected[manifest.input.name][0], np.float32))
         self.description = f"{kit.title} on {found.name}, plan {path.name}, float32 I/O"
 
-    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         """As `Runner.run`. Raises ModelError where the GPU fails."""
-        loaded, gpu, buffers = self._loaded, self._loaded.gpu, self._loaded.buffers
+        loaded, gpu, count = self._loaded, self._loaded.gpu, len(clips)
+        buffers = {name: _first(buffer, count) for name, buffer in loaded.buffers.items()}
         gpu.enter()  # it may be another thread than the last
-        for name, value in inputs(self.manifest, clip, class_id).items():
+        feed = inputs(self.manifest, clips, class_ids)
+        for name, value in feed.items():
             host = buffers[name].host
             if value.shape != host.shape:
                 raise ValueError(f"{name} must be of shape {host.shape}, got {value.shape}")
             np.copyto(host, value)
             gpu.upload(buffers[name])
+        loaded.set_shapes({name: value.shape for name, value in feed.items()})
         loaded.execute()
         # A kernel that draws on the GPU would take the activation here: at its buffer's pointer, on the GPU's stream.
         names = self.manifest.outputs.values()
@@ -160,6 +164,8 @@ class _Loaded:
     context: Any = None
     buffers: dict[str, Buffer] = field(default_factory=dict)
     """by tensor"""
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    """of the inputs, as they are set"""
 
     def load(self, kit: Kit, info: PlanInfo, plan: bytes) -> None:
         with raising(f"{kit.title} cannot be used", self.log):
@@ -175,15 +181,21 @@ class _Loaded:
 
     def fix_shapes(self, given: Mapping[str, Shape], found: Mapping[str, TensorInfo]) -> dict[str, Shape]:
         """Sets the shapes of the inputs. Returns those of the outputs, by tensor."""
-        context = self.context
-        for name, shape in given.items():
-            if not context.set_input_shape(name, shape):
-                raise ModelError(f"the plan does not take {name} of shape {shape}: {self.log.reason()}")
-        shapes = {name: _sizes(context.get_tensor_shape(name)) for name in found}
+        self.set_shapes(given)
+        shapes = {name: _sizes(self.context.get_tensor_shape(name)) for name in found}
         for name, shape in shapes.items():
             if min(shape, default=0) < 0:
                 raise ModelError(f"the shape of the plan's output {name} cannot be told before it runs: {list(shape)}")
         return shapes
+
+    def set_shapes(self, given: Mapping[str, Shape]) -> None:
+        """Of the inputs, where they are not those of the run before."""
+        for name, shape in given.items():
+            if self.shapes.get(name) == shape:
+                continue
+            if not self.context.set_input_shape(name, shape):
+                raise ModelError(f"the plan does not take {name} of shape {shape}: {self.log.reason()}")
+            self.shapes[name] = shape
 
     def allocate(self, tensors: Mapping[str, tuple[Shape, str]]) -> None:
         """Memory for every tensor: TensorRT wants an address for each, asked for or not."""
@@ -218,10 +230,22 @@ def gpu_index(device: str) -> int:
     raise UsageError(f"TensorRT runs on cuda or cuda:N, the GPU number N, got device {device!r}")
 
 
-def _check_batch(info: PlanInfo) -> None:
+def _most(info: PlanInfo) -> int:
+    """clips that a plan takes at a time. Raises ModelError where it does not take one alone."""
     least = max((span.min[0] for span in info.profile.values() if span.min), default=1)
     if least > 1:
-        raise ModelError(f"it takes {least} clips or more at a time, and they come one by one: build it with --batch 1")
+        raise ModelError(f"it takes {least} clips or more at a time, and one may come alone: build it with --batch 1")
+    return min((span.max[0] for span in info.profile.values() if span.max), default=1)
+
+
+def _of_one(shape: Shape, batch: int) -> Shape:
+    """The shape that an output has for one clip, of that for `batch` of them."""
+    return (1, *shape[1:]) if shape[:1] == (batch,) else shape
+
+
+def _first(buffer: Buffer, count: int) -> Buffer:
+    """The part of the first `count` clips: it lies first in memory."""
+    return Buffer(buffer.host[:count], buffer.pointer)
 
 
 def _tensors(trt: Any, engine: Any) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from ..engine.errors import ModelError, TubesError, UsageError
 from ..engine.manifest import Manifest
 from ..engine.picture import F32
 from ..engine.planfile import PlanInfo, read_plan
-from ..engine.runner import open_runner, read_manifest
+from ..engine.runner import Runner, open_runner, read_manifest
 from ..engine.tensorrt import find_place
 from ..engine.types import Outputs
 from .bounds import AGREEMENT, BF16, BOUNDS, TF32, Errors, read_precision
@@ -255,8 +256,13 @@ def _reference(
         return _Reference(f"PyTorch {version('torch')}", _torch(model, manifest))
     runner = open_runner(reference or path, frames=frames, runtime="onnxruntime")
     if reference is None or reference == path:
-        return _Reference(f"itself in {runner.description}", runner.run, checked=True)
-    return _Reference(f"{reference.name} in {runner.description}", runner.run)
+        return _Reference(f"itself in {runner.description}", partial(_run, runner), checked=True)
+    return _Reference(f"{reference.name} in {runner.description}", partial(_run, runner))
+
+
+def _run(runner: Runner, clip: F32, class_id: int | None) -> Outputs:
+    (outputs,) = runner.run(clip, [class_id])
+    return outputs
 
 
 def _torch(model: nn.Module, manifest: Manifest) -> Callable[[F32, int | None], Outputs]:
@@ -316,7 +322,7 @@ class _Judge:
             return Row(title, 0, bounds, remark=f"not run: {error}")
         except ModelError as error:
             return Row(title, self.frames, bounds, remark=f"failed: {error}", failed=True)
-        found, milliseconds = _timed(runner.run, self.group.clips, self.tops)
+        found, milliseconds = _timed(partial(_run, runner), self.group.clips, self.tops)
         pairs = zip(found, self.expected, strict=True)
         errors = Errors.worst([compare(one, other, self.manifest, self.frames) for one, other in pairs])
         agreed = sum(int(np.argmax(one.logits)) == top for one, top in zip(found, self.tops, strict=True))

@@ -15,6 +15,7 @@ from ..engine.saliency import Normalize
 from ..engine.style import COLORMAPS, PRESETS, Style
 from .job import SYNCS, Config
 from .log import FORMATS
+from .redact import redact
 from .sink import LATENCIES, ON_FULL, SinkOptions
 from .source import BACKENDS, TRANSPORTS, SourceOptions
 
@@ -27,7 +28,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {redact(message)}\n")
 
 
 class Refusing(argparse.ArgumentParser):
@@ -60,7 +61,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_looks(parser.add_argument_group("how to show it"))
     where = parser.add_argument_group("what to run it on")
     where.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto")
-    where.add_argument("--precision", choices=PRECISIONS, default="f32")
+    where.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="auto: bf16 where the processor computes in it (live streams' default), else f32 (files' default)",
+    )
     where.add_argument(
         "--device",
         default="auto",
@@ -112,6 +117,9 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
         "--first-timeout", type=float, default=10.0, metavar="S", help="for the first frame (default: 10)"
     )
     group.add_argument("--wait", action="store_true", help="wait for the first frame for ever")
+    group.add_argument(
+        "--tls-ca", metavar="FILE", help="who signed the certificates of rtsps:// and https:// inputs; any: not checked"
+    )
     group.add_argument("--retries", type=int, metavar="N", help="attempts in a row before giving up (default: never)")
 
 

@@ -12,9 +12,10 @@ from av.video.stream import VideoStream
 
 from ..engine.errors import UsageError
 from .av_planes import PictureReader, reason
-from .feed import Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, unreachable
+from .feed import Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
 from .source import SourceOptions
+from .tls import ANY, authorities
 
 # FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
 # server describes its streams beforehand; in a transport stream the description has to be found first.
@@ -35,18 +36,28 @@ _TIMELESS = {"mpjpeg", "mjpeg"}
 def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
     """How to connect to the URI, again and again. stall: seconds a read may take. Raises UsageError."""
     address, container, settings = _address(uri, options)
-    return lambda: AvFeed(address, uri, container, settings, (options.open_timeout, stall))
+    timeout = (options.open_timeout, stall)
+    return lambda: AvFeed(address, uri, container, settings, timeout, options.tls_ca)
 
 
 class AvFeed:
     """The main video of one connection."""
 
+    dropped = 0
+    """FFmpeg drops none: a late reader makes the server wait, or overruns the system's buffer of UDP packets"""
+
     def __init__(
-        self, address: str, uri: str, container: str | None, settings: dict[str, str], timeout: tuple[float, float]
+        self,
+        address: str,
+        uri: str,
+        container: str | None,
+        settings: dict[str, str],
+        timeout: tuple[float, float],
+        tls_ca: str | None = None,
     ) -> None:
         """timeout: seconds to open, and for one read. Raises FeedLost, FeedRefused or UsageError."""
         self.errors = 0
-        self._uri = uri
+        self._uri, self._tls_ca = uri, tls_ca
         start = time.monotonic()
         try:
             self._container = av.open(
@@ -69,7 +80,6 @@ class AvFeed:
         self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
         self._ends = bool(self._container.duration)
         self.bursts = uri.lower().startswith("http") and (self._ends or "hls" in self._container.format.name)
-        self._rate = next((rate for rate in (self._stream.average_rate, self._stream.guessed_rate) if rate), None)
         self._decoded = self._decode()
 
     def read(self, timeout: float) -> FeedFrame | None:
@@ -128,12 +138,17 @@ class AvFeed:
             None if self._timeless else frame.pts,
             self._stream.time_base or Fraction(1, 90_000),
             1 / aspect if self._reader.orientation.transpose else aspect,
-            None if self._timeless else self._rate,
+            None if self._timeless else self._rate(),
             frame.colorspace,
             frame.color_primaries,
             frame.color_trc,
             self._reader.notes,
         )
+
+    def _rate(self) -> Fraction | None:
+        """Frames a second as the container or the codec says; FFmpeg's own guess may be of fields, twice as many."""
+        stream = self._stream
+        return stream.average_rate or stream.codec_context.framerate or stream.guessed_rate
 
     def _video(self) -> VideoStream:
         cover = av.stream.Disposition.attached_pic
@@ -151,8 +166,8 @@ class AvFeed:
             return FeedLost(f"nothing came for {waited:g} s")
         if isinstance(error, av.InvalidDataError):
             return FeedLost("the connection broke, or what came is no video")
-        why = unreachable(self._uri) if isinstance(error, OSError) else None
-        return FeedLost(why or scrub(reason(error), self._uri))
+        known = diagnose(self._uri, self._tls_ca) if isinstance(error, OSError) else None
+        return known or FeedLost(scrub(reason(error), self._uri))
 
 
 def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[str, str]]:
@@ -160,15 +175,21 @@ def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[st
     scheme, _, rest = uri.partition("://")
     make: Callable[[], dict[str, str]] = {
         "rtsp": lambda: {"rtsp_transport": options.transport, "buffer_size": _BUFFER, **_QUICK},
-        "rtsps": lambda: {"rtsp_transport": "tcp", **_QUICK},
+        "rtsps": lambda: {"rtsp_transport": "tcp", **_QUICK, **_tls(options)},
         "udp": lambda: {"buffer_size": _BUFFER, **_BROADCAST},
         "srt": lambda: _BROADCAST,
-        **dict.fromkeys(("http", "https", "rtmp", "rtmps"), lambda: _WEB),
+        **dict.fromkeys(("http", "rtmp"), lambda: _WEB),
+        **dict.fromkeys(("https", "rtmps"), lambda: {**_WEB, **_tls(options)}),
         "v4l2": lambda: _camera(options),
     }.get(scheme.lower(), dict)
     if scheme.lower() == "v4l2":
         return rest, "v4l2", make()
     return uri, None, make()
+
+
+def _tls(options: SourceOptions) -> dict[str, str]:
+    ca = authorities(options.tls_ca)
+    return {"tls_verify": str(int(options.tls_ca != ANY)), **({"ca_file": ca} if ca else {})}
 
 
 def _camera(options: SourceOptions) -> dict[str, str]:

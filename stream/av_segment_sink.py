@@ -15,13 +15,11 @@ from pathlib import Path
 from ..engine.errors import SinkError
 from ..engine.types import Shown
 from .av_encoder import H264, choose_encoder
-from .av_sink import AvSink
+from .av_sink import FLUSH_SECONDS, AvSink
 from .segments import Cutter, Keep, Names, Recorded
 from .sink import Sink, SinkOptions, os_reason
 from .source import VideoInfo
 
-FLUSH_SECONDS = 0.5
-"""so much of what was recorded may be lost to a kill -9, and what the encoder still holds"""
 RETRY_SECONDS = 5.0
 """after a failure, until the next segment is tried"""
 ROOM = 1 << 20

@@ -16,15 +16,19 @@ from .av_planes import reason
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
 
-__all__ = ["H264", "AvSink", "file_settings"]
+__all__ = ["FLUSH_SECONDS", "H264", "AvSink", "file_settings"]
+
+FLUSH_SECONDS = 0.5
+"""so much of what was recorded live may be lost to a kill -9, and what the encoder still holds"""
 
 
 def file_settings(options: SinkOptions) -> H264:
     """How a plain file is encoded. Raises UsageError for an encoder that does not work here."""
-    if options.encoder == "auto":  # whatever hardware is here: the same frames give the same bytes
-        return H264(crf=options.crf, preset=options.preset or "veryfast", bitrate=options.bitrate)
-    name = choose_encoder(options.encoder).name
-    return H264(crf=options.crf, preset=options.preset or "veryfast", bitrate=options.bitrate, encoder=name)
+    # Whatever hardware is here: the same frames give the same bytes.
+    name = "libx264" if options.encoder == "auto" else choose_encoder(options.encoder).name
+    preset = options.preset or "veryfast"
+    # Look-ahead is what a kill loses.
+    return H264(options.crf, preset, bitrate=options.bitrate, encoder=name, low_latency=options.live)
 
 
 class AvSink(Sink):

@@ -23,6 +23,7 @@ from .contact import ContactSheet
 from .fleet import Fleet, Interrupted
 from .job import Config
 from .log import hide_arguments, logging_to
+from .memory import share_arenas
 from .redact import redact
 
 DEMO_CLIP = Path(__file__).parent / "assets" / "bigbuckbunny.mp4"
@@ -99,6 +100,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
+    share_arenas()
     settings = read_settings(args.words)
     hide_arguments()
     reread = None if settings.path is None else lambda: read_settings(args.words)

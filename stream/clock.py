@@ -27,10 +27,13 @@ class Stopwatch:
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
-            with self._lock:
-                self._totals[name] = self._totals.get(name, 0.0) + spent
-                self._recent.setdefault(name, deque(maxlen=RECENT)).append(spent)
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """So many seconds were spent, by whoever measured them."""
+        with self._lock:
+            self._totals[name] = self._totals.get(name, 0.0) + seconds
+            self._recent.setdefault(name, deque(maxlen=RECENT)).append(seconds)
 
     def totals(self) -> dict[str, float]:
         with self._lock:

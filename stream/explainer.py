@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from ..engine.picture import F32
@@ -30,7 +29,7 @@ class Explainer:
     """Explains clip after clip.
 
     steady: live, where the scale is smoothed over windows and the class held against flicker; both start anew after a
-    gap. hold: windows that another class must lead for. turns: whose turn it is at a model that several streams share.
+    gap. hold: windows that another class must lead for.
     """
 
     def __init__(
@@ -41,11 +40,9 @@ class Explainer:
         *,
         steady: bool,
         hold: int = 3,
-        turns: AbstractContextManager[object] | None = None,
     ) -> None:
         self.windows = 0
         """explained so far"""
-        self.turns = turns or nullcontext()
         self._runner, self._watch, self._gaps, self._steady = runner, watch, gaps, steady
         self._hysteresis = Hysteresis(hold) if steady else None
         self._scale: Scale | None = None
@@ -54,13 +51,11 @@ class Explainer:
         self._data: F32 | None = None
 
     def explain(self, clip: Clip, look: Look) -> Explanation:
-        """The caller holds `turns`."""
         manifest, style = self._runner.manifest, look.style
         self._settle(clip.span.start, look)
         with self._watch("sample"):
             data = self._data = tensor(clip, manifest.input, self._data)
-        with self._watch("infer"):
-            outputs, weights, target = self._run(data, look.target)
+        outputs, weights, target = self._run(data, look.target)
         with self._watch("tube"):
             explanation = make_explanation(
                 outputs,

@@ -10,6 +10,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from ..engine.picture import Picture
+from .tls import SCHEMES, distrust
 
 
 class FeedError(Exception):
@@ -64,6 +65,11 @@ class Feed(Protocol):
         ...
 
     @property
+    def dropped(self) -> int:
+        """How many decoded frames were lost because `read` was not called in time."""
+        ...
+
+    @property
     def bursts(self) -> bool:
         """Whether frames come faster than they are to be shown, as from a file on a web server or from HLS."""
         ...
@@ -77,25 +83,27 @@ class Feed(Protocol):
         ...
 
 
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 
 
-def unreachable(uri: str) -> str | None:
-    """Why a server cannot be reached, in words, where that is what is wrong: libraries say "Input/output error".
+def diagnose(uri: str, tls_ca: str | None) -> FeedError | None:
+    """Why a server cannot be reached or trusted, where that is what is wrong: libraries say "Input/output error".
 
-    Asks the network; takes a second at most once the name is known.
+    Asks the network; takes two seconds at most once the name is known. tls_ca: as in SourceOptions.
     """
     parts = urlsplit(uri)
     if parts.scheme.lower() not in _PORTS:
         return None
+    host, scheme = parts.hostname or "", parts.scheme.lower()
     try:
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme.lower()]
-        socket.create_connection((host, port), timeout=1.0).close()
+        port = parts.port or _PORTS[scheme]
+        with socket.create_connection((host, port), timeout=1.0) as connection:
+            wrong = distrust(connection, host, tls_ca) if scheme in SCHEMES else None
     except socket.gaierror:
-        return f"no host is known by the name {host}"
+        return FeedLost(f"no host is known by the name {host}")
     except (OSError, ValueError) as error:
-        return f"{host} cannot be reached: {str(getattr(error, 'strerror', None) or error).lower()}"
-    return None
+        return FeedLost(f"{host} cannot be reached: {str(getattr(error, 'strerror', None) or error).lower()}")
+    return FeedRefused(wrong) if wrong else None
 
 
 Connect = Callable[[], Feed]

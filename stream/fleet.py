@@ -17,14 +17,13 @@ from ..engine.saliency import parse_target
 from ..engine.types import Shown
 from .config import Settings, differences
 from .explainer import Look
-from .job import Config, Job, SharedModel, load_runner, open_job
+from .job import Config, Job, SharedModel, open_job, share_model
 from .log import say
 from .monitor import Monitor
 from .redact import redact
 from .report import Report
 from .rules import is_hook
 from .stats import Snapshot
-from .turns import Turns
 from .webhook_sink import WebhookSink
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -132,8 +131,8 @@ class Fleet:
                     self._ended[label] = replace(job.pipeline.snapshot(), alive=False, connected=False, state="ended")
 
     def _run_several(self) -> None:
-        runner = load_runner(self.settings.streams[0], behind=True)
-        shared = SharedModel(runner, Turns(), len(self.settings.streams))
+        shared = share_model(self.settings.streams[0], len(self.settings.streams))
+        say("model", shared.remark)
         errors: list[Exception] = []
 
         def run(config: Config) -> None:

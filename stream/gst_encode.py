@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .gst_encoder import choose_encoder, encoder
-from .gst_frames import FrameBuffers
+from .gst_frames import FrameBuffers, with_own_times
 from .sink import SinkOptions
 from .source import VideoInfo
 
@@ -84,7 +84,7 @@ class Encode:
         gst = self._gst.Gst
         sample = sink.pull_sample()
         if sample is not None:
-            buffer = sample.get_buffer().copy()  # the bytes are shared, the times are not
+            buffer = with_own_times(self._gst, sample.get_buffer())
             # x264enc moves all times by 1000 hours, and the segment with them; running time stays what was pushed.
             buffer.pts = sample.get_segment().to_running_time(gst.Format.TIME, buffer.pts)
             self._give(buffer, not buffer.has_flags(gst.BufferFlags.DELTA_UNIT))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..engine.errors import SourceError, UsageError
 from ..engine.types import Frame
-from .feed import Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, unreachable
+from .feed import Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, diagnose
 from .fit import fit
+from .gst_inbox import CAPACITY, Inbox
 from .gst_load import Missing, load
 from .gst_planes import CAPS, SampleReader
 from .redact import scrub
 from .source import FALLBACK_RATE, SourceOptions, VideoInfo
 from .timeline import Timeline
+from .tls import ANY
 
 JITTER = 200
 """milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
@@ -49,7 +53,7 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
     modules()
     # Web servers send faster than real time, and wait: what is dropped there is lost for nothing.
     drop = not uri.lower().startswith("http")
-    return lambda: GstFeed(description, uri, settings, options.open_timeout, drop)
+    return lambda: GstFeed(description, uri, settings, options.open_timeout, drop, options.tls_ca)
 
 
 def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
@@ -57,7 +61,7 @@ def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
     scheme, _, rest = uri.partition("://")
     scheme = scheme.lower()
     if scheme in ("rtsp", "rtsps"):
-        protocols = "tls" if scheme == "rtsps" else options.transport
+        protocols = "tcp" if scheme == "rtsps" else options.transport  # by TLS nothing goes beside the connection
         settings = {"location": uri, "protocols": protocols, "latency": JITTER, "drop-on-latency": False}
         return "rtspsrc name=src ! application/x-rtp,media=video ! decodebin", settings
     if scheme == "v4l2":
@@ -82,7 +86,13 @@ class GstFeed:
     """A pipeline that ends in our appsink."""
 
     def __init__(
-        self, description: str, uri: str, settings: dict[str, Any], open_timeout: float, drop: bool = True
+        self,
+        description: str,
+        uri: str,
+        settings: dict[str, Any],
+        open_timeout: float,
+        drop: bool = True,
+        tls_ca: str | None = None,
     ) -> None:
         """drop: frames that are not fetched in time are lost, the oldest first; otherwise the pipeline waits.
 
@@ -90,11 +100,11 @@ class GstFeed:
         """
         gst, self._video = self._modules = modules()
         self.errors = 0
-        self._gst, self._uri = gst, uri
+        self._gst, self._uri, self._tls_ca = gst, uri, tls_ca
         self._finite = description.startswith("filesrc ")
         self._caps: Any = None
         self._reader: SampleReader | None = None
-        tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers=4"
+        tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers={CAPACITY}"
         try:
             self._pipeline = gst.parse_launch(f"{description} ! {tail} drop={str(drop).lower()}")
         except Exception as error:  # GLib.Error, whose class only gi knows
@@ -107,16 +117,23 @@ class GstFeed:
                 source.set_property(name, value)
         if source is not None and source.get_factory().get_name() == "rtspsrc":
             source.connect("select-stream", _is_video)
-        self._pipeline.connect("deep-element-added", _prepare)
+            _trust(source, tls_ca)
+        self._pipeline.connect("deep-element-added", _prepare, tls_ca)
         self._sink = self._pipeline.get_by_name("saliency_tubes")
+        self._inbox = Inbox(gst, self._sink) if drop else None
         self._bus = self._pipeline.get_bus()
         self._held: Any = None
+        self._broken: FeedError | None = None
         try:
             self._open(open_timeout)
         except BaseException:
             self.close()
             raise
         self.bursts = uri.lower().startswith("http") and (".m3u8" in uri or self._ends())
+
+    @property
+    def dropped(self) -> int:
+        return self._inbox.dropped if self._inbox is not None else 0
 
     def read(self, timeout: float) -> FeedFrame | None:
         sample, self._held = self._held or self._pull(timeout), None
@@ -158,22 +175,30 @@ class GstFeed:
         deadline = time.monotonic() + timeout
         while True:
             left = deadline - time.monotonic()
-            sample = self._sink.try_pull_sample(int(max(0.0, min(left, SLICE)) * self._gst.SECOND))
+            sample = self._fetch(max(0.0, min(left, SLICE)))
             self._listen()
             if sample is not None:
                 return sample
+            if self._broken is not None:
+                raise self._broken
             if self._sink.is_eos():
                 raise FeedEnded("it has ended") if self._ends() else FeedLost("the server ended the stream")
             if left <= 0:
                 return None
 
+    def _fetch(self, seconds: float) -> Any:
+        if self._inbox is not None:
+            return self._inbox.take(seconds)
+        return self._sink.try_pull_sample(int(seconds * self._gst.SECOND))
+
     def _listen(self) -> None:
+        """Takes note of what the pipeline says; frames from before its failure are still given out."""
         kinds = self._gst.MessageType
         while message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING):
             if message.type == kinds.WARNING:
                 self.errors += 1
             else:
-                raise self._failure(message)
+                self._broken = self._broken or self._failure(message)
 
     def _failure(self, message: Any) -> FeedError:
         error, details = message.parse_error()
@@ -185,7 +210,7 @@ class GstFeed:
             return FeedRefused("this user may not see it (403)", credentials=True)
         if resource and error.code == int(kinds.NOT_FOUND):
             return FeedRefused("nothing there under that name (404)")
-        return FeedLost(unreachable(self._uri) or scrub(error.message, self._uri))
+        return diagnose(self._uri, self._tls_ca) or FeedLost(scrub(error.message, self._uri))
 
     def _ends(self) -> bool:
         """Whether this is something with an end, such as a file: it has a duration."""
@@ -286,10 +311,22 @@ def open_file(path: Path, name: str) -> GstFile:
     return GstFile(feed, name)
 
 
-def _prepare(pipeline: Any, parent: Any, element: Any) -> None:
-    factory = element.get_factory()
-    if factory is not None and factory.get_name() == "multipartdemux":
+def _prepare(pipeline: Any, parent: Any, element: Any, tls_ca: str | None) -> None:
+    name = element.get_factory().get_name() if element.get_factory() is not None else ""
+    if name == "multipartdemux":
         element.set_property("single-stream", True)  # MJPEG; it would be waited for more streams otherwise
+    elif name == "souphttpsrc":
+        _trust(element, tls_ca)
+
+
+def _trust(source: Any, tls_ca: str | None) -> None:
+    """Whose certificates an element accepts that connects; those that the system knows are its default."""
+    gio = import_module("gi.repository.Gio")
+    if tls_ca == ANY:
+        strict = "ssl-strict" if source.find_property("ssl-strict") else "tls-validation-flags"
+        source.set_property(strict, False if strict == "ssl-strict" else gio.TlsCertificateFlags(0))
+    elif tls_ca is not None:
+        source.set_property("tls-database", gio.TlsFileDatabase.new(os.path.abspath(tls_ca)))
 
 
 def _is_video(source: Any, number: int, caps: Any) -> bool:

@@ -70,3 +70,12 @@ class FrameBuffers:
             if columns > width:
                 target[:height, width * channels :] = plane[:, -1].reshape(height, channels)
             target[height:] = target[height - 1 : height]
+
+
+def with_own_times(gst: Any, buffer: Any) -> Any:
+    """Another GstBuffer of the same bytes. `buffer.copy()` is none: PyGObject 3.42 takes a reference, and no more.
+
+    gst: the namespace of `gst_load.load`.
+    """
+    flags = gst.Gst.BufferCopyFlags
+    return buffer.copy_region(flags.FLAGS | flags.TIMESTAMPS | flags.META | flags.MEMORY, 0, buffer.get_size())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
@@ -16,13 +17,17 @@ PACKAGES = (
 """on Debian and Ubuntu"""
 
 
+_loading = threading.Lock()
+
+
 class Missing(Exception):
     """GStreamer, its Python binding or a part of it is not installed; the message is one line that says what to do."""
 
 
 def load(*parts: str) -> Any:
     """A namespace with GLib, Gst and the parts asked for (GstApp, GstRtspServer...). Raises Missing."""
-    return _load(parts)
+    with _loading:  # who comes second would find a registry that is still being filled
+        return _load(parts)
 
 
 def need(error: type[TubesError], name: str, *parts: str) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from ..engine.errors import SinkError
@@ -12,7 +14,9 @@ PARTS = ("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
 MAX_CONNECTIONS = 128
 """at a time: each costs a few threads and sockets; whoever comes then is sent away"""
 SESSION_SECONDS = 30
-"""after which a client that says nothing is forgotten; a connection that breaks leaves its session behind so long"""
+"""after which a client that says nothing is sent away, and one that never came as far as a session"""
+HANG_UP_SECONDS = 2.0
+"""that clients are given at the end to notice that it is one"""
 TICK_MS = 100
 """how often expired sessions are looked for, and silence is filled"""
 
@@ -34,8 +38,11 @@ class RtspServer:
         """Raises OSError where the port cannot be bound."""
         self._gst, self.login = gst, login
         self._users = 0
-        self._connections = 0
-        self._counting = threading.Lock()
+        self._sockets: dict[Any, Any] = {}
+        """of every client"""
+        self._without_session: dict[Any, float] = {}
+        """clients, and since when they are connected"""
+        self._counting = threading.Condition()
         self._key = (address, port)
         self._ticks: list[Callable[[], None]] = []
         self._context = gst.GLib.MainContext.new()
@@ -88,6 +95,9 @@ class RtspServer:
         server_filter = self._gst.GstRtspServer.RTSPFilterResult.REMOVE
         self._source.destroy()
         self._timer.destroy()
+        with self._counting:
+            self._hang_up(self._sockets)
+            self._counting.wait_for(lambda: not self._sockets, HANG_UP_SECONDS)
         self._server.client_filter(lambda server, client: server_filter)
         self._server.get_session_pool().filter(lambda pool, session: server_filter)
         # From within: a loop that does not run yet would miss a plain quit().
@@ -119,23 +129,47 @@ class RtspServer:
         self._ticks.remove(tick)
 
     def _greet(self, _: Any, client: Any) -> None:
-        with self._counting:
-            self._connections += 1
-            full = self._connections > MAX_CONNECTIONS
         client.connect("closed", self._gone)
-        client.connect("new-session", lambda _, session: session.set_timeout(SESSION_SECONDS))
-        if full:
-            client.close()
-
-    def _gone(self, _: Any) -> None:
+        client.connect("new-session", self._begin_session)
+        client.set_property("post-session-timeout", 0)
         with self._counting:
-            self._connections -= 1
+            self._sockets[client] = client.get_connection().get_read_socket()
+            self._without_session[client] = time.monotonic()
+            if len(self._sockets) > MAX_CONNECTIONS:
+                self._hang_up([client])
+
+    def _begin_session(self, client: Any, session: Any) -> None:
+        session.set_timeout(SESSION_SECONDS)
+        with self._counting:
+            self._without_session.pop(client, None)
+
+    def _gone(self, client: Any) -> None:
+        with self._counting:
+            self._sockets.pop(client, None)
+            self._without_session.pop(client, None)
+            self._counting.notify_all()
 
     def _tick(self, *_: object) -> bool:
         self._server.get_session_pool().cleanup()
+        self._end_half_open()
         for tick in tuple(self._ticks):
             tick()
         return True
+
+    def _end_half_open(self) -> None:
+        """GStreamer itself would keep them, and their places, for ever."""
+        latest = time.monotonic() - SESSION_SECONDS
+        with self._counting:
+            self._hang_up([client for client, since in self._without_session.items() if since < latest])
+
+    def _hang_up(self, clients: Iterable[Any]) -> None:
+        """From any thread that holds the lock, for it only ends the sockets: each client's own thread sees that, and
+        closes. `client.close()` from another thread can leave that one spinning.
+        """
+        for client in clients:
+            if client in self._sockets:
+                with suppress(self._gst.GLib.Error):  # the other side was faster
+                    self._sockets[client].shutdown(True, True)
 
 
 def _auth(gst: Any, user: str, password: str, basic: bool) -> Any:

@@ -12,9 +12,11 @@ from urllib.parse import unquote, urlsplit
 from ..engine.errors import SinkError, UsageError
 from ..engine.types import Shown
 from .gst_encode import Encode
+from .gst_frames import with_own_times
 from .gst_load import Missing, need
 from .gst_rtsp_server import PARTS, RtspServer
 from .live_clock import LiveClock
+from .loopback import is_loopback
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
 
@@ -30,7 +32,6 @@ IDLE_EVERY = 0.5
 """seconds between the frames that are kept while nobody watches"""
 
 USER, PASSWORD = "SALIENCY_TUBES_RTSP_USER", "SALIENCY_TUBES_RTSP_PASSWORD"
-EVERYWHERE = ("0.0.0.0", "::")
 
 
 class _Client:
@@ -101,7 +102,7 @@ class GstRtspSink(Sink):
             raise
         self._server = server
         server.mount(self._path, self._configure, self._fill_silence)
-        if self._login is None and self._address in EVERYWHERE:
+        if self._login is None and not is_loopback(self._address):
             self.notes += ("everybody who reaches this machine can watch: there is no password",)
         self.state = "running"
 
@@ -161,7 +162,7 @@ class GstRtspSink(Sink):
     def _repeat(self) -> None:
         encode, last = self._encode, self._last
         if encode is not None and last is not None:
-            encode.push(last.copy(), self._now())
+            encode.push(with_own_times(self._gst, last), self._now())
 
     # the encoder's thread
 
@@ -171,16 +172,18 @@ class GstRtspSink(Sink):
         waiting = False
         for client in clients:
             feed = client.feed
-            base = feed.get_base_time()
-            if client.waits and (not key or not base or feed.get_property("current-level-buffers")):
+            base, queued = feed.get_base_time(), feed.get_property("current-level-buffers")
+            if client.waits and queued:
+                continue  # it has not caught up: a keyframe would be lost on it
+            if client.waits and not (key and base):
                 waiting = True
                 continue
-            if feed.get_property("current-level-buffers") >= CLIENT_FRAMES:
+            if queued >= CLIENT_FRAMES:
                 client.waits = True
                 self._drop("slow client")
                 continue
             client.waits = False
-            copied = buffer.copy()
+            copied = with_own_times(self._gst, buffer)
             copied.pts = max(0, buffer.pts - base)
             copied.dts = copied.pts
             feed.push_buffer(copied)

@@ -10,8 +10,9 @@ from .gst_encoder import choose_encoder, encoder
 from .gst_frames import FrameBuffers
 from .gst_load import Missing, need
 from .live_clock import LiveClock
+from .redact import redact, scrub
 from .sink import Sink, SinkOptions
-from .source import VideoInfo, redact
+from .source import VideoInfo
 
 QUEUE = 4
 """frames that wait for the pipeline; the oldest is lost for a new one"""
@@ -30,6 +31,7 @@ class GstSink(Sink):
         """Raises UsageError for a gst:// without a pipeline, a srt:// without a port."""
         # An SRT address carries its passphrase in its query.
         super().__init__(redact(uri.split("?")[0] if uri.lower().startswith("srt") else uri))
+        self._uri = uri
         scheme, _, self._rest = uri.partition("://")
         self._srt = scheme.lower() == "srt"
         if not self._rest.strip() or (self._srt and ":" not in self._rest):
@@ -48,7 +50,7 @@ class GstSink(Sink):
                 f"leaky-type=downstream ! {behind}"
             )
         except (Missing, gst.GLib.Error) as error:
-            raise SinkError(f"{self.name}: {redact(str(getattr(error, 'message', error)))}") from None
+            raise SinkError(f"{self.name}: {scrub(str(getattr(error, 'message', error)), self._uri)}") from None
         if self._srt:
             pipeline.get_by_name("srt").set_property("uri", f"srt://{self._rest}")
         self._feed = pipeline.get_by_name("saliency_feed")
@@ -104,4 +106,4 @@ class GstSink(Sink):
         failed = self._pipeline.get_bus().timed_pop_filtered(milliseconds * gst.MSECOND, gst.MessageType.ERROR)
         if failed is not None:
             self.state = "failed"
-            raise SinkError(f"{self.name}: {redact(failed.parse_error()[0].message)}")
+            raise SinkError(f"{self.name}: {scrub(failed.parse_error()[0].message, self._uri)}")

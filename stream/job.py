@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..engine.runner import Runner, find_model, open_runner, read_manifest
 from ..engine.saliency import parse_target
 from ..engine.style import Style
 from ..engine.types import Shown
+from .batcher import Batcher
 from .pipeline import Options, Pipeline
 from .priority import made_behind
 from .sink import Sink, SinkOptions, check_outputs, open_sink
@@ -48,8 +49,11 @@ class Config:
     sync: str = "auto"
     """auto: live from what comes at its own pace, aligned from files"""
     runtime: str = "auto"
-    precision: str = "f32"
+    precision: str | None = None
+    """None: auto from what comes at its own pace, so that tubes are young; f32 from files, alike on all machines"""
     device: str = "auto"
+    batch: int | None = None
+    """windows of several streams that go through the model together; None: as many as keep their tubes youngest"""
     max_age: float = 2.0
     hold: int = 3
     """live: windows that another class must lead for before it is explained instead"""
@@ -64,7 +68,7 @@ class Config:
     """of the stream, where there are several"""
 
     def __post_init__(self) -> None:
-        for name in ("frames", "stride", "hop", "limit", "overlay_threads", "hold"):
+        for name in ("frames", "stride", "hop", "limit", "overlay_threads", "hold", "batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be 1 or more, got {value}")
@@ -89,11 +93,13 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class SharedModel:
-    """A model that several streams use, one at a time."""
+    """A model that several streams use."""
 
-    runner: Runner
-    turns: AbstractContextManager[object]
-    streams: int
+    batcher: Batcher
+    seconds: float
+    """that a window of each stream takes, all together"""
+    remark: str
+    """how they share it, for people"""
 
 
 @contextmanager
@@ -104,23 +110,23 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
     """
     check_outputs(config.input, config.outputs)
     sinks = [open_sink(uri, config.sink) for uri in config.outputs]
-    manifest = shared.runner.manifest if shared else read_manifest(find_model(config.model))
+    manifest = shared.batcher.runner.manifest if shared else read_manifest(find_model(config.model))
     target = parse_target(config.explain, manifest.labels)
     with ExitStack() as stack:
         source = open_source(config.input, config.source)
         stack.callback(source.close)
         if source.live:  # known only now; until `open` a sink is a few words about one
             sinks = [open_sink(uri, replace(config.sink, live=True)) for uri in config.outputs]
-        frames = shared.runner.frames if shared else config.frames or manifest.default_frames
+        frames = shared.batcher.runner.frames if shared else config.frames or manifest.default_frames
         stride = config.stride or default_stride(manifest.input, source.info)
         hop = config.hop or max(1, frames * stride // 4)
         sync = config.sync if config.sync != "auto" else ("live" if source.live else "aligned")
         if sync == "aligned" and hop > frames * stride:
             raise UsageError(f"hop must be 1 to {frames * stride} so that a window sees every frame, got {hop}")
-        runner = shared.runner if shared else load_runner(config, behind=source.live)
+        runner = shared.batcher.runner if shared else load_runner(config, behind=source.live)
         delay = 0.0
         if sync == "aligned" and source.live:
-            spent = _explaining_takes(runner, shared)
+            spent = shared.seconds if shared else run_takes(runner, 1)
             hop, delay = plan_delay(frames, stride, hop, float(source.info.rate or FALLBACK_RATE), spent)
         options = Options(
             target,
@@ -136,22 +142,80 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
             config.hold,
             delay,
         )
-        turns = shared.turns if shared else None
-        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, turns))
+        batcher = shared.batcher if shared else None
+        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher))
         yield Job(config, source, runner, sinks, options, pipeline)
 
 
-def load_runner(config: Config, behind: bool = False) -> Runner:
+def load_runner(config: Config, behind: bool = False, batch: int = 1) -> Runner:
     """The model that a run asks for. behind: it may wait, for the picture must not."""
     load = partial(
         open_runner,
         config.model,
         frames=config.frames,
         runtime=config.runtime,
-        precision=config.precision,
+        precision=config.precision or ("auto" if behind else "f32"),
         device=config.device,
+        batch=batch,
     )
     return made_behind(load) if behind else load()
+
+
+def share_model(config: Config, streams: int) -> SharedModel:
+    """The model that so many streams ask for, with `config.batch` windows in a run, or as many as it takes.
+
+    None: what runs take is measured, and decides (`youngest`).
+    """
+    runner = load_runner(config, behind=True, batch=config.batch or streams)
+    size, why = runner.batch, "the model takes no more at once"
+    if config.batch:
+        takes = {size: run_takes(runner, size)}
+    else:
+        takes = _measured(runner, streams)
+        size = youngest(takes, streams)
+    if size < runner.batch:
+        why = "more at once would make tubes no younger"
+        del runner  # it gives back what larger runs have taken
+        runner = load_runner(config, behind=True, batch=size)
+    words = f"{size} windows at a time" if size > 1 else "one window at a time"
+    if size < (config.batch or streams):
+        words += f": {why}"
+    return SharedModel(Batcher(runner), takes[size] * math.ceil(streams / size), f"{streams} streams share it, {words}")
+
+
+def youngest(takes: Mapping[int, float], streams: int) -> int:
+    """How many windows should go through the model at once, so that the oldest tube shown is as young as can be. Pure.
+
+    takes: seconds of a run, by how many windows it has. A stream's clip is chosen when its run begins, and its tube is
+    shown until the end of its next one: for a run, and as many more as serve all streams once. More at once must make
+    that shorter by a tenth: they take more memory, and one measurement says no more.
+    """
+    best, *larger = sorted(takes)
+    ages = {size: takes[size] * (1 + math.ceil(streams / size)) for size in takes}
+    for size in larger:
+        if ages[size] < 0.9 * ages[best]:
+            best = size
+    return best
+
+
+def run_takes(runner: Runner, size: int) -> float:
+    """Seconds for a run of `size` windows, measured."""
+    clips = np.zeros((size, 3, runner.frames, *runner.manifest.input.size), np.float32)
+    spent = 0.0
+    for _ in range(2):  # the first one is slow: memory is allocated
+        start = time.perf_counter()
+        runner.run(clips)
+        spent = time.perf_counter() - start
+    return spent
+
+
+def _measured(runner: Runner, streams: int) -> dict[int, float]:
+    """By size: one, two, four and so on, up to what the model takes, or until more at once is no better."""
+    takes = {1: run_takes(runner, 1)}
+    while (size := max(takes)) < runner.batch and youngest(takes, streams) == size:
+        larger = min(2 * size, runner.batch)
+        takes[larger] = run_takes(runner, larger)
+    return takes
 
 
 def default_stride(spec: InputSpec, info: VideoInfo) -> int:
@@ -172,22 +236,6 @@ def plan_delay(frames: int, stride: int, hop: int, rate: float, explaining: floa
     return sustained, (sustained + reach) / rate + 1.5 * explaining + 0.1
 
 
-def _explaining_takes(runner: Runner, shared: SharedModel | None) -> float:
-    """Seconds for one window, measured: its turn included, where streams share the model."""
-    clip = np.zeros((1, 3, runner.frames, *runner.manifest.input.size), np.float32)
-    runs = 2  # the first one is slow: memory is allocated
-    for _ in range(runs):
-        if shared is None:
-            start = time.perf_counter()
-            runner.run(clip)
-        else:
-            with shared.turns:
-                start = time.perf_counter()
-                runner.run(clip)
-        spent = time.perf_counter() - start
-    return spent * (shared.streams if shared else 1)
-
-
 def explain(video: str | Path, *outputs: str | Path, **options: Any) -> Iterator[Shown]:
     """Explains a video, frame by frame, and writes it to the outputs, if any.
 
@@ -196,7 +244,8 @@ def explain(video: str | Path, *outputs: str | Path, **options: Any) -> Iterator
             shown.explanation   # class, probability and the tube [t, h, w] of the window it is drawn from
 
     options: the fields of Config, which are the options of `saliency-tubes run`. Frames come in order, each as soon as
-    the windows that saw it are explained. Leaving the loop early stops the pipeline and finishes the outputs.
+    the windows that saw it are explained; one may still wait in an output: draw on a copy. Leaving the loop early stops
+    the pipeline and finishes the outputs.
     Raises UsageError, SourceError, ModelError and SinkError, at the first frame asked for.
     """
     config = Config(str(video), tuple(map(str, outputs)), **options)

@@ -14,6 +14,8 @@ from .source import VideoInfo
 class JsonSink(Sink):
     """Writes `event` lines to a file, or to standard output where `path` is None; each is flushed at once."""
 
+    takes_pictures = False
+
     def __init__(self, path: Path | None) -> None:
         super().__init__(str(path) if path else "standard output")
         self._path = path

@@ -102,7 +102,7 @@ class LiveSource:
         self._wait = wait or self._stop.wait
         self._backoff = Backoff(seed)
         self._feed: Feed | None = None
-        self._past_errors = self._failures = 0
+        self._past_errors = self._past_dropped = self._failures = 0
         self._since = clock()
         self._fresh = True
         """no frame yet from the connection at hand"""
@@ -144,6 +144,12 @@ class LiveSource:
         """How often a decoder failed or had to guess, over all connections."""
         feed = self._feed  # another thread may take it away meanwhile
         return self._past_errors + (feed.errors if feed is not None else 0)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were decoded and lost, for nobody asked for them in time; over all connections."""
+        feed = self._feed
+        return self._past_dropped + (feed.dropped if feed is not None else 0)
 
     @property
     def lag(self) -> float:
@@ -221,6 +227,7 @@ class LiveSource:
         feed, self._feed, self._fresh = self._feed, None, True
         if feed is not None:
             self._past_errors += feed.errors
+            self._past_dropped += feed.dropped
             feed.close()
 
     # frames

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import math
@@ -14,6 +13,7 @@ from typing import Any, ClassVar
 
 from ..engine.errors import UsageError
 from .log import say
+from .loopback import is_loopback
 from .stats import Snapshot, Spread
 
 STALE = 5.0
@@ -35,6 +35,7 @@ GAUGES = {
     "fps_in": ("fps_in", "Frames a second from the source, over the last seconds."),
     "fps_out": ("fps_out", "Frames a second written, over the last seconds."),
     "window_rate": ("windows_per_second", "Windows explained a second, over the last seconds."),
+    "batch": ("batch_size", "Windows in a run of the model, those of other streams included."),
     "last_frame": ("last_frame_age_seconds", "Since the last frame came in."),
     "tube_age": ("tube_age_seconds", "From the evidence drawn to the frame it is drawn on."),
     "uptime": ("uptime_seconds", "Since the stream was opened."),
@@ -155,7 +156,7 @@ class MetricsServer:
             raise UsageError(f"metrics cannot be served at {host}:{port}: {error.strerror or error}") from None
         self.port = int(self._server.server_address[1])
         self.url = f"http://{host}:{self.port}/metrics"
-        self._exposed = not _is_loopback(host)
+        self._exposed = not is_loopback(host)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="saliency-tubes metrics", daemon=True
         )
@@ -174,13 +175,6 @@ class MetricsServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Server(ThreadingHTTPServer):

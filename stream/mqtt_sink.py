@@ -43,6 +43,7 @@ class MqttSink(Sink):
     """
 
     never_waits = True
+    takes_pictures = False
 
     def __init__(self, uri: str, options: SinkOptions) -> None:
         super().__init__(redact(uri))

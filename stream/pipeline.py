@@ -11,26 +11,26 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from ..engine.caption import Caption, draw_caption
 from ..engine.overlay import Overlay
 from ..engine.runner import Runner
 from ..engine.saliency import Target
 from ..engine.style import Style
 from ..engine.types import Clip, Explanation, Frame, Shown
+from .batcher import Batcher
 from .channel import Channel, Stopped
 from .clock import Pace, Stopwatch
 from .events import event
 from .explainer import Explainer, Look
+from .painter import Painter
 from .priority import step_back
 from .sink import Sink
 from .source import Source
-from .stats import Snapshot, Stats, take_snapshot
+from .stats import Snapshot, Stats, take_snapshot, too_late
 from .sync import Aligned, Delayed, Gaps, Live, Placed
 from .window import Window
 
@@ -95,8 +95,9 @@ class Pipeline:
         with Pipeline(source, runner, sinks, options) as pipeline:
             for shown in pipeline: ...
 
-    Sinks are open before the first frame is read, and closed before the iteration ends. The first error of any stage
-    stops all of them and is raised from the iteration. The source stays the caller's to close.
+    A frame that is given out may still wait in a sink, and its planes be read-only: draw on `picture.copy()`. Sinks are
+    open before the first frame is read, and closed before the iteration ends. The first error of any stage stops all of
+    them and is raised from the iteration. The source stays the caller's to close.
     """
 
     def __init__(
@@ -105,17 +106,14 @@ class Pipeline:
         runner: Runner,
         sinks: Sequence[Sink],
         options: Options,
-        turns: AbstractContextManager[object] | None = None,
+        batcher: Batcher | None = None,
     ) -> None:
-        """turns: entered while the model is used, where several pipelines share it."""
+        """batcher: of `runner`, where several pipelines share it."""
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
         live, delayed = options.sync == "live", options.sync == "aligned" and options.delay > 0
         newest = live or delayed
         self._window = Window(runner.manifest.input, runner.frames, options.stride, 1 if live else options.hop)
-        threads = options.overlay_threads
-        self._pool = ThreadPoolExecutor(threads, "saliency-tubes overlay")
-        self.overlay = self._make_overlay(options.style)
-        self._not_finite = 0
+        self._painter = Painter(options.style, options.overlay, options.overlay_threads)
         # Cameras are not exact about their rate: room for half as many frames again.
         held = math.ceil(options.delay * max(30.0, 1.5 * float(source.info.rate or 60))) if delayed else 0
         self._read: Channel[Frame | Clip] = Channel(QUEUE + held, newest_wins=newest)
@@ -124,7 +122,8 @@ class Pipeline:
         self._drawn: Channel[_Result] = Channel(QUEUE, writers=2 if newest else 1)
         self._shown: Channel[Shown] = Channel(QUEUE)
         self._watch, self._stats, self._gaps = Stopwatch(), Stats(), Gaps()
-        self._explainer = Explainer(runner, self._watch, self._gaps, steady=live, hold=options.hold, turns=turns)
+        self._seat = (batcher or Batcher(runner)).seat(self._watch)
+        self._explainer = Explainer(self._seat, self._watch, self._gaps, steady=live, hold=options.hold)
         self._delayed = Delayed(options.hop, self._gaps)
         self._look = Look(options.target, options.style, options.max_age)
         self._newest: Explanation | None = None
@@ -169,8 +168,7 @@ class Pipeline:
         self._stop_all()
         for thread in self._threads:
             thread.join()
-        self._pool.shutdown()
-        self.overlay.close()
+        self._painter.close()
 
     def __iter__(self) -> Iterator[Shown]:
         with suppress(Stopped):
@@ -184,6 +182,11 @@ class Pipeline:
         self._source.stop()  # so that a reader that waits for a camera comes back
 
     @property
+    def overlay(self) -> Overlay:
+        """What draws at the moment."""
+        return self._painter.overlay
+
+    @property
     def look(self) -> Look:
         """What is explained and how it looks; a new one counts from the next window and the next frame on."""
         return self._look
@@ -195,14 +198,14 @@ class Pipeline:
 
     @property
     def summary(self) -> Summary:
-        stats = self._stats
+        stats, late = self._stats, too_late(self._source)
         return Summary(
-            stats.frames_in,
+            stats.frames_in + late,
             stats.frames_out,
-            self._read.dropped,
+            self._read.dropped + late,
             self._explainer.windows,
             self._watch.totals(),
-            self._not_finite + self.overlay.not_finite,
+            self._painter.not_finite,
         )
 
     def snapshot(self) -> Snapshot:
@@ -221,7 +224,7 @@ class Pipeline:
                 "drawn": len(self._drawn),
                 "shown": len(self._shown),
             },
-            not_finite=self._not_finite + self.overlay.not_finite,
+            not_finite=self._painter.not_finite,
             newest=self._newest,
         )
 
@@ -265,7 +268,7 @@ class Pipeline:
     def _explain_all(self) -> None:
         for item in self._read:
             if isinstance(item, Clip):
-                with self._explainer.turns:
+                with self._seat.turn():
                     explanation = self._explain(item)
                 self._explained.put(explanation)
             else:
@@ -275,7 +278,7 @@ class Pipeline:
         newest_wins = self._options.sync == "live"
         step_back()
         for clip in self._clips:
-            with self._explainer.turns:  # the clip is chosen when its turn comes: it does not age in the queue
+            with self._seat.turn():  # the clip is chosen when its turn comes: it does not age in the queue
                 explanation = self._explain(self._clips.newest(clip) if newest_wins else clip)
             if not newest_wins:
                 self._delayed.explain(explanation)
@@ -341,7 +344,7 @@ class Pipeline:
 
     def _explain(self, clip: Clip) -> Explanation:
         explanation = self._newest = self._explainer.explain(clip, self._look)
-        self._stats.window()
+        self._stats.window(self._seat.size)
         return explanation
 
     def _event(self, explanation: Explanation) -> str:
@@ -350,24 +353,9 @@ class Pipeline:
         return event(explanation, self._look.style.threshold, size, timings)
 
     def _draw(self, placed: Placed) -> Shown:
-        frame, style = placed.frame, self._look.style
-        if style is not self.overlay.style:
-            self._not_finite += self.overlay.not_finite
-            self.overlay.close()
-            self.overlay = self._make_overlay(style)
-        shown = Shown(frame, placed.parts, placed.age)
-        explanation = shown.explanation
-        if explanation is not None:
-            with self._watch("draw"):
-                cells = self.overlay.blend(placed.parts, placed.at, placed.opacity)
-                self.overlay.draw(frame.picture, cells, explanation.tube.crop)
-                aspect = float(frame.pixel_aspect)
-                draw_caption(frame.picture, Caption.of(explanation), style, aspect, placed.opacity)
-        return shown
-
-    def _make_overlay(self, style: Style) -> Overlay:
-        options = self._options
-        return Overlay(style, options.overlay, bands=options.overlay_threads, run=self._pool.map)
+        with self._watch("draw") if placed.parts else nullcontext():
+            self._painter.paint(placed, self._look.style)
+        return Shown(placed.frame, placed.parts, placed.age)
 
     # ends
 
@@ -396,5 +384,6 @@ class Pipeline:
     def _stop_all(self) -> None:
         self.stop()
         self._halted.set()
+        self._seat.stop()
         for channel in (self._read, self._clips, self._explained, self._drawn, self._shown):
             channel.stop()

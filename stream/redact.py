@@ -11,7 +11,9 @@ _LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
 # A password with an unescaped slash ends the authority early. Anything after "user:" that is no port number hides up to
 # the last @: rather too much than a password in a log.
 _LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*)@")
-_SECRET = re.compile(r"\b([\w-]*(?:pass|passwd|password|pwd|pw|token|secret|key))=([^&#\s]+)", re.IGNORECASE)
+# Of queries and of GStreamer's properties, where a value in quotes may hold spaces.
+_NAMES = "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?"
+_SECRET = re.compile(rf"""\b([\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
 
 
 def redact(uri: str) -> str:

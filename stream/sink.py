@@ -87,6 +87,8 @@ class Sink:
     """whether `open` may be called again after `close`: the other side may come back"""
     never_waits = False
     """whether `write` and `event` return at once, whatever the disk or the network does"""
+    takes_pictures = True
+    """False: `write` does nothing"""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -112,7 +114,7 @@ class Sink:
         """Called once, before the first frame."""
 
     def write(self, shown: Shown) -> None:
-        """Takes a drawn frame, as large as `info` said, pts increasing. The frame is the caller's again afterwards."""
+        """Takes a drawn frame, as large as `info` said, pts increasing. Its picture may be kept: nobody changes it."""
 
     def event(self, line: str) -> None:
         """Takes one JSON document, on one line, without the line's end."""
@@ -133,6 +135,12 @@ class NullSink(Sink):
 
     def event(self, line: str) -> None:
         self.events += 1
+
+
+def freeze(shown: Shown) -> None:
+    """A sink that keeps the picture needs no copy: whoever would draw on it from now on gets an error."""
+    for plane in shown.frame.picture.planes:
+        plane.flags.writeable = False
 
 
 def open_sink(uri: str, options: SinkOptions | None = None) -> Sink:
@@ -178,10 +186,10 @@ def _file_sink(uri: str, path: Path, options: SinkOptions) -> Sink:
 
         return AvSegmentSink(path, CONTAINERS[suffix], options)
     if suffix in CONTAINERS:
-        from .av_sink import AvSink, file_settings
+        from .av_sink import FLUSH_SECONDS, AvSink, file_settings
 
         check_writable(path)
-        return AvSink(path, CONTAINERS[suffix], file_settings(options))
+        return AvSink(path, CONTAINERS[suffix], file_settings(options), FLUSH_SECONDS if options.live else None)
     raise UsageError(f"{uri or repr(uri)}: no output is known by the suffix {suffix or 'it has'!r}; {ACCEPTED}")
 
 

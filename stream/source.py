@@ -14,6 +14,7 @@ from ..engine.errors import UsageError
 from ..engine.picture import Color, Layout
 from ..engine.types import Frame
 from .redact import redact as redact
+from .tls import holds_certificates
 
 UNSPECIFIED = 2
 """what ITU-T H.273 calls a matrix, primaries or transfer that the stream does not name"""
@@ -56,6 +57,9 @@ class SourceOptions:
     retries: int | None = None
     """attempts to connect again, in a row, before giving up; None: never give up"""
 
+    tls_ca: str | None = None
+    """who has to have signed the certificates of rtsps:// and https://: a file; None: whom the system trusts; any"""
+
     def __post_init__(self) -> None:
         for name, value, accepted in (
             ("backend", self.backend, BACKENDS),
@@ -71,6 +75,8 @@ class SourceOptions:
                 raise UsageError(f"{name.replace('_', '-')} must be more than 0, got {float(value):g}")
         if self.retries is not None and self.retries < 0:
             raise UsageError(f"retries must be 0 or more, got {self.retries}")
+        if not holds_certificates(self.tls_ca):
+            raise UsageError(f"tls-ca must be a file of certificates, or any, got {self.tls_ca!r}")
 
 
 @dataclass(frozen=True)

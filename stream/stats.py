@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ..engine.types import Explanation
-from .clock import Stopwatch
+from .clock import RECENT, Stopwatch
 from .sink import Sink
 from .source import Source
 
@@ -31,10 +31,20 @@ class Connection(Protocol):
     reconnects: int
 
     @property
+    def dropped(self) -> int:
+        """Frames that came, and were lost before they were read."""
+        ...
+
+    @property
     def connected(self) -> bool: ...
 
     @property
     def state(self) -> str: ...
+
+
+def too_late(source: Source) -> int:
+    """Frames that a source lost before they were read, because they were not asked for in time."""
+    return source.dropped if isinstance(source, Connection) else 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ class Snapshot:
     """the pipeline runs, no stage has failed"""
     uptime: float
     frames_in: int
+    """all that came: read, or dropped at the source"""
     frames_out: int
     fps_in: float
     """frames a second over the last RATE_OVER seconds"""
@@ -96,6 +107,8 @@ class Snapshot:
     windows: int
     window_rate: float
     """windows a second"""
+    batch: float
+    """windows in a run of the model, those of other streams included; the mean of the last ones"""
     stages: Mapping[str, Spread]
     """how long a frame or a window spends in each"""
     latency: Spread
@@ -143,6 +156,7 @@ class Stats:
         """when the last frame came in"""
         self._in, self._out, self._explained = Rate(), Rate(), Rate()
         self._latencies: deque[float] = deque(maxlen=KEPT)
+        self._batches: deque[float] = deque(maxlen=RECENT)
         # A ring rather than a dict: a frame dropped on its way leaves nothing behind.
         self._arrivals: list[tuple[int, float]] = [(-1, 0.0)] * IN_FLIGHT
 
@@ -164,9 +178,10 @@ class Stats:
         if whose == index:
             self._latencies.append(now - arrival)
 
-    def window(self) -> None:
-        """A window was explained."""
+    def window(self, batch: int = 1) -> None:
+        """A window was explained, one of `batch` in a run of the model."""
         self.windows += 1
+        self._batches.append(batch)
         self._explained.tick(time.monotonic())
 
     def arrival(self, index: int) -> float | None:
@@ -178,6 +193,12 @@ class Stats:
         """Frames in, frames out and windows a second."""
         one, two, three = (rate.per_second(now, self.started) for rate in (self._in, self._out, self._explained))
         return one, two, three
+
+    @property
+    def batch(self) -> float:
+        """Windows in a run of the model, on average."""
+        sizes = _copy(self._batches)
+        return sum(sizes) / len(sizes) if sizes else math.nan
 
     @property
     def latency(self) -> Spread:
@@ -206,6 +227,7 @@ def take_snapshot(
     connection = source if isinstance(source, Connection) else None
     fps_in, fps_out, window_rate = stats.rates(now)
     outputs = tuple(SinkState(sink.name, sink.state, sink.frames, sink.events, sink.dropped) for sink in sinks)
+    late = too_late(source)
     lost = {(f"sink {sink.name}", reason): count for sink in sinks for reason, count in tuple(sink.drops.items())}
     return Snapshot(
         name=source.name,
@@ -213,16 +235,17 @@ def take_snapshot(
         connected=alive and (connection is None or connection.connected),
         alive=alive,
         uptime=now - stats.started,
-        frames_in=stats.frames_in,
+        frames_in=stats.frames_in + late,
         frames_out=stats.frames_out,
         fps_in=fps_in,
         fps_out=fps_out,
         last_frame=now - stats.arrived,
-        dropped={**dropped, **lost},
+        dropped={("source", "too late"): late, **dropped, **lost},
         reconnects=connection.reconnects if connection else 0,
         decoder_errors=source.errors,
         windows=stats.windows,
         window_rate=window_rate,
+        batch=stats.batch,
         stages={name: Spread.of(values) for name, values in watch.recent().items()},
         latency=stats.latency,
         tube_age=stats.tube_age,

@@ -21,7 +21,7 @@ from ..engine.types import Shown
 from .log import say
 from .redact import redact, scrub
 from .rules import Rule, Watch, number
-from .sink import Sink, SinkOptions
+from .sink import Sink, SinkOptions, freeze
 from .source import VideoInfo
 
 QUEUE = 8
@@ -106,7 +106,8 @@ class WebhookSink(Sink):
         self.frames += 1
         if self._pending is not None:
             line, self._pending = self._pending, None
-            self._add(Call(line, shown.frame.picture.copy()))
+            freeze(shown)
+            self._add(Call(line, shown.frame.picture))
 
     def close(self) -> None:
         thread, self._thread = self._thread, None

@@ -7,11 +7,10 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 
 from ..engine.errors import SinkError
 from ..engine.types import Shown
-from .sink import RefusedError, Sink
+from .sink import RefusedError, Sink, freeze
 from .source import VideoInfo
 
 FRAMES = 8
@@ -33,7 +32,7 @@ class Threaded(Sink):
 
     `write` and `event` return at once and raise nothing. An error of the sink becomes a note and a state; where the
     sink can reconnect it is opened again, with growing pauses, for as long as it takes, and opened first in the thread
-    as well: the other side may not be there yet. Frames are copied: the sink's are not the caller's.
+    as well: the other side may not be there yet. Frames are not copied, nor kept for a sink that takes no pictures.
     """
 
     never_waits = True
@@ -73,15 +72,16 @@ class Threaded(Sink):
         self._thread.start()
 
     def write(self, shown: Shown) -> None:
-        frame = shown.frame
-        copied = replace(shown, frame=replace(frame, picture=frame.picture.copy()))
+        if not self.inner.takes_pictures:
+            return
+        freeze(shown)
         with self._changed:
             if self._gone():
                 return
             if len(self._frames) == self._capacity:
                 self._frames.popleft()
                 self._drop("too slow" if self.state == "running" else "not connected")
-            self._frames.append(copied)
+            self._frames.append(shown)
             self._changed.notify_all()
 
     def event(self, line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -42,24 +42,31 @@ def make_manifest(frames: int = 8) -> Manifest:
 
 @dataclass
 class StubRunner:
-    """The activation [1, 2, 4, 4] is the clip's mean brightness by blocks; the head is linear, so it is exact."""
+    """The activation [1, 2, 4, 4] is a clip's mean brightness by blocks; the head is linear, so it is exact."""
 
     manifest: Manifest = field(default_factory=make_manifest)
     frames: int = 8
+    batch: int = 1
     description: str = "stub"
     delay: float = 0.0
+    """seconds that a run takes, whatever its size"""
     fail_at: int | None = None
-    runs: int = 0
+    sizes: list[int] = field(default_factory=list)
+    """how many clips each run was given"""
 
-    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
-        assert clip.shape == (1, 3, self.frames, SIDE, SIDE)
-        assert clip.dtype == np.float32
-        if self.runs == self.fail_at:
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        assert 1 <= len(clips) <= self.batch
+        assert clips.shape[1:] == (3, self.frames, SIDE, SIDE)
+        assert clips.dtype == np.float32
+        if len(self.sizes) == self.fail_at:
             raise RuntimeError("the network failed")
-        self.runs += 1
+        self.sizes.append(len(clips))
         time.sleep(self.delay)
+        return [self._look_at(clip) for clip in clips]
+
+    def _look_at(self, clip: F32) -> Outputs:
         block = SIDE // CELLS
-        blocks = clip[0].mean(axis=0).reshape(SLICES, self.frames // SLICES, CELLS, block, CELLS, block)
+        blocks = clip.mean(axis=0).reshape(SLICES, self.frames // SLICES, CELLS, block, CELLS, block)
         activation = blocks.mean(axis=(1, 3, 5))[None]
         assert self.manifest.head is not None
         logits = self.manifest.head.class_weights @ activation.reshape(1, -1).mean(axis=1)

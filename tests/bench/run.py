@@ -13,6 +13,7 @@ import explanation
 import live
 import memory
 import overlay
+import streams
 import video
 from harness import Row, Setup, Subject, exit_code, table, write
 
@@ -22,6 +23,7 @@ SUBJECTS: dict[str, Subject] = {
     "video": video.rows,
     "memory": memory.rows,
     "live": live.rows,
+    "streams": streams.rows,
 }
 
 

@@ -5,7 +5,7 @@ All decode the same clips and encode by the same settings. The runs take turns w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -78,7 +78,7 @@ class StubRunner:
     def __init__(self, frames: int) -> None:
         manifest = read_manifest(find_model("i3d"))
         self.manifest: Manifest = replace(manifest, input=replace(manifest.input, size=(28, 28), short_side=32))
-        self.frames = frames
+        self.frames, self.batch = frames, 1
         self.description = "precomputed outputs"
         slices = len(self.manifest.window(frames).slice_weights)
         strength = np.sin(np.pi * (np.arange(slices) + 0.5) / slices)
@@ -92,8 +92,8 @@ class StubRunner:
         logits[0] = 10
         self._outputs = Outputs(logits, activation)
 
-    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
-        return self._outputs
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        return [self._outputs] * len(clips)
 
 
 class _Transcode:

@@ -65,7 +65,7 @@ def test_making_a_sink_writes_nothing(sink: Sink, tmp_path: Path) -> None:
     assert sink.frames == sink.events == 0
 
 
-def test_the_frame_is_the_callers_again_after_write(sink: Sink) -> None:
+def test_a_sink_changes_no_picture(sink: Sink) -> None:
     info = make_info()
     shown = make_shown(0, 0, info)
     before = [plane.copy() for plane in shown.frame.picture.planes]

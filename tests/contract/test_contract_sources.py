@@ -92,6 +92,13 @@ def test_planes_belong_to_the_receiver(clip: Path, backend: str) -> None:
     clean.close()
 
 
+def test_no_two_frames_share_memory(source: Source) -> None:
+    # Whoever keeps a frame, as outputs in a thread of their own do, keeps no copy.
+    for one, other in pairwise(take(source, 6)):
+        for plane, later in zip(one.picture.planes, other.picture.planes, strict=True):
+            assert not np.shares_memory(plane, later)
+
+
 def test_both_backends_see_the_same(clip: Path) -> None:
     needs_gst()
     one, two = (open_source(str(clip), SourceOptions(backend=backend)) for backend in ("av", "gst"))

@@ -64,28 +64,28 @@ def test_a_plan_says_what_onnxruntime_says(onnx, plan, gpu, kit):
     runner, reference = open_runner(plan), open_runner(onnx, runtime="onnxruntime")
     assert runner.description == f"{kit.title} on {gpu.name}, plan {plan.name}, float32 I/O"
     for seed, class_id in ((1, 2), (2, 0), (3, 1)):
-        found, expected = runner.run(clip_of(seed), class_id), reference.run(clip_of(seed), class_id)
+        found, expected = runner.run(clip_of(seed), [class_id])[0], reference.run(clip_of(seed), [class_id])[0]
         assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["fp32"])
     # a class of its own choice
-    found, expected = runner.run(clip_of(4)), reference.run(clip_of(4))
+    found, expected = runner.run(clip_of(4))[0], reference.run(clip_of(4))[0]
     assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["fp32"])
 
 
 def test_the_same_clip_gives_the_same_numbers(plan):
     runner = open_runner(plan)
-    first = runner.run(clip_of(1))
+    first = runner.run(clip_of(1))[0]
     runner.run(clip_of(2))
-    again = runner.run(clip_of(1))
+    again = runner.run(clip_of(1))[0]
     assert np.array_equal(first.logits, again.logits)
     assert np.array_equal(first.activation, again.activation)
 
 
 def test_in_another_thread(plan):
     runner, found = open_runner(plan), []
-    thread = threading.Thread(target=lambda: found.append(runner.run(clip_of(1))))
+    thread = threading.Thread(target=lambda: found.append(runner.run(clip_of(1))[0]))
     thread.start()
     thread.join()
-    assert np.array_equal(found[0].activation, runner.run(clip_of(1)).activation)
+    assert np.array_equal(found[0].activation, runner.run(clip_of(1))[0].activation)
 
 
 def test_runners_come_and_go(plan):
@@ -116,4 +116,4 @@ def test_i3d(folder, kit):
     runner, reference = open_runner(plan), open_runner("i3d", frames=16, runtime="onnxruntime")
     clip = np.random.default_rng(0).uniform(-1, 1, (1, 3, 16, 224, 224)).astype(np.float32)
     bounds = BOUNDS["compact"].loosened(TF32)
-    assert not compare(runner.run(clip), reference.run(clip), runner.manifest, 16).misses(bounds)
+    assert not compare(runner.run(clip)[0], reference.run(clip)[0], runner.manifest, 16).misses(bounds)

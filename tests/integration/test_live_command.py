@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from brokers import broker, free_port, listening, needs_mosquitto, wait_for
+from saliency_tubes.stream.gst_feed import available
+from saliency_tubes.stream.pattern import draw
 from videos import all_pts
 
 COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))
@@ -82,14 +85,28 @@ def test_sigterm_finishes_the_files_of_a_live_stream(sync, tmp_path):
 
 
 def test_sigterm_while_a_camera_is_waited_for(tmp_path):
-    words = (f"rtsp://me:hunter22@127.0.0.1:{free_port()}/live", "null://", "--wait")
-    with running(tmp_path, *words) as run:
-        line = Path(f"/proc/{run.process.pid}/cmdline")
-        wait_for(lambda: b"********" in line.read_bytes(), 30)
-        assert b"hunter22" not in line.read_bytes()
+    with running(tmp_path, f"rtsp://127.0.0.1:{free_port()}/live", "null://", "--wait", "--metrics", "0") as run:
+        run.wait_for("/metrics")
         assert run.end() == 143
-    assert "hunter22" not in run.said
     assert "Traceback" not in run.said
+
+
+@pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
+def test_a_pipeline_of_gstreamer_and_servers_that_everybody_reaches(tmp_path):
+    """As a v4l2 loopback would be fed, and what is said of servers without a password."""
+    size, port = (160, 120), free_port()
+    pipeline = "gst://videoconvert ! video/x-raw,format=GRAY8 ! filesink location=out.gray buffer-mode=unbuffered"
+    words = [CAMERA, pipeline, f"rtsp://@:{free_port()}/x", "--listen", "0.0.0.0", "--metrics", f"0.0.0.0:{port}"]
+    grey = tmp_path / "out.gray"
+    with running(tmp_path, *words, *FAST) as run:
+        wait_for(lambda: grey.exists() and grey.stat().st_size >= 20 * size[0] * size[1], 30)
+        assert run.end() == 143
+    frames = np.fromfile(grey, np.uint8).reshape(-1, *size[::-1])  # whole ones alone
+    plain = draw(0, 0, size).planes[0]
+    for frame in frames:
+        assert abs(frame[-20:].mean() - plain[-20:].mean()) < 25
+    assert "everybody who reaches this machine can watch" in run.said
+    assert "anybody who reaches this machine can read" in run.said
 
 
 def test_sighup_reloads_what_it_can(tmp_path):
@@ -133,15 +150,9 @@ def test_several_streams_share_a_model(tmp_path):
 def test_events_go_to_a_broker_while_the_rest_is_written(tmp_path):
     (tmp_path / "broker").mkdir()
     with broker(tmp_path / "broker") as made, listening(made.port) as heard:
-        uri = f"mqtt://me:hunter22@127.0.0.1:{made.port}/home/events"
-        port = free_port()
-        with running(tmp_path, CAMERA, uri, "out.mp4", *FAST, "--log-format", "json", "--metrics", port) as run:
+        uri = f"mqtt://127.0.0.1:{made.port}/home/events"
+        with running(tmp_path, CAMERA, uri, "out.mp4", *FAST, "--log-format", "json") as run:
             wait_for(lambda: len([one for one in heard if one[0] == "home/events"]) >= 3, 30)
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                numbers = answer.read().decode()
-            assert "mqtt://me:***@" in numbers
-            assert "hunter22" not in numbers
             assert run.end() == 143
         wait_for(lambda: ("home/events/status", "offline", False) in heard)
     assert json.loads(next(payload for topic, payload, _ in heard if topic == "home/events"))["version"] == 1
-    assert "hunter22" not in run.said

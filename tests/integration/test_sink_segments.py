@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
+import random
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.av_segment_sink import AvSegmentSink
 from saliency_tubes.stream.sink import SinkOptions, open_sink
+from saliency_tubes.stream.source import open_source
+from servers import free_port, wait_for
 from videos import all_pts, make_info, make_shown, make_video
 
 RATE = 25
 INFO = make_info(rate=Fraction(RATE))
 STEP = 12_800 // RATE
-FOLDER = str(Path(__file__).parents[1])
 
 
 class Wall:
@@ -98,45 +100,66 @@ def test_retention_takes_the_oldest_and_nothing_else(tmp_path: Path) -> None:
     assert sink.deleted == 4
 
 
-WRITER = f"""
-import sys, time
-sys.path.insert(0, {FOLDER!r})
-from pathlib import Path
-from dataclasses import replace
-from fractions import Fraction
-from saliency_tubes.stream.sink import SinkOptions, open_sink
-from videos import make_info, make_shown
-
-info = make_info(width=320, height=240, rate=Fraction(25))
-sink = open_sink(sys.argv[1], SinkOptions(live=True, segment_seconds=4))
-sink.open(info)
-shown = [make_shown(i, 0, info) for i in range(10)]
-start = time.monotonic()
-for index in range(1000):
-    one = shown[index % 10]
-    sink.write(replace(one, frame=replace(one.frame, index=index, pts=index * 512)))
-    print(index, flush=True)
-    time.sleep(max(0.0, start + index / 25 - time.monotonic()))
-"""
+RECORDED = ("rec/%Y%m%d-%H%M%S.mkv", "rec/%Y%m%d-%H%M%S.mp4", "plain.mkv", "plain.mp4")
 
 
-@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
-def test_a_kill_costs_less_than_two_seconds(tmp_path: Path, suffix: str) -> None:
-    command = [sys.executable, "-c", WRITER, str(tmp_path / f"%Y%m%d-%H%M%S.{suffix}")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        written = 0
-        for line in process.stdout:
-            written = int(line) + 1
-            if written == 150:  # six seconds: in the middle of the second segment
-                break
-        process.send_signal(signal.SIGKILL)
-        written += sum(1 for _ in process.stdout)
-    files = sorted(tmp_path.iterdir())
-    assert len(files) == 2
-    played = [len(all_pts(path)) for path in files]
-    assert played[0] == 100
-    assert sum(played) > written - 2 * RATE
+def frames_out(port: int) -> int:
+    """What the process itself says it has written to every output, or handed to their threads."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0
+    return next((int(float(one.split()[-1])) for one in lines if one.startswith("saliency_tubes_frames_out_total")), 0)
+
+
+def killed_after(frames: int, folder: Path, rate: int) -> int:
+    """Records live in every way there is, is killed after so many frames, and says after how many it was."""
+    port = free_port()
+    command = Path(sys.executable).with_name("saliency-tubes")
+    words = [f"test://?size=320x240&rate={rate}", *RECORDED, "--frames", "16", "--segment-seconds", "2"]
+    with subprocess.Popen([command, "run", *words, "--metrics", str(port)], cwd=folder, stderr=subprocess.PIPE) as run:
+        try:
+            wait_for(lambda: frames_out(port) >= frames or run.poll() is not None, 60)
+            written = frames_out(port)
+        finally:
+            run.kill()
+        assert run.stderr is not None
+        assert written >= frames, run.stderr.read()
+    return written
+
+
+def check_played(folder: Path, written: int, rate: int) -> None:
+    """What plays: all but the last two seconds at most, without an error, and nothing missing within."""
+    for suffix in ("mkv", "mp4"):
+        for paths in ([folder / f"plain.{suffix}"], sorted((folder / "rec").glob(f"*.{suffix}"))):
+            played = 0
+            for path in paths:
+                try:
+                    source = open_source(str(path))
+                except SourceError:  # begun less than FLUSH_SECONDS before: there is not even a header
+                    assert path == paths[-1]
+                    break
+                times = [frame.time for frame in source]
+                assert source.errors == 0, path
+                source.close()
+                np.testing.assert_allclose(np.diff(times), 1 / rate, atol=0.002)
+                played += len(times)
+            assert played >= written - 2 * rate, paths
+
+
+def test_a_kill_costs_less_than_two_seconds(tmp_path: Path) -> None:
+    written = killed_after(110, tmp_path, RATE)
+    check_played(tmp_path, written, RATE)
+    assert len(list((tmp_path / "rec").glob("*.mkv"))) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_kills_at_any_moment(seed: int, tmp_path: Path) -> None:
+    luck = random.Random(seed)
+    rate = luck.choice([10, 25, 30])
+    check_played(tmp_path, killed_after(luck.randrange(rate, 8 * rate), tmp_path, rate), rate)
 
 
 @pytest.fixture

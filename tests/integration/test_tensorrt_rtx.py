@@ -142,7 +142,9 @@ class TestI3D:
             build_plan(I3D, tmp_path / "i3d.plan", Options(frames=16, workspace=1), builder=RTX)
 
 
-@pytest.mark.parametrize(("name", "most"), [("r3d_18", 0.6), ("mfnet", 0.7), ("x3d_s", 2.5)])
+@pytest.mark.parametrize(
+    ("name", "most"), [pytest.param("r3d_18", 0.6, marks=pytest.mark.slow), ("mfnet", 0.7), ("x3d_s", 2.5)]
+)
 def test_networks_of_the_zoo(name, most, tmp_path):
     """With random weights, small, in both precisions.
 

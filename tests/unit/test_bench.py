@@ -122,6 +122,7 @@ def test_every_subject_runs(tmp_path: Path) -> None:
         "video",
         "memory",
         "live",
+        "streams",
     } - ({"live"} if python_with_gi() is None else set())
 
 

@@ -28,14 +28,15 @@ class Told(StubRunner):
         self.probabilities = list(probabilities)
         self.asked: list[int | None] = []
 
-    def run(self, clip, class_id=None) -> Outputs:
+    def run(self, clips, class_ids=None) -> list[Outputs]:
+        (class_id,) = class_ids or [None]
         self.asked.append(class_id)
         p = self.probabilities[0]
         self.probabilities = self.probabilities[1:] or self.probabilities
         logits = np.log(np.array([p, 1 - p], np.float32))
         best = int(logits.argmax()) if class_id is None else class_id
         weights = None if self.manifest.head is not None else np.array([(10.0, -10.0)[best]], np.float32)
-        return Outputs(logits, np.full((1, 2, 4, 4), 1.0, np.float32), weights)
+        return [Outputs(logits, np.full((1, 2, 4, 4), 1.0, np.float32), weights)]
 
 
 def clip(start: int = 0) -> Clip:

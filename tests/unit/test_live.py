@@ -63,7 +63,7 @@ class World:
 
 class Feed:
     def __init__(self, world: World, script: Sequence[Step]) -> None:
-        self.errors, self.bursts = 1, world.bursts
+        self.errors, self.dropped, self.bursts = 1, 2, world.bursts
         self._world, self._script = world, list(script)
 
     def read(self, timeout: float) -> FeedFrame | None:
@@ -110,7 +110,7 @@ def test_one_stream_of_two_connections() -> None:
     assert frames[3].time - frames[2].time == pytest.approx(world.waits[0] + 0.04, abs=0.001)
     assert frames[5].time - frames[3].time == pytest.approx(0.08)
     assert {frame.time_base for frame in frames} == {LIVE_TIME_BASE}
-    assert (source.reconnects, source.errors, world.closed) == (1, 2, 2)
+    assert (source.reconnects, source.errors, source.dropped, world.closed) == (1, 2, 4, 2)
     assert not source.connected
     assert source.last_error == "no more connections"
 

@@ -85,7 +85,8 @@ def snapshot(**changed) -> Snapshot:
     fields = {
         "name": "x", "state": "live", "connected": True, "alive": True, "uptime": 1.0, "frames_in": 1, "frames_out": 1,
         "fps_in": 1.0, "fps_out": 1.0, "last_frame": 0.0, "dropped": {}, "reconnects": 0, "decoder_errors": 0,
-        "windows": 0, "window_rate": 0.0, "stages": {}, "latency": Spread(), "tube_age": 0.0, "queues": {},
+        "windows": 0, "window_rate": 0.0, "batch": 1.0, "stages": {}, "latency": Spread(),
+        "tube_age": 0.0, "queues": {},
     }  # fmt: skip
     return Snapshot(**{**fields, **changed})
 

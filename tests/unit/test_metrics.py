@@ -54,6 +54,7 @@ def test_metrics(snapshot):
     assert values[("saliency_tubes_frames_out_total", door)] == 40
     assert values[("saliency_tubes_reconnects_total", door)] == 3
     assert values[("saliency_tubes_windows_total", door)] == 17
+    assert values[("saliency_tubes_batch_size", door)] == 1
     assert values[("saliency_tubes_dropped_total", ("place", "read"), ("reason", "queue full"), door)] == 0
     assert values[("saliency_tubes_latency_seconds", ("quantile", "0.95"), door)] > 0
     assert values[("saliency_tubes_stage_seconds", ("quantile", "0.5"), ("stage", "infer"), door)] > 0

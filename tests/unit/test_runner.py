@@ -152,6 +152,12 @@ def tiny(folder):
     return write(folder / "tiny.onnx")
 
 
+@pytest.fixture(scope="module")
+def many(folder):
+    """The same, for several clips at a time."""
+    return write(folder / "many.onnx", shape=("N", 3, "T", SIDE, SIDE))
+
+
 @pytest.fixture(params=ONNX_RUNTIMES)
 def runtime(request):
     """Not by importing it: how the package imports a runtime is part of what is tried."""
@@ -169,7 +175,7 @@ class TestContract:
         for seed in range(3):
             clip = clip_of(runner.frames, seed)
             before = clip.copy()
-            outputs = runner.run(clip)
+            outputs = runner.run(clip)[0]
             logits, activation = reference(clip)
             assert outputs.logits.dtype == outputs.activation.dtype == np.float32
             assert np.allclose(outputs.logits, logits, atol=1e-4)
@@ -178,7 +184,7 @@ class TestContract:
 
     def test_outputs_stay_when_the_next_clip_runs(self, tiny, runtime):
         runner = open_runner(tiny, runtime=runtime)
-        first = runner.run(clip_of(4, 1))
+        first = runner.run(clip_of(4, 1))[0]
         logits, activation = first.logits.copy(), first.activation.copy()
         runner.run(clip_of(4, 2))
         assert np.array_equal(first.logits, logits)
@@ -187,17 +193,56 @@ class TestContract:
     @pytest.mark.parametrize("shape", [("N", 3, "T", SIDE, SIDE), ("N", 3, "T", "H", "W"), (1, 3, 4, SIDE, SIDE)])
     def test_dynamic_and_fixed_shapes(self, folder, runtime, shape):
         path = write(folder / "shape.onnx", shape=shape)
-        outputs = open_runner(path, runtime=runtime).run(clip_of(4))
+        outputs = open_runner(path, runtime=runtime).run(clip_of(4))[0]
         assert np.allclose(outputs.logits, reference(clip_of(4))[0], atol=1e-4)
+
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    def test_a_batch_says_of_each_clip_what_it_says_of_it_alone(self, many, runtime, count):
+        runner, alone = open_runner(many, runtime=runtime, batch=3), open_runner(many, runtime=runtime)
+        assert (runner.batch, alone.batch) == (3, 1)
+        clips = [clip_of(4, seed) for seed in range(count)]
+        found = runner.run(np.concatenate(clips))
+        assert len(found) == count
+        for outputs, clip in zip(found, clips, strict=True):
+            (expected,) = alone.run(clip)
+            assert outputs.logits.dtype == outputs.activation.dtype == np.float32
+            assert np.allclose(outputs.logits, expected.logits, atol=1e-5)
+            assert np.allclose(outputs.activation, expected.activation, atol=1e-5)
+
+    def test_batches_of_changing_size(self, many, runtime):
+        runner, clips = open_runner(many, runtime=runtime, batch=4), [clip_of(4, seed) for seed in range(4)]
+        for size in (4, 1, 3, 2, 4, 1):
+            for outputs, clip in zip(runner.run(np.concatenate(clips[:size])), clips, strict=False):
+                assert np.allclose(outputs.logits, reference(clip)[0], atol=1e-4)
+
+    @pytest.mark.parametrize("shape", [(1, 3, "T", SIDE, SIDE), (1, 3, 4, SIDE, SIDE)])
+    def test_a_file_that_takes_one_clip_at_a_time(self, folder, runtime, shape):
+        runner = open_runner(write(folder / "one.onnx", shape=shape), runtime=runtime, batch=4)
+        assert runner.batch == 1
+        assert np.allclose(runner.run(clip_of(4))[0].logits, reference(clip_of(4))[0], atol=1e-4)
+
+    def test_a_file_that_cannot_keep_what_its_input_promises(self, folder, runtime):
+        """The batch is open, but inside a size is fixed."""
+        model = onnx.load(write(folder / "fixed.onnx", shape=("N", 3, "T", SIDE, SIDE)))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([1, CHANNELS]), "fixed"))
+        node = next(node for node in model.graph.node if node.op_type == "ReduceMean")
+        node.output[0] = "flat"
+        model.graph.node.insert(3, helper.make_node("Reshape", ["flat", "fixed"], ["pooled"]))
+        onnx.save(model, folder / "fixed.onnx")
+        runner = open_runner(folder / "fixed.onnx", runtime=runtime, batch=2)
+        assert runner.batch == (2 if runtime == "openvino" else 1)  # which sees that the step can be left out
+        clips = [clip_of(4, seed) for seed in range(runner.batch)]
+        for outputs, clip in zip(runner.run(np.concatenate(clips)), clips, strict=True):
+            assert np.allclose(outputs.logits, reference(clip)[0], atol=1e-4)
 
     def test_other_names(self, folder, runtime):
         spec = InputSpec((SIDE, SIDE), (0, 0, 0), (1, 1, 1), "stretch", name="video in")
         path = write(folder / "names.onnx", make_manifest(input=spec), name="video in")
-        assert open_runner(path, runtime=runtime).run(clip_of(4)).logits.shape == (CLASSES,)
+        assert open_runner(path, runtime=runtime).run(clip_of(4))[0].logits.shape == (CLASSES,)
 
     def test_the_order_of_outputs_does_not_matter(self, folder, runtime):
         path = write(folder / "order.onnx", outputs=("activation", "pooled", "logits"))
-        outputs = open_runner(path, runtime=runtime).run(clip_of(4))
+        outputs = open_runner(path, runtime=runtime).run(clip_of(4))[0]
         assert np.allclose(outputs.logits, reference(clip_of(4))[0], atol=1e-4)
 
     def test_it_says_what_it_runs_on(self, tiny, runtime):
@@ -222,7 +267,7 @@ class TestGradient:
         return next(clip for clip in clips if np.argmax(reference_gradient(clip)[0]) == 1)
 
     def test_the_top_class_unless_told(self, path, runtime, clip):
-        outputs = open_runner(path, runtime=runtime).run(clip)
+        outputs = open_runner(path, runtime=runtime).run(clip)[0]
         logits, weights = reference_gradient(clip)
         assert np.allclose(outputs.logits, logits, atol=1e-4)
         assert outputs.weights is not None
@@ -236,19 +281,30 @@ class TestGradient:
         clip = clip_of(frames)
         logits, weights = reference_gradient(clip)
         for index in (2, 0, 1):
-            outputs = runner.run(clip, index)
+            outputs = runner.run(clip, [index])[0]
             assert np.allclose(outputs.weights, weights[index], atol=1e-4), index
             assert np.allclose(outputs.logits, logits, atol=1e-4)
 
     def test_each_clip_has_its_own(self, path, runtime):
         runner = open_runner(path, runtime=runtime)
-        first = runner.run(clip_of(4, 1), 1)
+        first = runner.run(clip_of(4, 1), [1])[0]
         kept = first.weights.copy()
-        second = runner.run(clip_of(4, 2), 1)
+        second = runner.run(clip_of(4, 2), [1])[0]
         assert np.array_equal(first.weights, kept)
         assert np.allclose(first.weights, reference_gradient(clip_of(4, 1))[1][1], atol=1e-4)
         assert np.allclose(second.weights, reference_gradient(clip_of(4, 2))[1][1], atol=1e-4)
         assert not np.allclose(first.weights, second.weights, atol=1e-2)
+
+    def test_a_batch_has_a_class_for_each_clip(self, path, runtime, clip):
+        runner = open_runner(path, runtime=runtime, batch=4)
+        clips = [clip, clip_of(4, 1), clip_of(4, 2), clip_of(4, 3)]
+        asked = [None, 2, 0, 1]
+        for outputs, one, index in zip(runner.run(np.concatenate(clips), asked), clips, asked, strict=True):
+            logits, weights = reference_gradient(one)
+            assert np.allclose(outputs.weights, weights[1 if index is None else index], atol=1e-4)
+            assert np.allclose(outputs.logits, logits, atol=1e-4)
+        unasked = runner.run(np.concatenate(clips))
+        assert np.allclose(unasked[0].weights, reference_gradient(clip)[1][1], atol=1e-4)
 
     @pytest.mark.parametrize(
         ("target", "first", "against"),
@@ -270,12 +326,12 @@ class TestGradient:
 
     def test_other_names(self, folder, runtime, clip):
         path = write_gradient(folder / "which.onnx", gradient_manifest(class_input="which one"), name="which one")
-        outputs = open_runner(path, runtime=runtime).run(clip, 2)
+        outputs = open_runner(path, runtime=runtime).run(clip, [2])[0]
         assert np.allclose(outputs.weights, reference_gradient(clip)[1][2], atol=1e-4)
 
     def test_a_linear_head_needs_no_weights(self, tiny, runtime):
         runner = open_runner(tiny, runtime=runtime)
-        one, other = runner.run(clip_of(4)), runner.run(clip_of(4), 2)
+        one, other = runner.run(clip_of(4))[0], runner.run(clip_of(4), [2])[0]
         assert one.weights is None
         assert np.array_equal(one.logits, other.logits)
 
@@ -315,6 +371,11 @@ class TestRefused:
         with pytest.raises(ModelError) as error:
             open_runner(tiny, frames=5, runtime=runtime)
         message(error, "4 or 8", 5)
+
+    def test_no_batch(self, tiny, runtime):
+        with pytest.raises(UsageError) as error:
+            open_runner(tiny, runtime=runtime, batch=0)
+        message(error, "batch must be 1 or more", 0)
 
     def test_no_frames(self, tiny, runtime):
         with pytest.raises(TubesError):
@@ -405,7 +466,7 @@ class TestRefused:
         """Fixed in the graph: OpenVINO can reshape it, onnxruntime cannot."""
         if runtime == "openvino":
             path = write(folder / "size.onnx", shape=(1, 3, 8, SIDE, SIDE))
-            assert open_runner(path, runtime=runtime).run(clip_of(4)).logits.shape == (CLASSES,)
+            assert open_runner(path, runtime=runtime).run(clip_of(4))[0].logits.shape == (CLASSES,)
             return
         self.wrong(folder, runtime, None, shape=(1, 3, 8, SIDE, SIDE))
 
@@ -428,6 +489,33 @@ class TestChoice:
         with pytest.raises(UsageError) as error:
             open_runner(tiny, runtime="onnxruntime", precision="bf16")
         message(error, "f32", "'bf16'")
+
+    def test_auto_is_bf16_only_where_the_processor_computes_in_it(self, tiny, monkeypatch):
+        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+        for native in (False, openvino.native_bf16()):
+            monkeypatch.setattr(openvino, "native_bf16", lambda native=native: native)
+            described = open_runner(tiny, runtime="openvino", precision="auto").description
+            assert described.endswith("bf16" if native else "f32")
+
+    def test_auto_is_f32_in_onnxruntime(self, tiny):
+        pytest.importorskip("onnxruntime")
+        assert open_runner(tiny, runtime="onnxruntime", precision="auto").description.endswith("f32")
+
+    @pytest.mark.parametrize(
+        ("line", "native"),
+        [
+            ("flags\t\t: fpu avx512f avx512_bf16 avx512_vnni", True),
+            ("flags\t\t: fpu amx_bf16", True),
+            ("Features\t: fp asimd bf16", True),
+            ("flags\t\t: fpu avx512f avx512_vnni", False),
+            ("model name\t: bf16", False),
+        ],
+    )
+    def test_what_the_processor_says_of_itself(self, tmp_path, line, native):
+        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+        assert openvino.native_bf16(tmp_path / "cpuinfo") is native
+        assert openvino.native_bf16(tmp_path / "none") is False
 
     def test_a_provider_that_is_not_there(self, tiny):
         ort = pytest.importorskip("onnxruntime")

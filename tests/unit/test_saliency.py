@@ -1,6 +1,7 @@
 """The tube against independent sums: evidence, completeness, targets and scales."""
 
 import dataclasses
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -33,7 +34,7 @@ LABELS = ("abseiling", "juggling balls", "juggling fire", "yoga", "tossing: sala
 class Head:
     """A synthetic network's last layers: pool (weighted by cell) and a linear layer, in float64. Runs as a Runner."""
 
-    frames, description = 8, "head"
+    frames, batch, description = 8, 1, "head"
 
     def __init__(self, seed: int, classes: int, channels: int, cells: tuple[int, int, int], even: bool = True) -> None:
         rng = np.random.default_rng(seed)
@@ -50,9 +51,9 @@ class Head:
         self.logits = (self.weights @ means + self.bias).astype(np.float32)
         self.asked: list[int | None] = []
 
-    def run(self, clip: np.ndarray, class_id: int | None = None) -> Outputs:
-        self.asked.append(class_id)
-        return self.outputs
+    def run(self, clips: np.ndarray, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        self.asked += class_ids or [None] * len(clips)
+        return [self.outputs] * len(clips)
 
     def explain(self, target: Target) -> Explanation:
         outputs, weights = run_target(self, DATA, target)
@@ -74,9 +75,11 @@ class Head:
 class Gradient(Head):
     """The same where the graph gives the weights: here some numbers for each class, the top class's for None."""
 
-    def run(self, clip: np.ndarray, class_id: int | None = None) -> Outputs:
-        self.asked.append(class_id)
-        return Outputs(self.logits, self.activation, self.weights[self.top if class_id is None else class_id])
+    def run(self, clips: np.ndarray, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        wanted = class_ids or [None] * len(clips)
+        self.asked += wanted
+        rows = (self.weights[self.top if one is None else one] for one in wanted)
+        return [Outputs(self.logits, self.activation, row) for row in rows]
 
     @property
     def top(self) -> int:
@@ -191,7 +194,7 @@ class TestRunTarget:
 
     def test_no_weights_at_all(self):
         head = Gradient(5, 7, 6, (4, 3, 3))
-        head.run = lambda clip, class_id=None: head.outputs
+        head.run = lambda clips, class_ids=None: [head.outputs]
         with pytest.raises(ModelError, match="gives no weights"):
             run_target(head, DATA, Target())
 

@@ -18,7 +18,6 @@ from saliency_tubes.stream.explainer import Look
 from saliency_tubes.stream.job import plan_delay
 from saliency_tubes.stream.pipeline import Options, Pipeline
 from saliency_tubes.stream.stats import Rate, Snapshot, Spread, Stats
-from saliency_tubes.stream.turns import Turns
 from stubs import MemorySink, StubRunner, StubSource
 
 
@@ -27,6 +26,7 @@ class Endless(StubSource):
 
     live = True
     reconnects = 2
+    dropped = 4
     errors = 3
     connected = True
     state = "live"
@@ -98,10 +98,11 @@ def test_a_snapshot_of_a_running_pipeline():
     assert now.frames_in >= now.frames_out >= 60
     assert 20 < now.fps_in < 110
     assert now.windows > 0 < now.window_rate
-    assert {"decode", "sample", "infer", "tube", "draw", "write"} == set(now.stages)
+    assert {"decode", "sample", "wait", "infer", "tube", "draw", "write"} == set(now.stages)
     assert now.stages["infer"].p50 >= 0.01
     assert 0 < now.latency.p50 <= now.latency.p95
     assert now.tube_age > 0
+    assert now.batch == 1  # nobody shares the model
     assert now.label in ("bright", "dark")
     assert set(now.queues) == {"read", "clip", "explained", "drawn", "shown"}
     assert now.rss > 1e6
@@ -111,7 +112,10 @@ def test_a_snapshot_of_a_running_pipeline():
         now.frames_in = 0  # type: ignore[misc]
     ended = pipeline.snapshot()
     assert (ended.alive, ended.connected, ended.state) == (False, False, "ended")
-    assert ended.frames_in == ended.frames_out + ended.dropped[("read", "queue full")]
+    assert ended.dropped[("source", "too late")] == 4
+    assert ended.frames_in == ended.frames_out + ended.dropped[("read", "queue full")] + 4
+    summary = pipeline.summary
+    assert summary.frames_read == summary.frames_written + summary.frames_dropped == ended.frames_in
 
 
 def test_drops_of_outputs_are_told_by_reason():
@@ -182,56 +186,6 @@ def test_a_new_look_counts_from_the_next_frame_on():
     assert all(pictures[:50])
     assert not any(pictures[100:])
     assert pipeline.overlay is not before
-
-
-def test_turns_are_given_in_the_order_of_asking():
-    turns, order = Turns(), []
-
-    def take(name: str) -> None:
-        with turns:
-            order.append(name)
-
-    threads = [threading.Thread(target=take, args=(name,)) for name in "abcdef"]
-    with turns:
-        for thread in threads:
-            thread.start()
-            while len(turns._waiting) <= threads.index(thread):
-                time.sleep(0.001)
-    for thread in threads:
-        thread.join()
-    assert order == list("abcdef")
-
-
-def test_streams_that_share_a_model_are_served_alike():
-    turns, runner = Turns(), StubRunner(delay=0.01)
-    pipelines = [Pipeline(Endless(), runner, [], Options(sync="live"), turns) for _ in range(3)]
-    windows = []
-
-    def run(pipeline: Pipeline, frames: int) -> None:
-        with pipeline:
-            for shown in pipeline:
-                if shown.frame.index >= frames:
-                    break
-        windows.append(pipeline.snapshot().windows)
-
-    threads = [threading.Thread(target=run, args=(pipeline, 120)) for pipeline in pipelines]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert min(windows) >= 0.7 * max(windows) > 5
-
-
-def test_one_stream_dies_and_the_other_goes_on():
-    turns, runner = Turns(), StubRunner()
-    good, bad = MemorySink(), MemorySink(fail_at=3)
-    with (
-        Pipeline(StubSource(40), runner, [good], Options(hop=2), turns) as one,
-        Pipeline(StubSource(40), runner, [bad], Options(hop=2), turns) as two,
-    ):
-        with pytest.raises(Exception, match="failed"):
-            list(two)
-        assert len(list(one)) == 40
 
 
 def test_a_snapshot_can_be_changed_only_by_making_another():

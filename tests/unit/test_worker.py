@@ -100,20 +100,36 @@ def test_a_slow_sink_gets_the_newest_and_the_caller_never_waits() -> None:
     assert sink.drops == {"too slow": sink.dropped}
 
 
-def test_the_frame_is_the_callers_again() -> None:
+def test_frames_are_not_copied_and_nobody_can_change_them() -> None:
     fake = Fake()
-    seen: list[int] = []
-    fake.write = lambda shown: (fake.gate.wait(10), seen.append(int(shown.frame.picture.planes[0][0, 0])))  # type: ignore[assignment, method-assign, func-returns-value]
+    given: list[Shown] = []
+    fake.write = given.append  # type: ignore[method-assign]
     sink = Threaded(fake)
+    sink.open(INFO)
+    shown = make_shown(0, 0, INFO)
+    sink.write(shown)
+    sink.close()
+    assert given == [shown]
+    for plane in shown.frame.picture.planes:
+        with pytest.raises(ValueError, match="read-only"):
+            plane[:] = 255
+
+
+def test_pictures_are_not_kept_for_a_sink_that_takes_none() -> None:
+    fake = Fake()
+    fake.takes_pictures = False  # type: ignore[misc]
+    sink = Threaded(fake, frames=4)
     sink.open(INFO)
     fake.gate.clear()
     shown = make_shown(0, 0, INFO)
-    before = int(shown.frame.picture.planes[0][0, 0])
-    sink.write(shown)
-    shown.frame.picture.planes[0][:] = 255
+    for _ in range(10):
+        sink.write(shown)
+        sink.event("line")
+    assert (sink.queued, sink.dropped) == (0, 0)
+    assert shown.frame.picture.planes[0].flags.writeable
     fake.gate.set()
     sink.close()
-    assert seen == [before]
+    assert (fake.taken, sink.events) == ([], 10)
 
 
 def test_an_error_is_a_note_and_the_rest_is_counted() -> None:

@@ -1,0 +1,44 @@
+"""Whom to trust: the certificates of servers by rtsps:// and https://, alike for every library that connects."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+SCHEMES = {"rtsps", "https", "rtmps"}
+ANY = "any"
+"""what --tls-ca is for a camera that signed its own certificate, and that is trusted all the same"""
+
+
+def holds_certificates(tls_ca: str | None) -> bool:
+    """Whether it can be a `tls_ca`: None, ANY, or a file of certificates in PEM."""
+    if tls_ca in (None, ANY):
+        return True
+    try:
+        ssl.create_default_context(cafile=tls_ca)
+    except OSError:
+        return False
+    return True
+
+
+def authorities(tls_ca: str | None) -> str | None:
+    """The file of those whose signature counts; None where the system keeps them elsewhere, or anybody's does.
+
+    Libraries in wheels look for them where the machine had them that built the wheel.
+    """
+    return None if tls_ca == ANY else tls_ca or ssl.get_default_verify_paths().cafile
+
+
+def distrust(connection: socket.socket, host: str, tls_ca: str | None) -> str | None:
+    """What is wrong with the certificate of whom this leads to; None where it can be trusted, or need not be."""
+    if tls_ca == ANY:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=tls_ca)
+        context.wrap_socket(connection, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        advice = "name who signed it by --tls-ca FILE, or trust any by --tls-ca any"
+        return f"the certificate of {host} is not trusted ({error.verify_message}): {advice}"
+    except (OSError, ValueError):
+        return None
+    return None

@@ -1,0 +1,202 @@
+"""Streams: cameras of 480p15 around one I3D, against as many processes, and against cores.
+
+In live mode the model takes all the time there is, so what a stream costs is told by window; in aligned mode the work
+is fixed, and it is told by second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from math import isnan
+from statistics import median
+
+from harness import Row, Setup, Target
+from saliency_tubes.stream.config import Settings
+from saliency_tubes.stream.fleet import Fleet
+from saliency_tubes.stream.job import Config
+from saliency_tubes.stream.source import SourceOptions
+from saliency_tubes.stream.stats import Snapshot
+
+CAMERA, FRAMES = "test://?size=640x480&rate=15", 16
+STRIDE, HOP = 2, 30
+"""where the work is fixed: a window every two seconds, which two cores can do for four streams"""
+SECONDS, WARM_WINDOWS = 15, 2
+MAX_AGE = 60.0
+"""so that old tubes are told of, and not faded away"""
+CHEAPER, FAIR = Target(1.0), Target(0.95, at_most=False)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one process measured of its streams."""
+
+    windows: tuple[float, ...]
+    """explained a second, by stream"""
+    cpu: float
+    """seconds a second"""
+    memory: float
+    """MiB resident"""
+    ages: tuple[float, ...]
+    """seconds that tubes were old, from time to time"""
+
+
+def rows(setup: Setup) -> list[Row]:
+    """Cost, rates and ages of four cameras in one process and in four; then windows a second against cores."""
+    return [*_against_processes(setup), *_against_cores(setup)]
+
+
+def _against_processes(setup: Setup) -> list[Row]:
+    seconds, streams = setup.pick(SECONDS), setup.pick(4, 2)
+    (one,) = _measure([streams], seconds)
+    (batched,) = _measure([streams], seconds, batch=streams)
+    apart = _measure([1] * streams, seconds)
+    (fixed,) = _measure([streams], seconds, sync="aligned")
+    fixed_apart = _measure([1] * streams, seconds, sync="aligned")
+
+    def row(name: str, value: float, unit: str, target: Target | None = None) -> Row:
+        return Row(f"streams: {name}", value, unit, None if setup.quick else target)
+
+    def pair(name: str, unit: str, together: float, each: float, target: Target | None = None) -> list[Row]:
+        return [
+            row(f"{name}, {streams} in one process", together, unit),
+            row(f"{name}, {streams} processes", each, unit),
+            row(f"{name}, one process / {streams}", together / each, "x", target),
+        ]
+
+    cost, cost_apart = fixed.cpu / streams, sum(found.cpu for found in fixed_apart) / streams
+    rate, rate_apart = sum(one.windows), sum(sum(found.windows) for found in apart)
+    return [
+        *pair(f"CPU of a stream, a window every {HOP} frames", "s/s", cost, cost_apart),
+        *pair("CPU for a window", "s", one.cpu / rate, sum(found.cpu for found in apart) / rate_apart, CHEAPER),
+        *pair("memory", "MiB", one.memory, sum(found.memory for found in apart), CHEAPER),
+        *pair("windows of all", "1/s", rate, rate_apart),
+        row("windows, slowest stream / fastest", min(one.windows) / max(one.windows), "x", FAIR),
+        row(f"windows of all, {streams} at a time", sum(batched.windows), "1/s"),
+        row("oldest tube, at a time as measured best", max(one.ages), "s"),
+        row(f"oldest tube, {streams} at a time", max(batched.ages), "s"),
+    ]
+
+
+def _against_cores(setup: Setup) -> list[Row]:
+    found = []
+    for cores in range(1, setup.pick(2) + 1):
+        for streams in (1, 2, 4)[: setup.pick(3)]:
+            (one,) = _measure([streams], setup.pick(SECONDS), cores=cores)
+            what = f"{streams} stream{'s' * (streams > 1)} on {cores} core{'s' * (cores > 1)}"
+            found.append(Row(f"streams: windows of each, {what}", sum(one.windows) / streams, "1/s"))
+            found.append(Row(f"streams: tube age, median, {what}", median(one.ages), "s"))
+    return found
+
+
+def _measure(
+    processes: list[int], seconds: int, *, cores: int = 0, batch: int | None = None, sync: str = "live"
+) -> list[Found]:
+    """processes: how many streams each has. They begin to measure together. cores: that they may use; 0: all."""
+    options = {"seconds": seconds, "cores": cores, "batch": batch, "sync": sync}
+    running = [_Process({**options, "streams": streams}) for streams in processes]
+    try:
+        for one in running:
+            one.wait_until_ready()
+        for one in running:
+            one.begin()
+        return [one.found() for one in running]
+    finally:
+        for one in running:
+            one.close()
+
+
+class _Process:
+    """Streams in a process of their own."""
+
+    def __init__(self, options: Mapping[str, object]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._told, self._says = self._process.stdin, self._process.stdout
+
+    def wait_until_ready(self) -> None:
+        self._line()
+
+    def begin(self) -> None:
+        self._told.write("\n")
+        self._told.flush()
+
+    def found(self) -> Found:
+        return Found(**json.loads(self._line()))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _line(self) -> str:
+        line = self._says.readline()
+        if not line:
+            raise RuntimeError("the streams ended before they were measured")
+        return line
+
+
+# a process that is measured
+
+
+def _run(streams: int, seconds: int, cores: int, batch: int | None, sync: str) -> None:
+    if cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    source = SourceOptions(realtime=True)
+    config = Config(
+        CAMERA,
+        ("null://",),
+        frames=FRAMES,
+        stride=STRIDE,
+        hop=HOP,
+        sync=sync,
+        max_age=MAX_AGE,
+        batch=batch,
+        source=source,
+    )
+    fleet = Fleet(Settings(tuple(replace(config, name=f"camera {number}") for number in range(streams))))
+    watcher = threading.Thread(target=_watch, args=(fleet, seconds), daemon=True)  # a run that fails ends it
+    watcher.start()
+    fleet.run()
+    watcher.join()
+
+
+def _watch(fleet: Fleet, seconds: int) -> None:
+    try:
+        while min(one.windows if one else 0 for one in fleet.snapshots().values()) < WARM_WINDOWS:
+            time.sleep(0.05)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        before, cpu, start, ages = fleet.snapshots(), time.process_time(), time.monotonic(), []
+        counts = [0]
+        while time.monotonic() - start < seconds or not all(counts):
+            time.sleep(0.1)
+            after = _open(fleet.snapshots())
+            counts = [after[name].windows - one.windows for name, one in _open(before).items()]
+            ages += [one.tube_age for one in after.values() if not isnan(one.tube_age)]
+        elapsed, spent = time.monotonic() - start, time.process_time() - cpu
+        windows = tuple(count / elapsed for count in counts)
+        memory = max(one.rss for one in after.values()) / 2**20
+        print(json.dumps(asdict(Found(windows, spent / elapsed, memory, tuple(ages)))), flush=True)
+    finally:
+        fleet.stop()
+
+
+def _open(snapshots: Mapping[str, Snapshot | None]) -> dict[str, Snapshot]:
+    return {name: one for name, one in snapshots.items() if one is not None}
+
+
+if __name__ == "__main__":
+    _run(**json.loads(sys.argv[1]))

@@ -1,0 +1,488 @@
+"""Several streams around one model: who goes together, in which order, and what befalls one without the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from brokers import wait_for
+from hypothesis import given
+from hypothesis import strategies as st
+from saliency_tubes.engine.picture import F32
+from saliency_tubes.engine.types import Outputs
+from saliency_tubes.stream import job
+from saliency_tubes.stream.batcher import GRACE, GRACE_SHARE, LEAD, PATIENCE, Batcher, Schedule, Seat, Ticket
+from saliency_tubes.stream.channel import Stopped
+from saliency_tubes.stream.clock import Stopwatch
+from saliency_tubes.stream.job import Config, share_model, youngest
+from stubs import SIDE, StubRunner
+
+SHAPE = (1, 3, 8, SIDE, SIDE)
+CLIP = np.zeros(SHAPE, np.float32)
+
+
+class Played:
+    """A schedule, and streams that do as they are told, on a clock of their own."""
+
+    def __init__(self, batch: int) -> None:
+        self.now = 0.0
+        self.schedule = Schedule(batch)
+        self.names: dict[Ticket, str] = {}
+        self.turns: dict[str, int] = {}
+
+    def join(self, name: str) -> Ticket:
+        ticket = Ticket(name, self.turns.get(name, 0))
+        self.names[ticket] = name
+        self.schedule.join(ticket, self.now)
+        return ticket
+
+    def ready(self, *tickets: Ticket) -> None:
+        for ticket in tickets:
+            ticket.clip = CLIP
+
+    def begin(self, ticket: Ticket) -> str:
+        """The names of those whose run begins."""
+        run = self.schedule.begin(ticket, self.now)
+        self.turns |= {self.names[one]: one.turn + 1 for one in run}
+        return "".join(self.names[one] for one in run)
+
+    def end(self, seconds: float) -> None:
+        self.now += seconds
+        self.schedule.end(self.now)
+
+
+class TestSchedule:
+    def test_one_alone_goes_at_once(self):
+        played = Played(4)
+        one = played.join("a")
+        assert one.called == 0
+        played.ready(one)
+        assert played.begin(one) == "a"
+
+    def test_those_that_wait_go_together_in_the_order_of_asking(self):
+        played = Played(3)
+        for names in ("", "bcdef"):  # the first run tells how long they take
+            first = played.join("a")
+            played.ready(first)
+            played.begin(first)
+            others = [played.join(name) for name in names]
+            played.end(1)
+        assert [one.called is not None for one in others] == [True, True, True, False, False]
+        played.ready(*others[:3])
+        assert played.begin(others[4]) == ""  # it is not among them
+        assert played.begin(others[1]) == "bcd"
+        assert [one.size for one in others[:3]] == [3, 3, 3]
+
+    def test_one_that_chooses_its_clip_is_waited_for(self):
+        """But none that has not been called."""
+        played = Played(4)
+        one, two = played.join("a"), played.join("b")
+        played.ready(one)
+        assert played.begin(one) == ""
+        played.ready(two)
+        assert played.begin(one) == "ab"
+
+    def test_but_not_for_long(self):
+        played = Played(1)
+        stuck, other = played.join("a"), played.join("b")
+        assert other.called is None
+        assert played.schedule.due(played.now) == PATIENCE
+        played.now = PATIENCE
+        assert played.schedule.called(other, played.now)
+        played.ready(other)
+        assert played.begin(other) == "b"
+        other = played.join("c")
+        played.end(1)
+        played.ready(stuck, other)
+        assert played.begin(stuck) == "a"  # it has lost its place to nobody else
+
+    def test_the_next_are_called_shortly_before_a_run_ends(self):
+        """Their clips are ready when it does, and do not age meanwhile."""
+        played = Played(2)
+        for expected in (None, 1.0):  # how long it takes is known from the one before
+            one = played.join("a")
+            played.ready(one)
+            assert played.begin(one) == "a"
+            other = played.join("b")
+            assert (other.called is None) == (expected is not None)
+            if expected:
+                wait = played.schedule.due(played.now)
+                assert wait == pytest.approx(expected - LEAD)
+                assert not played.schedule.called(other, played.now + wait - 0.01)
+                assert played.schedule.called(other, played.now + wait + 0.001)
+                assert played.schedule.due(played.now + wait + 0.001) is None
+            played.schedule.leave(other)
+            played.end(1.0)
+
+    def test_those_just_served_are_waited_for_to_come_back(self):
+        """But a fifth of what the run took, or 50 ms: a camera may be slower than the model."""
+        for seconds, grace in ((0.1, 0.02), (1.0, 0.05)):
+            played = Played(3)
+            first = [played.join("a"), played.join("b")]
+            played.ready(*first)
+            assert played.begin(first[1]) == "ab"
+            played.end(seconds)
+            one = played.join("a")
+            played.ready(one)
+            assert played.begin(one) == ""
+            assert played.schedule.due(played.now) == pytest.approx(grace)
+            played.now += grace + 1e-6
+            assert played.begin(one) == "a"
+            played.end(seconds)
+            one, two = played.join("a"), played.join("b")  # both are back: they go at once
+            played.ready(one, two)
+            assert played.begin(one) == "ba"
+
+    def test_a_full_batch_waits_for_nobody(self):
+        played = Played(1)
+        one = played.join("a")
+        played.ready(one)
+        played.begin(one)
+        two = played.join("b")
+        played.end(1)
+        played.ready(two)
+        assert played.begin(two) == "b"
+
+    def test_one_that_leaves_is_waited_for_no_more(self):
+        played = Played(4)
+        one, two = played.join("a"), played.join("b")
+        played.ready(one)
+        played.schedule.leave(two)
+        played.schedule.leave(two)
+        assert played.begin(one) == "a"
+
+    def test_it_takes_one_or_more(self):
+        with pytest.raises(ValueError, match="batch must be 1 or more, got 0"):
+            Schedule(0)
+
+    def test_the_place_left_over_is_for_who_has_had_fewer_turns(self):
+        """Not for who is back first: of three streams, two at a time, it would go every time."""
+        played = Played(2)
+        runs = []
+        first = [played.join(name) for name in "abc"]
+        played.ready(*first)
+        runs.append(played.begin(first[0]))
+        for back in ("ab", "ac", "bc"):  # "a" is always the first to be back
+            played.end(1)
+            tickets = [played.join(name) for name in back]
+            played.ready(*tickets)
+            run = "".join(played.begin(one) for one in [*first, *tickets, *played.names])
+            runs.append(run)
+        assert runs == ["ab", "ca", "bc", "ab"]
+
+    def test_who_comes_after_a_pause_is_owed_nothing(self):
+        played = Played(1)
+        for _ in range(50):
+            one = played.join("a")
+            played.ready(one)
+            assert played.begin(one) == "a"
+            played.end(0.0)
+        late, one = played.join("b"), played.join("a")
+        played.ready(late, one)
+        assert played.begin(late) == "b"
+        played.end(0.0)
+        late = played.join("b")
+        played.ready(late)
+        assert played.begin(one) == "a"
+
+    @given(
+        st.integers(1, 5),
+        st.lists(st.floats(0, 0.9), min_size=1, max_size=7),
+        st.floats(0.01, 2),
+    )
+    def test_streams_that_come_back_in_time_are_served_alike(self, batch, delays, seconds):
+        """However unequal they are: each takes its own part of the grace to be back."""
+        played, grace = Played(batch), min(GRACE, GRACE_SHARE * seconds)
+        names = [f"<{number}>" for number in range(len(delays))]
+        back = dict.fromkeys(names, 0.0)  # when each is back
+        waiting: dict[str, Ticket] = {}
+        served = dict.fromkeys(names, 0)
+        for _ in range(60):
+            run = ""
+            while not run:
+                for name in sorted(set(names) - set(waiting), key=back.__getitem__):
+                    if back[name] <= played.now:
+                        waiting[name] = played.join(name)
+                        played.ready(waiting[name])
+                run = next((run for one in waiting.values() if (run := played.begin(one))), "")
+                if not run:
+                    coming = [back[name] for name in names if name not in waiting]
+                    due = played.schedule.due(played.now)
+                    played.now = min([*coming, *([] if due is None else [played.now + due + 1e-9])])
+            played.end(seconds)
+            for name in run.strip("<>").split("><"):
+                name = f"<{name}>"
+                del waiting[name]
+                served[name] += 1
+                back[name] = played.now + delays[names.index(name)] * grace
+        assert max(served.values()) - min(served.values()) <= 1
+
+    @given(st.integers(1, 5), st.integers(1, 9), st.lists(st.integers(0, 8), max_size=60), st.data())
+    def test_whoever_leaves_or_dawdles_nobody_is_lost(self, batch, streams, order, data):
+        """Streams ask, get ready, leave and come again in any order."""
+        schedule, now = Schedule(batch), 0.0
+        tickets: dict[int, Ticket] = {}
+        for step in order:
+            who, now = step % streams, now + 0.1  # nobody is waited for so long
+            ticket = tickets.get(who)
+            if ticket is None or ticket.ended is not None:
+                tickets[who] = Ticket(who, 0 if ticket is None else ticket.turn + 1)
+                schedule.join(tickets[who], now)
+            elif data.draw(st.booleans(), "leaves"):
+                schedule.leave(tickets.pop(who))
+            else:
+                ticket.clip = CLIP
+                run = schedule.begin(ticket, now)
+                assert len(run) <= batch
+                schedule.end(now)
+        waiting = [one for one in tickets.values() if one.ended is None]
+        for one in waiting:
+            one.clip = CLIP
+        for _ in range(len(waiting)):  # with no more than that all are served
+            now += 0.1
+            run = next((run for one in waiting if one.ended is None and (run := schedule.begin(one, now))), [])
+            assert len(run) == min(batch, sum(one.ended is None for one in waiting))
+            schedule.end(now)
+        assert all(one.ended is not None for one in waiting)
+
+
+class Gated(StubRunner):
+    """Runs when it is let."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__(batch=batch)
+        self.begun, self.gate = threading.Semaphore(0), threading.Semaphore(0)
+        self.fail = False
+        self.threads: list[int] = []
+
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        self.threads.append(threading.get_ident())
+        self.begun.release()
+        assert self.gate.acquire(timeout=30)
+        if self.fail:
+            raise RuntimeError("the network failed")
+        return super().run(clips, class_ids)
+
+
+def clip_of(brightness: float) -> F32:
+    return np.full(SHAPE, brightness, np.float32)
+
+
+class Threads:
+    """Streams in threads of their own; what each got, or what befell it."""
+
+    def __init__(self, batch: int) -> None:
+        self.runner = Gated(batch)
+        self.batcher = Batcher(self.runner, clock=lambda: 0.0)  # nobody is ever late
+        self.got: dict[str, float | BaseException] = {}
+        self.seats: dict[str, Seat] = {}
+        self._threads: list[threading.Thread] = []
+
+    def start(self, name: str, choose: Callable[[], F32]) -> None:
+        """One window. Comes back when it waits, or runs."""
+        seat = self.seats[name] = self.batcher.seat()
+        entered = threading.Event()
+
+        def work() -> None:
+            try:
+                with seat.turn():
+                    entered.set()
+                    (outputs,) = seat.run(choose())
+                self.got[name] = float(outputs.activation.mean())
+            except BaseException as error:
+                self.got[name] = error
+
+        thread = threading.Thread(target=work)
+        waiting = len(self.batcher._schedule._waiting)
+        thread.start()
+        self._threads.append(thread)
+        wait_for(lambda: entered.is_set() or len(self.batcher._schedule._waiting) > waiting)
+
+    def begin(self) -> None:
+        """Until a run has begun."""
+        assert self.runner.begun.acquire(timeout=30)
+
+    def let(self) -> None:
+        self.runner.gate.release()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def threads() -> Threads:
+    return Threads(3)
+
+
+def start_four(threads: Threads) -> None:
+    """The first runs alone, the others wait for it."""
+    threads.start("a", lambda: clip_of(0.1))
+    threads.begin()
+    for name, brightness in (("b", 0.2), ("c", 0.3), ("d", 0.4)):
+        threads.start(name, lambda value=brightness: clip_of(value))
+
+
+class TestBatcher:
+    def test_each_gets_what_is_said_of_its_own_clip(self, threads):
+        start_four(threads)
+        threads.let()
+        threads.begin()
+        threads.let()
+        threads.join()
+        assert threads.got == pytest.approx({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4})
+        assert threads.runner.sizes == [1, 3]
+        assert [seat.size for seat in threads.seats.values()] == [1, 3, 3, 3]
+
+    def test_one_alone_runs_in_its_own_thread(self):
+        runner = Gated(4)
+        runner.gate.release()
+        (outputs,) = Batcher(runner).seat().run(clip_of(0.5))
+        assert outputs.activation.mean() == 0.5
+        assert runner.threads == [threading.get_ident()]
+
+    def test_an_error_reaches_all_whose_clip_was_in_it_and_nobody_else(self, threads):
+        start_four(threads)
+        threads.let()
+        threads.begin()
+        wait_for(lambda: "a" in threads.got)
+        threads.start("e", lambda: clip_of(0.5))
+        threads.runner.fail = True
+        threads.let()
+        wait_for(lambda: len(threads.got) == 4)
+        threads.runner.fail = False
+        threads.let()
+        threads.join()
+        assert all(str(threads.got[name]) == "the network failed" for name in "bcd")
+        assert (threads.got["a"], threads.got["e"]) == pytest.approx((0.1, 0.5))
+
+    def test_one_that_is_stopped_while_it_waits(self, threads):
+        start_four(threads)
+        threads.seats["c"].stop()
+        wait_for(lambda: "c" in threads.got)
+        assert isinstance(threads.got.pop("c"), Stopped)
+        threads.let()
+        threads.let()
+        threads.join()
+        assert threads.got == pytest.approx({"a": 0.1, "b": 0.2, "d": 0.4})
+        assert threads.runner.sizes == [1, 2]
+
+    def test_one_that_is_stopped_while_another_runs_its_clip(self, threads):
+        start_four(threads)
+        threads.let()
+        threads.begin()
+        leader = threads.runner.threads[-1]
+        started = zip("bcd", threads._threads[1:], strict=True)
+        follower = next(name for name, thread in started if thread.ident != leader)
+        threads.seats[follower].stop()
+        wait_for(lambda: follower in threads.got)  # at once, though the run goes on
+        assert isinstance(threads.got[follower], Stopped)
+        threads.let()
+        threads.join()
+        assert threads.runner.sizes == [1, 3]
+        assert [name for name, one in threads.got.items() if isinstance(one, BaseException)] == [follower]
+
+    def test_one_that_dies_while_it_chooses(self, threads):
+        def choose() -> F32:
+            raise OSError("no clip")
+
+        threads.start("a", lambda: clip_of(0.1))
+        threads.begin()
+        threads.start("b", choose)
+        threads.start("c", lambda: clip_of(0.3))
+        threads.let()
+        threads.let()
+        threads.join()
+        assert str(threads.got.pop("b")) == "no clip"
+        assert threads.got == pytest.approx({"a": 0.1, "c": 0.3})
+
+    def test_the_clip_is_chosen_when_its_turn_comes(self, threads):
+        newest = [0.2]
+        threads.batcher._schedule._takes[1] = 100.0  # so long does a run take
+        threads.start("a", lambda: clip_of(0.1))
+        threads.begin()
+        threads.start("b", lambda: clip_of(newest[-1]))
+        newest.append(0.7)
+        threads.let()
+        threads.let()
+        threads.join()
+        assert threads.got["b"] == pytest.approx(0.7)
+
+    def test_a_second_run_in_a_turn_goes_behind_the_others(self):
+        """As for a class that has changed, where the graph gives the gradient."""
+        threads = Threads(1)
+        order: list[str] = []
+        seat = threads.batcher.seat()
+
+        def twice() -> None:
+            with seat.turn():
+                for name in ("first", "second"):
+                    seat.run(CLIP, [0])
+                    order.append(name)
+
+        thread = threading.Thread(target=twice)
+        thread.start()
+        threads.begin()
+        threads.start("b", lambda: order.append("other") or clip_of(0.2))
+        for _ in range(3):
+            threads.let()
+        thread.join(30)
+        threads.join()
+        assert order.index("second") == 2
+
+    def test_waiting_is_told_apart_from_running(self):
+        now, watch = [0.0], Stopwatch()
+
+        class Slow(StubRunner):
+            def run(self, clips, class_ids=None):
+                now[0] += 0.25
+                return super().run(clips, class_ids)
+
+        seat = Batcher(Slow(), clock=lambda: now[0]).seat(watch)
+        with seat.turn():
+            now[0] += 0.01  # to make the clip ready is neither
+            seat.run(CLIP)
+        assert watch.totals() == pytest.approx({"wait": 0.0, "infer": 0.25})
+
+
+class TestHowMany:
+    def test_where_a_batch_takes_as_long_as_its_windows_one_goes_at_a_time(self):
+        assert youngest({1: 0.24, 2: 0.47, 4: 0.93}, 4) == 1
+
+    def test_where_it_takes_as_long_as_one_all_go_together(self):
+        assert youngest({1: 0.01, 2: 0.01, 4: 0.011}, 4) == 4
+
+    def test_noise_is_no_reason(self):
+        assert youngest({1: 1.0, 2: 1.6}, 4) == 1  # 5 s and 4.8 s
+
+    def test_in_between(self):
+        # 5 x 10, 3 x 13, 2 x 22 ms
+        assert youngest({1: 0.010, 2: 0.013, 4: 0.022}, 4) == 2
+
+    @pytest.mark.parametrize(
+        ("takes", "asked", "size", "seconds", "words"),
+        [
+            ({1: 1, 2: 2}, None, 1, 4, "one window at a time: more at once would make tubes no younger"),
+            ({1: 1, 2: 1, 4: 1}, None, 4, 1, "4 windows at a time"),
+            ({1: 1, 2: 2, 4: 4}, 4, 4, 4, "4 windows at a time"),
+            ({1: 1, 2: 2, 3: 3}, 3, 3, 6, "3 windows at a time"),
+        ],
+    )
+    def test_what_four_streams_share(self, takes, asked, size, seconds, words, monkeypatch):
+        opened = []
+        monkeypatch.setattr(job, "run_takes", lambda runner, clips: takes[clips])
+        monkeypatch.setattr(
+            job, "load_runner", lambda config, behind, batch: opened.append(batch) or StubRunner(batch=batch)
+        )
+        shared = share_model(Config("test://", batch=asked), 4)
+        assert shared.batcher.runner.batch == opened[-1] == size
+        assert shared.seconds == seconds
+        assert shared.remark == f"4 streams share it, {words}"
+
+    def test_a_model_that_takes_one_at_a_time(self, monkeypatch):
+        monkeypatch.setattr(job, "load_runner", lambda config, behind, batch: StubRunner(batch=1))
+        remark = share_model(Config("test://"), 4).remark
+        assert remark.endswith("one window at a time: the model takes no more at once")

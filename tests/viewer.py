@@ -1,0 +1,94 @@
+"""A whole pipeline around a source, in a thread, with what tests ask about it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from saliency_tubes.engine.errors import SourceError
+from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream.pipeline import Options, Pipeline
+from saliency_tubes.stream.sink import Sink
+from saliency_tubes.stream.source import SourceOptions, VideoInfo, open_source
+from servers import wait_for
+from stubs import StubRunner
+
+
+class CountingSink(Sink):
+    """Counts frames, and keeps what is wrong with them."""
+
+    def __init__(self) -> None:
+        super().__init__("count")
+        self.gaps = 0
+        self.wrong: list[str] = []
+        self.recent: deque[Any] = deque(maxlen=100)
+        """(index, pts, gap) of the last frames"""
+
+    def open(self, info: VideoInfo) -> None:
+        self._size = (info.width, info.height)
+
+    def write(self, shown: Shown) -> None:
+        frame = shown.frame
+        index, pts, _ = self.recent[-1] if self.recent else (-1, -1, False)
+        if frame.index <= index or frame.pts <= pts:
+            self.wrong.append(f"frame {frame.index} at {frame.pts} after {index} at {pts}")
+        if (frame.picture.width, frame.picture.height) != self._size:
+            self.wrong.append(f"frame {frame.index} has another size")
+        self.gaps += frame.gap
+        self.recent.append((frame.index, frame.pts, frame.gap))
+        self.frames += 1
+
+
+class Viewer:
+    """Runs a stub network over a source in live mode. At the end every frame must be accounted for."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.source: Any = open_source(url, SourceOptions(**options))
+        self.sink = CountingSink()
+        self.error: Exception | None = None
+        self._pipeline = Pipeline(self.source, StubRunner(), [self.sink], Options(sync="live"))
+        self._thread = threading.Thread(target=self._run, name="saliency-tubes viewer")
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with self._pipeline as pipeline:
+                for _ in pipeline:
+                    pass
+        except SourceError as error:
+            self.error = error
+
+    def more(self, frames: int = 5, within: float = 5.0) -> float:
+        """Waits for that many more frames to leave the pipeline; returns after how many seconds the first did."""
+        start = self.sink.frames
+        first = wait_for(lambda: self.sink.frames > start, within)
+        wait_for(lambda: self.sink.frames >= start + frames, within)
+        return first
+
+    @property
+    def dropped(self) -> int:
+        """Frames so far that came and did not leave."""
+        return self._pipeline.summary.frames_dropped
+
+    def close(self) -> None:
+        self._pipeline.stop()
+        self._thread.join(SourceOptions().open_timeout + 2)  # an attempt to connect is not cut short
+        assert not self._thread.is_alive()
+        self.source.close()
+        assert self.sink.wrong == []
+        assert self.error is None
+        self._account()
+
+    def _account(self) -> None:
+        summary, snapshot = self._pipeline.summary, self._pipeline.snapshot()
+        assert summary.frames_written == snapshot.frames_out == self.sink.frames
+        assert summary.frames_read == summary.frames_written + summary.frames_dropped
+        lost = snapshot.dropped[("source", "too late")] + snapshot.dropped[("read", "queue full")]
+        assert snapshot.frames_in == snapshot.frames_out + lost
+
+    def __enter__(self) -> Viewer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

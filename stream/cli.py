@@ -23,7 +23,7 @@ from .contact import ContactSheet
 from .fleet import Fleet, Interrupted
 from .job import Config
 from .log import hide_arguments, logging_to
-from .memory import share_arenas
+from .memory import kept_small
 from .redact import redact
 
 DEMO_CLIP = Path(__file__).parent / "assets" / "bigbuckbunny.mp4"
@@ -100,11 +100,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    share_arenas()
     settings = read_settings(args.words)
     hide_arguments()
     reread = None if settings.path is None else lambda: read_settings(args.words)
-    with logging_to(sys.stderr, settings.log_format, settings.addresses), ExitStack() as stack:
+    with kept_small(), logging_to(sys.stderr, settings.log_format, settings.addresses), ExitStack() as stack:
         fleet = Fleet(settings, reread)
         if settings.metrics is not None:
             from .metrics import MetricsServer

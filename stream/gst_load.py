@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
@@ -38,8 +40,19 @@ def need(error: type[TubesError], name: str, *parts: str) -> Any:
         raise error(f"{name}: {missing}") from None
 
 
+def _keep_exceptions() -> None:
+    """Lets C++ exceptions be unwound by the compiler's own library, whatever is loaded later.
+
+    GStreamer brings libunwind, which has functions of the same names, and its Python binding loads it for all the
+    process to see: the first exception in a runtime loaded afterwards would end the process.
+    """
+    with suppress(OSError):  # another C library, without GStreamer's libunwind
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+
+
 @cache
 def _load(parts: tuple[str, ...]) -> Any:
+    _keep_exceptions()
     try:
         gi: Any = import_module("gi")
     except ImportError:

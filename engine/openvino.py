@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from .errors import ModelError, UsageError
@@ -27,7 +28,7 @@ class OpenVinoRunner:
     """
 
     def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
-        core = ov.Core()
+        core = _core()
         device = device.upper()
         if device.split(".")[0] not in core.available_devices:
             raise UsageError(f"OpenVINO has no device {device!r} here: it has {', '.join(core.available_devices)}")
@@ -61,6 +62,14 @@ class OpenVinoRunner:
         self._request.infer(inputs(self.manifest, clips, class_ids), share_inputs=True)
         tensors = self.manifest.outputs.items()
         return outputs(self.manifest, {name: self._request.get_tensor(tensor).data.copy() for name, tensor in tensors})
+
+
+@cache
+def _core() -> ov.Core:
+    """One for the process. Each gives the thread that makes it a stack for signals, and takes it away at its end, even
+    where another was made since: the next signal, a Ctrl-C perhaps, would then be handled on memory that is gone.
+    """
+    return ov.Core()
 
 
 def native_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

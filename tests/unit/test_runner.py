@@ -1,6 +1,8 @@
 """One suite over both runtimes of ONNX files, on a tiny network made here: 1x1x1 convolution, pool, linear."""
 
 import importlib.util
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -570,3 +572,22 @@ class TestFiles:
         with pytest.raises(ModelError) as error:
             open_runner(folder / "text.onnx")
         message(error, folder / "text.onnx", "not an ONNX file")
+
+
+SIGNALLED = """
+import os, signal, sys
+from saliency_tubes.engine.runner import open_runner
+one = open_runner(sys.argv[1], runtime="openvino")
+two = open_runner(sys.argv[1], runtime="openvino")
+del one, two  # in the order they were made in
+caught = []
+signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+os.kill(os.getpid(), signal.SIGINT)
+print(len(caught))
+"""
+
+
+def test_a_signal_after_runners_have_ended_is_caught(tiny):
+    pytest.importorskip("openvino")
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, str(tiny)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

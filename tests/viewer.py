@@ -66,6 +66,10 @@ class Viewer:
         wait_for(lambda: self.sink.frames >= start + frames, within)
         return first
 
+    def drain(self) -> None:
+        """Waits until every frame that came has left the pipeline, or was dropped."""
+        wait_for(lambda: (now := self._pipeline.summary).frames_read == now.frames_written + now.frames_dropped)
+
     @property
     def dropped(self) -> int:
         """Frames so far that came and did not leave."""

@@ -42,6 +42,7 @@ class Place:
 
     def lost(self, within: float = NOTICED) -> None:
         wait_for(lambda: not self.viewer.source.connected, within)
+        self.viewer.drain()  # what was on its way is no sign of a server that is back
 
 
 def kill(at: Place, turn: int) -> None:

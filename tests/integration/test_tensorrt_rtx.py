@@ -143,7 +143,8 @@ class TestI3D:
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [pytest.param("r3d_18", 0.6, marks=pytest.mark.slow), ("mfnet", 0.7), ("x3d_s", 2.5)]
+    ("name", "most"),
+    [("mfnet", 0.7), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("r3d_18", 0.6), ("x3d_s", 2.5)))],
 )
 def test_networks_of_the_zoo(name, most, tmp_path):
     """With random weights, small, in both precisions.

@@ -68,8 +68,8 @@ TAPS = {
 }
 GRADIENT = {"x3d_xs", "x3d_s", "x3d_m", "c3d"}
 """networks with more than one layer behind the tap; the others' heads are linear"""
-DEEPER = {"x3d_s", "x3d_m"}
-"""made of what another one here is made of, only more of it"""
+RELATIVES = {"x3d_s", "x3d_m", "slow_r50", "mc3_18", "r2plus1d_18", "s3d", "c3d"}
+"""built like another one here, and left to the slow run"""
 RUNTIMES = ["onnxruntime", "openvino"]
 NAMED = 7
 """the class asked for by name"""
@@ -167,8 +167,9 @@ class Exported:
 
 
 def cases():
-    small = [pytest.param((name, True), id=name, marks=[pytest.mark.slow] * (name in DEEPER)) for name in zoo.NETWORKS]
-    return small + [pytest.param((name, False), id=f"{name}-full", marks=pytest.mark.slow) for name in zoo.NETWORKS]
+    slow = pytest.mark.slow
+    small = [pytest.param((name, True), id=name, marks=[slow] * (name in RELATIVES)) for name in zoo.NETWORKS]
+    return small + [pytest.param((name, False), id=f"{name}-full", marks=slow) for name in zoo.NETWORKS]
 
 
 @pytest.fixture(scope="module", params=cases())

@@ -71,6 +71,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto (default): the CPU, for a plan the first GPU; or what the runtime calls one",
     )
+    where.add_argument(
+        "--batch", type=int, metavar="N", help="windows of several streams in a run of the model (default: as measured)"
+    )
     where.add_argument("--overlay", metavar="PATH", default="auto", help=f"what draws: auto, or {' or '.join(paths())}")
     where.add_argument("--overlay-threads", type=int, default=1, metavar="N", help="threads that draw one frame")
     where.add_argument("--timings", action="store_true", help="put milliseconds by stage into the JSON lines")

@@ -131,9 +131,10 @@ def borrowed(picture: Picture, format: str) -> VideoFrame | None:
     memory = picture.planes[0].base
     if picture.height % 2 or picture.width % 2 or picture.layout is Layout.RGB or not isinstance(memory, np.ndarray):
         return None
-    start = end = int(memory.__array_interface__["data"][0])
+    # Not by __array_interface__: its names fill Python's table of interned strings, megabytes that are then copied.
+    start = end = memory.ctypes.data
     for plane in picture.planes:
-        if not plane.flags.c_contiguous or plane.__array_interface__["data"][0] != end:
+        if not plane.flags.c_contiguous or plane.ctypes.data != end:
             return None
         end += plane.nbytes
     if not memory.flags.c_contiguous or end - start != memory.nbytes:

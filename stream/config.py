@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SHARED = ("model", "frames", "runtime", "precision", "device")
+SHARED = ("model", "frames", "runtime", "precision", "device", "batch")
 """of the one model that all streams share"""
 WHOLE = ("metrics", "log_format", "config")
 """of the whole process, not of one stream"""

@@ -98,6 +98,7 @@ STREAM = '[[stream]]\nname = "a"\ninput = "in.mp4"\noutputs = ["null://"]\n'
         ("stream = 3", r"\[\[stream\]\] tables"),
         (STREAM + STREAM, "two streams are called 'a'"),
         (STREAM + 'model = "i3d"', "model belongs above"),
+        (STREAM + "batch = 2", "batch belongs above"),
         (STREAM + "metrics = 9090", "metrics belongs above"),
         (
             '[[stream]]\ninput="a"\noutputs=["x.mkv"]\n[[stream]]\ninput="b"\noutputs=["x.mkv"]',

@@ -1,38 +1,43 @@
-"""The process's memory over weeks: what nobody uses any more goes back to the system."""
+"""The process's memory over weeks: what nobody uses any more is found, and goes back to the system."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 ARENAS = 2
 """pools that all threads allocate from"""
-TRIM_EVERY = 30.0
-"""seconds; one takes about a millisecond, and no longer than three were seen"""
+TIDY_EVERY = 30.0
+"""seconds; it takes about a millisecond, but for the first time, which takes ten"""
 _M_ARENA_MAX = -8
 """glibc's name for the setting, in malloc.h"""
 
 
 @contextmanager
-def kept_small(every: float = TRIM_EVERY) -> Iterator[None]:
-    """While the block lasts. To be entered before threads are started; does nothing where there is no glibc.
+def kept_small(every: float = TIDY_EVERY) -> Iterator[None]:
+    """While the block lasts. To be entered before threads are started.
+
+    Python looks for reference cycles after so many new objects. In a steady run as many go as come, and it never looks:
+    a decoded frame in a cycle, which counts as five objects and weighs as much as a picture, stays for good. So it is
+    made to look, now and then, at what is younger than the first time.
 
     glibc would give each thread a pool of its own, up to eight a core. A frame is allocated in one thread and freed in
     another, and encoders come and go with every segment: pools fill with holes, one after the other, over hours, and
-    grow as if there were a leak. So there are few of them, and their holes are given back now and then.
+    grow as if there were a leak. So there are few of them, and their holes are given back. Other libraries are left
+    alone.
     """
-    library = ctypes.CDLL(None)
-    if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
-        yield
-        return
-    library.mallopt(_M_ARENA_MAX, ARENAS)
+    trim = _few_pools()
     done = threading.Event()
 
     def work() -> None:
         while not done.wait(every):
-            library.malloc_trim(0)
+            gc.collect()
+            if not gc.get_freeze_count():
+                gc.freeze()  # modules and functions, for the most part: to look through them takes the longest
+            trim()
 
     thread = threading.Thread(target=work, name="saliency-tubes memory", daemon=True)
     thread.start()
@@ -41,3 +46,13 @@ def kept_small(every: float = TRIM_EVERY) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+        gc.unfreeze()
+
+
+def _few_pools() -> Callable[[], object]:
+    """Sets how many there are; what gives their holes back."""
+    library = ctypes.CDLL(None)
+    if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
+        return lambda: None
+    library.mallopt(_M_ARENA_MAX, ARENAS)
+    return lambda: library.malloc_trim(0)

@@ -1,9 +1,11 @@
-"""What is freed goes back to the system while a run lasts."""
+"""What nobody uses is found, and goes back to the system, while a run lasts."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -40,8 +42,28 @@ def test_it_is_trimmed_while_the_block_lasts(monkeypatch: pytest.MonkeyPatch) ->
     assert threads() == []
 
 
+class Ring:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.ring = self
+
+
+def test_cycles_are_found_when_python_itself_does_not_look() -> None:
+    gc.disable()
+    try:
+        with kept_small(every=0.001):
+            wait_for(lambda: gc.get_freeze_count() > 0)
+            lost = [weakref.ref(Ring()) for _ in range(3)]
+            wait_for(lambda: not any(ring() for ring in lost))
+    finally:
+        gc.enable()
+    assert gc.get_freeze_count() == 0
+
+
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     other: Any = object()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: other)
-    with kept_small():
-        assert threads() == []
+    with kept_small(every=0.001):
+        wait_for(lambda: gc.get_freeze_count() > 0)
+    assert threads() == []

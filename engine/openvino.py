@@ -32,9 +32,10 @@ class OpenVinoRunner:
         device = device.upper()
         if device.split(".")[0] not in core.available_devices:
             raise UsageError(f"OpenVINO has no device {device!r} here: it has {', '.join(core.available_devices)}")
+        has_bf16 = "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
         if precision == "auto":
-            precision = "bf16" if device == "CPU" and native_bf16() else "f32"
-        if precision == "bf16" and "BF16" not in core.get_property(device, "OPTIMIZATION_CAPABILITIES"):
+            precision = "bf16" if device == "CPU" and has_bf16 and native_bf16() else "f32"
+        if precision == "bf16" and not has_bf16:
             raise UsageError(f"{device} does not compute in bf16: use --precision f32")
         self.manifest, self.frames = manifest, frames
         try:
@@ -73,7 +74,9 @@ def _core() -> ov.Core:
 
 
 def native_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has instructions for bfloat16: OpenVINO names it for some that emulate it, slowly."""
+    """Whether the processor has instructions for bfloat16. OpenVINO names it for some that emulate it, slowly, and does
+    not use it on all that have it.
+    """
     try:
         text = cpuinfo.read_text()
     except OSError:  # not Linux

@@ -15,7 +15,7 @@ from ..engine.saliency import Normalize
 from ..engine.style import COLORMAPS, PRESETS, Style
 from .job import SYNCS, Config
 from .log import FORMATS
-from .redact import redact
+from .redact import redact_words
 from .sink import LATENCIES, ON_FULL, SinkOptions
 from .source import BACKENDS, TRANSPORTS, SourceOptions
 
@@ -28,14 +28,14 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {redact(message)}\n")
+        self.exit(2, f"{self.prog}: error: {redact_words(message)}\n")
 
 
 class Refusing(argparse.ArgumentParser):
     """Raises UsageError instead of leaving: for words that come from a file."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
+        raise UsageError(redact_words(message))
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="auto: bf16 where the processor computes in it (live streams' default), else f32 (files' default)",
+        help="auto: bf16 where processor and runtime compute in it (live streams' default), else f32 (files' default)",
     )
     where.add_argument(
         "--device",
@@ -121,8 +121,9 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--wait", action="store_true", help="wait for the first frame for ever")
     group.add_argument(
-        "--tls-ca", metavar="FILE", help="who signed the certificates of rtsps:// and https:// inputs; any: not checked"
-    )
+        "--tls-ca", metavar="FILE",
+        help="who signed the certificates of rtsps://, https:// and rtmps:// inputs and pushed outputs; any: unchecked",
+    )  # fmt: skip
     group.add_argument("--retries", type=int, metavar="N", help="attempts in a row before giving up (default: never)")
 
 
@@ -141,6 +142,13 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--on-full", choices=ON_FULL, default="stop", help="what a recording does on a full disk")
     group.add_argument("--listen", default="127.0.0.1", metavar="HOST", help="address that RTSP is served on")
+    group.add_argument(
+        "--rtsp-user", dest="user", metavar="NAME",
+        help="who may watch what is served over RTSP (default: $SALIENCY_TUBES_RTSP_USER, or anybody)",
+    )  # fmt: skip
+    group.add_argument(
+        "--rtsp-password", dest="password", metavar="WORD", help="theirs (default: $SALIENCY_TUBES_RTSP_PASSWORD)"
+    )
 
 
 def model_help() -> str:

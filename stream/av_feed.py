@@ -15,7 +15,7 @@ from .av_planes import PictureReader, reason
 from .feed import Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
 from .source import SourceOptions
-from .tls import ANY, authorities
+from .tls import checks
 
 # FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
 # server describes its streams beforehand; in a transport stream the description has to be found first.
@@ -66,7 +66,8 @@ class AvFeed:
         except (av.FFmpegError, OSError, ValueError) as error:
             if time.monotonic() - start >= timeout[0]:  # whatever FFmpeg calls it then
                 raise FeedLost(f"no answer within {timeout[0]:g} s") from None
-            if isinstance(error, ValueError | av.ProtocolNotFoundError) and not isinstance(error, av.InvalidDataError):
+            ours = isinstance(error, ValueError) and not isinstance(error, av.FFmpegError)
+            if ours or isinstance(error, av.ProtocolNotFoundError):
                 raise UsageError(scrub(f"{uri}: {reason(error)}", uri)) from None
             raise self._failure(error, timeout[0]) from None
         self._stall = timeout[1]
@@ -175,21 +176,16 @@ def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[st
     scheme, _, rest = uri.partition("://")
     make: Callable[[], dict[str, str]] = {
         "rtsp": lambda: {"rtsp_transport": options.transport, "buffer_size": _BUFFER, **_QUICK},
-        "rtsps": lambda: {"rtsp_transport": "tcp", **_QUICK, **_tls(options)},
+        "rtsps": lambda: {"rtsp_transport": "tcp", **_QUICK, **checks(options.tls_ca)},
         "udp": lambda: {"buffer_size": _BUFFER, **_BROADCAST},
         "srt": lambda: _BROADCAST,
         **dict.fromkeys(("http", "rtmp"), lambda: _WEB),
-        **dict.fromkeys(("https", "rtmps"), lambda: {**_WEB, **_tls(options)}),
+        **dict.fromkeys(("https", "rtmps"), lambda: {**_WEB, **checks(options.tls_ca)}),
         "v4l2": lambda: _camera(options),
     }.get(scheme.lower(), dict)
     if scheme.lower() == "v4l2":
         return rest, "v4l2", make()
     return uri, None, make()
-
-
-def _tls(options: SourceOptions) -> dict[str, str]:
-    ca = authorities(options.tls_ca)
-    return {"tls_verify": str(int(options.tls_ca != ANY)), **({"ca_file": ca} if ca else {})}
 
 
 def _camera(options: SourceOptions) -> dict[str, str]:

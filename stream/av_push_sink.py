@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from fractions import Fraction
-from urllib.parse import urlsplit
 
 import av
 from av.container import OutputContainer
@@ -14,9 +14,12 @@ from ..engine.errors import SinkError, UsageError
 from ..engine.types import Frame, Shown
 from .av_encoder import H264, VideoTrack, choose_encoder
 from .av_planes import reason
+from .feed import FeedRefused, diagnose
 from .live_clock import LiveClock
 from .sink import RefusedError, Sink, SinkOptions
 from .source import VideoInfo, redact
+from .tls import SCHEMES, checks
+from .uri import split
 
 TIMEOUT = 4.0
 """seconds that the network may take for one write, or to connect, before the connection is given up"""
@@ -46,8 +49,10 @@ class AvPushSink(Sink):
     def __init__(self, uri: str, options: SinkOptions) -> None:
         """Raises UsageError for an address without a host, or an encoder that does not work here."""
         super().__init__(redact(uri))
-        if not urlsplit(uri).hostname:
+        parts = split(uri)
+        if not parts.hostname:
             raise UsageError(f"{self.name}: names no host to push to")
+        self._scheme = parts.scheme.lower()
         self._uri, self._options = uri, options
         self._output: OutputContainer | None = None
         self._newest: Frame | None = None
@@ -132,15 +137,14 @@ class AvPushSink(Sink):
         # PyAV holds Python's lock while it connects, which would stall every other thread for as long as the network
         # does. FFmpeg's fifo muxer does it in a thread of its own, and with it what PyAV has no argument for: options
         # and a time limit. What fails there is what the next write raises.
-        microseconds = round(TIMEOUT * 1e6)
-        rtsp = self._uri.lower().startswith("rtsp")
-        options = {
-            "fifo_format": "rtsp" if rtsp else "flv",
-            "format_opts": f"rtsp_transport=tcp:timeout={microseconds}"
-            if rtsp
-            else f"flvflags=no_duration_filesize:rw_timeout={microseconds}",
-            "queue_size": str(QUEUE),
-        }
+        microseconds = str(round(TIMEOUT * 1e6))
+        if self._scheme.startswith("rtsp"):
+            kind, muxer = "rtsp", {"rtsp_transport": "tcp", "timeout": microseconds}
+        else:
+            kind, muxer = "flv", {"flvflags": "no_duration_filesize", "rw_timeout": microseconds}
+        if self._scheme in SCHEMES:
+            muxer |= checks(self._options.tls_ca)
+        options = {"fifo_format": kind, "format_opts": _joined(muxer), "queue_size": str(QUEUE)}
         return av.open(self._uri, "w", "fifo", container_options=options)
 
     def _failure(self, error: Exception) -> SinkError:
@@ -149,4 +153,14 @@ class AvPushSink(Sink):
         text = "the server refuses the user name or password" if kind is RefusedError else reason(error)
         if isinstance(error, av.InvalidDataError):  # all that FFmpeg says of an RTSP server that keeps silent
             text = "the server does not answer, or not as one"
+        if self._scheme in SCHEMES and kind is SinkError:
+            # Elsewhere it would only ask the server twice: some take one connection, and then no other.
+            found = diagnose(self._uri, self._options.tls_ca)
+            text = str(found) if isinstance(found, FeedRefused) else text
         return kind(f"{self.name}: {text}")
+
+
+def _joined(options: dict[str, str]) -> str:
+    """As FFmpeg reads several options in one: a path may hold what would end it."""
+    escaped = {name: re.sub(r"([\\:'=])", r"\\\1", value) for name, value in options.items()}
+    return ":".join(f"{name}={value}" for name, value in escaped.items())

@@ -116,7 +116,7 @@ class AvSegmentSink(Sink):
             self._retry_at = self._clock() + RETRY_SECONDS
             return False
         path = self._names.at(self._wall(), Path.exists)
-        sink = AvSink(path, self._container, self._settings, FLUSH_SECONDS)
+        sink = AvSink(path, self._container, self._settings, FLUSH_SECONDS, segment=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             sink.open(self._info)

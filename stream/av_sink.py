@@ -35,19 +35,29 @@ class AvSink(Sink):
     """A video file of the input's size, rate and pts, with its audio copied through.
 
     Pts come back exactly in MP4 and MOV, whose clock is the input's; Matroska counts milliseconds and rounds to them.
-    A killed run leaves a file that plays up to its last keyframe: fragments, which `close` turns into a plain MP4.
-    The same frames give the same bytes.
+    A killed run leaves a file that plays up to its last keyframe: fragments, which `close` turns into a plain MP4
+    unless the video may never end. The same frames give the same bytes.
     """
 
     def __init__(
-        self, path: Path, container: str, settings: H264 | None = None, flush_seconds: float | None = None
+        self,
+        path: Path,
+        container: str,
+        settings: H264 | None = None,
+        flush_seconds: float | None = None,
+        segment: bool = False,
     ) -> None:
-        """flush_seconds: so much of what was taken may be missing from the file at any time; None: up to a keyframe."""
+        """flush_seconds: so much of what was taken may be missing from the file at any time; None: up to a keyframe.
+
+        With it the video may never end, unless it is a segment: an MP4 then stays in fragments, for a plain one's index
+        grows in memory, 77 bytes a frame.
+        """
         super().__init__(str(path))
         self._path = path
         self._format = container
         self._settings = settings or H264()
         self._flush_seconds = flush_seconds
+        self._endless = flush_seconds is not None and not segment
         self._failed = False
         self._output: OutputContainer | None = None
         self._audio: AudioCopy | None = None
@@ -124,10 +134,12 @@ class AvSink(Sink):
             options["frag_duration"] = str(round(self._flush_seconds * 1e6))
         if self._format != "matroska":
             ticks = str(info.time_base.denominator)
-            # hybrid_fragmented: fragments while writing, a plain file in the end. delay_moov: without it fragments have
-            # no edit list and the first pts is lost. movie_timescale: the edit list's unit, 1 ms by default.
+            # hybrid_fragmented: fragments while writing, a plain file in the end. skip_trailer: no list of fragments
+            # either. delay_moov: without it fragments have no edit list and the first pts is lost. movie_timescale: the
+            # edit list's unit, 1 ms by default.
+            kind = "frag_keyframe+default_base_moof+skip_trailer" if self._endless else "hybrid_fragmented"
             options |= {
-                "movflags": "hybrid_fragmented+delay_moov",
+                "movflags": f"{kind}+delay_moov",
                 "video_track_timescale": ticks,
                 "movie_timescale": ticks,
             }

@@ -191,6 +191,7 @@ class Batcher:
             while ticket.ended is None:
                 batch = self._schedule.begin(ticket, self.clock())
                 if batch:
+                    self._changed.notify_all()  # those who come next know only now when they are to choose their clips
                     break
                 self._pause(stopped)
         if batch:
@@ -264,7 +265,8 @@ class Seat:
         if ticket is not self._ticket:
             self._batcher.join(ticket)
         self._ticket = None
-        ticket.clip, ticket.class_id = clips, class_ids[0] if class_ids else None
+        ticket.class_id = class_ids[0] if class_ids else None
+        ticket.clip = clips  # last: with its clip another thread may take it along
         try:
             outputs = self._batcher.serve(ticket, self._stopped)
         finally:

@@ -101,10 +101,11 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     settings = read_settings(args.words)
-    hide_arguments()
+    hide_arguments(settings.addresses)
     reread = None if settings.path is None else lambda: read_settings(args.words)
     with kept_small(), logging_to(sys.stderr, settings.log_format, settings.addresses), ExitStack() as stack:
         fleet = Fleet(settings, reread)
+        stack.enter_context(fleet.signals())
         if settings.metrics is not None:
             from .metrics import MetricsServer
 
@@ -120,8 +121,9 @@ def _demo(args: argparse.Namespace) -> int:
         raise UsageError(f"cannot make the folder {args.folder}: {error.strerror}") from None
     video, lines, sheet = (args.folder / f"demo.{suffix}" for suffix in ("mp4", "jsonl", "png"))
     contact = ContactSheet(DEMO_FRAMES)
-    with logging_to(sys.stderr):
-        Fleet(Settings((Config(str(DEMO_CLIP), (str(video), str(lines))),))).run(contact.add)
+    fleet = Fleet(Settings((Config(str(DEMO_CLIP), (str(video), str(lines))),)))
+    with logging_to(sys.stderr), fleet.signals():
+        fleet.run(contact.add)
     contact.write(sheet)
     print(f"the film          {video}\nits facts         {lines}\nat a glance       {sheet}")
     return 0

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..engine.errors import UsageError
 from .arguments import Refusing, add_run_arguments, config_of
@@ -43,8 +44,9 @@ class Settings:
 
     @property
     def addresses(self) -> list[str]:
-        """Every input and output."""
-        return [uri for stream in self.streams for uri in (stream.input, *stream.outputs)]
+        """Every input and output, and the login of what is served, as one: all that may hold a password."""
+        logins = [f"rtsp://:{quote(stream.sink.password or '', safe='')}@" for stream in self.streams]
+        return [uri for stream in self.streams for uri in (stream.input, *stream.outputs)] + logins
 
 
 def read_settings(words: Sequence[str]) -> Settings:
@@ -128,7 +130,7 @@ def _words(table: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, str | int | float):
             words.append(f"{flag}={_expand(value) if isinstance(value, str) else value}")
         else:
-            raise UsageError(f"{key} must be one value, got {value!r}")
+            raise UsageError(f"{key} must be one value, got a {type(value).__name__}")  # not its words: a password
     return words
 
 

@@ -28,10 +28,6 @@ class Chosen:
     passed_over: tuple[tuple[str, str], ...] = ()
     """what would have come first, each with what it said when it was tried"""
 
-    @property
-    def hardware(self) -> bool:
-        return self.name not in FAMILIES["x264"]
-
 
 def choose(wanted: str, known: Sequence[str], probe: Callable[[str], str | None]) -> Chosen:
     """The first of `known`, in order of preference, that works: `probe(name)` encodes and returns None, or what failed.

@@ -91,13 +91,15 @@ def diagnose(uri: str, tls_ca: str | None) -> FeedError | None:
 
     Asks the network; takes two seconds at most once the name is known. tls_ca: as in SourceOptions.
     """
-    parts = urlsplit(uri)
-    if parts.scheme.lower() not in _PORTS:
-        return None
-    host, scheme = parts.hostname or "", parts.scheme.lower()
     try:
-        port = parts.port or _PORTS[scheme]
-        with socket.create_connection((host, port), timeout=1.0) as connection:
+        parts = urlsplit(uri)
+        host, port, scheme = parts.hostname or "", parts.port, parts.scheme.lower()
+    except ValueError:  # it quotes what it takes for the port, which may be a password
+        return None
+    if scheme not in _PORTS:
+        return None
+    try:
+        with socket.create_connection((host, port or _PORTS[scheme]), timeout=1.0) as connection:
             wrong = distrust(connection, host, tls_ca) if scheme in SCHEMES else None
     except socket.gaierror:
         return FeedLost(f"no host is known by the name {host}")

@@ -8,21 +8,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from ..engine.errors import TubesError
-from ..engine.manifest import Manifest
+from ..engine.runner import find_model, read_manifest
 from ..engine.saliency import parse_target
 from ..engine.types import Shown
 from .config import Settings, differences
 from .explainer import Look
 from .job import Config, Job, SharedModel, open_job, share_model
-from .log import say
+from .log import Redacting, say
 from .monitor import Monitor
 from .redact import redact
 from .report import Report
-from .rules import is_hook
+from .rules import check_rules, is_hook
 from .stats import Snapshot
 from .webhook_sink import WebhookSink
 
@@ -42,6 +42,27 @@ def label_of(config: Config) -> str:
     return config.name or redact(config.input)
 
 
+@dataclass(frozen=True)
+class Change:
+    """What a new file means for one stream."""
+
+    old: Config
+    new: Config
+    """the old one with what can change while it runs"""
+    live: list[str]
+    """what that is, by name"""
+    restart: list[str]
+    """what is different and cannot"""
+
+    @classmethod
+    def between(cls, old: Config, asked: Config) -> Change:
+        """asked: the stream as the new file has it."""
+        live, restart = differences(old, asked)
+        outputs = asked.outputs if "rules" in live else old.outputs
+        new = replace(old, outputs=outputs, style=asked.style, explain=asked.explain, max_age=asked.max_age)
+        return cls(old, new, live, restart)
+
+
 class Fleet:
     """The streams of one process. Each has its own source, window, state and outputs; the model is shared."""
 
@@ -49,7 +70,8 @@ class Fleet:
         """reread: gives the settings anew, for SIGHUP."""
         self.settings, self._reread = settings, reread
         self._jobs: dict[str, Job] = {}
-        self._ended: dict[str, Snapshot] = {}
+        self._ended: dict[str, Snapshot | str] = {}
+        """the last snapshot; of one that could not be opened, why"""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._received: list[int] = []
@@ -63,11 +85,13 @@ class Fleet:
         for job in tuple(self._jobs.values()):
             job.pipeline.stop()
 
-    def snapshots(self) -> Mapping[str, Snapshot | None]:
-        """Every stream's, by label: None where it is not open yet, the last one where it has ended."""
+    def snapshots(self) -> Mapping[str, Snapshot | str | None]:
+        """Every stream's, by label: None where it is not open yet, the last one where it has ended, "failed: ..." where
+        it could not be opened.
+        """
         with self._lock:
             jobs, ended = dict(self._jobs), dict(self._ended)
-        found: dict[str, Snapshot | None] = {}
+        found: dict[str, Snapshot | str | None] = {}
         for config in self.settings.streams:
             label = label_of(config)
             found[label] = jobs[label].pipeline.snapshot() if label in jobs else ended.get(label)
@@ -79,16 +103,23 @@ class Fleet:
             say("reload", "there is no --config file to read", level=logging.WARNING)
             return
         try:
-            new = self._reread()
+            fresh = {label_of(config): config for config in self._reread().streams}
+            labels = self._labels()
+            for config in fresh.values():
+                parse_target(config.explain, labels)
+                check_rules(config.outputs, labels)
+            changes = [
+                Change.between(config, fresh[label])
+                for config in self.settings.streams
+                if (label := label_of(config)) in fresh and label not in self._ended
+            ]
         except TubesError as error:
             say("reload", f"refused, nothing changes: {error}", level=logging.ERROR)
             return
-        fresh = {label_of(config): config for config in new.streams}
         if set(fresh) != {label_of(config) for config in self.settings.streams}:
             say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
-        for label, job in tuple(self._jobs.items()):
-            if label in fresh:
-                self._apply(job, self._config(label), fresh[label])
+        for change in changes:
+            self._apply(change)
 
     # running
 
@@ -97,20 +128,24 @@ class Fleet:
 
         Raises Interrupted after a signal, and the first error once all streams have ended.
         """
-        with self._signals():
-            if len(self.settings.streams) == 1:
-                self._main_opening = True
-                self._run_one(self.settings.streams[0], None, each)
-            else:
-                self._run_several()
+        if len(self.settings.streams) == 1:
+            self._main_opening = True
+            self._run_one(self.settings.streams[0], None, each)
+        else:
+            self._run_several()
         if self._received:
             raise Interrupted(self._received[0])
 
     def _run_one(self, config: Config, shared: SharedModel | None, each: Callable[[Shown], None] | None) -> None:
         label = label_of(config)
+        if self._stopping.is_set():
+            return
         with open_job(config, shared) as job, ExitStack() as stack:
             self._main_opening = False
             with self._lock:
+                newest = self._config(label)
+                if newest is not config:  # read anew while this one waited for its first frame
+                    _update(job, newest)
                 self._jobs[label] = job
             if self._stopping.is_set():
                 job.pipeline.stop()
@@ -131,7 +166,7 @@ class Fleet:
                     self._ended[label] = replace(job.pipeline.snapshot(), alive=False, connected=False, state="ended")
 
     def _run_several(self) -> None:
-        shared = share_model(self.settings.streams[0], len(self.settings.streams))
+        shared = share_model(self.settings.streams)
         say("model", shared.remark)
         errors: list[Exception] = []
 
@@ -141,6 +176,7 @@ class Fleet:
             except Exception as error:  # the others go on
                 say("stream", f"failed: {error}", stream=config.name, level=logging.ERROR)
                 errors.append(error)
+                self._failed(label_of(config), error)
 
         threads = [
             threading.Thread(target=run, args=(config,), name=f"saliency-tubes {config.name}", daemon=True)
@@ -156,13 +192,17 @@ class Fleet:
         if errors:
             raise errors[0]
 
+    def _failed(self, label: str, error: Exception) -> None:
+        state = Redacting(self.settings.addresses).clean(f"failed: {error}")
+        with self._lock:
+            last = self._ended.get(label)
+            self._ended[label] = replace(last, state=state) if isinstance(last, Snapshot) else state
+
     # signals
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+    def signals(self) -> Iterator[None]:
+        """In the main thread, while the block lasts: SIGTERM and SIGINT end the streams, SIGHUP reloads."""
         previous = {number: signal.signal(number, self._interrupt) for number in SIGNALS}
         with self._reloading():
             try:
@@ -207,34 +247,29 @@ class Fleet:
     def _config(self, label: str) -> Config:
         return next(config for config in self.settings.streams if label_of(config) == label)
 
-    def _apply(self, job: Job, old: Config, new: Config) -> None:
-        live, restart = differences(old, new)
-        if restart:
-            names = ", ".join(name.replace("_", "-") for name in restart)
-            say("reload", f"needs a restart: {names}", stream=old.name, level=logging.WARNING)
-        try:
-            job.pipeline.look = _look(new, job.runner.manifest)
-        except TubesError as error:
-            say("reload", f"refused, nothing changes: {error}", stream=old.name, level=logging.ERROR)
-            return
-        hooks = [sink for sink in job.sinks if isinstance(sink, WebhookSink)]
-        if "rules" in live:
-            for sink, uri in zip(hooks, _hooks(new.outputs), strict=True):
-                sink.set_rule(uri)
-        say("reload", f"changed: {', '.join(live) or 'nothing'}", stream=old.name)
-        kept = {name: getattr(new, name) for name in ("style", "explain", "max_age")}
-        outputs = new.outputs if "rules" in live else old.outputs
-        self.settings = replace(
-            self.settings,
-            streams=tuple(
-                replace(old, outputs=outputs, **kept) if one is old else one for one in self.settings.streams
-            ),
-        )
+    def _labels(self) -> Sequence[str]:
+        """The model's classes."""
+        job = next(iter(tuple(self._jobs.values())), None)
+        model = self.settings.streams[0].model
+        return (job.runner.manifest if job else read_manifest(find_model(model))).labels
+
+    def _apply(self, change: Change) -> None:
+        name = change.old.name
+        if change.restart:
+            names = ", ".join(one.replace("_", "-") for one in change.restart)
+            say("reload", f"needs a restart: {names}", stream=name, level=logging.WARNING)
+        with self._lock:
+            streams = tuple(change.new if one is change.old else one for one in self.settings.streams)
+            self.settings = replace(self.settings, streams=streams)
+            job = self._jobs.get(label_of(change.old))
+            if job is not None:  # else as soon as it is open
+                _update(job, change.new)
+        say("reload", f"changed: {', '.join(change.live) or 'nothing'}", stream=name)
 
 
-def _look(config: Config, manifest: Manifest) -> Look:
-    return Look(parse_target(config.explain, manifest.labels), config.style, config.max_age)
-
-
-def _hooks(outputs: Sequence[str]) -> list[str]:
-    return [uri for uri in outputs if is_hook(uri)]
+def _update(job: Job, config: Config) -> None:
+    """Gives a running stream what may change, checked before."""
+    job.pipeline.look = Look(parse_target(config.explain, job.runner.manifest.labels), config.style, config.max_age)
+    hooks = [sink for sink in job.sinks if isinstance(sink, WebhookSink)]
+    for sink, uri in zip(hooks, filter(is_hook, config.outputs), strict=True):
+        sink.set_rule(uri)

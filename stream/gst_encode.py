@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .gst_encoder import choose_encoder, encoder
+from .gst_encoder import choose_encoder, encoder, passed_over
 from .gst_frames import FrameBuffers, with_own_times
 from .sink import SinkOptions
 from .source import VideoInfo
@@ -33,7 +33,7 @@ class Encode:
         preset, (width, height) = options.preset, self.frames.coded
         self._chain = encoder(chosen.name, width, height, self.frames.rate, options.bitrate, preset, low)
         self.description = f"H.264 by {chosen.name}"
-        self.notes = self.frames.notes
+        self.notes = (*self.frames.notes, *passed_over(chosen))
         self._mended = 0.0
         self._stamp = 0
         self._lock = threading.Lock()
@@ -53,16 +53,17 @@ class Encode:
         event = self._gst.GstVideo.video_event_new_upstream_force_key_unit(self._gst.Gst.CLOCK_TIME_NONE, True, 0)
         self._pipeline.get_by_name("enc").get_static_pad("src").send_event(event)
 
-    def mend(self) -> bool:
-        """Starts the pipeline anew where it failed. True: it did, and a note says why."""
+    def mend(self) -> str:
+        """Starts the pipeline anew where it failed, and says what failed; nothing where none did, or just before."""
+        if time.monotonic() - self._mended < MEND_EVERY:
+            return ""  # what failed meanwhile waits on the bus
         failed = self._pipeline.get_bus().pop_filtered(self._gst.Gst.MessageType.ERROR)
-        if failed is None or time.monotonic() - self._mended < MEND_EVERY:
-            return False
+        if failed is None:
+            return ""
         self._mended = time.monotonic()
-        self.notes = (*self.frames.notes, f"the encoder failed and was started anew: {failed.parse_error()[0].message}")
         self.close()
         self._start()
-        return True
+        return str(failed.parse_error()[0].message)
 
     def close(self) -> None:
         self._pipeline.set_state(self._gst.Gst.State.NULL)

@@ -12,6 +12,7 @@ ENCODERS = ("nvv4l2h264enc", "nvh264enc", "v4l2h264enc", "vah264enc", "vaapih264
 """a Jetson's first: the others are listed there as well, and slower"""
 
 PROBE_SECONDS = 5
+ABSENT = "not in this GStreamer"
 _BEFORE = {"nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! "}
 _AFTER = {"v4l2h264enc": " ! video/x-h264,level=(string)4"}
 
@@ -22,11 +23,16 @@ def choose_encoder(wanted: str) -> Chosen:
     return choose(wanted, ENCODERS, probe)
 
 
+def passed_over(chosen: Chosen) -> tuple[str, ...]:
+    """Notes on the encoders that are here, would have come first, and do not work."""
+    return tuple(f"{name} does not work here: {why}" for name, why in chosen.passed_over if why != ABSENT)
+
+
 def probe(name: str) -> str | None:
     """None if this encoder encodes a few frames here, else what failed."""
     gst = load("GstApp").Gst
     if gst.ElementFactory.find(name) is None:
-        return "not in this GStreamer"
+        return ABSENT
     source = "videotestsrc num-buffers=8 ! video/x-raw,format=I420,width=640,height=368,framerate=25/1"
     try:
         pipeline = gst.parse_launch(f"{source} ! {encoder(name, 640, 368, 25.0)} ! appsink name=out sync=false")

@@ -17,16 +17,21 @@ from .fit import fit
 from .gst_inbox import CAPACITY, Inbox
 from .gst_load import Missing, load
 from .gst_planes import CAPS, SampleReader
-from .redact import scrub
+from .redact import redact, scrub
 from .source import FALLBACK_RATE, SourceOptions, VideoInfo
 from .timeline import Timeline
-from .tls import ANY
+from .tls import ANY, SCHEMES
 
 JITTER = 200
 """milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
 NANOSECONDS = Fraction(1, 10**9)
 SLICE = 0.05
 """seconds: how often the pipeline's messages are looked at while no frame comes"""
+_REFUSED = {
+    401: ("wrong user or password (401)", True),
+    403: ("this user may not see it (403)", True),
+    404: ("nothing there under that name (404)", False),
+}
 
 
 def modules() -> tuple[Any, Any]:
@@ -51,6 +56,8 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
     """How to connect to the URI, again and again. Raises UsageError."""
     description, settings = describe(uri, options)
     modules()
+    if uri.partition("://")[0].lower() in SCHEMES and not _gio().TlsBackend.get_default().supports_tls():
+        raise UsageError(f"{redact(uri)}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
     # Web servers send faster than real time, and wait: what is dropped there is lost for nothing.
     drop = not uri.lower().startswith("http")
     return lambda: GstFeed(description, uri, settings, options.open_timeout, drop, options.tls_ca)
@@ -104,6 +111,7 @@ class GstFeed:
         self._finite = description.startswith("filesrc ")
         self._caps: Any = None
         self._reader: SampleReader | None = None
+        trusted = _trusted(tls_ca)
         tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers={CAPACITY}"
         try:
             self._pipeline = gst.parse_launch(f"{description} ! {tail} drop={str(drop).lower()}")
@@ -117,8 +125,8 @@ class GstFeed:
                 source.set_property(name, value)
         if source is not None and source.get_factory().get_name() == "rtspsrc":
             source.connect("select-stream", _is_video)
-            _trust(source, tls_ca)
-        self._pipeline.connect("deep-element-added", _prepare, tls_ca)
+            _trust(source, trusted)
+        self._pipeline.connect("deep-element-added", _prepare, trusted)
         self._sink = self._pipeline.get_by_name("saliency_tubes")
         self._inbox = Inbox(gst, self._sink) if drop else None
         self._bus = self._pipeline.get_bus()
@@ -160,7 +168,8 @@ class GstFeed:
         )
 
     def close(self) -> None:
-        self._held = None
+        # An error that was raised holds the frames that it passed, and they this feed with its pipeline.
+        self._held = self._broken = None
         self._pipeline.set_state(self._gst.State.NULL)
         self._bus.set_flushing(True)
 
@@ -201,16 +210,10 @@ class GstFeed:
                 self._broken = self._broken or self._failure(message)
 
     def _failure(self, message: Any) -> FeedError:
-        error, details = message.parse_error()
-        kinds = self._gst.ResourceError
-        resource = error.matches(kinds.quark(), error.code) if hasattr(kinds, "quark") else False
-        if (resource and error.code == int(kinds.NOT_AUTHORIZED)) or "401" in (details or ""):
-            return FeedRefused("wrong user or password (401)", credentials=True)
-        if "403" in (details or ""):
-            return FeedRefused("this user may not see it (403)", credentials=True)
-        if resource and error.code == int(kinds.NOT_FOUND):
-            return FeedRefused("nothing there under that name (404)")
-        return diagnose(self._uri, self._tls_ca) or FeedLost(scrub(error.message, self._uri))
+        refused = _REFUSED.get(_status(self._gst, message))
+        if refused is not None:
+            return FeedRefused(*refused)
+        return diagnose(self._uri, self._tls_ca) or FeedLost(scrub(message.parse_error()[0].message, self._uri))
 
     def _ends(self) -> bool:
         """Whether this is something with an end, such as a file: it has a duration."""
@@ -311,22 +314,49 @@ def open_file(path: Path, name: str) -> GstFile:
     return GstFile(feed, name)
 
 
-def _prepare(pipeline: Any, parent: Any, element: Any, tls_ca: str | None) -> None:
+def _status(gst: Any, message: Any) -> int:
+    """What a server answered, where that is the error; 0 where it is another one.
+
+    The words beside it hold addresses and line numbers, in which any number may stand.
+    """
+    details = message.parse_error_details()
+    for name in ("http-status-code", "rtsp-status-code"):
+        if details is not None and details.has_field(name):
+            return int(details.get_value(name))
+    error, kinds = message.parse_error()[0], gst.ResourceError
+    named = {int(kinds.NOT_AUTHORIZED): 401, int(kinds.NOT_FOUND): 404}
+    return named.get(error.code, 0) if error.domain == "gst-resource-error-quark" else 0
+
+
+def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any) -> None:
     name = element.get_factory().get_name() if element.get_factory() is not None else ""
     if name == "multipartdemux":
         element.set_property("single-stream", True)  # MJPEG; it would be waited for more streams otherwise
     elif name == "souphttpsrc":
-        _trust(element, tls_ca)
+        _trust(element, trusted)
 
 
-def _trust(source: Any, tls_ca: str | None) -> None:
+def _trusted(tls_ca: str | None) -> Any:
+    """For `_trust`. Raises FeedLost for a file that cannot be read: it may just be about to be replaced."""
+    if tls_ca in (None, ANY):
+        return tls_ca
+    try:
+        return _gio().TlsFileDatabase.new(os.path.abspath(tls_ca))
+    except load().GLib.Error:
+        raise FeedLost(f"no certificates can be read from {tls_ca}") from None
+
+
+def _trust(source: Any, trusted: Any) -> None:
     """Whose certificates an element accepts that connects; those that the system knows are its default."""
-    gio = import_module("gi.repository.Gio")
-    if tls_ca == ANY:
+    if trusted == ANY:
         strict = "ssl-strict" if source.find_property("ssl-strict") else "tls-validation-flags"
-        source.set_property(strict, False if strict == "ssl-strict" else gio.TlsCertificateFlags(0))
-    elif tls_ca is not None:
-        source.set_property("tls-database", gio.TlsFileDatabase.new(os.path.abspath(tls_ca)))
+        source.set_property(strict, False if strict == "ssl-strict" else _gio().TlsCertificateFlags(0))
+    elif trusted is not None:
+        source.set_property("tls-database", trusted)
+
+
+def _gio() -> Any:
+    return import_module("gi.repository.Gio")
 
 
 def _is_video(source: Any, number: int, caps: Any) -> bool:

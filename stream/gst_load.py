@@ -14,7 +14,7 @@ from ..engine.errors import TubesError
 
 PACKAGES = (
     "python3-gi python3-gst-1.0 gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good "
-    "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
+    "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly glib-networking"
 )
 """on Debian and Ubuntu"""
 

@@ -34,7 +34,7 @@ class RtspServer:
     _shared: ClassVar[dict[tuple[str, int], RtspServer]] = {}  # a port is the process's, whoever serves on it
     _lock = threading.Lock()
 
-    def __init__(self, gst: Any, address: str, port: int, login: tuple[str, str] | None, basic: bool) -> None:
+    def __init__(self, gst: Any, address: str, port: int, login: tuple[str, str] | None) -> None:
         """Raises OSError where the port cannot be bound."""
         self._gst, self.login = gst, login
         self._users = 0
@@ -56,7 +56,7 @@ class RtspServer:
         server.set_thread_pool(threads)
         server.connect("client-connected", self._greet)
         if login is not None:
-            server.set_auth(_auth(gst, *login, basic))
+            server.set_auth(_auth(gst, *login))
         self._source = server.create_source(None)
         self._source.attach(self._context)
         self.port = int(server.get_bound_port())
@@ -67,15 +67,13 @@ class RtspServer:
         self._thread.start()
 
     @classmethod
-    def acquire(
-        cls, gst: Any, name: str, address: str, port: int, login: tuple[str, str] | None, basic: bool
-    ) -> RtspServer:
+    def acquire(cls, gst: Any, name: str, address: str, port: int, login: tuple[str, str] | None) -> RtspServer:
         """The server of that address and port. Raises SinkError where it is taken, or served with another login."""
         with cls._lock:
             server = cls._shared.get((address, port)) if port else None
             if server is None:
                 try:
-                    server = cls(gst, address, port, login, basic)
+                    server = cls(gst, address, port, login)
                 except gst.GLib.Error as error:
                     raise SinkError(f"{name}: cannot listen on {address} port {port}: {error.message}") from None
                 if port:
@@ -131,7 +129,8 @@ class RtspServer:
     def _greet(self, _: Any, client: Any) -> None:
         client.connect("closed", self._gone)
         client.connect("new-session", self._begin_session)
-        client.set_property("post-session-timeout", 0)
+        # 0 would close it in the thread that finds its session expired, which is not its own (see `_hang_up`).
+        client.set_property("post-session-timeout", 1)
         with self._counting:
             self._sockets[client] = client.get_connection().get_read_socket()
             self._without_session[client] = time.monotonic()
@@ -157,7 +156,7 @@ class RtspServer:
         return True
 
     def _end_half_open(self) -> None:
-        """GStreamer itself would keep them, and their places, for ever."""
+        """GStreamer itself would keep them, and their places, for a minute."""
         latest = time.monotonic() - SESSION_SECONDS
         with self._counting:
             self._hang_up([client for client, since in self._without_session.items() if since < latest])
@@ -172,15 +171,11 @@ class RtspServer:
                     self._sockets[client].shutdown(True, True)
 
 
-def _auth(gst: Any, user: str, password: str, basic: bool) -> Any:
-    """Digest, which sends no password; basic for players that know nothing else."""
+def _auth(gst: Any, user: str, password: str) -> Any:
+    """Digest, which sends no password."""
     auth = gst.GstRtspServer.RTSPAuth.new()
     token = gst.GstRtspServer.RTSPToken.new()
     token.set_string("media.factory.role", "viewer")
-    if basic:
-        auth.set_supported_methods(gst.GstRtsp.RTSPAuthMethod.BASIC)
-        auth.add_basic(gst.GstRtspServer.RTSPAuth.make_basic(user, password), token)
-    else:
-        auth.set_supported_methods(gst.GstRtsp.RTSPAuthMethod.DIGEST)
-        auth.add_digest(user, password, token)
+    auth.set_supported_methods(gst.GstRtsp.RTSPAuthMethod.DIGEST)
+    auth.add_digest(user, password, token)
     return auth

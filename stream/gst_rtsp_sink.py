@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ..engine.errors import SinkError, UsageError
 from ..engine.types import Shown
@@ -16,9 +17,11 @@ from .gst_frames import with_own_times
 from .gst_load import Missing, need
 from .gst_rtsp_server import PARTS, RtspServer
 from .live_clock import LiveClock
+from .log import say
 from .loopback import is_loopback
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
+from .uri import split
 
 PORT = 8554
 CLIENT_FRAMES = 30
@@ -50,7 +53,7 @@ class GstRtspSink(Sink):
 
     def __init__(self, uri: str, options: SinkOptions) -> None:
         """Raises UsageError for an address without a path, or a user name without a password."""
-        parts = urlsplit(uri)
+        parts = split(uri)
         try:
             port = parts.port
         except ValueError:
@@ -94,9 +97,8 @@ class GstRtspSink(Sink):
         except Missing as error:
             raise SinkError(f"{self.name}: {error}") from None
         self.description, self.notes = self._encode.description, self._encode.notes
-        basic = self._options.extra.get("rtsp_auth") == "basic"
         try:
-            server = RtspServer.acquire(gst, self.name, self._address, self._port, self._login, basic)
+            server = RtspServer.acquire(gst, self.name, self._address, self._port, self._login)
         except BaseException:
             self._encode.close()
             raise
@@ -156,8 +158,10 @@ class GstRtspSink(Sink):
         encode = self._encode
         if encode is not None and self._clients and time.monotonic() - self._written > SILENCE:
             self._repeat()
-        if encode is not None and encode.mend():
-            self.notes = encode.notes
+        failed = encode.mend() if encode is not None else ""
+        if failed and self.state != "retrying":  # said once, until pictures come again
+            self.state = "retrying"
+            say("sink", f"{self.name}: the encoder failed and is started anew: {failed}", level=logging.WARNING)
 
     def _repeat(self) -> None:
         encode, last = self._encode, self._last
@@ -169,6 +173,8 @@ class GstRtspSink(Sink):
     def _fan_out(self, buffer: Any, key: bool) -> None:
         with self._lock:
             clients = tuple(self._clients)
+        if self.state == "retrying":
+            self.state = "running"
         waiting = False
         for client in clients:
             feed = client.feed

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..engine.errors import SinkError, UsageError
 from ..engine.types import Shown
-from .gst_encoder import choose_encoder, encoder
+from .gst_encoder import choose_encoder, encoder, passed_over
 from .gst_frames import FrameBuffers
 from .gst_load import Missing, need
 from .live_clock import LiveClock
@@ -43,6 +43,7 @@ class GstSink(Sink):
     def open(self, info: VideoInfo) -> None:
         gst = self._gst = need(SinkError, self.name, "GstApp", "GstVideo")
         self._clock, self._frames = LiveClock(), FrameBuffers(gst, info)
+        self.notes = self._frames.notes
         try:
             behind = self._srt_part() if self._srt else self._rest
             pipeline = gst.Gst.parse_launch(
@@ -56,7 +57,6 @@ class GstSink(Sink):
         self._feed = pipeline.get_by_name("saliency_feed")
         self._feed.set_property("caps", self._frames.caps)
         self._pipeline = pipeline
-        self.notes = self._frames.notes
         self._system = gst.Gst.SystemClock.obtain()
         pipeline.set_state(gst.Gst.State.PLAYING)
         self._check(20)
@@ -95,6 +95,7 @@ class GstSink(Sink):
         width, height = self._frames.coded
         chosen = choose_encoder(self._options.encoder)
         self.description = f"H.264 by {chosen.name}"
+        self.notes += passed_over(chosen)
         low = self._options.latency == "low"
         bitrate, preset = self._options.bitrate, self._options.preset
         chain = encoder(chosen.name, width, height, self._frames.rate, bitrate, preset, low)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,10 +21,12 @@ from ..engine.saliency import parse_target
 from ..engine.style import Style
 from ..engine.types import Shown
 from .batcher import Batcher
+from .pattern import PatternSpec
 from .pipeline import Options, Pipeline
 from .priority import made_behind
+from .rules import check_rules
 from .sink import Sink, SinkOptions, check_outputs, open_sink
-from .source import FALLBACK_RATE, Source, SourceOptions, VideoInfo, open_source
+from .source import FALLBACK_RATE, Source, SourceOptions, VideoInfo, file_path, open_source
 
 SYNCS = ("auto", "aligned", "live")
 
@@ -50,10 +52,12 @@ class Config:
     """auto: live from what comes at its own pace, aligned from files"""
     runtime: str = "auto"
     precision: str | None = None
-    """None: auto from what comes at its own pace, so that tubes are young; f32 from files, alike on all machines"""
+    """None: auto from what comes at its own pace, so that tubes are young; f32 from files, alike on all machines. Of
+    streams that share a model: auto where one of them comes at its own pace"""
     device: str = "auto"
     batch: int | None = None
-    """windows of several streams that go through the model together; None: as many as keep their tubes youngest"""
+    """windows of several streams that go through the model together; None: as many as keep their tubes youngest, one
+    where all are files"""
     max_age: float = 2.0
     hold: int = 3
     """live: windows that another class must lead for before it is explained instead"""
@@ -112,6 +116,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
     sinks = [open_sink(uri, config.sink) for uri in config.outputs]
     manifest = shared.batcher.runner.manifest if shared else read_manifest(find_model(config.model))
     target = parse_target(config.explain, manifest.labels)
+    check_rules(config.outputs, manifest.labels)
     with ExitStack() as stack:
         source = open_source(config.input, config.source)
         stack.callback(source.close)
@@ -161,14 +166,20 @@ def load_runner(config: Config, behind: bool = False, batch: int = 1) -> Runner:
     return made_behind(load) if behind else load()
 
 
-def share_model(config: Config, streams: int) -> SharedModel:
-    """The model that so many streams ask for, with `config.batch` windows in a run, or as many as it takes.
+def share_model(configs: Sequence[Config]) -> SharedModel:
+    """The model that these streams ask for, with `batch` windows in a run.
 
-    None: what runs take is measured, and decides (`youngest`).
+    None: where one of them is live, what runs take is measured, and decides (`youngest`). From files alone one window
+    goes at a time, in f32: what a file gives depends neither on the machine nor on the other files.
     """
-    runner = load_runner(config, behind=True, batch=config.batch or streams)
-    size, why = runner.batch, "the model takes no more at once"
-    if config.batch:
+    config, streams = configs[0], len(configs)
+    live = any(comes_live(one.input, one.source) for one in configs)
+    asked = config.batch or (streams if live else 1)
+    most = min(asked, streams)
+    runner = load_runner(config, behind=live, batch=most)
+    size = runner.batch
+    why = "there are no more streams" if size == most else "the model takes no more at once"
+    if config.batch or not live:
         takes = {size: run_takes(runner, size)}
     else:
         takes = _measured(runner, streams)
@@ -176,11 +187,22 @@ def share_model(config: Config, streams: int) -> SharedModel:
     if size < runner.batch:
         why = "more at once would make tubes no younger"
         del runner  # it gives back what larger runs have taken
-        runner = load_runner(config, behind=True, batch=size)
+        runner = load_runner(config, behind=live, batch=size)
     words = f"{size} windows at a time" if size > 1 else "one window at a time"
-    if size < (config.batch or streams):
+    if size < asked:
         words += f": {why}"
     return SharedModel(Batcher(runner), takes[size] * math.ceil(streams / size), f"{streams} streams share it, {words}")
+
+
+def comes_live(uri: str, options: SourceOptions) -> bool:
+    """`Source.live` of an input that is not open yet. Pure. Raises UsageError."""
+    if uri.startswith("/dev/video"):
+        return True
+    if file_path(uri) is not None:
+        return options.realtime
+    if uri.lower().startswith("test://"):
+        return options.realtime or PatternSpec.parse(uri).realtime
+    return True
 
 
 def youngest(takes: Mapping[int, float], streams: int) -> int:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..engine.errors import SourceError
 from ..engine.types import Frame
@@ -48,7 +49,8 @@ class Patience:
 class Backoff:
     """How long to wait before the next attempt: doubling, and up to a quarter less, so that many do not come at once.
 
-    A server that is away: 0.2 s to 1 s. One that refuses the credentials: 1 s to 30 s, for some lock the account.
+    A server that is away: 0.2 s to 1 s. One that refuses the credentials: 1 s to 30 s, for some lock the account, and
+    whatever else goes wrong between two refusals.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -64,11 +66,20 @@ class Backoff:
             self._refusals += 1
             longest = min(30.0, 2.0 ** (self._refusals - 1))
             return max(1.0, longest * self._random.uniform(0.75, 1.0))
-        self._refusals = 0
         return min(1.0, 0.2 * 2.0 ** min(self.failures - 1, 10)) * self._random.uniform(0.75, 1.0)
 
     def reset(self) -> None:
         self.failures = self._refusals = 0
+
+
+class _Connections(NamedTuple):
+    """Replaced as a whole: whoever counts meanwhile finds every connection in it, and none twice."""
+
+    feed: Feed | None = None
+    """the one at hand"""
+    errors: int = 0
+    """of those before it"""
+    dropped: int = 0
 
 
 class LiveSource:
@@ -101,8 +112,8 @@ class LiveSource:
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._backoff = Backoff(seed)
-        self._feed: Feed | None = None
-        self._past_errors = self._past_dropped = self._failures = 0
+        self._connections = _Connections()
+        self._failures = 0
         self._since = clock()
         self._fresh = True
         """no frame yet from the connection at hand"""
@@ -130,7 +141,7 @@ class LiveSource:
     @property
     def connected(self) -> bool:
         """Whether frames come at the moment."""
-        return self._feed is not None and not self._fresh
+        return self._connections.feed is not None and not self._fresh
 
     @property
     def state(self) -> str:
@@ -142,14 +153,14 @@ class LiveSource:
     @property
     def errors(self) -> int:
         """How often a decoder failed or had to guess, over all connections."""
-        feed = self._feed  # another thread may take it away meanwhile
-        return self._past_errors + (feed.errors if feed is not None else 0)
+        feed, past, _ = self._connections
+        return past + (feed.errors if feed is not None else 0)
 
     @property
     def dropped(self) -> int:
         """Frames that were decoded and lost, for nobody asked for them in time; over all connections."""
-        feed = self._feed
-        return self._past_dropped + (feed.dropped if feed is not None else 0)
+        feed, _, past = self._connections
+        return past + (feed.dropped if feed is not None else 0)
 
     @property
     def lag(self) -> float:
@@ -194,13 +205,15 @@ class LiveSource:
 
     def _next_frame(self) -> FeedFrame:
         """The next frame of the connection at hand, which is made if there is none. Raises FeedError."""
-        if self._feed is None:
+        feed = self._connections.feed
+        if feed is None:
             self._said, self._fresh = "connecting", True
-            self._feed = self._connect()
-            self._since, self._bursts = self._clock(), self._feed.bursts
+            feed = self._connect()
+            self._connections = self._connections._replace(feed=feed)
+            self._since, self._bursts = self._clock(), feed.bursts
         asked = self._clock()  # silence counts only while somebody listens
         while not self._stop.is_set():
-            frame = self._feed.read(min(POLL, self._patience.stall))
+            frame = feed.read(min(POLL, self._patience.stall))
             now = self._clock()
             if frame is not None:
                 self._fresh = False
@@ -224,10 +237,10 @@ class LiveSource:
         self._wait(delay)
 
     def _drop(self) -> None:
-        feed, self._feed, self._fresh = self._feed, None, True
+        self._fresh = True
+        feed, errors, dropped = self._connections
         if feed is not None:
-            self._past_errors += feed.errors
-            self._past_dropped += feed.dropped
+            self._connections = _Connections(None, errors + feed.errors, dropped + feed.dropped)
             feed.close()
 
     # frames

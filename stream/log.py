@@ -96,22 +96,20 @@ def logging_to(stream: TextIO, form: str = "text", addresses: Sequence[str] = ()
         LOGGER.propagate = before[1]
 
 
-def hide_arguments() -> bool:
+def hide_arguments(addresses: Iterable[str] = ()) -> bool:
     """Blots the passwords out of the process's own command line, which every user of the machine can read by `ps`.
 
-    On Linux, where the arguments lie in memory that the process may write; elsewhere it does nothing. Returns whether
-    the command line shows none.
+    On Linux, where the arguments lie in memory that the process may write; elsewhere it does nothing. addresses: those
+    whose passwords may also stand there by themselves, as the value of an option. Returns whether it shows none.
     """
     process = Path("/proc/self")
     if not sys.platform.startswith("linux"):
         return False
     try:
         shown = (process / "cmdline").read_bytes()
-        hidden = shown
-        for word in shown.split(b"\0"):
-            for secret in secrets(word.decode(errors="surrogateescape")):
-                raw = secret.encode(errors="surrogateescape")
-                hidden = hidden.replace(raw, b"*" * len(raw)) if len(raw) > 3 else _replace_in(hidden, word, raw)
+        words = shown.decode(errors="surrogateescape").split("\0")
+        known = sorted({secret for text in (*words, *addresses) for secret in secrets(text)}, key=len, reverse=True)
+        hidden = "\0".join(_blot(word, known) for word in words).encode(errors="surrogateescape")
         if hidden == shown:
             return True
         # proc(5): field 48 is arg_start; the second field, a name in brackets, may hold spaces
@@ -122,6 +120,10 @@ def hide_arguments() -> bool:
         return False
 
 
-def _replace_in(line: bytes, word: bytes, secret: bytes) -> bytes:
-    """A short secret is blotted out in the word it came from alone: it may be part of any other."""
-    return line.replace(word, word.replace(secret, b"*" * len(secret)))
+def _blot(word: str, known: Sequence[str]) -> str:
+    """The word without those secrets, as long as before; a short one, which may be part of any, where it is one."""
+    own = secrets(word)
+    for secret in known:
+        if len(secret) > 3 or secret in own or word == secret or word.endswith(f"={secret}"):
+            word = word.replace(secret, "*" * len(secret.encode(errors="surrogateescape")))
+    return word

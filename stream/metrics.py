@@ -21,10 +21,11 @@ STALE = 5.0
 CLIENTS = 16
 """requests at once; more are turned away"""
 PREFIX = "saliency_tubes"
-Snapshots = Callable[[], Mapping[str, Snapshot | None]]
+Snapshots = Callable[[], Mapping[str, Snapshot | str | None]]
+"""by stream; None where it is not open yet, a text where it could not be opened: why"""
 
 COUNTERS = {
-    "frames_in": "Frames that came from the source.",
+    "frames_in": "Frames that came from the source, those included that nobody fetched there in time.",
     "frames_out": "Frames written to every output.",
     "reconnects": "Times the source was connected again.",
     "decoder_errors": "Times the decoder failed or had to guess.",
@@ -32,7 +33,7 @@ COUNTERS = {
     "not_finite": "Values of evidence that were no finite numbers, and drawn as none.",
 }
 GAUGES = {
-    "fps_in": ("fps_in", "Frames a second from the source, over the last seconds."),
+    "fps_in": ("fps_in", "Frames that came a second, as frames_in_total counts them, over the last seconds."),
     "fps_out": ("fps_out", "Frames a second written, over the last seconds."),
     "window_rate": ("windows_per_second", "Windows explained a second, over the last seconds."),
     "batch": ("batch_size", "Windows in a run of the model, those of other streams included."),
@@ -50,12 +51,12 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def health(snapshots: Mapping[str, Snapshot | None]) -> tuple[bool, dict[str, Any]]:
+def health(snapshots: Mapping[str, Snapshot | str | None]) -> tuple[bool, dict[str, Any]]:
     """Whether every stream runs and gives frames, and each one's state. Pure."""
     streams: dict[str, Any] = {}
     for name, one in snapshots.items():
-        if one is None:
-            streams[name] = {"healthy": False, "state": "opening", "last_frame_age": None}
+        if not isinstance(one, Snapshot):
+            streams[name] = {"healthy": False, "state": one or "opening", "last_frame_age": None}
             continue
         healthy = one.alive and one.connected and one.last_frame < STALE
         streams[name] = {"healthy": healthy, "state": one.state, "last_frame_age": round(one.last_frame, 3)}
@@ -77,9 +78,9 @@ class Collector:
         found = self._snapshots()
         up = Gauge(f"{PREFIX}_up", "1 where frames come, 0 where not.", labels=["stream"])
         for name, one in found.items():
-            up.add_metric([name], float(one is not None and one.alive and one.connected))
+            up.add_metric([name], float(isinstance(one, Snapshot) and one.alive and one.connected))
         yield up
-        streams = {name: one for name, one in found.items() if one is not None}
+        streams = {name: one for name, one in found.items() if isinstance(one, Snapshot)}
         for field, text in COUNTERS.items():
             counter = Counter(f"{PREFIX}_{field}", text, labels=["stream"])
             for name, one in streams.items():

@@ -9,13 +9,14 @@ import threading
 import time
 from collections import deque
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from ..engine.errors import SinkError, UsageError
 from .log import say
 from .redact import redact, scrub
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
+from .uri import split
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 QUEUE = 1000
@@ -48,7 +49,7 @@ class MqttSink(Sink):
     def __init__(self, uri: str, options: SinkOptions) -> None:
         super().__init__(redact(uri))
         self._uri = uri
-        parts = urlsplit(uri)
+        parts = split(uri)
         try:
             port = parts.port
         except ValueError:

@@ -26,17 +26,19 @@ class Painter:
         """values of evidence that were no finite numbers, and drawn as none"""
         return self._not_finite + self.overlay.not_finite
 
-    def paint(self, placed: Placed, style: Style) -> None:
-        """Draws on the frame's own planes, where there is anything to draw."""
+    def paint(self, placed: Placed, style: Style) -> Shown:
+        """The frame, with what there is to draw drawn on its own planes."""
         if style is not self.overlay.style:
             self._not_finite += self.overlay.not_finite
             self.overlay.close()
             self.overlay = self._make(style)
-        frame, explanation = placed.frame, Shown(placed.frame, placed.parts, placed.age).explanation
+        frame, shown = placed.frame, Shown(placed.frame, placed.parts, placed.age)
+        explanation = shown.explanation
         if explanation is not None:
             cells = self.overlay.blend(placed.parts, placed.at, placed.opacity)
             self.overlay.draw(frame.picture, cells, explanation.tube.crop)
             draw_caption(frame.picture, Caption.of(explanation), style, float(frame.pixel_aspect), placed.opacity)
+        return shown
 
     def close(self) -> None:
         self._pool.shutdown()

@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ..engine.picture import U8, Color, Layout, Picture
 from ..engine.types import Frame
 from .redact import redact
 from .source import VideoInfo
+from .uri import split
 
 BITS = 32
 CHECK = 8
@@ -106,7 +107,7 @@ class PatternSpec:
         }
         values: dict[str, Any] = {}
         try:
-            for name, text in parse_qsl(urlsplit(uri).query, keep_blank_values=True, strict_parsing=False):
+            for name, text in parse_qsl(split(uri).query, keep_blank_values=True, strict_parsing=False):
                 values[name] = readers[name](text)
             values.setdefault("realtime", "frames" not in values)
             spec = cls(**values)

@@ -74,6 +74,7 @@ class Summary:
     """What a run did. frames_read = frames_written + frames_dropped, unless it was torn down half-way."""
 
     frames_read: int
+    """all that came from the source, those included that nobody fetched there in time"""
     frames_written: int
     frames_dropped: int
     windows: int
@@ -200,7 +201,7 @@ class Pipeline:
     def summary(self) -> Summary:
         stats, late = self._stats, too_late(self._source)
         return Summary(
-            stats.frames_in + late,
+            stats.frames_fetched + late,
             stats.frames_out,
             self._read.dropped + late,
             self._explainer.windows,
@@ -232,12 +233,12 @@ class Pipeline:
 
     def _frames(self) -> Iterator[Frame]:
         frames = iter(self._source)
-        while not self._stop_reading.is_set() and self._stats.frames_in != self._options.limit:
+        while not self._stop_reading.is_set() and self._stats.frames_fetched != self._options.limit:
             with self._watch("decode"):
                 frame = next(frames, None)
             if frame is None:
                 return
-            self._stats.frame_in(frame.index)
+            self._stats.frame_in(frame.index, too_late(self._source))
             if frame.gap:
                 self._gaps.add(frame.index)
             yield frame
@@ -354,8 +355,7 @@ class Pipeline:
 
     def _draw(self, placed: Placed) -> Shown:
         with self._watch("draw") if placed.parts else nullcontext():
-            self._painter.paint(placed, self._look.style)
-        return Shown(placed.frame, placed.parts, placed.age)
+            return self._painter.paint(placed, self._look.style)
 
     # ends
 

@@ -9,11 +9,13 @@ HIDDEN = "***"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
 # A password with an unescaped slash ends the authority early. Anything after "user:" that is no port number hides up to
-# the last @: rather too much than a password in a log.
-_LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*)@")
+# the last @: rather too much than a password in a log. One with a space in it ends at the first.
+_LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*|\S[^/?#@]*)@")
 # Of queries and of GStreamer's properties, where a value in quotes may hold spaces.
 _NAMES = "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?"
 _SECRET = re.compile(rf"""\b([\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
+# Of flags; --rtsp is short for --rtsp-password.
+_SECRET_FLAG = re.compile(r"(--[\w-]*(?:pass|pw|secret|token|rtsp)[\w-]*)[=\s].*", re.IGNORECASE | re.DOTALL)
 
 
 def redact(uri: str) -> str:
@@ -22,6 +24,11 @@ def redact(uri: str) -> str:
         return uri
     hidden = _LOOSE_LOGIN.sub(r"\1:***@", _LOGIN.sub(r"\1:***@", uri))
     return _SECRET.sub(r"\1=***", hidden) if _SCHEME.search(hidden) else hidden
+
+
+def redact_words(words: str) -> str:
+    """A quoted command line without its passwords: nothing shows that follows a flag that is called like one."""
+    return redact(_SECRET_FLAG.sub(rf"\1 {HIDDEN}", words))
 
 
 def secrets(uri: str) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 from ..engine.errors import UsageError
+from ..engine.saliency import parse_target
+from .redact import redact
+from .uri import split
 
 LEAST = 0.2
 """An event names the five most probable classes. The sixth has at most a sixth: below this, nothing escapes."""
@@ -76,10 +79,23 @@ class Watch:
         return True
 
 
+def check_rules(outputs: Sequence[str], labels: Sequence[str]) -> None:
+    """Raises UsageError, naming the output, where a webhook's rule makes no sense or watches no class of the model."""
+    for uri in filter(is_hook, outputs):
+        try:
+            rule = Rule.parse(dict(parse_qsl(split(uri).query)))
+            target = parse_target(rule.label, labels)
+            if target.first is None or target.against is not None:
+                raise UsageError(f"a webhook watches one class, by name or index, got {rule.label!r}")
+        except UsageError as error:
+            raise UsageError(f"{redact(uri)}: {error}") from None
+
+
 def probability(record: Mapping[str, Any], label: str) -> float:
     """What an event says of a class, by name or index; 0 where it is not among the classes named."""
+    index = int(label) if label.isdecimal() else None
     for score in (*record["explained"], *record["top"]):
-        if label.lower() == score["class"].lower() or label == str(score["id"]):
+        if label.lower() == score["class"].lower() or index == score["id"]:
             return float(score["p"] or 0.0)
     return 0.0
 
@@ -101,6 +117,6 @@ def place_of_hook(uri: str) -> str:
     """A webhook's address without its rule; any other output as it is."""
     if not is_hook(uri):
         return uri
-    parts = urlsplit(uri)
+    parts = split(uri)
     kept = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key not in _KEYS]
     return urlunsplit(parts._replace(query=urlencode(kept)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class SinkOptions:
     preset: str | None = None
     """libx264's; None: veryfast for files, superfast for streams"""
     latency: str = "low"
-    """of what is streamed: low, or quality (look-ahead and B-frames). Files always take quality"""
+    """of what is streamed: low, or quality (look-ahead and B-frames). Files take quality, and low when recorded live"""
     segment_seconds: float = 600.0
     """longest segment of a recording"""
     segment_bytes: int | None = None
@@ -60,8 +61,9 @@ class SinkOptions:
     """None: $SALIENCY_TUBES_RTSP_PASSWORD"""
     listen: str = "127.0.0.1"
     """address that servers bind to where the output names none"""
-    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """what only one kind of output knows: MQTT, webhooks"""
+    tls_ca: str | None = None
+    """who has to have signed the certificates of rtsps:// and rtmps:// servers: a file; None: whom the system trusts;
+    any"""
 
     def __post_init__(self) -> None:
         if self.latency not in LATENCIES:
@@ -109,6 +111,7 @@ class Sink:
         """one word or two, for telemetry: new, running, connecting, retrying, disk full, failed, closed"""
         self.wants_stop = False
         """whether the user asked, at this output, that the run ends"""
+        self._counting = threading.Lock()
 
     def open(self, info: VideoInfo) -> None:
         """Called once, before the first frame."""
@@ -123,8 +126,9 @@ class Sink:
         """Finishes the output; may be called twice, and without `open`."""
 
     def _drop(self, reason: str, count: int = 1) -> None:
-        self.drops[reason] = self.drops.get(reason, 0) + count
-        self.dropped += count
+        with self._counting:  # some outputs lose things in more than one thread
+            self.drops[reason] = self.drops.get(reason, 0) + count
+            self.dropped += count
 
 
 class NullSink(Sink):

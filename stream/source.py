@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ..engine.errors import UsageError
 from ..engine.picture import Color, Layout
 from ..engine.types import Frame
 from .redact import redact as redact
 from .tls import holds_certificates
+from .uri import split
 
 UNSPECIFIED = 2
 """what ITU-T H.273 calls a matrix, primaries or transfer that the stream does not name"""
@@ -171,7 +172,7 @@ def file_path(uri: str) -> Path | None:
         return Path(uri)
     if match[1].lower() != "file":
         return None
-    parts = urlsplit(uri)
+    parts = split(uri)
     if parts.netloc not in ("", "localhost"):
         raise UsageError(f"{uri}: a file:// address names no host; write file:///{parts.netloc}{parts.path}")
     # A '#' or '?' cannot be told from a fragment or a query here, and files are called both.
@@ -230,7 +231,7 @@ def _open_live(uri: str, name: str, options: SourceOptions) -> Source:
     scheme = uri.split("://")[0].lower()
     web = scheme in ("http", "https")
     # Servers of HLS hand out seconds at once, and nothing between.
-    segments = web and urlsplit(uri).path.lower().endswith(".m3u8")
+    segments = web and split(uri).path.lower().endswith(".m3u8")
     stall = options.stall or (10.0 if segments else 2.0)
     if scheme in ("csi", "gst") and options.backend == "av":
         raise UsageError(f"{name}: {scheme}:// needs GStreamer: leave out the backend, or say gst")

@@ -93,10 +93,10 @@ class Snapshot:
     """the pipeline runs, no stage has failed"""
     uptime: float
     frames_in: int
-    """all that came: read, or dropped at the source"""
+    """all that came from the source, those included that nobody fetched there in time"""
     frames_out: int
     fps_in: float
-    """frames a second over the last RATE_OVER seconds"""
+    """the same a second, over the last RATE_OVER seconds"""
     fps_out: float
     last_frame: float
     """since the last frame came in; since the start where none did"""
@@ -132,8 +132,8 @@ class Rate:
     def __init__(self) -> None:
         self._moments: deque[float] = deque(maxlen=KEPT)
 
-    def tick(self, now: float) -> None:
-        self._moments.append(now)
+    def tick(self, now: float, events: int = 1) -> None:
+        self._moments.extend([now] * min(events, KEPT))
 
     def per_second(self, now: float, since: float) -> float:
         """`since`: when counting began, so that the first seconds are not taken for slow ones."""
@@ -146,11 +146,12 @@ class Rate:
 
 
 class Stats:
-    """Counts what passes. Each method belongs to one thread, but `frames_in` and the like may be read by any."""
+    """Counts what passes. Each method belongs to one thread, but `frames_out` and the like may be read by any."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
-        self.frames_in = self.frames_out = self.windows = 0
+        self.frames_fetched = self.frames_out = self.windows = 0
+        self._late = 0
         self.tube_age = math.nan
         self.arrived = self.started
         """when the last frame came in"""
@@ -160,13 +161,14 @@ class Stats:
         # A ring rather than a dict: a frame dropped on its way leaves nothing behind.
         self._arrivals: list[tuple[int, float]] = [(-1, 0.0)] * IN_FLIGHT
 
-    def frame_in(self, index: int) -> None:
-        """A frame came from the source, now."""
+    def frame_in(self, index: int, late: int = 0) -> None:
+        """A frame was fetched from the source, now. late: how many came and were lost there so far (`too_late`)."""
         now = time.monotonic()
-        self.frames_in += 1
+        self.frames_fetched += 1
         self.arrived = now
         self._arrivals[index % IN_FLIGHT] = (index, now)
-        self._in.tick(now)
+        self._in.tick(now, 1 + late - self._late)
+        self._late = late
 
     def frame_out(self, index: int, age: float | None) -> None:
         """A frame was written to every output; `age` of the tube on it, None where none is."""
@@ -235,7 +237,7 @@ def take_snapshot(
         connected=alive and (connection is None or connection.connected),
         alive=alive,
         uptime=now - stats.started,
-        frames_in=stats.frames_in + late,
+        frames_in=stats.frames_fetched + late,
         frames_out=stats.frames_out,
         fps_in=fps_in,
         fps_out=fps_out,

@@ -29,16 +29,21 @@ def authorities(tls_ca: str | None) -> str | None:
     return None if tls_ca == ANY else tls_ca or ssl.get_default_verify_paths().cafile
 
 
+def checks(tls_ca: str | None) -> dict[str, str]:
+    """FFmpeg's options for the same: it checks nothing by itself."""
+    ca = authorities(tls_ca)
+    return {"tls_verify": str(int(tls_ca != ANY)), **({"ca_file": ca} if ca else {})}
+
+
 def distrust(connection: socket.socket, host: str, tls_ca: str | None) -> str | None:
     """What is wrong with the certificate of whom this leads to; None where it can be trusted, or need not be."""
-    if tls_ca == ANY:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=tls_ca)
-        context.wrap_socket(connection, server_hostname=host).close()
-    except ssl.SSLCertVerificationError as error:
-        advice = "name who signed it by --tls-ca FILE, or trust any by --tls-ca any"
-        return f"the certificate of {host} is not trusted ({error.verify_message}): {advice}"
-    except (OSError, ValueError):
-        return None
+    if tls_ca != ANY:
+        try:
+            context = ssl.create_default_context(cafile=tls_ca)
+            context.wrap_socket(connection, server_hostname=host).close()
+        except ssl.SSLCertVerificationError as error:
+            advice = "name who signed it by --tls-ca FILE, or trust any by --tls-ca any"
+            return f"the certificate of {host} is not trusted ({error.verify_message}): {advice}"
+        except (OSError, ValueError):
+            pass  # something is wrong, but not with the certificate
     return None

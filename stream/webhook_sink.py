@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections import deque
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlunsplit
 
 import cv2
 
@@ -23,6 +23,7 @@ from .redact import redact, scrub
 from .rules import Rule, Watch, number
 from .sink import Sink, SinkOptions, freeze
 from .source import VideoInfo
+from .uri import split
 
 QUEUE = 8
 """calls that wait; the oldest is lost for a new one"""
@@ -58,7 +59,7 @@ class WebhookSink(Sink):
     def __init__(self, uri: str, options: SinkOptions) -> None:
         super().__init__(redact(uri))
         self._uri = uri
-        parts = urlsplit(uri.split("+", 1)[1])
+        parts = split(uri.split("+", 1)[1])
         if not parts.hostname:
             raise UsageError(f"{self.name}: a webhook names a host: hook+https://host/path?class=yoga&over=0.7&for=3")
         query = parse_qsl(parts.query, keep_blank_values=True)
@@ -87,7 +88,7 @@ class WebhookSink(Sink):
 
     def set_rule(self, uri: str) -> None:
         """Takes the rule of another address, from the next event on. Raises UsageError."""
-        self._watch.rule = _rule(self.name, dict(parse_qsl(urlsplit(uri).query)))
+        self._watch.rule = _rule(self.name, dict(parse_qsl(split(uri).query)))
 
     def open(self, info: VideoInfo) -> None:
         rule = self.rule

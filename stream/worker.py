@@ -17,14 +17,22 @@ FRAMES = 8
 """frames that wait; the oldest is lost for a new one. At 30 a second a quarter of a second, at 1080p 25 MB"""
 EVENTS = 256
 """lines that wait"""
-FIRST_DELAY, LONGEST_DELAY = 0.25, 10.0
-"""seconds between two attempts to connect: doubled each time, a fifth up or down by chance"""
+DELAYS = (0.25, 10.0)
+"""seconds between two attempts to connect: doubled from the first to the second, a fifth up or down by chance"""
+REFUSED_DELAYS = (10.0, 600.0)
+"""where the login is refused: asking on looks like an attack"""
 STEADY_SECONDS = 10.0
 """a connection that held so long was a good one: the pauses start anew"""
 DRAIN_SECONDS = 3.0
 """what still waits at the end is written for so long"""
 CLOSE_SECONDS = 20.0
 """and the output given up after so long: a muxer that finishes a file of hours takes its time"""
+
+
+def delay(failures: int, refusals: int) -> float:
+    """Seconds before the next attempt, after so many failures in a row, the last ones of them refused logins. Pure."""
+    first, longest = REFUSED_DELAYS if refusals else DELAYS
+    return min(longest, first * 2.0 ** min((refusals or failures) - 1, 10))
 
 
 class Threaded(Sink):
@@ -50,7 +58,7 @@ class Threaded(Sink):
         self._changed = threading.Condition()
         self._closing: float | None = None
         self._ready = False
-        self._failures = 0
+        self._failures = self._refusals = 0
         self._ready_since = 0.0
         self._lost_here: dict[str, int] = {}
         self._own_note = ""
@@ -125,7 +133,7 @@ class Threaded(Sink):
                 self._lost(error)
                 if not self.inner.reconnects:
                     break
-                self._pause(LONGEST_DELAY if isinstance(error, RefusedError) else None)
+                self._pause()
             self._copy_facts()
         self._finish()
 
@@ -136,7 +144,7 @@ class Threaded(Sink):
                 self.inner.open(self._info)
             except Exception as error:
                 self._lost(error)
-                self._pause(LONGEST_DELAY if isinstance(error, RefusedError) else None)
+                self._pause()
                 if self._closing is not None:
                     return False
                 continue
@@ -164,6 +172,7 @@ class Threaded(Sink):
             if time.monotonic() - self._ready_since > STEADY_SECONDS:
                 self._failures = 0
         self._failures += 1
+        self._refusals = self._refusals + 1 if isinstance(error, RefusedError) else 0
         self._ready = False
         self.state = "retrying" if self.inner.reconnects else "failed"
         self._own_note = (
@@ -174,10 +183,11 @@ class Threaded(Sink):
                 self.inner.close()
         self._copy_facts()
 
-    def _pause(self, seconds: float | None) -> None:
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 1, 10)) if seconds is None else seconds
+    def _pause(self) -> None:
+        """Waits before the next attempt."""
+        seconds = delay(self._failures, self._refusals) * random.uniform(0.8, 1.2)
         with self._changed:
-            self._changed.wait_for(lambda: self._closing is not None, delay * random.uniform(0.8, 1.2))
+            self._changed.wait_for(lambda: self._closing is not None, seconds)
 
     def _finish(self) -> None:
         if self.state == "failed":
@@ -207,14 +217,16 @@ class Threaded(Sink):
             self._drop(reason, left)
 
     def _drop(self, reason: str, count: int = 1) -> None:
-        self._lost_here[reason] = self._lost_here.get(reason, 0) + count
+        with self._counting:
+            self._lost_here[reason] = self._lost_here.get(reason, 0) + count
         self._add_drops()
 
     def _add_drops(self) -> None:
-        lost = dict(self._lost_here)
-        for reason, count in tuple(self.inner.drops.items()):
-            lost[reason] = lost.get(reason, 0) + count
-        self.drops, self.dropped = lost, sum(lost.values())
+        with self._counting:
+            lost = dict(self._lost_here)
+            for reason, count in tuple(self.inner.drops.items()):
+                lost[reason] = lost.get(reason, 0) + count
+            self.drops, self.dropped = lost, sum(lost.values())
 
     def _copy_facts(self) -> None:
         """What the sink says of itself, as if this were it."""

@@ -175,7 +175,7 @@ def _run(streams: int, seconds: int, cores: int, batch: int | None, sync: str) -
 
 def _watch(fleet: Fleet, seconds: int) -> None:
     try:
-        while min(one.windows if one else 0 for one in fleet.snapshots().values()) < WARM_WINDOWS:
+        while min(one.windows if isinstance(one, Snapshot) else 0 for one in fleet.snapshots().values()) < WARM_WINDOWS:
             time.sleep(0.05)
         print("ready", flush=True)
         sys.stdin.readline()
@@ -194,8 +194,8 @@ def _watch(fleet: Fleet, seconds: int) -> None:
         fleet.stop()
 
 
-def _open(snapshots: Mapping[str, Snapshot | None]) -> dict[str, Snapshot]:
-    return {name: one for name, one in snapshots.items() if one is not None}
+def _open(snapshots: Mapping[str, Snapshot | str | None]) -> dict[str, Snapshot]:
+    return {name: one for name, one in snapshots.items() if isinstance(one, Snapshot)}
 
 
 if __name__ == "__main__":

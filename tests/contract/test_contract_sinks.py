@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.stream.gst_load import Missing, load
-from saliency_tubes.stream.sink import Sink, SinkOptions, check_outputs, open_sink, serves
+from saliency_tubes.stream.sink import NullSink, Sink, SinkOptions, check_outputs, open_sink, serves
 from videos import make_info, make_shown
 
 FILES = ["out.mp4", "out.mov", "out.mkv", "frames/%06d.png", "events.jsonl", "rec/%Y%m%d-%H%M%S.mkv"]
@@ -150,7 +151,7 @@ def test_addresses_that_lead_nowhere(uri: str, says: str) -> None:
 def test_passwords_are_in_no_name(uri: str) -> None:
     sink = open_sink(uri)
     assert "hush" not in f"{sink.name} {sink.description} {sink.notes} {sink!r}"
-    assert "hush" not in repr(SinkOptions(password="hush", extra={"token": "hush"}))
+    assert "hush" not in repr(SinkOptions(password="hush"))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +160,24 @@ def test_passwords_are_in_no_name(uri: str) -> None:
 def test_options_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="got"):
         SinkOptions(**wrong)
+
+
+def test_what_two_threads_lose_at_once_is_counted_twice() -> None:
+    sink = NullSink("null://")
+    other = threading.Thread(target=sink._drop, args=("too slow",))
+
+    class Counted(dict[str, int]):
+        def get(self, reason: str, default: int = 0) -> int:  # type: ignore[override]
+            count = super().get(reason, default)
+            if not other.ident:
+                other.start()
+                other.join(0.1)  # in the midst of it
+            return count
+
+    sink.drops = Counted()
+    sink._drop("too slow")
+    other.join()
+    assert (sink.drops, sink.dropped) == ({"too slow": 2}, 2)
 
 
 class TestCheckOutputs:

@@ -1,24 +1,30 @@
-"""RTSP over TLS: certificates are looked at, alike by both backends, and what is wrong with one is said."""
+"""TLS: certificates are looked at, alike by both backends and where a stream is pushed, and what is wrong is said."""
 
 from __future__ import annotations
 
 import shutil
+import socket
+import ssl
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
+from saliency_tubes.stream.av_push_sink import AvPushSink
 from saliency_tubes.stream.gst_feed import available
+from saliency_tubes.stream.sink import Sink, SinkOptions
 from saliency_tubes.stream.source import SourceOptions, open_source
-from servers import RtspServer, python_with_gi
+from saliency_tubes.stream.worker import Threaded
+from servers import RtspServer, python_with_gi, wait_for
+from videos import make_info, make_shown
 
-pytestmark = [
-    pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer (make system-deps)"),
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl (make system-deps)"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl (make system-deps)")
+needs_camera = pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer")
 
 
 @pytest.fixture(params=["av", "gst"])
@@ -47,6 +53,7 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtspServer]:
         yield server
 
 
+@needs_camera
 def test_whom_the_user_names_is_trusted(camera: RtspServer, backend: str) -> None:
     for trusted in (str(camera.options["certificate"]), "any"):
         source = open_source(camera.url(), SourceOptions(backend=backend, tls_ca=trusted))
@@ -54,6 +61,7 @@ def test_whom_the_user_names_is_trusted(camera: RtspServer, backend: str) -> Non
         source.close()
 
 
+@needs_camera
 def test_others_are_not(camera: RtspServer, backend: str, tmp_path: Path) -> None:
     stranger = str(certify(tmp_path, "127.0.0.1"))
     for trusted in (None, stranger):
@@ -63,6 +71,7 @@ def test_others_are_not(camera: RtspServer, backend: str, tmp_path: Path) -> Non
         assert time.monotonic() - start < 5  # asking again would not help
 
 
+@needs_camera
 def test_a_certificate_for_somebody_else(backend: str, tmp_path: Path) -> None:
     certificate = certify(tmp_path, "192.0.2.1")
     with (
@@ -77,3 +86,69 @@ def test_what_holds_no_certificates(tmp_path: Path) -> None:
     for wrong in ("nowhere.pem", str(tmp_path), str(tmp_path / "empty.pem")):
         with pytest.raises(UsageError, match="tls-ca must be a file of certificates, or any, got"):
             SourceOptions(tls_ca=wrong)
+
+
+@contextmanager
+def listening(certificate: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """A server by TLS that says nothing: its port, and the first that each client said to it."""
+    heard: list[bytes] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = listener.accept()
+                connection.settimeout(5)
+                with suppress(OSError), context.wrap_socket(connection, server_side=True) as client:
+                    heard.append(client.recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield listener.getsockname()[1], heard
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def push(uri: str, tls_ca: str | None, until: Callable[[Sink], object]) -> None:
+    """Frames on their way there, until something is so."""
+    info, frames = make_info(width=64, height=48), count()
+    sink = Threaded(AvPushSink(uri, SinkOptions(tls_ca=tls_ca)))
+
+    def written() -> bool:
+        index = next(frames)
+        sink.write(make_shown(index, index, info))
+        return bool(until(sink))
+
+    sink.open(info)
+    try:
+        wait_for(written)
+    finally:
+        sink.close()
+
+
+PUSHED = ["rtsps://me:hush@127.0.0.1:{}/live", "rtmps://127.0.0.1:{}/live/hush"]
+
+
+@pytest.mark.parametrize("address", PUSHED)
+def test_nothing_is_pushed_to_a_stranger(address: str, tmp_path: Path) -> None:
+    with listening(certify(tmp_path, "127.0.0.1")) as (port, heard):
+        said: list[str] = []
+        push(address.format(port), None, lambda sink: said.extend(sink.notes) or said)
+    assert "the certificate of 127.0.0.1 is not trusted" in said[0]
+    assert "--tls-ca any" in said[0]
+    assert not any(heard)
+
+
+@pytest.mark.parametrize("address", PUSHED)
+@pytest.mark.parametrize("anybody", [True, False])
+def test_whom_the_user_names_is_pushed_to(address: str, anybody: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "with:a = colon"
+    folder.mkdir()
+    certificate = certify(folder, "127.0.0.1")
+    with listening(certificate) as (port, heard):
+        push(address.format(port), "any" if anybody else str(certificate), lambda sink: any(heard))
+        assert heard[0].startswith((b"OPTIONS rtsp", b"\x03"))

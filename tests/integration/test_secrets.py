@@ -209,7 +209,8 @@ def test_inputs_that_refuse_and_inputs_that_are_not_there(backend: str, tmp_path
     with running(tmp_path / "nobody", address, *fast, "--first-timeout", "0.5") as run:
         run.process.wait(60)
         run.end(1)
-    with running(tmp_path / "later", address, *fast, "--wait") as run:
+    login = ("--rtsp-user", "me", "--rtsp-password", secret("option"))
+    with running(tmp_path / "later", address, *fast, "--wait", *login) as run:
         wait_for(lambda: b"*****" in Path(f"/proc/{run.process.pid}/cmdline").read_bytes(), 30)
         run.look_from_outside()
         run.end()
@@ -237,6 +238,25 @@ RTSP = f"rtsp://me:{secret('in')}@127.0.0.1/live"
         ["run", "in.mp4", f"srt://h?passphrase={secret('srt')}"],
         ["run", "in.mp4", f"rtsp://me:{secret('serve')}@:99999/x"],
         ["run", "in.mp4", f"rtsp://me:{secret('serve')}@:8554"],
+        ["run", "in.mp4", "null://", "--rtsp-passwd", secret("option")],
+        ["run", "in.mp4", "null://", f"--rtsp-passwd={secret('option')}", "--alpha", "0.5"],
+        ["run", "in.mp4", "null://", f"--rtsp={secret('ambiguous')}"],
+        ["run", "in.mp4", "null://", f"--client-secret={secret('option')}"],
+        ["run", "in.mp4", "null://", "--access-token", secret("option")],
+        ["run", "in.mp4", "null://", "--rtsp-password", secret("option"), "--alpha", "much"],
+        *(
+            ["run", *words]
+            for bad in (f"me:{secret('bracket')}[1@h", "me:hush\uff0f1@h", f"me:{secret('space')} [1@h")
+            for words in (
+                [f"http://{bad}/x.m3u8", "null://"],
+                [f"https://{bad}/x", "null://", "--first-timeout", "0.2"],
+                [f"rtsp://{bad}/x", "null://", "--first-timeout", "0.2"],
+                [f"file://{bad}/x", "null://"],
+                [f"test://{bad}?frames=3", "null://"],
+                *(["in.mp4", f"{scheme}://{bad}/x"] for scheme in ("rtsp", "rtsps", "rtmp", "mqtt", "hook+https")),
+                ["in.mp4", f"rtsp://{bad.removesuffix('h')}:8554/x"],
+            )
+        ),
         ["run", "in.mp4", f"rtmp://me:{secret('twice')}@h/x", f"rtmp://me:{secret('twice')}@h/x"],
     ],
     ids=" ".join,
@@ -265,6 +285,9 @@ def test_mistakes_are_told_without_them(
         f'alpha = "{RTSP}"',
         f'alpha = ["{RTSP}"]',
         f'input = "{RTSP}',
+        f'input = "in.mp4"\nrtsp-password = ["{secret("list")}"]',
+        f'input = "in.mp4"\nrtsp-pasword = "{secret("typo")}"',
+        f'input = "in.mp4"\nrtsp = "{secret("short")}"',
     ],
 )
 def test_mistakes_in_a_file(text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -18,7 +19,9 @@ from rtspclients import FAST, clients
 from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.picture import Layout
 from saliency_tubes.engine.types import Frame, Shown
-from saliency_tubes.stream import gst_rtsp_server
+from saliency_tubes.stream import gst_encode, gst_rtsp_server, gst_rtsp_sink
+from saliency_tubes.stream.encoders import Chosen
+from saliency_tubes.stream.gst_encoder import ABSENT
 from saliency_tubes.stream.gst_load import Missing, load
 from saliency_tubes.stream.gst_rtsp_sink import GstRtspSink
 from saliency_tubes.stream.pattern import draw, read_barcode
@@ -211,6 +214,31 @@ def test_whoever_never_asks_for_a_stream_is_sent_away(monkeypatch: pytest.Monkey
         wait_for(lambda: sink.clients == 0)
 
 
+def test_whoever_falls_silent_is_sent_away_in_a_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gst_rtsp_server, "SESSION_SECONDS", 1)
+    closed_in: list[str] = []
+
+    class Server(gst_rtsp_server.RtspServer):
+        def _begin_session(self, client: Any, session: Any) -> None:
+            super()._begin_session(client, session)
+            session.set_property("extra-timeout", 0)  # GStreamer waits for 5 s more
+
+        def _gone(self, client: Any) -> None:
+            closed_in.append(threading.current_thread().name)
+            super()._gone(client)
+
+    monkeypatch.setattr(gst_rtsp_sink, "RtspServer", Server)
+    monkeypatch.setattr(gst_rtsp_server, "MAX_CONNECTIONS", 1)
+    with served() as (sink, _), socket.create_connection(("127.0.0.1", sink.port), 10) as silent:
+        head = f"SETUP rtsp://127.0.0.1:{sink.port}/live/stream=0 RTSP/1.0\r\nCSeq: 1\r\n"
+        silent.sendall(f"{head}Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n".encode())
+        assert b" 200 OK" in silent.recv(8192)
+        assert silent.recv(8192) == b""
+        wait_for(lambda: sink.clients == 0)
+        wait_for(lambda: _can_watch(sink.port))
+    assert "saliency-tubes rtsp" not in closed_in
+
+
 def test_one_too_many_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gst_rtsp_server, "MAX_CONNECTIONS", 2)
     with served() as (sink, _), ExitStack() as stack:
@@ -229,9 +257,8 @@ def _can_watch(port: int) -> bool:
 
 
 class TestPassword:
-    @pytest.mark.parametrize("extra", [{}, {"rtsp_auth": "basic"}])
-    def test_right_wrong_and_none(self, extra: dict[str, str], capfd: pytest.CaptureFixture[str]) -> None:
-        with served(user="eva", password="hush hush", extra=extra) as (sink, _):
+    def test_right_wrong_and_none(self, capfd: pytest.CaptureFixture[str]) -> None:
+        with served(user="eva", password="hush hush") as (sink, _):
             assert len(watch(sink.port, 3, login="eva:hush%20hush@")) == 3
             for login in ("", "eva:wrong@", "adam:hush%20hush@"):
                 with pytest.raises(av.FFmpegError):
@@ -339,3 +366,31 @@ def test_nobody_watching_costs_no_encoding() -> None:
         assert given == []
         watch(sink.port, 3)
         assert given
+
+
+def test_an_encoder_that_fails_twice_is_started_twice_and_that_is_heard(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gst_encode, "MEND_EVERY", 0.5)
+    caplog.set_level(logging.INFO, logger="saliency_tubes")
+    with served() as (sink, _):
+        encode = sink._encode
+        assert encode is not None
+        for _ in range(2):  # the second time before it may be started again
+            failed = encode._pipeline
+            broken = GST.GLib.Error.new_literal(GST.Gst.StreamError.quark(), "out of luck", 8)
+            failed.post_message(GST.Gst.Message.new_error(failed, broken, ""))
+            wait_for(lambda failed=failed: encode._pipeline is not failed)  # type: ignore[misc]
+        assert sink.state == "retrying"
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{sink.name}: the encoder failed and is started anew: out of luck"
+        ]
+        assert watch(sink.port, 3)
+        assert sink.state == "running"
+
+
+def test_hardware_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = Chosen("x264enc", (("nvh264enc", "no session"), ("v4l2h264enc", ABSENT)))
+    monkeypatch.setattr(gst_encode, "choose_encoder", lambda _: chosen)
+    with served() as (sink, _):
+        assert sink.notes == ("nvh264enc does not work here: no session",)

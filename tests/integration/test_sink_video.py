@@ -15,8 +15,9 @@ from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.picture import Color, Layout
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.av_sink import H264, AvSink
-from saliency_tubes.stream.sink import Sink, open_sink
+from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
 from saliency_tubes.stream.source import VideoInfo, open_source
+from saliency_tubes.stream.worker import Threaded
 from videos import all_pts, make_info, make_shown, make_video, packets, patch
 
 ORANGE = (200, 60, 30)
@@ -184,6 +185,38 @@ class TestAudio:
         sink = write(tmp_path / "out.mp4", make_info(audio=tmp_path / "gone.mp4"), [0, 512])
         assert "the audio is left out: No such file" in sink.notes[0]
         assert len(all_pts(tmp_path / "out.mp4")) == 2
+
+
+def boxes(path: Path) -> list[str]:
+    """The names of an MP4's outermost parts, in order."""
+    data, at, found = path.read_bytes(), 0, []
+    while at < len(data):
+        found.append(data[at + 4 : at + 8].decode())
+        at += int.from_bytes(data[at : at + 4], "big")
+    return found
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_a_recording_that_may_never_end_keeps_no_index(tmp_path: Path, suffix: str) -> None:
+    path, pts = tmp_path / f"out.{suffix}", [12_345 + 3000 * i for i in range(300)]
+    info = make_info(time_base=Fraction(1, 90_000), rate=Fraction(30))
+    made = open_sink(str(path), SinkOptions(live=True))
+    assert isinstance(made, Threaded)
+    sink = made.inner  # by itself it loses no frame
+    sink.open(info)
+    for index, stamp in enumerate(pts):
+        sink.write(make_shown(index, stamp, info))
+    sink.close()
+    assert boxes(path)[:2] == ["ftyp", "moov"]
+    assert set(boxes(path)[2:]) == {"moof", "mdat"}
+    assert all_pts(path) == [Fraction(stamp, 90_000) for stamp in pts]
+    with av.open(str(path)) as container:
+        assert container.duration is not None
+        assert container.duration / 1e6 == pytest.approx(10, abs=0.2)
+        container.seek(5_000_000)
+        assert 2.5 < next(container.decode(video=0)).time <= 5  # keyframes are 2 s apart
+    (tmp_path / "cut.mp4").write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert len(all_pts(tmp_path / "cut.mp4")) > 100
 
 
 def test_a_frame_of_another_size_is_refused(tmp_path: Path) -> None:

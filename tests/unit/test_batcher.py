@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.types import Outputs
-from saliency_tubes.stream import job
+from saliency_tubes.stream import batcher, job
 from saliency_tubes.stream.batcher import GRACE, GRACE_SHARE, LEAD, PATIENCE, Batcher, Schedule, Seat, Ticket
 from saliency_tubes.stream.channel import Stopped
 from saliency_tubes.stream.clock import Stopwatch
@@ -411,6 +411,60 @@ class TestBatcher:
         threads.join()
         assert threads.got["b"] == pytest.approx(0.7)
 
+    def test_those_who_come_next_are_woken_when_a_run_begins(self):
+        """One that found nothing to wait for just before would sleep until the run's end, and its clip come late."""
+        held, gate, asleep = threading.Event(), threading.Event(), threading.Event()
+
+        class Held(Batcher):
+            def _pause(self, stopped: threading.Event) -> None:
+                if threading.current_thread() is first:  # it sleeps until the gate opens, and nobody wakes it
+                    held.set()
+                    self._changed.release()
+                    assert gate.wait(30)
+                    self._changed.acquire()
+                else:
+                    assert self._schedule.due(0.0) is None
+                    asleep.set()
+                    super()._pause(stopped)
+
+        runner = Gated(1)
+        shared, one, other = Held(runner, clock=lambda: 0.0), Ticket("a", 1), Ticket("b", 1)
+        schedule = shared._schedule
+        schedule._away, schedule._away_until = {"somebody": 0}, 1.0  # who was just served is waited for
+        shared.join(one)
+        one.clip = CLIP
+        first = threading.Thread(target=shared.serve, args=(one, threading.Event()))
+        second = threading.Thread(target=shared.until_called, args=(other, threading.Event()))
+        first.start()
+        assert held.wait(30)
+        schedule._away_until = 0.0  # but not for ever
+        shared.join(other)
+        second.start()
+        assert asleep.wait(30)
+        gate.set()
+        runner_has_begun = runner.begun.acquire(timeout=30)
+        second.join(5)
+        came = not second.is_alive()
+        runner.gate.release()
+        first.join(30)
+        second.join(30)
+        assert runner_has_begun
+        assert came
+
+    def test_a_clip_is_seen_with_its_class_alone(self, monkeypatch):
+        """Another thread may take it along as soon as it is there."""
+        seen: list[int | None] = []
+
+        class Watched(Ticket):
+            def __setattr__(self, name: str, value: object) -> None:
+                super().__setattr__(name, value)
+                if name == "clip" and value is not None:
+                    seen.append(self.class_id)
+
+        monkeypatch.setattr(batcher, "Ticket", Watched)
+        Batcher(StubRunner()).seat().run(CLIP, [1])
+        assert seen == [1]
+
     def test_a_second_run_in_a_turn_goes_behind_the_others(self):
         """As for a class that has changed, where the graph gives the gradient."""
         threads = Threads(1)
@@ -469,6 +523,7 @@ class TestHowMany:
             ({1: 1, 2: 1, 4: 1}, None, 4, 1, "4 windows at a time"),
             ({1: 1, 2: 2, 4: 4}, 4, 4, 4, "4 windows at a time"),
             ({1: 1, 2: 2, 3: 3}, 3, 3, 6, "3 windows at a time"),
+            ({1: 1, 2: 2, 4: 4}, 9, 4, 4, "4 windows at a time: there are no more streams"),
         ],
     )
     def test_what_four_streams_share(self, takes, asked, size, seconds, words, monkeypatch):
@@ -477,12 +532,12 @@ class TestHowMany:
         monkeypatch.setattr(
             job, "load_runner", lambda config, behind, batch: opened.append(batch) or StubRunner(batch=batch)
         )
-        shared = share_model(Config("test://", batch=asked), 4)
+        shared = share_model([Config("test://", batch=asked)] * 4)
         assert shared.batcher.runner.batch == opened[-1] == size
         assert shared.seconds == seconds
         assert shared.remark == f"4 streams share it, {words}"
 
     def test_a_model_that_takes_one_at_a_time(self, monkeypatch):
         monkeypatch.setattr(job, "load_runner", lambda config, behind, batch: StubRunner(batch=1))
-        remark = share_model(Config("test://"), 4).remark
+        remark = share_model([Config("test://")] * 4).remark
         assert remark.endswith("one window at a time: the model takes no more at once")

@@ -123,6 +123,16 @@ def test_a_password_from_the_environment(tmp_path, monkeypatch):
     assert one.input == f"rtsp://me:{SECRET}@camera/"
 
 
+def test_who_may_watch(tmp_path):
+    text = f'input = "a.mp4"\noutputs = ["null://"]\nrtsp-user = "me"\nrtsp-password = "{SECRET}"'
+    made = settings(tmp_path, text)
+    (one,) = made.streams
+    assert (one.sink.user, one.sink.password) == ("me", SECRET)
+    (other,) = read_settings(["a.mp4", "null://", "--rtsp-user", "me", "--rtsp-password", "p@ss:w/d"]).streams
+    assert (other.sink.user, other.sink.password) == ("me", "p@ss:w/d")
+    assert SECRET not in repr(made.streams)
+
+
 def test_what_can_change_live(tmp_path):
     hook = "hook+http://h/p?class={}&over=0.5"
     (old,) = settings(tmp_path, f'input = "a.mp4"\noutputs = ["null://", "{hook.format("yoga")}"]').streams

@@ -19,7 +19,6 @@ def test_the_first_that_encodes_wins_and_the_others_are_named() -> None:
 
     chosen = choose("auto", KNOWN, probe)
     assert chosen.name == "libx264"
-    assert not chosen.hardware
     assert chosen.passed_over == (("h264_nvenc", "no device"), ("h264_v4l2m2m", "no device"))
     assert tried == list(KNOWN)
 

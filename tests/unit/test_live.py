@@ -115,6 +115,31 @@ def test_one_stream_of_two_connections() -> None:
     assert source.last_error == "no more connections"
 
 
+def test_whoever_counts_while_a_connection_ends_never_sees_less_than_before() -> None:
+    counted: list[tuple[int, int]] = []
+
+    class Watched(Feed):
+        """Somebody looks whenever its counts are read, and while it is closed."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name in ("errors", "close") and world.attempts and not looking:
+                looking.append(name)
+                counted.append((source.errors, source.dropped))
+                looking.clear()
+            return super().__getattribute__(name)
+
+    looking = ["not yet"]
+    world = World([0, 1, GONE], [2, GONE])
+    connect = world.connect
+    world.connect = lambda: Watched(world, connect()._script)  # type: ignore[method-assign]
+    source = world.open(ONCE)
+    looking.clear()
+    drain(source)
+    assert counted[0] == (1, 2)
+    assert counted == sorted(counted)
+    assert (source.errors, source.dropped) == (2, 4)
+
+
 def test_a_frozen_server_is_noticed_in_time() -> None:
     world = World([0, 1], [0, GONE])
     source = world.open(Patience(stall=2.0, retries=1))
@@ -157,6 +182,17 @@ def test_wrong_credentials_do_not_hammer() -> None:
     assert refused[0] == 1
     assert all(0.75 * 2**i <= wait <= 2**i for i, wait in enumerate(refused[1:5], 1))
     assert all(22.5 <= wait <= 30 for wait in refused[6:])
+    source.close()
+
+
+def test_refusals_are_counted_whatever_goes_wrong_between_them() -> None:
+    world = World([0, GONE], *[DENIED, FeedLost("Connection refused")] * 7, [0, GONE])
+    source = world.open()
+    frames = iter(source)
+    next(frames)
+    next(frames)
+    assert all(0.75 * min(30, 2**i) <= wait <= min(30, 2**i) for i, wait in enumerate(world.waits[3::2], 1))
+    assert len(world.waits[3::2]) == 6
     source.close()
 
 

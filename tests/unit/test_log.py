@@ -81,6 +81,29 @@ def test_the_command_line_that_others_see():
     assert "--alpha 0.5" in shown
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("given", "password"),
+    [("--rtsp-password {}", "abc"), ("--rtsp-password={}", "p@s:s&w/o#r%41d"), ("--rtsp-pass {}", "hunter22"),
+     ("--rtsp-p={}", "abc")],
+)  # fmt: skip
+def test_a_password_that_is_an_option(given, password):
+    code = (
+        "import io, sys; from pathlib import Path; from saliency_tubes.stream.config import read_settings; "
+        "from saliency_tubes.stream.log import hide_arguments, logging_to, say; "
+        "settings = read_settings(sys.argv[1:]); print(hide_arguments(settings.addresses)); "
+        "print(Path('/proc/self/cmdline').read_bytes()); word = settings.streams[0].sink.password\n"
+        "with logging_to(sys.stdout, 'text', settings.addresses): say('note', f'they said: {word} is wrong')"
+    )
+    words = [sys.executable, "-c", code, "abc.mp4", "null://", *given.format(password).split(), "--alpha", "0.5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    hidden, shown, said = done.stdout.splitlines()
+    assert hidden == "True"
+    shown = shown.replace("\\x00", " ")
+    assert f"abc.mp4 null:// {given.format('*' * len(password))} --alpha 0.5 " in shown
+    assert said == "note     they said: *** is wrong"
+
+
 def snapshot(**changed) -> Snapshot:
     fields = {
         "name": "x", "state": "live", "connected": True, "alive": True, "uptime": 1.0, "frames_in": 1, "frames_out": 1,

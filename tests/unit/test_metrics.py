@@ -82,6 +82,19 @@ def test_health(snapshot):
     assert not health({"door": snapshot, "yard": None})[0]
 
 
+def test_streams_that_are_not_open(snapshot):
+    found = {"door": snapshot, "yard": None, "pond": "failed: the camera is gone"}
+    healthy, facts = health(found)
+    assert not healthy
+    assert facts["streams"]["yard"] == {"healthy": False, "state": "opening", "last_frame_age": None}
+    assert facts["streams"]["pond"] == {"healthy": False, "state": found["pond"], "last_frame_age": None}
+    with MetricsServer("0", lambda: found) as server:
+        _, text = get(server, "/metrics")
+    assert 'saliency_tubes_up{stream="door"} 1.0' in text
+    assert 'saliency_tubes_up{stream="pond"} 0.0' in text
+    assert 'saliency_tubes_frames_in_total{stream="pond"}' not in text
+
+
 def test_clients_that_never_speak_keep_nobody_waiting(snapshot):
     with MetricsServer("0", lambda: {"door": snapshot}) as server:
         silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]

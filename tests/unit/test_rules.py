@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream.rules import Rule, Watch, is_hook, place_of_hook, probability
+from saliency_tubes.stream.rules import Rule, Watch, check_rules, is_hook, place_of_hook, probability
 
 
 def record(time: float, p: float, name: str = "yoga", explained: str | None = None) -> dict:
@@ -44,7 +44,7 @@ def test_a_clock_set_back_does_not_silence_it_for_ever():
 
 def test_which_class():
     one = record(0, 0.9)
-    assert probability(one, "Yoga") == probability(one, "7") == 0.9
+    assert probability(one, "Yoga") == probability(one, "7") == probability(one, "07") == 0.9
     assert probability(one, "zumba") == 0
     assert probability(record(0, 0.9, explained="zumba"), "zumba") == 0.9
     assert probability({"top": [{"id": 1, "class": "a", "p": None}], "explained": []}, "a") == 0  # not a number
@@ -84,6 +84,28 @@ def test_against_brute_force(steps, over, seconds, cooldown):
 def test_wrong_rules(values, says):
     with pytest.raises(UsageError, match=says):
         Rule.parse(values)
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ("yogaa", "no class 'yogaa' among the model's 2; did you mean 'yoga'?"),
+        ("2", "no class 2: classes go from 0 to 1"),
+        ("top1", "a webhook watches one class, by name or index, got 'top1'"),
+        ("yoga:zumba", "a webhook watches one class, by name or index, got 'yoga:zumba'"),
+        ("yoga&over=7", "over must be 0.2 to 1, got 7"),
+    ],
+)
+def test_rules_that_the_model_at_hand_never_fires(label, says):
+    with pytest.raises(UsageError) as found:
+        check_rules(["out.mp4", f"hook+https://me:hush@h/p?class={label}"], ["yoga", "zumba"])
+    assert str(found.value).endswith(f": {says}")
+    assert "hook+https://me:***@h/p" in str(found.value)
+
+
+@pytest.mark.parametrize("label", ["Yoga", "%20yoga", "0", "01", "dance:zumba"])
+def test_rules_that_it_may(label):
+    check_rules([f"hook+https://h/p?class={label}"], ["yoga", "dance:zumba"])
 
 
 def test_a_webhook_without_its_rule():

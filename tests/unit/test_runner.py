@@ -499,6 +499,24 @@ class TestChoice:
             described = open_runner(tiny, runtime="openvino", precision="auto").description
             assert described.endswith("bf16" if native else "f32")
 
+    def test_auto_is_f32_where_openvino_does_not_use_what_the_processor_has(self, tiny, monkeypatch):
+        """As on some ARM processors."""
+        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+
+        class Core:
+            def __getattr__(self, name):
+                return getattr(core, name)
+
+            def get_property(self, device, name):
+                return [one for one in core.get_property(device, name) if one != "BF16"]
+
+        core = openvino._core()
+        monkeypatch.setattr(openvino, "_core", Core)
+        monkeypatch.setattr(openvino, "native_bf16", lambda: True)
+        assert open_runner(tiny, runtime="openvino", precision="auto").description.endswith("f32")
+        with pytest.raises(UsageError, match="CPU does not compute in bf16: use --precision f32"):
+            open_runner(tiny, runtime="openvino", precision="bf16")
+
     def test_auto_is_f32_in_onnxruntime(self, tiny):
         pytest.importorskip("onnxruntime")
         assert open_runner(tiny, runtime="onnxruntime", precision="auto").description.endswith("f32")

@@ -64,6 +64,16 @@ def test_a_rate_is_of_the_last_seconds():
     assert early.per_second(1.0, since=0) == 1  # one in the one second there was
 
 
+def test_frames_that_nobody_fetched_in_time_came_all_the_same():
+    """In the rate as in the count."""
+    told = Stats()
+    for number in range(1, 41):
+        told.frame_in(number, late=3 * (number // 4))  # seven come while four are fetched
+    assert told.rates(told.started + stats.RATE_OVER)[0] == (40 + 30) / stats.RATE_OVER
+    told.frame_in(41, late=10**9)
+    assert len(told._in._moments) == stats.KEPT
+
+
 def test_nothing_grows():
     told = Stats()
     for index in range(20_000):

@@ -68,7 +68,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(worker, "DELAYS", (0.01, 10.0))
 
 
 def test_everything_arrives_in_order() -> None:
@@ -186,7 +186,7 @@ def test_a_server_that_is_not_there_yet() -> None:
 
 @pytest.mark.parametrize("every", [1, 7])
 def test_a_hundred_breaks_in_a_row(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "LONGEST_DELAY", 0.002)
+    monkeypatch.setattr(worker, "DELAYS", (0.002, 0.002))
     fake = Fake(reconnects=True)
     fake.on_write = fails(lambda index: index < 100 * every and index % every == 0, SinkError("fake: Broken pipe"))
     sink = Threaded(fake, frames=1000)
@@ -210,6 +210,11 @@ def test_refused_credentials_are_not_tried_again_soon() -> None:
     sink.close()
     assert fake.opened == 1
     assert "refuses" in sink.notes[0]
+
+
+def test_a_refused_login_is_tried_ever_more_rarely() -> None:
+    assert [worker.delay(count + 9, count) for count in range(1, 9)] == [10, 20, 40, 80, 160, 320, 600, 600]
+    assert worker.delay(1, 0) < worker.delay(2, 0) < worker.delay(99, 0) == 10
 
 
 def test_the_end_waits_for_what_is_queued_but_not_for_ever() -> None:

@@ -1,0 +1,104 @@
+"""One connection through GStreamer: what its errors mean, and what stays of it afterwards."""
+
+from __future__ import annotations
+
+import gc
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from saliency_tubes.stream.feed import Feed, FeedLost, FeedRefused
+from saliency_tubes.stream.gst_feed import GstFeed, available, connector, describe
+from saliency_tubes.stream.source import SourceOptions
+
+pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Answers /404/whatever with 404."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_error(int(self.path.split("/")[1]))
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "credentials"),
+    [
+        ("401/cam404.jpg", "wrong user or password (401)", True),
+        ("403/cam401.jpg", "this user may not see it (403)", True),
+        ("404/cam401.jpg", "nothing there under that name (404)", False),
+    ],
+)
+def test_the_answer_counts_and_not_the_address(web: str, path: str, words: str, credentials: bool) -> None:
+    with pytest.raises(FeedRefused) as caught:
+        connector(f"{web}/{path}", SourceOptions(), 2.0)()
+    assert (str(caught.value), caught.value.credentials) == (words, credentials)
+
+
+def test_a_server_that_fails_is_asked_again_whatever_its_address(web: str) -> None:
+    with pytest.raises(FeedLost):
+        connector(f"{web}/500/cam401.jpg", SourceOptions(), 2.0)()
+
+
+def _read_on(feed: Feed) -> None:
+    while True:
+        feed.read(1.0)
+
+
+def test_a_connection_that_broke_is_gone_without_a_search_for_cycles() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        feed = connector("gst://videotestsrc is-live=true ! identity error-after=3", SourceOptions(), 2.0)()
+        left = weakref.ref(feed)
+        with pytest.raises(FeedLost):
+            _read_on(feed)
+        feed.close()
+        del feed
+        assert left() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("scheme", ["rtsps", "https"])
+def test_certificates_that_are_away_for_a_moment_end_a_connection_and_no_stream(scheme: str, tmp_path: Path) -> None:
+    uri = f"{scheme}://127.0.0.1:1/live"
+    with pytest.raises(FeedLost, match=r"no certificates can be read from .*away\.pem"):
+        GstFeed(describe(uri, SourceOptions())[0], uri, {}, 2.0, tls_ca=str(tmp_path / "away.pem"))
+
+
+WITHOUT_TLS = """
+from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.source import SourceOptions, open_source
+try:
+    open_source("rtsps://me:hush@127.0.0.1/live", SourceOptions(backend="gst"))
+except UsageError as error:
+    print(error)
+"""
+
+
+def test_what_it_needs_for_tls_is_named() -> None:
+    environment = os.environ | {"GIO_USE_TLS": "dummy"}
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TLS], capture_output=True, text=True, env=environment)
+    line = "rtsps://me:***@127.0.0.1/live: GStreamer needs glib-networking for TLS: apt-get install glib-networking"
+    assert done.stdout == f"{line}\n", done.stderr

@@ -1,0 +1,40 @@
+"""One connection: which failures another attempt may mend, and what is said of a server that cannot be reached."""
+
+from __future__ import annotations
+
+import av
+import pytest
+from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream import av_feed
+from saliency_tubes.stream.feed import FeedLost, diagnose
+from saliency_tubes.stream.source import SourceOptions
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (av.error.ArgumentError(22, "Invalid argument"), FeedLost),  # a ValueError, but a server's doing
+        (av.error.InvalidDataError(1, "Invalid data found"), FeedLost),
+        (av.error.ProtocolNotFoundError(1, "Protocol not found"), UsageError),
+        (ValueError("no container format"), UsageError),
+    ],
+)
+def test_what_another_attempt_may_mend(
+    raised: Exception, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    connect = av_feed.connector("udp://127.0.0.1:1", SourceOptions(), 1.0)
+    monkeypatch.setattr(av, "open", fail)
+    with pytest.raises(expected):
+        connect()
+
+
+@pytest.mark.parametrize("login", ["me:hush[1", "me:hush\uff0f1", "me:hush/1"])
+def test_an_address_that_makes_no_sense_is_not_diagnosed(login: str) -> None:
+    assert diagnose(f"rtsp://{login}@127.0.0.1:1/x", None) is None
+
+
+def test_a_server_that_is_not_there() -> None:
+    assert "127.0.0.1 cannot be reached" in str(diagnose("rtsp://127.0.0.1:1/x", None))

@@ -1,0 +1,191 @@
+"""Streams around one model: what a reload changes, what is opened, and what is told of one that cannot be."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from brokers import wait_for
+from saliency_tubes.engine.errors import SourceError, UsageError
+from saliency_tubes.engine.saliency import Target
+from saliency_tubes.engine.style import Style
+from saliency_tubes.stream import fleet as fleets
+from saliency_tubes.stream import job as jobs
+from saliency_tubes.stream.config import Settings
+from saliency_tubes.stream.fleet import Fleet
+from saliency_tubes.stream.job import Config, open_job, open_source
+from saliency_tubes.stream.log import logging_to
+from saliency_tubes.stream.metrics import health
+from saliency_tubes.stream.source import Source, SourceOptions
+from saliency_tubes.stream.stats import Snapshot
+from saliency_tubes.stream.webhook_sink import WebhookSink
+from stubs import StubRunner, make_manifest
+
+CAMERA = "test://?size=160x96&rate=15"
+HOOK = "hook+http://me:hunter22@127.0.0.1:9/?class=dark&over="
+"""never called: what is seen is bright"""
+
+
+@pytest.fixture(autouse=True)
+def stub_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (jobs, fleets):
+        monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
+        monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
+    monkeypatch.setattr(jobs, "open_runner", lambda model, *, batch, **_: StubRunner(batch=batch))
+
+
+@pytest.fixture
+def said() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    with logging_to(stream):
+        yield stream
+
+
+def camera(name: str, over: object = 0.5, **changed: object) -> Config:
+    return Config(CAMERA, (f"{HOOK}{over}",), name=name, **changed)  # type: ignore[arg-type]
+
+
+DOOR, YARD = camera("door"), camera("yard")
+
+
+class Run:
+    """A fleet in a thread of its own, and the streams of its file as it would be read the next time."""
+
+    def __init__(self, *streams: Config) -> None:
+        self.file = streams
+        self.fleet = Fleet(Settings(streams), lambda: Settings(self.file))
+        self.error: Exception | None = None
+        self.thread = threading.Thread(target=self._work)
+
+    def _work(self) -> None:
+        try:
+            self.fleet.run()
+        except Exception as error:
+            self.error = error
+
+    def reload(self, *streams: Config) -> None:
+        self.file = streams
+        self.fleet.reload()
+
+    def rules(self, name: str) -> list[float]:
+        return [sink.rule.over for sink in self.fleet._jobs[name].sinks if isinstance(sink, WebhookSink)]
+
+    def alpha(self, name: str) -> float:
+        return self.fleet._jobs[name].pipeline.look.style.alpha
+
+
+@contextmanager
+def running(*streams: Config, opened: int | None = None) -> Iterator[Run]:
+    """opened: how many streams are waited for; None: all."""
+    run = Run(*streams)
+    run.thread.start()
+    try:
+        wait_for(lambda: len(run.fleet._jobs) == (len(streams) if opened is None else opened))
+        yield run
+    finally:
+        run.fleet.stop()
+        run.thread.join(30)
+
+
+class TestReload:
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            ({"over": 7}, "over must be 0.2 to 1, got 7"),
+            ({"explain": "drak"}, "no class 'drak' among the model's 2; did you mean 'dark'?"),
+            ({"over": "0.5&class=drak"}, "no class 'drak' among the model's 2; did you mean 'dark'?"),
+        ],
+    )
+    @pytest.mark.parametrize("added", [False, True])
+    def test_a_mistake_in_one_stream_changes_nothing_in_any(self, wrong, says, added, said):
+        look = Style(alpha=0.1)
+        with running(DOOR, YARD) as run:
+            bad = camera("pond" if added else "yard", **wrong)
+            run.reload(camera("door", 0.8, style=look), *([YARD] if added else []), bad)
+            assert (run.rules("door"), run.alpha("door")) == ([0.5], Style().alpha)
+            refused = [line for line in said.getvalue().splitlines() if line.startswith("reload")]
+            assert len(refused) == 1
+            assert "refused, nothing changes: " in refused[0]
+            assert refused[0].endswith(says)
+            assert "hunter22" not in refused[0]
+            run.reload(camera("door", 0.8, style=look), YARD)
+            assert (run.rules("door"), run.rules("yard"), run.alpha("door")) == ([0.8], [0.5], 0.1)
+            assert "changed: style, rules" in said.getvalue()
+
+    def test_a_stream_that_waits_for_its_first_frame_takes_it_when_that_comes(self, said, monkeypatch):
+        gate, late = threading.Event(), replace(YARD, input=f"{CAMERA}&frames=1000&realtime=1")
+
+        def wait(uri: str, options: SourceOptions) -> Source:
+            assert uri == CAMERA or gate.wait(30)
+            return open_source(uri, options)
+
+        monkeypatch.setattr(jobs, "open_source", wait)
+        with running(DOOR, late, opened=1) as run:
+            try:
+                run.reload(DOOR, replace(late, explain="dark", style=Style(alpha=0.1), outputs=(f"{HOOK}0.9",)))
+            finally:
+                gate.set()
+            wait_for(lambda: "yard" in run.fleet._jobs)
+            assert (run.rules("yard"), run.alpha("yard")) == ([0.9], 0.1)
+            assert run.fleet._jobs["yard"].pipeline.look.target == Target(1)
+        assert "changed: explain, style, rules" in said.getvalue()
+
+
+class TestOpening:
+    def test_a_webhook_of_a_class_that_is_not_there(self):
+        with pytest.raises(UsageError, match=r"^hook\+http://me:\*\*\*@.*: no class 'drak' .* did you mean 'dark'"):
+            open_job(camera("door", "0.5&class=drak")).__enter__()
+
+    def test_nothing_is_opened_once_it_is_to_stop(self, monkeypatch):
+        """As when SIGTERM comes while the shared model is loaded."""
+        share: Callable[..., object] = jobs.share_model
+        opened: list[str] = []
+        run = Run(DOOR, YARD)
+
+        def stopped_meanwhile(configs):
+            run.fleet.stop()
+            return share(configs)
+
+        monkeypatch.setattr(fleets, "share_model", stopped_meanwhile)
+        monkeypatch.setattr(jobs, "open_source", lambda uri, options: opened.append(uri) or open_source(uri, options))
+        run.thread.start()
+        run.thread.join(30)
+        assert not run.thread.is_alive()
+        assert (opened, run.error) == ([], None)
+
+    @pytest.mark.parametrize("fails", ["at first", "later"])
+    def test_the_health_page_tells_why_one_failed(self, fails, monkeypatch):
+        gone = SourceError("rtsp://me:hunter22@camera/: the camera is gone")
+
+        class Gone:
+            def __init__(self, inner: Source) -> None:
+                self._inner = inner
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self._inner, name)
+
+            def __iter__(self):
+                yield next(iter(self._inner))
+                raise gone
+
+        def open_it(uri: str, options: SourceOptions) -> Source:
+            if "frames" not in uri:
+                return open_source(uri, options)
+            if fails == "at first":
+                raise gone
+            return Gone(open_source(uri, options))  # type: ignore[return-value]
+
+        monkeypatch.setattr(jobs, "open_source", open_it)
+        with running(DOOR, replace(YARD, input=f"{CAMERA}&frames=9"), opened=0) as run:
+            wait_for(lambda: "yard" in run.fleet._ended and "failed" in str(run.fleet._ended["yard"]))
+            wait_for(lambda: "door" in run.fleet._jobs)
+            healthy, facts = health(run.fleet.snapshots())
+        assert not healthy
+        assert facts["streams"]["yard"]["state"] == "failed: rtsp://me:***@camera/: the camera is gone"
+        assert isinstance(run.fleet.snapshots()["yard"], str if fails == "at first" else Snapshot)
+        assert run.error is gone

@@ -167,6 +167,8 @@ class AvFeed:
             return FeedLost(f"nothing came for {waited:g} s")
         if isinstance(error, av.InvalidDataError):
             return FeedLost("the connection broke, or what came is no video")
+        if isinstance(error, ValueError):  # EINVAL: at the first time the user's, such as a format no camera has
+            return FeedRefused(scrub(reason(error), self._uri))
         known = diagnose(self._uri, self._tls_ca) if isinstance(error, OSError) else None
         return known or FeedLost(scrub(reason(error), self._uri))
 

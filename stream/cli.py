@@ -101,11 +101,12 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     settings = read_settings(args.words)
-    hide_arguments(settings.addresses)
-    reread = None if settings.path is None else lambda: read_settings(args.words)
-    with kept_small(), logging_to(sys.stderr, settings.log_format, settings.addresses), ExitStack() as stack:
-        fleet = Fleet(settings, reread)
-        stack.enter_context(fleet.signals())
+    fleet = Fleet(settings, None if settings.path is None else lambda: read_settings(args.words))
+    with ExitStack() as stack:
+        stack.enter_context(kept_small())
+        stack.enter_context(logging_to(sys.stderr, settings.log_format, settings.addresses))
+        stack.enter_context(fleet.signals())  # before there is anything to see that could be waited for
+        hide_arguments(settings.addresses)
         if settings.metrics is not None:
             from .metrics import MetricsServer
 

@@ -119,7 +119,10 @@ class Fleet:
         if set(fresh) != {label_of(config) for config in self.settings.streams}:
             say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
         for change in changes:
-            self._apply(change)
+            try:
+                self._apply(change)
+            except TubesError as error:
+                say("reload", f"refused: {error}", stream=change.old.name, level=logging.ERROR)
 
     # running
 
@@ -259,11 +262,11 @@ class Fleet:
             names = ", ".join(one.replace("_", "-") for one in change.restart)
             say("reload", f"needs a restart: {names}", stream=name, level=logging.WARNING)
         with self._lock:
-            streams = tuple(change.new if one is change.old else one for one in self.settings.streams)
-            self.settings = replace(self.settings, streams=streams)
             job = self._jobs.get(label_of(change.old))
             if job is not None:  # else as soon as it is open
                 _update(job, change.new)
+            streams = tuple(change.new if one is change.old else one for one in self.settings.streams)
+            self.settings = replace(self.settings, streams=streams)
         say("reload", f"changed: {', '.join(change.live) or 'nothing'}", stream=name)
 
 

@@ -321,7 +321,7 @@ def _status(gst: Any, message: Any) -> int:
     """
     details = message.parse_error_details()
     for name in ("http-status-code", "rtsp-status-code"):
-        if details is not None and details.has_field(name):
+        if details is not None and details.has_field(name) and details.get_value(name) in _REFUSED:
             return int(details.get_value(name))
     error, kinds = message.parse_error()[0], gst.ResourceError
     named = {int(kinds.NOT_AUTHORIZED): 401, int(kinds.NOT_FOUND): 404}

@@ -195,13 +195,16 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
 
 
 def comes_live(uri: str, options: SourceOptions) -> bool:
-    """`Source.live` of an input that is not open yet. Pure. Raises UsageError."""
+    """`Source.live` of an input that is not open yet; False where it never can be. Pure."""
     if uri.startswith("/dev/video"):
         return True
-    if file_path(uri) is not None:
-        return options.realtime
-    if uri.lower().startswith("test://"):
-        return options.realtime or PatternSpec.parse(uri).realtime
+    try:
+        if file_path(uri) is not None:
+            return options.realtime
+        if uri.lower().startswith("test://"):
+            return options.realtime or PatternSpec.parse(uri).realtime
+    except UsageError:  # told when it is opened, and of that stream alone
+        return False
     return True
 
 

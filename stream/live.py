@@ -68,7 +68,12 @@ class Backoff:
             return max(1.0, longest * self._random.uniform(0.75, 1.0))
         return min(1.0, 0.2 * 2.0 ** min(self.failures - 1, 10)) * self._random.uniform(0.75, 1.0)
 
+    def admitted(self) -> None:
+        """A frame came: the credentials are right."""
+        self._refusals = 0
+
     def reset(self) -> None:
+        """The connection is a good one."""
         self.failures = self._refusals = 0
 
 
@@ -216,7 +221,9 @@ class LiveSource:
             frame = feed.read(min(POLL, self._patience.stall))
             now = self._clock()
             if frame is not None:
-                self._fresh = False
+                if self._fresh:
+                    self._fresh = False
+                    self._backoff.admitted()
                 if now - self._since >= STEADY:
                     self._backoff.reset()
                 return frame

@@ -14,8 +14,10 @@ _LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*
 # Of queries and of GStreamer's properties, where a value in quotes may hold spaces.
 _NAMES = "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?"
 _SECRET = re.compile(rf"""\b([\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
-# Of flags; --rtsp is short for --rtsp-password.
-_SECRET_FLAG = re.compile(r"(--[\w-]*(?:pass|pw|secret|token|rtsp)[\w-]*)[=\s].*", re.IGNORECASE | re.DOTALL)
+# Of flags; --r, --rt, --rts and --rtsp may be short for --rtsp-password.
+_SECRET_FLAG = re.compile(
+    r"(--(?:r(?:ts?)?(?=[=\s])|[\w-]*(?:pass|pw|secret|token|rtsp)[\w-]*))[=\s].*", re.IGNORECASE | re.DOTALL
+)
 
 
 def redact(uri: str) -> str:

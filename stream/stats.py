@@ -167,7 +167,8 @@ class Stats:
         self.frames_fetched += 1
         self.arrived = now
         self._arrivals[index % IN_FLIGHT] = (index, now)
-        self._in.tick(now, 1 + late - self._late)
+        # What was lost before the second one may have come before all this began.
+        self._in.tick(now, 1 + late - self._late if self.frames_fetched > 2 else 1)
         self._late = late
 
     def frame_out(self, index: int, age: float | None) -> None:

@@ -134,7 +134,7 @@ def test_several_streams_share_a_model(tmp_path):
     )
     (tmp_path / "live.toml").write_text(f"frames = 16\nrealtime = true\nmetrics = {port}\n{streams}")
     with running(tmp_path, "--config", "live.toml", "--log-format", "json") as run:
-        wait_for(lambda: healthz(port)[1].get("streams", {}).get("short", {}).get("state") == "ended", 30)
+        wait_for(lambda: healthz(port)[1].get("streams", {}).get("short", {}).get("state") == "ended", 60)
         status, facts = healthz(port)  # one has ended, the others go on
         assert status == 503
         assert [facts["streams"][name]["healthy"] for name in ("door", "yard", "short")] == [True, True, False]

@@ -244,6 +244,7 @@ RTSP = f"rtsp://me:{secret('in')}@127.0.0.1/live"
         ["run", "in.mp4", "null://", f"--client-secret={secret('option')}"],
         ["run", "in.mp4", "null://", "--access-token", secret("option")],
         ["run", "in.mp4", "null://", "--rtsp-password", secret("option"), "--alpha", "much"],
+        ["run", "in.mp4", "null://", f"--rts={secret('short')}"],
         *(
             ["run", *words]
             for bad in (f"me:{secret('bracket')}[1@h", "me:hush\uff0f1@h", f"me:{secret('space')} [1@h")

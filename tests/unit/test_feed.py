@@ -6,14 +6,14 @@ import av
 import pytest
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream import av_feed
-from saliency_tubes.stream.feed import FeedLost, diagnose
+from saliency_tubes.stream.feed import FeedLost, FeedRefused, diagnose
 from saliency_tubes.stream.source import SourceOptions
 
 
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
-        (av.error.ArgumentError(22, "Invalid argument"), FeedLost),  # a ValueError, but a server's doing
+        (av.error.ArgumentError(22, "Invalid argument"), FeedRefused),  # a ValueError, but perhaps a server's doing
         (av.error.InvalidDataError(1, "Invalid data found"), FeedLost),
         (av.error.ProtocolNotFoundError(1, "Protocol not found"), UsageError),
         (ValueError("no container format"), UsageError),

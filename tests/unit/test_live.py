@@ -196,6 +196,16 @@ def test_refusals_are_counted_whatever_goes_wrong_between_them() -> None:
     source.close()
 
 
+def test_a_login_that_works_for_a_moment_ends_the_waiting() -> None:
+    world = World(*[[0, GONE], DENIED] * 7, [0, GONE])
+    source = world.open()
+    frames = iter(source)
+    for _ in range(8):
+        next(frames)
+    assert world.waits[1::2] == [1] * 7
+    source.close()
+
+
 def test_a_server_that_is_away_is_asked_soon_and_then_once_a_second() -> None:
     world = World([0, GONE], *[FeedLost("Connection refused")] * 50, [0, GONE])
     source = world.open()

@@ -61,3 +61,8 @@ def test_what_comes_live_is_known_before_it_is_open(uri: str, options: dict[str,
 )
 def test_what_can_be_lost_comes_live(uri: str) -> None:
     assert comes_live(uri, SourceOptions())  # all of them are a LiveSource, which always is
+
+
+@pytest.mark.parametrize("uri", ["test://?fps=3", "file://host/x.mp4"])
+def test_what_cannot_be_opened_is_left_to_its_own_stream(uri: str) -> None:
+    assert not comes_live(uri, SourceOptions())

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from ..engine.errors import UsageError
 from .av_planes import PictureReader, reason
-from .feed import Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
+from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
 from .source import SourceOptions
 from .tls import checks
@@ -25,9 +25,9 @@ _WEB = {"fpsprobesize": "0", "analyzeduration": "500000"}
 _BUFFER = str(4 << 20)
 """bytes of the UDP sockets' buffers: one large key frame overruns the system's default"""
 _REFUSED = {
-    av.HTTPUnauthorizedError: ("wrong user or password (401)", True),
-    av.HTTPForbiddenError: ("this user may not see it (403)", True),
-    av.HTTPNotFoundError: ("nothing there under that name (404)", False),
+    av.HTTPUnauthorizedError: 401,
+    av.HTTPForbiddenError: 403,
+    av.HTTPNotFoundError: 404,
 }
 _TIMELESS = {"mpjpeg", "mjpeg"}
 """containers without timestamps: FFmpeg makes some up from a rate of 25"""
@@ -160,9 +160,9 @@ class AvFeed:
         raise FeedLost("there is no video in it")
 
     def _failure(self, error: Exception, waited: float) -> Exception:
-        for kind, (text, credentials) in _REFUSED.items():
+        for kind, status in _REFUSED.items():
             if isinstance(error, kind):
-                return FeedRefused(text, credentials)
+                return FeedRefused(*REFUSALS[status])
         if isinstance(error, av.ExitError):
             return FeedLost(f"nothing came for {waited:g} s")
         if isinstance(error, av.InvalidDataError):

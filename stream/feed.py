@@ -30,6 +30,14 @@ class FeedRefused(FeedError):
         """True: asking again and again looks like an attack, and may lock the account"""
 
 
+REFUSALS = {
+    401: ("wrong user or password (401)", True),
+    403: ("this user may not see it (403)", True),
+    404: ("nothing there under that name (404)", False),
+}
+"""what `FeedRefused` says of a status of HTTP or RTSP, and whether it is about credentials"""
+
+
 class FeedEnded(FeedError):
     """The end of something that has an end, such as a file on a web server."""
 

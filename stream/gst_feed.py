@@ -12,7 +12,7 @@ from typing import Any
 
 from ..engine.errors import SourceError, UsageError
 from ..engine.types import Frame
-from .feed import Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, diagnose
+from .feed import REFUSALS, Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, diagnose
 from .fit import fit
 from .gst_inbox import CAPACITY, Inbox
 from .gst_load import Missing, load
@@ -27,11 +27,6 @@ JITTER = 200
 NANOSECONDS = Fraction(1, 10**9)
 SLICE = 0.05
 """seconds: how often the pipeline's messages are looked at while no frame comes"""
-_REFUSED = {
-    401: ("wrong user or password (401)", True),
-    403: ("this user may not see it (403)", True),
-    404: ("nothing there under that name (404)", False),
-}
 
 
 def modules() -> tuple[Any, Any]:
@@ -210,7 +205,7 @@ class GstFeed:
                 self._broken = self._broken or self._failure(message)
 
     def _failure(self, message: Any) -> FeedError:
-        refused = _REFUSED.get(_status(self._gst, message))
+        refused = REFUSALS.get(_status(self._gst, message))
         if refused is not None:
             return FeedRefused(*refused)
         return diagnose(self._uri, self._tls_ca) or FeedLost(scrub(message.parse_error()[0].message, self._uri))
@@ -321,7 +316,7 @@ def _status(gst: Any, message: Any) -> int:
     """
     details = message.parse_error_details()
     for name in ("http-status-code", "rtsp-status-code"):
-        if details is not None and details.has_field(name) and details.get_value(name) in _REFUSED:
+        if details is not None and details.has_field(name) and details.get_value(name) in REFUSALS:
             return int(details.get_value(name))
     error, kinds = message.parse_error()[0], gst.ResourceError
     named = {int(kinds.NOT_AUTHORIZED): 401, int(kinds.NOT_FOUND): 404}

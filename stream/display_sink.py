@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 
@@ -20,7 +21,8 @@ WINDOW = "saliency-tubes"
 class DisplaySink(Sink):
     """Shows every frame in a window. q, ESC or the window's own button sets `wants_stop`.
 
-    All calls but the constructor come from one thread: OpenCV wants its window to belong to one.
+    The window is made with the first frame, for it belongs to the thread that makes it: from any other OpenCV shows
+    nothing, and says so to stderr alone. `open` may come from another thread than `write` and `close`.
     """
 
     def __init__(self, uri: str) -> None:
@@ -28,6 +30,7 @@ class DisplaySink(Sink):
         super().__init__("display://")
         if uri.split("://", 1)[1].strip("/"):
             raise UsageError(f"{uri}: display:// takes no name")
+        self._info: VideoInfo | None = None
         self._shown = False
 
     def open(self, info: VideoInfo) -> None:
@@ -38,19 +41,20 @@ class DisplaySink(Sink):
         # Qt ends the whole process where there is no screen, rather than raise anything.
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SinkError("display://: there is no screen: $DISPLAY is not set")
-        try:
-            cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-            cv2.resizeWindow(WINDOW, info.width, round(info.height / info.pixel_aspect))
-        except cv2.error as error:
-            raise SinkError(f"display://: no window can be opened: {_first_line(error)}") from None
+        if os.environ.get("DISPLAY") and not _answers():
+            raise SinkError(f"display://: there is no screen: {os.environ['DISPLAY']!r} ($DISPLAY) does not answer")
+        self._info = info
         self.description = f"window {WINDOW!r}; q or ESC ends the run"
-        self._shown = True
         self.state = "running"
 
     def write(self, shown: Shown) -> None:
-        if not self._shown:
+        if self._info is None:
             raise RuntimeError("display://: write() before open() or after close()")
         try:
+            if not self._shown:
+                cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+                self._shown = True
+                cv2.resizeWindow(WINDOW, self._info.width, round(self._info.height / self._info.pixel_aspect))
             cv2.imshow(WINDOW, cv2.cvtColor(shown.rgb, cv2.COLOR_RGB2BGR))
             key = cv2.waitKey(1) & 0xFF
             closed = cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1
@@ -61,10 +65,25 @@ class DisplaySink(Sink):
         self.frames += 1
 
     def close(self) -> None:
+        self._info = None
+        if self.state == "running":
+            self.state = "closed"
         if self._shown:
             self._shown = False
-            self.state = "closed"
             cv2.destroyAllWindows()  # destroyWindow raises where the user has closed it
+
+
+def _answers() -> bool:
+    """Whether $DISPLAY can be opened; True where that cannot be told."""
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return True
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    display = x11.XOpenDisplay(None)
+    if display:
+        x11.XCloseDisplay(ctypes.c_void_p(display))
+    return bool(display)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,13 +1,17 @@
-"""The window, with OpenCV's calls replaced: there is no screen where tests run."""
+"""The window, with OpenCV's calls replaced; tests/integration/test_display_window.py opens a real one."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import pytest
 from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.stream import display_sink
 from saliency_tubes.stream.display_sink import DisplaySink
+from saliency_tubes.stream.worker import Threaded
 from videos import make_info, make_shown
 
 INFO = make_info()
@@ -18,19 +22,29 @@ class Screen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.shown: list[Any] = []
+        self.threads: set[int] = set()
+        """that called"""
         self.key, self.visible = -1, 1.0
         monkeypatch.setenv("DISPLAY", ":9")
         answers = {
             "getBuildInformation": lambda: "  GUI:    GTK3",
-            "namedWindow": lambda name, flags: None,
-            "resizeWindow": lambda name, width, height: None,
-            "imshow": lambda name, picture: self.shown.append(picture),
-            "waitKey": lambda milliseconds: self.key,
-            "getWindowProperty": lambda name, which: self.visible,
-            "destroyAllWindows": lambda: self.shown.append("closed"),
+            "namedWindow": self.by(lambda name, flags: None),
+            "resizeWindow": self.by(lambda name, width, height: None),
+            "imshow": self.by(lambda name, picture: self.shown.append(picture)),
+            "waitKey": self.by(lambda milliseconds: self.key),
+            "getWindowProperty": self.by(lambda name, which: self.visible),
+            "destroyAllWindows": self.by(lambda: self.shown.append("closed")),
         }
         for name, answer in answers.items():
             monkeypatch.setattr(cv2, name, answer)
+        monkeypatch.setattr(display_sink, "_answers", lambda: True)
+
+    def by(self, answer: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.threads.add(threading.get_ident())
+            return answer(*arguments)
+
+        return call
 
 
 @pytest.fixture
@@ -59,6 +73,23 @@ def test_a_key_asks_to_stop(screen: Screen, key: int) -> None:
     sink.write(make_shown(0, 0, INFO))
     assert sink.wants_stop
     sink.close()
+
+
+def test_the_window_is_of_the_thread_that_writes(screen: Screen) -> None:
+    """From another one OpenCV shows nothing, and raises nothing."""
+    sink = Threaded(DisplaySink("display://"))
+    sink.open(INFO)
+    sink.write(make_shown(0, 0, INFO))
+    sink.close()
+    assert len(screen.shown) == 2
+    assert len(screen.threads) == 1
+    assert threading.get_ident() not in screen.threads
+
+
+def test_a_screen_that_does_not_answer(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display_sink, "_answers", lambda: False)
+    with pytest.raises(SinkError, match=r"':9' .* does not answer"):
+        DisplaySink("display://").open(INFO)
 
 
 def test_closing_the_window_asks_to_stop(screen: Screen) -> None:

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import isnan
 from statistics import median
+from typing import Any
 
 from harness import Row, Setup, Target
 from saliency_tubes.stream.config import Settings
@@ -27,7 +28,8 @@ from saliency_tubes.stream.stats import Snapshot
 CAMERA, FRAMES = "test://?size=640x480&rate=15", 16
 STRIDE, HOP = 2, 30
 """where the work is fixed: a window every two seconds, which two cores can do for four streams"""
-SECONDS, WARM_WINDOWS = 15, 2
+ROUNDS, SECONDS, WARM_WINDOWS = 3, 12, 2
+"""seconds: whole windows where the work is fixed"""
 MAX_AGE = 60.0
 """so that old tubes are told of, and not faded away"""
 CHEAPER, FAIR = Target(1.0), Target(0.95, at_most=False)
@@ -48,17 +50,27 @@ class Found:
 
 
 def rows(setup: Setup) -> list[Row]:
-    """Cost, rates and ages of four cameras in one process and in four; then windows a second against cores."""
+    """Cost, rates and ages of four cameras in one process and in four, in turns; then windows against cores."""
     return [*_against_processes(setup), *_against_cores(setup)]
 
 
 def _against_processes(setup: Setup) -> list[Row]:
     seconds, streams = setup.pick(SECONDS), setup.pick(4, 2)
-    (one,) = _measure([streams], seconds)
-    (batched,) = _measure([streams], seconds, batch=streams)
-    apart = _measure([1] * streams, seconds)
-    (fixed,) = _measure([streams], seconds, sync="aligned")
-    fixed_apart = _measure([1] * streams, seconds, sync="aligned")
+    ways: dict[str, tuple[list[int], dict[str, Any]]] = {
+        "one": ([streams], {}),
+        "apart": ([1] * streams, {}),
+        "batched": ([streams], {"batch": streams}),
+        "fixed": ([streams], {"sync": "aligned"}),
+        "fixed apart": ([1] * streams, {"sync": "aligned"}),
+    }
+    rounds = [
+        {way: _measure(processes, seconds, **options) for way, (processes, options) in ways.items()}
+        for _ in range(setup.pick(ROUNDS))
+    ]
+
+    def mid(way: str, of: Callable[[list[Found]], float]) -> float:
+        """The median over the rounds."""
+        return median(of(found[way]) for found in rounds)
 
     def row(name: str, value: float, unit: str, target: Target | None = None) -> Row:
         return Row(f"streams: {name}", value, unit, None if setup.quick else target)
@@ -70,18 +82,37 @@ def _against_processes(setup: Setup) -> list[Row]:
             row(f"{name}, one process / {streams}", together / each, "x", target),
         ]
 
-    cost, cost_apart = fixed.cpu / streams, sum(found.cpu for found in fixed_apart) / streams
-    rate, rate_apart = sum(one.windows), sum(sum(found.windows) for found in apart)
     return [
-        *pair(f"CPU of a stream, a window every {HOP} frames", "s/s", cost, cost_apart),
-        *pair("CPU for a window", "s", one.cpu / rate, sum(found.cpu for found in apart) / rate_apart, CHEAPER),
-        *pair("memory", "MiB", one.memory, sum(found.memory for found in apart), CHEAPER),
-        *pair("windows of all", "1/s", rate, rate_apart),
-        row("windows, slowest stream / fastest", min(one.windows) / max(one.windows), "x", FAIR),
-        row(f"windows of all, {streams} at a time", sum(batched.windows), "1/s"),
-        row("oldest tube, at a time as measured best", max(one.ages), "s"),
-        row(f"oldest tube, {streams} at a time", max(batched.ages), "s"),
-    ]
+        *pair(f"CPU of a stream, a window every {HOP} frames", "s/s", *(
+            mid(way, lambda run: _cpu(run) / streams) for way in ("fixed", "fixed apart"))),
+        *pair("CPU for a window", "s", *(mid(way, _cpu_of_window) for way in ("one", "apart")),
+              target=CHEAPER),
+        *pair("memory", "MiB", *(mid(way, lambda run: sum(found.memory for found in run)) for way in ("one", "apart")),
+              target=CHEAPER),
+        *pair("windows of all", "1/s", *(mid(way, _rate) for way in ("one", "apart"))),
+        row("windows, slowest stream / fastest", mid("one", lambda run: min(run[0].windows) / max(run[0].windows)),
+            "x", FAIR),
+        row(f"CPU for a window, {streams} at a time", mid("batched", _cpu_of_window), "s"),
+        row(f"windows of all, {streams} at a time", mid("batched", _rate), "1/s"),
+        row("oldest tube, at a time as measured best", mid("one", _oldest), "s"),
+        row(f"oldest tube, {streams} at a time", mid("batched", _oldest), "s"),
+    ]  # fmt: skip
+
+
+def _cpu(run: list[Found]) -> float:
+    return sum(found.cpu for found in run)
+
+
+def _rate(run: list[Found]) -> float:
+    return sum(sum(found.windows) for found in run)
+
+
+def _cpu_of_window(run: list[Found]) -> float:
+    return _cpu(run) / _rate(run)
+
+
+def _oldest(run: list[Found]) -> float:
+    return max(max(found.ages) for found in run)
 
 
 def _against_cores(setup: Setup) -> list[Row]:

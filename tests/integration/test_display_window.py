@@ -61,7 +61,7 @@ def seen(display: str) -> int | None:
     return read_barcode(np.frombuffer(grabbed.stdout, np.uint8).reshape(HEIGHT, WIDTH))
 
 
-@pytest.mark.parametrize("sync", ["live", "aligned"])
+@pytest.mark.parametrize("sync", ["live", pytest.param("aligned", marks=pytest.mark.slow)])
 def test_frames_are_seen_and_q_ends_the_run(sync: str, screen: str, tmp_path: Path) -> None:
     environment = {**os.environ, "DISPLAY": screen, "PYTHONPATH": str(OPENCV)}
     log = tmp_path / "stderr"

@@ -41,12 +41,12 @@ def screen() -> Iterator[str]:
         )
         try:
 
-            def number() -> str:
+            def line() -> str:
                 told.seek(0)
-                return told.read().strip()
+                return told.read()
 
-            wait_for(lambda: bool(number()), 20)
-            yield f":{number()}"
+            wait_for(lambda: line().endswith("\n"), 20)
+            yield f":{line().strip()}"
         finally:
             server.terminate()
             server.wait()
@@ -81,6 +81,7 @@ def test_frames_are_seen_and_q_ends_the_run(sync: str, screen: str, tmp_path: Pa
             return len(set(numbers)) > 2 or process.poll() is not None
 
         wait_for(moves, 60)
+        assert len(set(numbers)) > 2, log.read_text()
         assert numbers == sorted(numbers), numbers
         subprocess.run(
             ["xdotool", "search", "--name", "^saliency-tubes$", "windowfocus", "key", "q"],
@@ -94,3 +95,12 @@ def test_frames_are_seen_and_q_ends_the_run(sync: str, screen: str, tmp_path: Pa
     assert counts, log.read_text()
     read, written, dropped = map(int, counts.groups())
     assert read == written + dropped >= len(set(numbers))
+
+
+def test_a_screen_that_is_not_there_is_one_line() -> None:
+    environment = {**os.environ, "DISPLAY": ":9999", "PYTHONPATH": str(OPENCV)}
+    words = [COMMAND, "run", f"test://?size={WIDTH}x{HEIGHT}", "display://"]
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].endswith("there is no screen: ':9999' ($DISPLAY) does not answer")
+    assert "Traceback" not in ended.stderr

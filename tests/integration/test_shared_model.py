@@ -78,7 +78,7 @@ def count(cameras: list[Camera]) -> list[int]:
     ("batch", "rate"),
     [
         (4, 30),
-        *(pytest.param(batch, hop, marks=pytest.mark.slow) for batch, hop in ((1, 30), (1, 15), (2, 15), (4, 15))),
+        *(pytest.param(batch, rate, marks=pytest.mark.slow) for batch, rate in ((1, 30), (1, 15), (2, 15), (4, 15))),
     ],
 )
 def test_four_cameras_are_served_alike_and_one_dies_alone(batch, rate):

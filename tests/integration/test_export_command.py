@@ -205,6 +205,7 @@ class TestReadme:
         np.testing.assert_allclose(both, first - second, atol=1e-5 * np.abs(both).max())
         assert np.abs(both).max() > 0
 
+    @pytest.mark.slow
     def test_two_processes_write_the_same_bytes(self, own, folder):
         words = shlex.split(section("Your own network")["sh"].splitlines()[0])[1:]
         words[words.index("-o") + 1] = "again.onnx"

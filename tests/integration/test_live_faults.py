@@ -197,7 +197,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("fault", RECONNECTS)
 def test_faults(fault: Fault, backend: str) -> None:
     # The default's two seconds of silence are for make test-slow, and for a clock that needs no time in test_live.py.
-    rounds = 1 if fault in (freeze, slow, login) else 2
+    rounds = 1 if fault in (freeze, slow, tear, login) else 2
     repeat(fault, backend, rounds, stall=1.5 if fault is slow else 0.6)
 
 

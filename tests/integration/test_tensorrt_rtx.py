@@ -142,10 +142,8 @@ class TestI3D:
             build_plan(I3D, tmp_path / "i3d.plan", Options(frames=16, workspace=1), builder=RTX)
 
 
-@pytest.mark.parametrize(
-    ("name", "most"),
-    [("mfnet", 0.7), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("r3d_18", 0.6), ("x3d_s", 2.5)))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "most"), [("mfnet", 0.7), ("r3d_18", 0.6), ("x3d_s", 2.5)])
 def test_networks_of_the_zoo(name, most, tmp_path):
     """With random weights, small, in both precisions.
 

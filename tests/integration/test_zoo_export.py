@@ -68,8 +68,8 @@ TAPS = {
 }
 GRADIENT = {"x3d_xs", "x3d_s", "x3d_m", "c3d"}
 """networks with more than one layer behind the tap; the others' heads are linear"""
-RELATIVES = {"x3d_s", "x3d_m", "slow_r50", "mc3_18", "r2plus1d_18", "s3d", "c3d"}
-"""built like another one here, and left to the slow run"""
+EVERY_TIME = {"r3d_18", "mfnet"}
+"""the others are left to the slow run: up to half a minute each"""
 RUNTIMES = ["onnxruntime", "openvino"]
 NAMED = 7
 """the class asked for by name"""
@@ -168,7 +168,7 @@ class Exported:
 
 def cases():
     slow = pytest.mark.slow
-    small = [pytest.param((name, True), id=name, marks=[slow] * (name in RELATIVES)) for name in zoo.NETWORKS]
+    small = [pytest.param((name, True), id=name, marks=[slow] * (name not in EVERY_TIME)) for name in zoo.NETWORKS]
     return small + [pytest.param((name, False), id=f"{name}-full", marks=slow) for name in zoo.NETWORKS]
 
 

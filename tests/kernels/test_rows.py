@@ -20,6 +20,7 @@ def check(folder: Path, compiler: str, flags: list[str], run: list[str]) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++ to compile rows_check.cpp")
 def test_every_path_gives_the_same_bytes(tmp_path):
     said = check(tmp_path, "g++", SANITIZE, [])

@@ -108,7 +108,7 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--backend", choices=BACKENDS, default="auto", help="PyAV or GStreamer")
     group.add_argument("--transport", choices=TRANSPORTS, default="tcp", help="of RTSP")
     group.add_argument("--size", type=_size, metavar="WxH", help="asked of a camera")
-    group.add_argument("--rate", type=Fraction, metavar="FPS", help="asked of a camera")
+    group.add_argument("--rate", type=_rate, metavar="FPS", help="asked of a camera")
     group.add_argument("--format", metavar="NAME", help="asked of a V4L2 camera: mjpeg, yuyv422, h264")
     group.add_argument("--realtime", action="store_true", help="a file plays at its own speed, as a camera would")
     group.add_argument("--loop", action="store_true", help="a file starts again at its end")
@@ -207,5 +207,12 @@ def _amount(text: str) -> int:
     number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in units else (text, "")
     try:
         return int(float(number) * units.get(unit, 1))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"a number, as 500000 or 4M, got {text!r}") from None
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"frames a second, as 25 or 30000/1001, got {text!r}") from None

@@ -14,7 +14,7 @@ from ..engine.errors import UsageError
 from .av_planes import PictureReader, reason
 from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
-from .source import SourceOptions
+from .source import SourceOptions, first_rate
 from .tls import checks
 
 # FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
@@ -149,7 +149,7 @@ class AvFeed:
     def _rate(self) -> Fraction | None:
         """Frames a second as the container or the codec says; FFmpeg's own guess may be of fields, twice as many."""
         stream = self._stream
-        return stream.average_rate or stream.codec_context.framerate or stream.guessed_rate
+        return first_rate(stream.average_rate, stream.codec_context.framerate, stream.guessed_rate)
 
     def _video(self) -> VideoStream:
         cover = av.stream.Disposition.attached_pic

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from ..engine.errors import SourceError
 from ..engine.types import Frame
 from .av_planes import PictureReader, reason
-from .source import FALLBACK_RATE, VideoInfo
+from .source import FALLBACK_RATE, VideoInfo, first_rate
 from .timeline import Timeline
 
 
@@ -166,7 +166,7 @@ def _describe(
     container: InputContainer, stream: VideoStream, first: VideoFrame, reader: PictureReader, path: Path
 ) -> VideoInfo:
     time_base = stream.time_base or Fraction(1, 90_000)
-    rate = next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate > 0), None)
+    rate = first_rate(stream.average_rate, stream.guessed_rate)
     duration = None
     if stream.duration:
         duration = float(stream.duration * time_base)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from types import FrameType
 
 from ..engine.errors import TubesError
@@ -29,8 +31,8 @@ from .webhook_sink import WebhookSink
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):
-    """A signal asked the run to end; the outputs are finished."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to end; the outputs are finished. What catches errors must not catch this."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -103,7 +105,8 @@ class Fleet:
             say("reload", "there is no --config file to read", level=logging.WARNING)
             return
         try:
-            fresh = {label_of(config): config for config in self._reread().streams}
+            asked = self._reread()
+            fresh = {label_of(config): config for config in asked.streams}
             labels = self._labels()
             for config in fresh.values():
                 parse_target(config.explain, labels)
@@ -118,6 +121,9 @@ class Fleet:
             return
         if set(fresh) != {label_of(config) for config in self.settings.streams}:
             say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
+        for name in ("metrics", "log_format"):
+            if getattr(asked, name) != getattr(self.settings, name):
+                say("reload", f"needs a restart: {name.replace('_', '-')}", level=logging.WARNING)
         for change in changes:
             try:
                 self._apply(change)
@@ -166,7 +172,7 @@ class Fleet:
                 report.end()
                 with self._lock:
                     del self._jobs[label]
-                    self._ended[label] = replace(job.pipeline.snapshot(), alive=False, connected=False, state="ended")
+                    self._ended[label] = job.pipeline.snapshot().ended()
 
     def _run_several(self) -> None:
         shared = share_model(self.settings.streams)
@@ -215,10 +221,10 @@ class Fleet:
                     signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._received:  # asked twice: leave at once
-            raise KeyboardInterrupt
         self._received.append(number)
-        if self._main_opening:  # nothing to finish yet, and a camera may keep us waiting
+        if len(self._received) > 2:
+            os._exit(Interrupted(number).exit_code)
+        if self._main_opening or len(self._received) == 2:  # nothing to finish yet, or nobody wants it any more
             raise Interrupted(number)
         self.stop()
 
@@ -228,21 +234,23 @@ class Fleet:
         if self._reread is None:
             yield
             return
-        asked, done = threading.Semaphore(0), threading.Event()
+        asked: SimpleQueue[bool] = SimpleQueue()  # unlike all else, made for handlers that interrupt each other
 
         def work() -> None:
-            while asked.acquire() and not done.is_set():
-                self.reload()
+            while asked.get():
+                try:
+                    self.reload()
+                except Exception as error:  # the next one is heard all the same
+                    say("reload", f"refused, nothing changes: {type(error).__name__}: {error}", level=logging.ERROR)
 
         thread = threading.Thread(target=work, name="saliency-tubes reload", daemon=True)
-        previous = signal.signal(signal.SIGHUP, lambda number, frame: asked.release())
+        previous = signal.signal(signal.SIGHUP, lambda number, frame: asked.put(True))
         thread.start()
         try:
             yield
         finally:
             signal.signal(signal.SIGHUP, previous)
-            done.set()
-            asked.release()
+            asked.put(False)
             thread.join()
 
     # changes

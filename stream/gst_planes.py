@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.picture import U8, Color, Layout, Picture
+from .source import first_rate
 
 FORMATS = {"I420": Layout.I420, "NV12": Layout.NV12, "RGB": Layout.RGB}
 """GStreamer's names of what pictures can hold"""
@@ -27,7 +28,7 @@ class SampleReader:
             raise ValueError(f"raw video in {' or '.join(FORMATS)} is read, not {name}")
         self.layout = FORMATS[name]
         self.size = (int(info.width), int(info.height))
-        self.rate = Fraction(info.fps_n, info.fps_d) if info.fps_n > 0 and info.fps_d > 0 else None
+        self.rate = first_rate(Fraction(info.fps_n, info.fps_d) if info.fps_d else None)
         self.pixel_aspect = Fraction(info.par_n or 1, info.par_d or 1)
         self.color, self.matrix = self._colorimetry(info)
         self._offsets, self._strides = list(info.offset), list(info.stride)

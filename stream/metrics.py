@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from ..engine.errors import UsageError
 from .log import say
 from .loopback import is_loopback
-from .stats import Snapshot, Spread
+from .stats import Snapshot, Spread, resident_bytes
 
 STALE = 5.0
 """seconds without a frame after which a stream is not healthy"""
@@ -93,7 +93,7 @@ class Collector:
             yield gauge
         yield from self._labelled(streams, Counter, Gauge)
         yield from self._quantiles(streams, Gauge)
-        yield Gauge(f"{PREFIX}_resident_memory_bytes", "Memory of the process.", value=_memory(streams))
+        yield Gauge(f"{PREFIX}_resident_memory_bytes", "Memory of the process.", value=float(resident_bytes()))
 
     def _labelled(self, streams: Mapping[str, Snapshot], counter: Any, gauge: Any) -> Iterable[Any]:
         dropped = counter(
@@ -131,10 +131,6 @@ class Collector:
 
 def _pairs(spread: Spread) -> list[tuple[str, float]]:
     return [] if math.isnan(spread.p50) else [("0.5", spread.p50), ("0.95", spread.p95)]
-
-
-def _memory(streams: Mapping[str, Snapshot]) -> float:
-    return float(max((one.rss for one in streams.values()), default=0))
 
 
 class MetricsServer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from .log import say
@@ -90,4 +90,6 @@ class Monitor:
         now = self._snapshot()
         for change in changes(self._before, now):
             say(change.event, change.message, stream=self._name, level=change.level, **change.fields)
+        if not now.connected and not _reason(now.state) and self._before is not None and not self._before.connected:
+            now = replace(now, state=self._before.state)  # between two attempts: the trouble is the same
         self._before = now

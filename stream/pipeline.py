@@ -159,8 +159,16 @@ class Pipeline:
         except BaseException:
             self._close_sinks()  # the first error is the one to tell
             raise
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # a signal: nobody else would end those that run
+            self._stop_all()
+            for thread in self._threads:
+                if thread.ident is not None:
+                    thread.join()
+            self._close_sinks()
+            raise
         return self
 
     def __exit__(

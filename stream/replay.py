@@ -86,6 +86,6 @@ class Replay:
                 index, seam = index + 1, False
             if not self._loop or seam or self._stop.is_set():  # seam: it is empty by now
                 return
-            self._errors += self._source.errors
             self._source.close()
-            self._source, seam = self._once(), True
+            fresh, seam = self._once(), True
+            self._errors, self._source = self._errors + self._source.errors, fresh

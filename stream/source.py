@@ -22,6 +22,8 @@ UNSPECIFIED = 2
 
 FALLBACK_RATE = Fraction(25)
 """frames a second, to make missing timestamps where a stream does not even name its rate"""
+CLOCK_RATE = 1000
+"""as many a second are ticks of a clock, which is what FFmpeg calls the rate of a stream that names none"""
 
 ACCEPTED = "give a video file, rtsp://, http://, /dev/videoN, csi://N, gst://PIPELINE or test://"
 BACKENDS = ("auto", "av", "gst")
@@ -178,6 +180,11 @@ def file_path(uri: str) -> Path | None:
     # A '#' or '?' cannot be told from a fragment or a query here, and files are called both.
     rest = uri[match.end() :]
     return Path(unquote(rest[len(parts.netloc) :]))
+
+
+def first_rate(*rates: Fraction | None) -> Fraction | None:
+    """The first that can be frames a second; None where none can."""
+    return next((rate for rate in rates if rate is not None and 0 < rate < CLOCK_RATE), None)
 
 
 def open_source(uri: str, options: SourceOptions | None = None) -> Source:

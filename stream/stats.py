@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -98,8 +98,8 @@ class Snapshot:
     fps_in: float
     """the same a second, over the last RATE_OVER seconds"""
     fps_out: float
-    last_frame: float
-    """since the last frame came in; since the start where none did"""
+    arrived: float
+    """when the last frame came in, in monotonic seconds; when it all began where none did"""
     dropped: Mapping[tuple[str, str], int]
     """by (place, reason); those at `read` and `source` are frames, at `clip` windows, at a sink what it lost"""
     reconnects: int
@@ -122,8 +122,18 @@ class Snapshot:
     label: str = ""
     """the class explained in the newest window; empty before the first"""
     probability: float = math.nan
-    rss: int = 0
-    """bytes of memory of the whole process; 0 where the system does not say"""
+
+    @property
+    def last_frame(self) -> float:
+        """since the last frame came in, until now: of a stream that has ended as well"""
+        return time.monotonic() - self.arrived
+
+    def ended(self) -> Snapshot:
+        """What is left to tell once the pipeline is gone: totals, and nothing of what no longer moves."""
+        return replace(
+            self, alive=False, connected=False, state="ended", fps_in=0.0, fps_out=0.0, window_rate=0.0,
+            batch=math.nan, tube_age=math.nan, latency=Spread(), stages={}, queues={},
+        )  # fmt: skip
 
 
 class Rate:
@@ -242,7 +252,7 @@ def take_snapshot(
         frames_out=stats.frames_out,
         fps_in=fps_in,
         fps_out=fps_out,
-        last_frame=now - stats.arrived,
+        arrived=stats.arrived,
         dropped={("source", "too late"): late, **dropped, **lost},
         reconnects=connection.reconnects if connection else 0,
         decoder_errors=source.errors,
@@ -257,7 +267,6 @@ def take_snapshot(
         not_finite=not_finite,
         label=newest.label if newest else "",
         probability=newest.explained[0].probability if newest else math.nan,
-        rss=resident_bytes(),
     )
 
 

@@ -59,6 +59,8 @@ LEAP = 5.0
 """seconds: a pts that runs ahead of the wall clock by more is a clock that was set"""
 DRIFT = 2e-4
 """seconds a second: more than any quartz is off"""
+HOLES = 4
+"""in a row are none: the camera sends fewer frames than it said, as many do at night"""
 
 
 class LiveTimeline:
@@ -85,6 +87,8 @@ class LiveTimeline:
         """seconds of the stream's clock at the last frame that had a time"""
         self._stream_ticks = 0
         self._reconnected = False
+        self._holes = 0
+        """in a row"""
 
     def reconnect(self) -> None:
         """The next frame is the first of another connection."""
@@ -103,7 +107,10 @@ class LiveTimeline:
         placed, jumped = self._place(time, last, arrived - seen)
         ticks = max(placed, last + 1)
         seconds = float((ticks - last) * LIVE_TIME_BASE)
-        missing = self._reconnected or jumped or self._is_hole(seconds)
+        self._holes = self._holes + 1 if self._is_hole(seconds) else 0
+        if self._holes >= HOLES:
+            self._step, self._holes = seconds, 0
+        missing = self._reconnected or jumped or self._holes > 0
         if not missing and seconds > 0.001:
             self._step = seconds if self._step is None else self._step + (seconds - self._step) / 16
         self._note(ticks, arrived, time, placed)

@@ -23,7 +23,7 @@ from saliency_tubes.stream.config import Settings
 from saliency_tubes.stream.fleet import Fleet
 from saliency_tubes.stream.job import Config
 from saliency_tubes.stream.source import SourceOptions
-from saliency_tubes.stream.stats import Snapshot
+from saliency_tubes.stream.stats import Snapshot, resident_bytes
 
 CAMERA, FRAMES = "test://?size=640x480&rate=15", 16
 STRIDE, HOP = 2, 30
@@ -219,7 +219,7 @@ def _watch(fleet: Fleet, seconds: int) -> None:
             ages += [one.tube_age for one in after.values() if not isnan(one.tube_age)]
         elapsed, spent = time.monotonic() - start, time.process_time() - cpu
         windows = tuple(count / elapsed for count in counts)
-        memory = max(one.rss for one in after.values()) / 2**20
+        memory = resident_bytes() / 2**20
         print(json.dumps(asdict(Found(windows, spent / elapsed, memory, tuple(ages)))), flush=True)
     finally:
         fleet.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from saliency_tubes.engine.style import Style
 from saliency_tubes.stream import fleet as fleets
 from saliency_tubes.stream import job as jobs
 from saliency_tubes.stream.config import Settings
-from saliency_tubes.stream.fleet import Fleet
+from saliency_tubes.stream.fleet import Fleet, Interrupted
 from saliency_tubes.stream.job import Config, open_job, open_source
 from saliency_tubes.stream.log import logging_to
 from saliency_tubes.stream.metrics import health
@@ -134,6 +136,48 @@ class TestReload:
             assert (run.rules("yard"), run.alpha("yard")) == ([0.9], 0.1)
             assert run.fleet._jobs["yard"].pipeline.look.target == Target(1)
         assert "changed: explain, style, rules" in said.getvalue()
+
+    def test_what_cannot_change_is_named(self, said):
+        with running(DOOR, YARD) as run:
+            run.fleet._reread = lambda: Settings((DOOR, YARD), "9100", "json")
+            run.fleet.reload()
+        assert "needs a restart: metrics" in said.getvalue()
+        assert "needs a restart: log-format" in said.getvalue()
+
+
+class TestSignals:
+    def test_a_reload_that_fails_is_not_the_last(self, said):
+        def fail() -> Settings:
+            raise ZeroDivisionError("Fraction(1, 0)")
+
+        with Fleet(Settings((DOOR,)), fail).signals():
+            for times in (1, 2):
+                os.kill(os.getpid(), signal.SIGHUP)
+                wait_for(
+                    lambda times=times: said.getvalue().count("refused, nothing changes: ZeroDivisionError") == times
+                )
+
+    def test_a_reload_may_be_asked_for_while_it_is_asked_for(self, said):
+        """Handlers interrupt each other: a lock that is not made for it would wait for itself."""
+        fleet = Fleet(Settings((DOOR,)), lambda: Settings((DOOR,)))
+        with fleet.signals():
+            for _ in range(2000):
+                os.kill(os.getpid(), signal.SIGHUP)
+
+    def test_the_second_waits_for_less_and_the_third_for_nothing(self, monkeypatch):
+        def leave(code: int) -> None:
+            raise SystemExit(code)  # the real one does not come back either
+
+        monkeypatch.setattr(os, "_exit", leave)
+        fleet = Fleet(Settings((DOOR,)))
+        fleet._interrupt(signal.SIGTERM, None)
+        assert fleet._stopping.is_set()
+        with pytest.raises(Interrupted) as second:
+            fleet._interrupt(signal.SIGTERM, None)
+        assert second.value.exit_code == 143
+        with pytest.raises(SystemExit) as third:
+            fleet._interrupt(signal.SIGTERM, None)
+        assert third.value.code == 143
 
 
 class TestOpening:

@@ -17,7 +17,7 @@ from saliency_tubes.stream.feed import FeedEnded, FeedFrame, FeedLost, FeedRefus
 from saliency_tubes.stream.fit import fit, from_rgb
 from saliency_tubes.stream.live import Backoff, LiveSource, Patience
 from saliency_tubes.stream.redact import scrub, secrets
-from saliency_tubes.stream.source import SourceOptions
+from saliency_tubes.stream.source import SourceOptions, first_rate
 from saliency_tubes.stream.timeline import LIVE_TIME_BASE, LiveTimeline
 
 Step = int | str | Exception
@@ -318,6 +318,26 @@ def test_options_are_checked(wrong: dict[str, Any]) -> None:
         SourceOptions(**wrong)
 
 
+def test_a_login_refused_for_weeks_is_still_tried() -> None:
+    backoff = Backoff(seed=1)
+    waits = [backoff.next(DENIED) for _ in range(3000)]
+    assert max(waits) <= 30
+    assert min(waits[10:]) >= 22
+
+
+@pytest.mark.parametrize(
+    ("rates", "rate"),
+    [
+        ((None, None, Fraction(90_000)), None),  # H.265 in MPEG-TS that names no rate
+        ((Fraction(0), None, Fraction(1000)), None),
+        ((None, Fraction(25), Fraction(90_000)), Fraction(25)),
+        ((Fraction(90_000), Fraction(30_000, 1001)), Fraction(30_000, 1001)),
+    ],
+)
+def test_ticks_of_a_clock_are_no_frame_rate(rates: tuple[Fraction | None, ...], rate: Fraction | None) -> None:
+    assert first_rate(*rates) == rate
+
+
 def test_backoff_starts_anew_after_a_steady_connection() -> None:
     backoff = Backoff(seed=2)
     for _ in range(8):
@@ -362,6 +382,12 @@ class TestLiveTimeline:
         line = LiveTimeline(Fraction(25))
         gaps = [line.next(Fraction(i, 25), i / 25)[1] for i in (0, 1, 2, 5, 6, 30, 31)]
         assert gaps == [False, False, False, False, False, True, False]
+
+    def test_a_camera_that_sends_less_than_it_said_has_no_holes_for_long(self) -> None:
+        line = LiveTimeline(Fraction(25))
+        gaps = [line.next(Fraction(second), 100.0 + second)[1] for second in range(12)]
+        assert gaps == [False, True, True, True, *[False] * 8]
+        assert [line.next(Fraction(t), 100.0 + t)[1] for t in (12, 13, 30, 31)] == [False, False, True, False]
 
     def test_a_slow_camera_has_no_holes(self) -> None:
         line = LiveTimeline()

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from saliency_tubes.stream.log import LOGGER, logging_to, say
-from saliency_tubes.stream.monitor import changes
+from saliency_tubes.stream.monitor import Monitor, changes
 from saliency_tubes.stream.stats import SinkState, Snapshot, Spread
 
 URI = "rtsp://me:hunter22@camera/live?token=abcdefgh"
@@ -107,7 +107,7 @@ def test_a_password_that_is_an_option(given, password):
 def snapshot(**changed) -> Snapshot:
     fields = {
         "name": "x", "state": "live", "connected": True, "alive": True, "uptime": 1.0, "frames_in": 1, "frames_out": 1,
-        "fps_in": 1.0, "fps_out": 1.0, "last_frame": 0.0, "dropped": {}, "reconnects": 0, "decoder_errors": 0,
+        "fps_in": 1.0, "fps_out": 1.0, "arrived": 0.0, "dropped": {}, "reconnects": 0, "decoder_errors": 0,
         "windows": 0, "window_rate": 0.0, "batch": 1.0, "stages": {}, "latency": Spread(),
         "tube_age": 0.0, "queues": {},
     }  # fmt: skip
@@ -128,6 +128,22 @@ def test_what_changes_is_said():
     assert [one.message for one in changes(lost, refused)] == ["waiting 1.0 s: wrong password"]
     (again,) = changes(refused, snapshot(reconnects=1))
     assert again.message == "connected again, 1 times so far"
+
+
+def test_the_same_trouble_is_said_once_however_often_it_is_tried_again():
+    away = [snapshot(connected=False, state=f"waiting {seconds} s: nobody there") for seconds in (0.2, 0.4, 0.8)]
+    trying = snapshot(connected=False, state="connecting")
+    refused = snapshot(connected=False, state="waiting 1.0 s: wrong password")
+    looks = iter([snapshot(), away[0], trying, away[1], trying, trying, away[2], trying, refused, trying, snapshot()])
+    monitor, stream = Monitor(lambda: next(looks)), io.StringIO()
+    with logging_to(stream):
+        for _ in range(11):
+            monitor.look()
+    assert [line.split(maxsplit=1)[1] for line in stream.getvalue().splitlines()] == [
+        "lost: waiting 0.2 s: nobody there",
+        "waiting 1.0 s: wrong password",
+        "connected again, 0 times so far",
+    ]
 
 
 def test_classes_and_outputs():

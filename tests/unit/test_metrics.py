@@ -21,12 +21,12 @@ from stubs import MemorySink, StubRunner, StubSource
 parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheus-client")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def snapshot() -> Snapshot:
     with Pipeline(StubSource(), StubRunner(), [MemorySink()], Options(hop=2)) as pipeline:
         list(pipeline)
     ended = pipeline.snapshot()
-    return replace(ended, alive=True, connected=True, state="live", last_frame=0.1, reconnects=3)
+    return replace(ended, alive=True, connected=True, state="live", arrived=time.monotonic(), reconnects=3)
 
 
 def get(server: MetricsServer, path: str) -> tuple[int, str]:
@@ -64,20 +64,47 @@ def test_metrics(snapshot):
     assert all(name.startswith("saliency_tubes_") for name, *_ in values)
 
 
+def test_of_a_stream_that_has_ended_nothing_moves_but_its_age(snapshot):
+    assert min(snapshot.fps_in, snapshot.fps_out, snapshot.window_rate) > 0
+    ended = replace(snapshot, arrived=time.monotonic() - 7).ended()
+    with MetricsServer("0", lambda: {"door": ended}) as server:
+        _, text = get(server, "/metrics")
+    values = {
+        sample.name: sample.value
+        for family in parser.text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels == {"stream": "door"}
+    }
+    assert values["saliency_tubes_up"] == 0
+    assert values["saliency_tubes_frames_in_total"] == 40
+    assert [values[f"saliency_tubes_{name}"] for name in ("fps_in", "fps_out", "windows_per_second")] == [0, 0, 0]
+    assert 7 < values["saliency_tubes_last_frame_age_seconds"] < 12
+    assert "latency_seconds{" not in text
+    assert "stage_seconds{" not in text
+
+
+def test_memory_is_told_before_any_stream_is_open():
+    with MetricsServer("0", lambda: {"door": None}) as server:
+        _, text = get(server, "/metrics")
+    (line,) = [line for line in text.splitlines() if line.startswith("saliency_tubes_resident_memory_bytes ")]
+    assert float(line.split()[1]) > 1e6
+
+
 def test_health(snapshot):
     found = {"door": snapshot}
     with MetricsServer("0", lambda: found) as server:
         status, text = get(server, "/healthz")
         assert status == 200
-        assert json.loads(text) == {
-            "status": "ok", "streams": {"door": {"healthy": True, "state": "live", "last_frame_age": 0.1}}
-        }  # fmt: skip
+        told = json.loads(text)
+        age = told["streams"]["door"].pop("last_frame_age")
+        assert told == {"status": "ok", "streams": {"door": {"healthy": True, "state": "live"}}}
+        assert 0 < age < 5
         found["door"] = replace(snapshot, connected=False, state="waiting 1.0 s: no frame")
         status, text = get(server, "/healthz")
         assert status == 503
         assert json.loads(text)["streams"]["door"]["state"] == "waiting 1.0 s: no frame"
         assert get(server, "/")[0] == 404
-    assert not health({"door": replace(snapshot, last_frame=60.0)})[0]
+    assert not health({"door": replace(snapshot, arrived=time.monotonic() - 60.0)})[0]
     assert not health({"door": replace(snapshot, alive=False)})[0]
     assert not health({"door": snapshot, "yard": None})[0]
 

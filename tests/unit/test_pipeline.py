@@ -160,6 +160,22 @@ def test_an_output_that_cannot_be_opened_closes_those_that_were():
     assert first.closed == 1
 
 
+def test_a_signal_while_it_starts_leaves_nothing_running(monkeypatch):
+    start, started, sink = threading.Thread.start, [], MemorySink()
+
+    def interrupted(thread):
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        start(thread)
+        started.append(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline(StubSource(), StubRunner(), [sink], BRIGHT).__enter__()
+    assert [thread.is_alive() for thread in started] == [False, False]
+    assert sink.closed >= 1
+
+
 def test_every_sink_is_finished_though_one_cannot_be():
     class Unclosable(MemorySink):
         def close(self):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
@@ -17,15 +16,13 @@ from ..engine.types import Shown
 from .av_encoder import H264, choose_encoder
 from .av_sink import FLUSH_SECONDS, AvSink
 from .segments import Cutter, Keep, Names, Recorded
-from .sink import Sink, SinkOptions, os_reason
+from .sink import Sink, SinkOptions, is_full, os_reason
 from .source import VideoInfo
 
 RETRY_SECONDS = 5.0
 """after a failure, until the next segment is tried"""
 ROOM = 1 << 20
 """bytes that must be free before a disk that was full is tried again, or that are made free by deleting"""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class AvSegmentSink(Sink):
@@ -112,10 +109,12 @@ class AvSegmentSink(Sink):
         """Opens the next segment. False: not now."""
         if self._clock() < self._retry_at:
             return False
-        if self.state == "disk full" and not self._make_room():
-            self._retry_at = self._clock() + RETRY_SECONDS
-            return False
-        path = self._names.at(self._wall(), Path.exists)
+        if self.state == "disk full":
+            self._retain()  # some may have grown too old meanwhile
+            if self._free() < ROOM:
+                self._retry_at = self._clock() + RETRY_SECONDS
+                return False
+        path = self._names.at(self._wall(), os.path.exists)  # Path.exists raises where a disk is gone
         sink = AvSink(path, self._container, self._settings, FLUSH_SECONDS, segment=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,13 +145,10 @@ class AvSegmentSink(Sink):
 
     def _failed(self, error: SinkError | OSError) -> None:
         cause = error if isinstance(error, OSError) else error.__cause__
-        full = isinstance(cause, OSError) and cause.errno in _FULL
+        full = is_full(cause)
         self._failures += 1
-        self.state = "disk full" if full else "failed"
+        self.state = "disk full" if full else "retrying"
         reason = str(error).removeprefix(f"{self._path}: ") if isinstance(error, SinkError) else os_reason(error)
-        then = "its oldest segments are deleted" if self._options.on_full == "delete" and full else "tried again"
-        self._say("failure", f"{self._path}: {reason}; {then} ({self._failures} so far)")
-        self._retry_at = 0.0 if full and self._options.on_full == "delete" else self._clock() + RETRY_SECONDS
         sink, self._current = self._current, None
         if sink is not None:
             with suppress(SinkError):
@@ -160,6 +156,10 @@ class AvSegmentSink(Sink):
             if not sink.frames:
                 with suppress(OSError):
                     self._path.unlink()
+        freed = full and self._options.on_full == "delete" and self._delete_oldest()
+        self._retry_at = 0.0 if freed else self._clock() + RETRY_SECONDS
+        then = "its oldest segments are deleted" if freed else "tried again"
+        self._say("failure", f"{self._path}: {reason}; {then} ({self._failures} so far)")
 
     # the disk
 
@@ -172,11 +172,12 @@ class AvSegmentSink(Sink):
     def _recorded(self) -> list[Recorded]:
         pattern = "**/*" if self._names.dated_folders else "*"
         found = []
-        for path in self._names.folder.glob(f"{pattern}{self._path.suffix}"):
-            if path in self._names:
-                with suppress(OSError):
-                    status = path.stat()
-                    found.append(Recorded(path, status.st_mtime, status.st_size))
+        with suppress(OSError):  # another stream may delete a folder that is being looked into
+            for path in self._names.folder.glob(f"{pattern}{self._path.suffix}"):
+                if path in self._names:
+                    with suppress(OSError):
+                        status = path.stat()
+                        found.append(Recorded(path, status.st_mtime, status.st_size))
         return found
 
     def _retain(self) -> None:
@@ -184,14 +185,14 @@ class AvSegmentSink(Sink):
             doomed = self._keep.doomed(self._recorded(), time.time())
             self._delete([path for path in doomed if path != self._path])
 
-    def _make_room(self) -> bool:
-        """Whether there is room again; with on_full=delete after the oldest segments went for it."""
-        if self._options.on_full == "delete":
-            for one in sorted(self._recorded(), key=lambda one: one.modified):
-                if self._free() >= ROOM:
-                    break
-                self._delete([one.path])
-        return self._free() >= ROOM
+    def _delete_oldest(self) -> bool:
+        """Until there is room, but one at least: under a quota bytes are free all the same. False: none went."""
+        before = self.deleted
+        for one in sorted(self._recorded(), key=lambda one: one.modified):
+            if self.deleted > before and self._free() >= ROOM:
+                break
+            self._delete([one.path])
+        return self.deleted > before
 
     def _free(self) -> int:
         try:
@@ -212,6 +213,7 @@ class AvSegmentSink(Sink):
                     path.parent.rmdir()
 
     def _say(self, kind: str, text: str) -> None:
-        """The newest note of each kind: a run of weeks has a bounded number of them."""
+        """The newest note of each kind, the newest of all last: a run of weeks has a bounded number of them."""
+        self._said.pop(kind, None)
         self._said[kind] = text
         self.notes = tuple(self._said.values())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from ..engine.errors import SinkError
 from .sink import Sink, os_reason
@@ -12,45 +13,65 @@ from .source import VideoInfo
 
 
 class JsonSink(Sink):
-    """Writes `event` lines to a file, or to standard output where `path` is None; each is flushed at once."""
+    """Writes `event` lines to a file, or to standard output where `path` is None: each at once, and whole or not.
+
+    live: a line that cannot be written is lost, and no error. What else writes to the disk may make room again.
+    """
 
     takes_pictures = False
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, live: bool = False) -> None:
         super().__init__(str(path) if path else "standard output")
-        self._path = path
-        self._file: TextIO | None = None
-        self._failed = False
+        self._path, self._live = path, live
+        self._open = False
+        self._file: FileIO | None = None
+        self._end = 0
+        """bytes of whole lines"""
 
     def open(self, info: VideoInfo) -> None:
-        if self._path is None:
-            self._file = sys.stdout
-            return
-        try:
-            self._file = self._path.open("w", encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise SinkError(f"{self.name}: {os_reason(error)}") from error
+        if self._path is not None:
+            try:
+                self._file = FileIO(str(self._path), "w")
+            except OSError as error:
+                raise SinkError(f"{self.name}: {os_reason(error)}") from error
+        self._open = True
 
     def event(self, line: str) -> None:
         if "\n" in line:
             raise ValueError(f"an event is one line, got {line!r}")
-        if self._file is None:
+        if not self._open:
             raise RuntimeError(f"{self.name}: event() before open() or after close()")
         try:
-            self._file.write(line + "\n")
-            self._file.flush()
+            self._write(f"{line}\n")
         except OSError as error:
-            self._failed = True
-            raise SinkError(f"{self.name}: {os_reason(error)}") from error
+            if not self._live or self._file is None:
+                raise SinkError(f"{self.name}: {os_reason(error)}") from error
+            self._survive(error)
+            return
         self.events += 1
+        self.state = "running"
 
     def close(self) -> None:
+        self._open = False
         file, self._file = self._file, None
-        if file is None or self._path is None:
-            return
-        try:
-            file.close()
-        except OSError as error:
-            # What could not be written before cannot be flushed now: already said.
-            if not self._failed:
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
                 raise SinkError(f"{self.name}: {os_reason(error)}") from error
+
+    def _write(self, text: str) -> None:
+        if self._file is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+        data = memoryview(text.encode())
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError:
+            with suppress(OSError):  # a part of a line would spoil the next one
+                self._file.truncate(self._end)
+                self._file.seek(self._end)
+            raise
+        self._end += len(text.encode())

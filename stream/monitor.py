@@ -43,8 +43,9 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
     for sink in after.sinks:
         old = states.get(sink.name, "new")
         if sink.state != old and {sink.state, old} & TROUBLE:
-            level = logging.WARNING if sink.state in TROUBLE else logging.INFO
-            found.append(Change("sink", f"{sink.name}: {sink.state}", level))
+            bad = sink.state in TROUBLE
+            why = f": {sink.note}" if bad and sink.note else ""
+            found.append(Change("sink", f"{sink.name}: {sink.state}{why}", logging.WARNING if bad else logging.INFO))
     return found
 
 

@@ -151,7 +151,8 @@ class MqttSink(Sink):
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._may_go_on, self._time_left())
+                self._changed.wait_for(lambda: self._ready() or self._closing is not None)
+                self._changed.wait_for(lambda: self._ready() or self._done(), self._time_left())
                 if self._done():
                     return
                 if not self._ready():
@@ -181,9 +182,6 @@ class MqttSink(Sink):
 
     def _ready(self) -> bool:
         return bool(self._items) and self._connected and self._flying < IN_FLIGHT
-
-    def _may_go_on(self) -> bool:
-        return self._ready() or self._done()
 
     def _done(self) -> bool:
         if self._closing is None:
@@ -229,8 +227,8 @@ class MqttSink(Sink):
         """Says what is wrong, once: not at every attempt."""
         text = scrub(text, self._uri)
         note = f"{text}; {'asked again after a minute' if refused else 'tried again until it works'}"
-        if refused:
-            self._client.reconnect_delay_set(*REFUSED_DELAYS)
+        if refused or self._refused:  # each call starts the pauses anew
+            self._client.reconnect_delay_set(*(REFUSED_DELAYS if refused else DELAYS))
         with self._changed:
             said = self.notes == (note,) and self.state in ("retrying", "refused")
             self._refused, self.state, self.notes = refused, "refused" if refused else "retrying", (note,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -26,9 +27,12 @@ class PngSink(Sink):
     earlier run with the same names are replaced, others stay.
     """
 
-    def __init__(self, pattern: Path) -> None:
-        """Raises UsageError for a file name without exactly one %d, SinkError for a folder that cannot be written."""
+    def __init__(self, pattern: Path, live: bool = False) -> None:
+        """live: a file that cannot be written is lost, and no error. Raises UsageError for a file name without exactly
+        one %d, SinkError for a folder that cannot be written.
+        """
         super().__init__(str(pattern))
+        self._live = live
         literal = pattern.name.replace("%%", "")
         if len(_DIRECTIVE.findall(literal)) != 1 or literal.count("%") != 1 or "%" in str(pattern.parent):
             raise UsageError(f"{pattern}: PNG files need exactly one %d in their name, as in frames/%06d.png")
@@ -57,5 +61,11 @@ class PngSink(Sink):
             # Not cv2.imwrite: it hides why it failed.
             path.write_bytes(data.tobytes())
         except OSError as error:
-            raise SinkError(f"{path}: {os_reason(error)}") from error
+            if not self._live:
+                raise SinkError(f"{path}: {os_reason(error)}") from error
+            with suppress(OSError):
+                path.unlink()
+            self._survive(error)
+            return
         self.frames += 1
+        self.state = "running"

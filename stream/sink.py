@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -125,6 +126,12 @@ class Sink:
     def close(self) -> None:
         """Finishes the output; may be called twice, and without `open`."""
 
+    def _survive(self, error: OSError) -> None:
+        """Of a live run: what could not be written is lost and counted; the next may go."""
+        self.state = "disk full" if is_full(error) else "retrying"
+        self._drop(self.state)
+        self.notes = (f"{os_reason(error)}; tried again ({self.dropped} lost so far)",)
+
     def _drop(self, reason: str, count: int = 1) -> None:
         with self._counting:  # some outputs lose things in more than one thread
             self.drops[reason] = self.drops.get(reason, 0) + count
@@ -179,12 +186,12 @@ def _file_sink(uri: str, path: Path, options: SinkOptions) -> Sink:
     if suffix == ".png":
         from .png_sink import PngSink
 
-        return PngSink(path)
+        return PngSink(path, options.live)
     if suffix == ".jsonl":
         from .json_sink import JsonSink
 
         check_writable(path)
-        return JsonSink(path)
+        return JsonSink(path, options.live)
     if suffix in CONTAINERS and _STRFTIME.search(str(path)):
         from .av_segment_sink import AvSegmentSink
 
@@ -275,6 +282,11 @@ def check_writable(path: Path) -> None:
         raise SinkError(f"{path}: the folder {folder} does not exist")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise SinkError(f"{path}: no permission to write {'it' if path.exists() else f'in {folder}'}")
+
+
+def is_full(error: object) -> bool:
+    """Whether the disk, or what one may have of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def os_reason(error: OSError) -> str:

@@ -77,6 +77,8 @@ class SinkState:
     events: int
     dropped: int
     """frames and lines that it did not take"""
+    note: str = ""
+    """the newest thing to be said of it"""
 
 
 @dataclass(frozen=True)
@@ -239,9 +241,14 @@ def take_snapshot(
     now = time.monotonic()
     connection = source if isinstance(source, Connection) else None
     fps_in, fps_out, window_rate = stats.rates(now)
-    outputs = tuple(SinkState(sink.name, sink.state, sink.frames, sink.events, sink.dropped) for sink in sinks)
+    names = _distinct([sink.name for sink in sinks])
+    named = list(zip(names, sinks, strict=True))
+    outputs = tuple(
+        SinkState(name, sink.state, sink.frames, sink.events, sink.dropped, (sink.notes or ("",))[-1])
+        for name, sink in named
+    )
     late = too_late(source)
-    lost = {(f"sink {sink.name}", reason): count for sink in sinks for reason, count in tuple(sink.drops.items())}
+    lost = {(f"sink {name}", reason): count for name, sink in named for reason, count in tuple(sink.drops.items())}
     return Snapshot(
         name=source.name,
         state=connection.state if connection and alive else ("running" if alive else "ended"),
@@ -268,6 +275,12 @@ def take_snapshot(
         label=newest.label if newest else "",
         probability=newest.explained[0].probability if newest else math.nan,
     )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Two that differ only in what is hidden of them get numbers: each must be told apart."""
+    return [f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name
+            for place, name in enumerate(names)]  # fmt: skip
 
 
 _STATM = Path("/proc/self/statm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import math
 import threading
 import time
 import urllib.error
@@ -29,6 +30,8 @@ QUEUE = 8
 """calls that wait; the oldest is lost for a new one"""
 DRAIN_SECONDS = 5.0
 """what still waits at the end is sent for so long"""
+PICTURE_SECONDS = 2.0
+"""that a call waits for its picture, of a live stream: the camera may be gone"""
 JPEG_QUALITY = 85
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 """seconds before a call is tried again, doubled each time"""
@@ -37,13 +40,16 @@ AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _OWN_KEYS = ("class", "over", "for", "cooldown", "timeout", "retries")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Call:
     """One POST to be made."""
 
     line: str
     """the event"""
-    picture: Picture | None
+    due: float
+    """monotonic seconds after which it goes without a picture"""
+    picture: Picture | None = None
+    """of the next frame, once it is there"""
 
 
 class WebhookSink(Sink):
@@ -77,7 +83,9 @@ class WebhookSink(Sink):
             self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._calls: deque[Call] = deque()
-        self._pending: str | None = None
+        self._pending: Call | None = None
+        """waits for its picture"""
+        self._patience = PICTURE_SECONDS if options.live else math.inf
         self._changed = threading.Condition()
         self._closing: float | None = None
         self._thread: threading.Thread | None = None
@@ -100,21 +108,26 @@ class WebhookSink(Sink):
     def event(self, line: str) -> None:
         self.events += 1
         if self._watch.push(json.loads(line)):
-            self._send_pending()
-            self._pending = line
+            self._let_go()
+            self._pending = call = Call(line, time.monotonic() + self._patience)
+            with self._changed:
+                if len(self._calls) == QUEUE:
+                    self._calls.popleft()
+                    self._drop("too slow")
+                self._calls.append(call)
+                self._changed.notify_all()
 
     def write(self, shown: Shown) -> None:
         self.frames += 1
         if self._pending is not None:
-            line, self._pending = self._pending, None
             freeze(shown)
-            self._add(Call(line, shown.frame.picture))
+            self._let_go(shown.frame.picture)
 
     def close(self) -> None:
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        self._send_pending()
+        self._let_go()
         with self._changed:
             self._closing = time.monotonic() + DRAIN_SECONDS
             self._changed.notify_all()
@@ -125,18 +138,13 @@ class WebhookSink(Sink):
                 self._calls.clear()
         self.state = "closed"
 
-    def _send_pending(self) -> None:
-        line, self._pending = self._pending, None
-        if line is not None:
-            self._add(Call(line, None))
-
-    def _add(self, call: Call) -> None:
-        with self._changed:
-            if len(self._calls) == QUEUE:
-                self._calls.popleft()
-                self._drop("too slow")
-            self._calls.append(call)
-            self._changed.notify_all()
+    def _let_go(self, picture: Picture | None = None) -> None:
+        """The call that waits, if one does, waits no longer."""
+        call, self._pending = self._pending, None
+        if call is not None:
+            with self._changed:
+                call.picture, call.due = picture, 0.0
+                self._changed.notify_all()
 
     # the thread
 
@@ -146,6 +154,10 @@ class WebhookSink(Sink):
                 self._changed.wait_for(lambda: self._calls or self._closing is not None)
                 if not self._calls or self._out_of_time():
                     return
+                left = self._calls[0].due - time.monotonic()
+                if left > 0:
+                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                    continue
                 call = self._calls.popleft()
             try:
                 self._deliver(call)

@@ -57,7 +57,8 @@ class Threaded(Sink):
         self._events: deque[str] = deque()
         self._changed = threading.Condition()
         self._closing: float | None = None
-        self._ready = False
+        self._ready = self._dead = False
+        """open; lost for good"""
         self._failures = self._refusals = 0
         self._ready_since = 0.0
         self._lost_here: dict[str, int] = {}
@@ -173,8 +174,8 @@ class Threaded(Sink):
                 self._failures = 0
         self._failures += 1
         self._refusals = self._refusals + 1 if isinstance(error, RefusedError) else 0
-        self._ready = False
-        self.state = "retrying" if self.inner.reconnects else "failed"
+        self._ready, self._dead = False, not self.inner.reconnects
+        self.state = "failed" if self._dead else "retrying"
         self._own_note = (
             f"{text}; {'tried again until it works' if self.inner.reconnects else 'nothing more is written'}"
         )
@@ -190,7 +191,7 @@ class Threaded(Sink):
             self._changed.wait_for(lambda: self._closing is not None, seconds)
 
     def _finish(self) -> None:
-        if self.state == "failed":
+        if self._dead:
             with self._changed:
                 self._drop_queued("failed")
         try:
@@ -204,8 +205,8 @@ class Threaded(Sink):
 
     def _gone(self) -> bool:
         """Whether nobody will take what comes; it is counted."""
-        if self.state == "failed" or self._closing is not None or self._thread is None:
-            self._drop("failed" if self.state == "failed" else "at the end")
+        if self._dead or self._closing is not None or self._thread is None:
+            self._drop("failed" if self._dead else "at the end")
             return True
         return False
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from brokers import Broker, broker, free_port, listening, needs_mosquitto, wait_for
@@ -123,6 +126,32 @@ def test_a_wrong_password_is_said_once_and_does_not_hammer(tmp_path, caplog):
     assert "refuses: Not authorized" in sink.notes[0]
     assert len([record for record in caplog.records if "refuses" in record.getMessage()]) == 1
     assert "hunter22" not in caplog.text + sink.name + "".join(sink.notes)
+
+
+@needs_mosquitto
+def test_closing_does_not_wait_for_a_broker_that_is_frozen(plain):
+    with opened(f"mqtt://127.0.0.1:{plain.port}/home/events") as sink:
+        wait_for(lambda: sink.state == "running" and not sink._flying)
+        os.kill(plain.process, signal.SIGSTOP)
+        sink.event("1")
+        wait_for(lambda: sink.events == 1)
+        start = time.monotonic()
+        sink.close()
+        os.kill(plain.process, signal.SIGCONT)
+    assert time.monotonic() - start < mqtt_sink.DRAIN_SECONDS + 2
+    assert sink.drops.get("at the end", 0) >= 1
+
+
+def test_a_broker_that_is_away_is_not_one_that_refuses():
+    """Attempts are a minute apart after a refusal, and soon again once it is something else."""
+    pauses: list[tuple[int, int]] = []
+    sink = open_sink("mqtt://me:hush@127.0.0.1/home/events", SinkOptions(live=True))
+    assert isinstance(sink, MqttSink)
+    sink._client = SimpleNamespace(reconnect_delay_set=lambda *delays: pauses.append(delays))
+    sink._trouble("the broker refuses: Not authorized", refused=True)
+    for _ in range(3):
+        sink._on_connect_fail(sink._client, None)
+    assert pauses == [mqtt_sink.REFUSED_DELAYS, mqtt_sink.DELAYS]  # once: each call starts the doubling anew
 
 
 @needs_mosquitto

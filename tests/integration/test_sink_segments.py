@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream import av_segment_sink
 from saliency_tubes.stream.av_segment_sink import AvSegmentSink
 from saliency_tubes.stream.sink import SinkOptions, open_sink
 from saliency_tubes.stream.source import open_source
@@ -165,12 +168,11 @@ def test_kills_at_any_moment(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True, text=True
-    )
+    options = getattr(request, "param", "size=2m")
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True, text=True)
     if mount.returncode:
         pytest.skip(f"needs the right to mount a small disk: {mount.stderr.strip()}")
     yield folder
@@ -232,6 +234,115 @@ def test_a_folder_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
     sink.close()
     assert len(all_pts(pattern.parent / "030405.mkv")) > 0
     assert sink.frames == 60
+
+
+def test_a_live_recording_goes_on_once_its_folder_can_be_had_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the thread that live outputs have, which must not take what is tried again for what is lost."""
+    monkeypatch.setattr(av_segment_sink, "RETRY_SECONDS", 0.05)
+    folder = tmp_path / "rec"
+    sink = open_sink(str(folder / "%H%M%S.mkv"), SinkOptions(live=True, segment_seconds=0.2))
+    sink.open(INFO)
+    sent = 0
+
+    def send_until(condition: Callable[[], bool]) -> None:
+        nonlocal sent
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, sink.state
+            sink.write(make_shown(sent, sent * STEP, INFO))
+            sent += 1
+            time.sleep(0.005)
+
+    send_until(lambda: sink.frames > 10)
+    shutil.rmtree(folder)
+    folder.touch()  # a file where the folder was
+    send_until(lambda: sink.state == "retrying" and sink.drops.get("retrying", 0) > 5)
+    assert "tried again" in sink.notes[-1]
+    folder.unlink()
+    before = sink.frames
+    send_until(lambda: sink.state == "running" and sink.frames > before + 10)
+    sink.close()
+    assert sink.frames + sink.dropped == sent
+    assert any(len(all_pts(path)) > 3 for path in folder.iterdir())
+
+
+def test_what_grows_too_old_on_a_full_disk_makes_room(small_disk: Path) -> None:
+    now, old = [0.0], small_disk / "020304.mkv"
+    old.write_bytes(bytes(1_300_000))
+    sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", SinkOptions(keep="1h"), Wall(), clock=lambda: now[0])
+    sink.open(INFO)
+    index = 0
+    while sink.state == "running" or not index:
+        sink.write(noisy(index))
+        index += 1
+    assert sink.state == "disk full"
+    (small_disk / "030405.mkv").write_bytes(b"")  # room for nothing but what goes
+    os.truncate(old, 1_800_000)
+    os.utime(old, (1, 1))
+    now[0] += 10
+    sink.write(noisy(index))
+    sink.close()
+    assert not old.exists()
+    assert sink.segments == 2
+
+
+@pytest.mark.parametrize("small_disk", ["size=9m,nr_inodes=5"], indirect=True)  # the folder, and four files
+def test_a_disk_with_bytes_and_no_room_eats_the_oldest(small_disk: Path) -> None:
+    options = SinkOptions(on_full="delete", segment_seconds=0.4)
+    sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", options, Wall())
+    sink.open(INFO)
+    record(sink, 100)
+    sink.close()
+    assert sink.segments == 10
+    assert sink.deleted == 6
+    assert sink.frames + sink.dropped == 100
+    assert sink.dropped <= 6
+    assert sum(1 for path in small_disk.iterdir() if all_pts(path)) == 4
+
+
+@pytest.mark.parametrize("small_disk", ["size=9m,nr_inodes=2"], indirect=True)
+def test_where_nothing_can_be_deleted_the_disk_is_left_alone(small_disk: Path) -> None:
+    (small_disk / "mine").touch()
+    options = SinkOptions(on_full="delete", segment_seconds=0.4)
+    sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", options, Wall(), clock=lambda: 0.0)
+    sink.open(INFO)
+    record(sink, 50)
+    sink.close()
+    assert "(1 so far)" in sink.notes[-1]  # not at every frame
+    assert sink.dropped == 50
+
+
+def test_lines_and_pictures_of_a_live_run_outlive_a_full_disk(small_disk: Path) -> None:
+    """A recording on the same disk makes room again."""
+    rest, path = small_disk / "rest", small_disk / "events.jsonl"
+    live = SinkOptions(live=True)
+    lines, pictures = (open_sink(uri, live).inner for uri in (str(path), str(small_disk / "%d.png")))  # type: ignore[attr-defined]
+    for sink in (lines, pictures):
+        sink.open(INFO)
+    lines.event('{"n": 0}')
+    pictures.write(noisy(0))
+    with suppress(OSError), rest.open("wb") as file:
+        while True:
+            file.write(bytes(1000))
+    with suppress(OSError), rest.open("ab", buffering=0) as file:
+        while True:
+            file.write(b"0")
+    text = f'{{"n": 1, "x": "{"y" * 5000}"}}'
+    lines.event(text)  # a part of it may fit
+    pictures.write(noisy(1))
+    for sink in (lines, pictures):
+        assert (sink.state, sink.drops) == ("disk full", {"disk full": 1})
+        assert sink.notes == ("No space left on device; tried again (1 lost so far)",)
+    rest.unlink()
+    lines.event('{"n": 2}')
+    pictures.write(noisy(2))
+    for sink in (lines, pictures):
+        sink.close()
+        assert sink.state == "running"
+    assert path.read_text() == '{"n": 0}\n{"n": 2}\n'
+    assert sorted(one.name for one in small_disk.glob("*.png")) == ["0.png", "2.png"]
 
 
 def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -17,7 +18,7 @@ from brokers import free_port, wait_for
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream import webhook_sink
-from saliency_tubes.stream.sink import open_sink
+from saliency_tubes.stream.sink import SinkOptions, open_sink
 from saliency_tubes.stream.source import VideoInfo
 from saliency_tubes.stream.webhook_sink import WebhookSink
 from stubs import StubSource
@@ -103,6 +104,19 @@ def test_a_call_with_event_and_picture(receiver):
     assert "hunter22" not in sink.name
 
 
+def test_the_last_thing_that_a_camera_saw_is_told_without_it(receiver, monkeypatch):
+    monkeypatch.setattr(webhook_sink, "PICTURE_SECONDS", 0.2)
+    with closing(open_sink(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga", SinkOptions(live=True))) as sink:
+        sink.open(INFO)
+        start = time.monotonic()
+        sink.event(line(1))
+        wait_for(lambda: receiver.bodies)
+        assert 0.2 <= time.monotonic() - start < 3
+        assert json.loads(receiver.bodies[0])["snapshot"] is None
+        sink.write(Shown(next(iter(StubSource())), ()))  # the camera is back
+    assert len(receiver.bodies) == 1
+
+
 def test_without_a_frame_there_is_no_picture(receiver):
     sink = opened(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga")
     sink.event(line(1))
@@ -114,7 +128,7 @@ def test_without_a_frame_there_is_no_picture(receiver):
 def test_a_server_in_trouble_is_asked_again(receiver):
     sink = opened(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga")
     sink.event(line(1))
-    sink._send_pending()
+    sink._let_go()
     wait_for(lambda: len(receiver.bodies) == 3)
     sink.close()
     assert sink.dropped == 0
@@ -134,7 +148,7 @@ def test_a_refusal_is_final(receiver):
 def test_retries_are_bounded():
     sink = opened(f"hook+http://me:hunter22@127.0.0.1:{free_port()}/?class=yoga&retries=2")
     sink.event(line(1))
-    sink._send_pending()
+    sink._let_go()
     wait_for(lambda: sink.drops)
     sink.close()
     assert sink.drops == {"not delivered": 1}

@@ -16,7 +16,7 @@ from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.stream.feed import FeedEnded, FeedFrame, FeedLost, FeedRefused
 from saliency_tubes.stream.fit import fit, from_rgb
 from saliency_tubes.stream.live import Backoff, LiveSource, Patience
-from saliency_tubes.stream.redact import scrub, secrets
+from saliency_tubes.stream.redact import redact, scrub, secrets
 from saliency_tubes.stream.source import SourceOptions, first_rate
 from saliency_tubes.stream.timeline import LIVE_TIME_BASE, LiveTimeline
 
@@ -453,3 +453,25 @@ class TestScrub:
     def test_short_passwords_leave_words_alone(self) -> None:
         assert scrub("a camera said: a", "rtsp://me:a@host/x") == "*** camera said: ***"
         assert secrets("rtsp://host/x") == []
+
+    @pytest.mark.parametrize(
+        ("uri", "shown"),
+        [
+            ("rtmp://a.rtmp.host/live2/abcd-1234-efgh", "rtmp://a.rtmp.host/live2/***"),
+            ("rtmps://me:pw@host:443/app/live_123?x=1", "rtmps://me:***@host:443/app/***?x=1"),
+            ("rtmp://host/app", "rtmp://host/app"),
+            ("hook+https://hooks/services/T0/B1/xyz?class=yoga", "hook+https://hooks/***?class=yoga"),
+            ("hook+https://host/?class=yoga&code=azure", "hook+https://host/?class=yoga&code=***"),
+            ("mqtt://A1B2C3TOKEN@host/topic", "mqtt://***@host/topic"),
+            ("rtsp://@:8554/explained", "rtsp://@:8554/explained"),
+            ("https://host/live/index.m3u8", "https://host/live/index.m3u8"),
+        ],
+    )
+    def test_what_opens_a_door_is_no_name(self, uri: str, shown: str) -> None:
+        assert redact(uri) == redact(shown) == shown
+
+    def test_keys_are_found_in_what_others_say_and_words_are_left_alone(self) -> None:
+        uri = "rtmp://host/live/abcd-1234-efgh"
+        assert scrub("publish of 'abcd-1234-efgh' denied", uri) == "publish of '***' denied"
+        assert scrub("the stream is gone", "rtmp://host/live/stream") == "the stream is gone"
+        assert scrub("rtmp://host/live/stream: gone", "rtmp://host/live/stream") == "rtmp://host/live/***: gone"

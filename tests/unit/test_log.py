@@ -153,5 +153,7 @@ def test_classes_and_outputs():
     assert changes(one, one) == []
     (lost,) = changes(one, snapshot(label="yoga", sinks=sink("retrying")))
     assert (lost.event, lost.message, lost.level) == ("sink", "rtmp://h/x: retrying", logging.WARNING)
+    (full,) = changes(one, snapshot(label="yoga", sinks=(SinkState("a.mkv", "disk full", 0, 0, 0, "no space"),)))
+    assert full.message == "a.mkv: disk full: no space"
     (back,) = changes(snapshot(label="yoga", sinks=sink("retrying")), one)
     assert (back.message, back.level) == ("rtmp://h/x: running", logging.INFO)

@@ -205,3 +205,14 @@ def test_a_snapshot_can_be_changed_only_by_making_another():
 
 def test_memory_of_the_process() -> None:
     assert resident_bytes() > 1e6
+
+
+def test_outputs_whose_names_hide_the_same_are_told_apart() -> None:
+    """Prometheus takes no page on which two lines have the same labels."""
+    sinks = [MemorySink() for _ in range(4)]
+    for sink in sinks[1:]:
+        sink.name = "rtmp://host/app/***"
+    with Pipeline(StubSource(), StubRunner(), sinks, Options(hop=2)) as pipeline:
+        list(pipeline)
+    names = [sink.name for sink in pipeline.snapshot().sinks]
+    assert names == ["memory", "rtmp://host/app/***", "rtmp://host/app/*** (2)", "rtmp://host/app/*** (3)"]

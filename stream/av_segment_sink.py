@@ -50,6 +50,8 @@ class AvSegmentSink(Sink):
         self._current: AvSink | None = None
         self._path = Path()
         self._retry_at = 0.0
+        self._closing = False
+        """nothing more will be written: nothing is deleted for it"""
         self._said: dict[str, str] = {}
         self._failures = 0
         self.segments = 0
@@ -101,6 +103,7 @@ class AvSegmentSink(Sink):
         self.frames += 1
 
     def close(self) -> None:
+        self._closing = True
         self._end()
         if self.state != "new":
             self.state = "closed"
@@ -111,7 +114,7 @@ class AvSegmentSink(Sink):
             return False
         if self.state == "disk full":
             self._retain()  # some may have grown too old meanwhile
-            if self._free() < ROOM:
+            if self._free() < ROOM and not (self._options.on_full == "delete" and self._delete_oldest()):
                 self._retry_at = self._clock() + RETRY_SECONDS
                 return False
         path = self._names.at(self._wall(), os.path.exists)  # Path.exists raises where a disk is gone
@@ -156,7 +159,7 @@ class AvSegmentSink(Sink):
             if not sink.frames:
                 with suppress(OSError):
                     self._path.unlink()
-        freed = full and self._options.on_full == "delete" and self._delete_oldest()
+        freed = full and self._options.on_full == "delete" and not self._closing and self._delete_oldest()
         self._retry_at = 0.0 if freed else self._clock() + RETRY_SECONDS
         then = "its oldest segments are deleted" if freed else "tried again"
         self._say("failure", f"{self._path}: {reason}; {then} ({self._failures} so far)")

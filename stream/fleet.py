@@ -193,13 +193,22 @@ class Fleet:
         ]
         for thread in threads:
             thread.start()
+        try:
+            self._join(threads)
+        except Interrupted:
+            for job in tuple(self._jobs.values()):
+                job.pipeline.halt()
+            self._join(threads)
+            raise
+        if errors:
+            raise errors[0]
+
+    def _join(self, threads: Sequence[threading.Thread]) -> None:
         for thread, config in zip(threads, self.settings.streams, strict=True):
             # Bit by bit, so that signals are heard; one that still waits for its first frame is not waited for.
             while thread.is_alive() and not (self._stopping.is_set() and label_of(config) not in self._jobs):
                 thread.join(0.2)
             thread.join(1.0)
-        if errors:
-            raise errors[0]
 
     def _failed(self, label: str, error: Exception) -> None:
         state = Redacting(self.settings.addresses).clean(f"failed: {error}")
@@ -241,7 +250,7 @@ class Fleet:
                 try:
                     self.reload()
                 except Exception as error:  # the next one is heard all the same
-                    say("reload", f"refused, nothing changes: {type(error).__name__}: {error}", level=logging.ERROR)
+                    say("reload", f"failed: {type(error).__name__}: {error}", level=logging.ERROR)
 
         thread = threading.Thread(target=work, name="saliency-tubes reload", daemon=True)
         previous = signal.signal(signal.SIGHUP, lambda number, frame: asked.put(True))

@@ -6,6 +6,7 @@ that tests run without time.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -17,6 +18,7 @@ from ..engine.errors import SourceError
 from ..engine.types import Frame
 from .feed import Connect, Feed, FeedEnded, FeedError, FeedFrame, FeedRefused
 from .fit import fit
+from .log import say
 from .source import VideoInfo
 from .timeline import LIVE_TIME_BASE, LiveTimeline
 
@@ -205,6 +207,8 @@ class LiveSource:
                 refused = isinstance(error, FeedRefused | FeedEnded)
                 if not self._patience.wait and (refused or self._clock() >= deadline):
                     raise SourceError(f"{self.name}: {error}") from None
+                if str(error) != self.last_error:  # nobody watches the state yet
+                    say("source", f"{self.name}: waited for: {error}", level=logging.WARNING)
                 self._lose(error)
         raise SourceError(f"{self.name}: stopped before its first frame came")
 

@@ -163,7 +163,7 @@ class Pipeline:
             for thread in self._threads:
                 thread.start()
         except BaseException:  # a signal: nobody else would end those that run
-            self._stop_all()
+            self.halt()
             for thread in self._threads:
                 if thread.ident is not None:
                     thread.join()
@@ -174,7 +174,7 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop_all()
+        self.halt()
         for thread in self._threads:
             thread.join()
         self._painter.close()
@@ -189,6 +189,14 @@ class Pipeline:
         """Reads no further frame; those read are explained, drawn and written, and the outputs finished."""
         self._stop_reading.set()
         self._source.stop()  # so that a reader that waits for a camera comes back
+
+    def halt(self) -> None:
+        """Ends as soon as it can: what was read is lost, and the outputs are finished."""
+        self.stop()
+        self._halted.set()
+        self._seat.stop()
+        for channel in (self._read, self._clips, self._explained, self._drawn, self._shown):
+            channel.stop()
 
     @property
     def overlay(self) -> Overlay:
@@ -375,7 +383,7 @@ class Pipeline:
         except BaseException as error:  # raised again in the caller's thread
             with self._error_lock:
                 self._error = self._error or error
-            self._stop_all()
+            self.halt()
         finally:
             for channel in outputs:
                 channel.end()
@@ -388,10 +396,3 @@ class Pipeline:
             except Exception as error:  # the others must be finished all the same
                 failed = failed or error
         return failed
-
-    def _stop_all(self) -> None:
-        self.stop()
-        self._halted.set()
-        self._seat.stop()
-        for channel in (self._read, self._clips, self._explained, self._drawn, self._shown):
-            channel.stop()

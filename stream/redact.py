@@ -12,16 +12,14 @@ _LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
 # the last @: rather too much than a password in a log. One with a space in it ends at the first.
 _LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*|\S[^/?#@]*)@")
 # Of queries and of GStreamer's properties, where a value in quotes may hold spaces.
-_NAMES = (
-    "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?|code"
-)
-_SECRET = re.compile(rf"""\b([\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
-# What opens a door without being called so: RTMP's stream key, a webhook's path, a name that needs no password. The key
-# ends before a colon: words may follow.
-_PATH = re.compile(r"(rtmps?://[^/?\s]+/[^/?\s]+/|hook\+https?://[^/?\s]+/)([^?\s:]+)", re.IGNORECASE)
+_NAMES = "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?"
+_SECRET = re.compile(rf"""\b((?<=[?&])code|[\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
+# What opens a door without being called so: RTMP's stream key, a webhook's path, a name that needs no password. Words
+# may follow after a colon.
+_PATH = re.compile(r"(rtmps?://[^/?\s]+/[^/?\s]+/|hook\+https?://[^/?\s]+/)((?:[^?\s:]|:(?=\S))+)", re.IGNORECASE)
 _LONE_NAME = re.compile(r"(://)([^/?#@:\s]+)@")
-_LONG = 12
-"""letters of such a thing that is looked for wherever it stands: "stream" and "admin" are words as well"""
+_RANDOM = re.compile(r"(?=.*\d).{12,}")
+"""such a thing that is looked for wherever it stands: "stream" and "admin" are words as well"""
 # Of flags; --r, --rt, --rts and --rtsp may be short for --rtsp-password.
 _SECRET_FLAG = re.compile(
     r"(--(?:r(?:ts?)?(?=[=\s])|[\w-]*(?:pass|pw|secret|token|rtsp)[\w-]*))[=\s].*", re.IGNORECASE | re.DOTALL
@@ -45,7 +43,7 @@ def redact_words(words: str) -> str:
 def secrets(uri: str) -> list[str]:
     """Every password and token in the URI, as written and as meant, longest first."""
     found = {match[2] for pattern in (_LOGIN, _LOOSE_LOGIN, _SECRET) for match in pattern.finditer(uri)}
-    found |= {match[2] for pattern in (_PATH, _LONE_NAME) for match in pattern.finditer(uri) if len(match[2]) >= _LONG}
+    found |= {match[2] for pattern in (_PATH, _LONE_NAME) for match in pattern.finditer(uri) if _RANDOM.match(match[2])}
     forms = {
         form for secret in found for form in (secret, secret.strip("\"'"), unquote(secret), quote(unquote(secret)))
     }

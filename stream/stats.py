@@ -1,4 +1,4 @@
-"""What a running pipeline knows of itself. `Stats` is told of every frame; a `Snapshot` of it never changes."""
+"""What a running pipeline knows of itself. `Stats` is told of every frame; a `Snapshot` of it does not change."""
 
 from __future__ import annotations
 

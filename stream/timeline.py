@@ -107,10 +107,11 @@ class LiveTimeline:
         placed, jumped = self._place(time, last, arrived - seen)
         ticks = max(placed, last + 1)
         seconds = float((ticks - last) * LIVE_TIME_BASE)
-        self._holes = self._holes + 1 if self._is_hole(seconds) else 0
+        other = self._reconnected or jumped
+        self._holes = self._holes + 1 if self._is_hole(seconds) and not other else 0
         if self._holes >= HOLES:
             self._step, self._holes = seconds, 0
-        missing = self._reconnected or jumped or self._holes > 0
+        missing = other or self._holes > 0
         if not missing and seconds > 0.001:
             self._step = seconds if self._step is None else self._step + (seconds - self._step) / 16
         self._note(ticks, arrived, time, placed)

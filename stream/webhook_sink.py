@@ -83,6 +83,8 @@ class WebhookSink(Sink):
             self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._calls: deque[Call] = deque()
+        self._gave_up: tuple[str, ...] = ()
+        """what is to be said of calls that were never delivered"""
         self._pending: Call | None = None
         """waits for its picture"""
         self._patience = PICTURE_SECONDS if options.live else math.inf
@@ -171,8 +173,9 @@ class WebhookSink(Sink):
             if error is None:
                 if self.state == "retrying":
                     say("sink", f"{self.name}: answers again")
-                self.state = "running"
+                self.state, self.notes = "running", self._gave_up
                 return
+            self.notes = (scrub(error, self._uri),)
             if not again or attempt == self._retries or not self._pause(min(LONGEST_DELAY, FIRST_DELAY * 2.0**attempt)):
                 self._failed(error)
                 return
@@ -193,7 +196,7 @@ class WebhookSink(Sink):
         self.state = "failed"
         self._drop("not delivered")
         text = scrub(why, self._uri)
-        self.notes = (f"{self.drops['not delivered']} calls failed; last: {text}",)
+        self._gave_up = self.notes = (f"{self.drops['not delivered']} calls failed; last: {text}",)
         say("sink", f"{self.name}: a call failed: {text}")
 
     def _body(self, call: Call) -> bytes:

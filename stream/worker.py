@@ -175,10 +175,9 @@ class Threaded(Sink):
         self._failures += 1
         self._refusals = self._refusals + 1 if isinstance(error, RefusedError) else 0
         self._ready, self._dead = False, not self.inner.reconnects
+        self._own_note = f"{text}; {'nothing more is written' if self._dead else 'tried again until it works'}"
+        self._copy_facts()  # before the state, which makes others look for the reason
         self.state = "failed" if self._dead else "retrying"
-        self._own_note = (
-            f"{text}; {'tried again until it works' if self.inner.reconnects else 'nothing more is written'}"
-        )
         if self.inner.reconnects:
             with suppress(Exception):  # what failed may fail to close
                 self.inner.close()

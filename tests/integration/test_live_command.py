@@ -146,6 +146,21 @@ def test_several_streams_share_a_model(tmp_path):
     assert min(door, yard) >= 0.6 * max(door, yard) > 2  # served in turn
 
 
+@pytest.mark.parametrize("names", [["door"], ["door", "yard"]])
+def test_asked_twice_it_still_finishes_the_files(names, tmp_path):
+    streams = "".join(f'[[stream]]\nname = "{name}"\ninput = "{CAMERA}"\noutputs = ["{name}.mp4"]\n' for name in names)
+    (tmp_path / "live.toml").write_text(f'frames = 16\nrealtime = true\nsync = "aligned"\n{streams}')
+    with running(tmp_path, "--config", "live.toml") as run:
+        wait_for(lambda: all((tmp_path / f"{name}.mp4").exists() for name in names), 30)
+        time.sleep(3)
+        run.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+        assert run.end() == 143, run.said
+    assert "terminate" not in run.said
+    for name in names:
+        assert len(all_pts(tmp_path / f"{name}.mp4")) > 5
+
+
 @needs_mosquitto
 def test_events_go_to_a_broker_while_the_rest_is_written(tmp_path):
     (tmp_path / "broker").mkdir()

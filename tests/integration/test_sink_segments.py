@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -22,6 +23,7 @@ from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream import av_segment_sink
 from saliency_tubes.stream.av_segment_sink import AvSegmentSink
+from saliency_tubes.stream.av_sink import AvSink
 from saliency_tubes.stream.sink import SinkOptions, open_sink
 from saliency_tubes.stream.source import open_source
 from servers import free_port, wait_for
@@ -312,6 +314,40 @@ def test_where_nothing_can_be_deleted_the_disk_is_left_alone(small_disk: Path) -
     sink.close()
     assert "(1 so far)" in sink.notes[-1]  # not at every frame
     assert sink.dropped == 50
+
+
+def test_room_that_others_take_is_made_again(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, free = [0.0], [av_segment_sink.ROOM]
+    options = SinkOptions(on_full="delete", segment_seconds=0.4)
+    sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", options, Wall(), clock=lambda: now[0])
+    monkeypatch.setattr(sink, "_free", lambda: free[0])
+    sink.open(INFO)
+    record(sink, 30)
+    sink.state, free[0] = "disk full", 0
+    for _ in range(2):
+        before = sink.deleted
+        sink._end()
+        sink.state = "disk full"
+        record(sink, 1)
+        assert sink.deleted > before
+        now[0] += 10
+    sink.close()
+
+
+def test_nothing_is_deleted_for_a_recording_that_ends(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", SinkOptions(on_full="delete"), Wall())
+    sink.open(INFO)
+    record(sink, 20)
+
+    def full(sink: AvSink) -> None:
+        raise SinkError("it: No space left on device") from OSError(errno.ENOSPC, "No space left on device")
+
+    close = AvSink.close
+    monkeypatch.setattr(AvSink, "close", full)
+    sink.close()
+    assert sink._current is None
+    assert (sink.deleted, len(list(small_disk.iterdir()))) == (0, 1)
+    monkeypatch.setattr(AvSink, "close", close)
 
 
 def test_lines_and_pictures_of_a_live_run_outlive_a_full_disk(small_disk: Path) -> None:

@@ -389,6 +389,13 @@ class TestLiveTimeline:
         assert gaps == [False, True, True, True, *[False] * 8]
         assert [line.next(Fraction(t), 100.0 + t)[1] for t in (12, 13, 30, 31)] == [False, False, True, False]
 
+    def test_connections_of_one_frame_are_no_slow_camera(self) -> None:
+        line = LiveTimeline(Fraction(25))
+        for hour in range(8):
+            line.reconnect()
+            line.next(Fraction(0), 3600.0 * hour)
+        assert line.next(Fraction(30), 3600.0 * 7 + 30)[1]
+
     def test_a_slow_camera_has_no_holes(self) -> None:
         line = LiveTimeline()
         assert not any(line.next(Fraction(2 * i), 2.0 * i)[1] for i in range(20))
@@ -460,6 +467,8 @@ class TestScrub:
             ("rtmp://a.rtmp.host/live2/abcd-1234-efgh", "rtmp://a.rtmp.host/live2/***"),
             ("rtmps://me:pw@host:443/app/live_123?x=1", "rtmps://me:***@host:443/app/***?x=1"),
             ("rtmp://host/app", "rtmp://host/app"),
+            ("hook+https://telegram/bot123:AAE-x/send?class=a", "hook+https://telegram/***?class=a"),
+            ("rtmp://host/app/***: rejected, code=403 need auth", "rtmp://host/app/***: rejected, code=403 need auth"),
             ("hook+https://hooks/services/T0/B1/xyz?class=yoga", "hook+https://hooks/***?class=yoga"),
             ("hook+https://host/?class=yoga&code=azure", "hook+https://host/?class=yoga&code=***"),
             ("mqtt://A1B2C3TOKEN@host/topic", "mqtt://***@host/topic"),
@@ -474,4 +483,5 @@ class TestScrub:
         uri = "rtmp://host/live/abcd-1234-efgh"
         assert scrub("publish of 'abcd-1234-efgh' denied", uri) == "publish of '***' denied"
         assert scrub("the stream is gone", "rtmp://host/live/stream") == "the stream is gone"
+        assert scrub("no homeassistant.local", "mqtt://homeassistant@homeassistant.local/t") == "no homeassistant.local"
         assert scrub("rtmp://host/live/stream: gone", "rtmp://host/live/stream") == "rtmp://host/live/***: gone"

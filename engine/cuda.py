@@ -4,8 +4,10 @@ there.
 Three kernels (kernels/*.cu), each on a stream of the caller's, none waiting for it. Frames and tensors may be of
 anybody: addresses, or arrays with `__cuda_array_interface__` or DLPack (cuda_memory.py). Arguments that do not fit
 raise ValueError or TypeError before anything is launched. The first call compiles (a second or two; kept on disk), and
-the first of each size uploads its tables and waits for that: do it before a CUDA graph is captured. A CUDA failure is a
-ModelError with CUDA's words. None of the classes is for several threads at once. `why_not` says whether they can run.
+the first of each size uploads its tables and waits for that. A CUDA graph can hold CudaPreprocess, and CudaOverlay of
+parts that are on the GPU, captured after such a call; all else is sent from memory that is gone at a replay. A CUDA
+failure is a ModelError with CUDA's words. None of the classes is for several threads at once. `why_not` says whether
+they can run.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ FORMAT = 1
 MANIFEST_KEY = "saliency_tubes.manifest"
 WEIGHTS_KEY = "saliency_tubes.class_weights"
 RESIZE_RULES = ("center", "stretch", "letterbox")
+LARGEST = 1 << 16
+"""of anything that is counted in pixels or frames; and the lowest rate is one frame in so many"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class InputSpec:
         )
         if self.resize == "center":
             _require(
-                self.short_side >= max(self.size),
+                _is_count(self.short_side) and self.short_side >= max(self.size),
                 f"input.short_side must be {max(self.size)} or more, got {self.short_side}",
             )
         _require(
@@ -74,7 +76,7 @@ class InputSpec:
             f"input.stretch_to must be two whole numbers, {list(self.size)} or more, got {list(self.stretch_to)}",
         )
         _require(
-            _is_count(self.stride) and 0 < self.rate < math.inf,
+            _is_count(self.stride) and 1 / LARGEST <= self.rate <= LARGEST,
             f"input.stride must be a whole number and rate a number, both positive, got {self.stride}, {self.rate}",
         )
         _require(isinstance(self.name, str), f"input.name must be a string, got {self.name!r}")
@@ -228,6 +230,7 @@ class Manifest:
             )
         try:
             text = json.loads(properties[MANIFEST_KEY])
+            json.dumps(text, ensure_ascii=False).encode()  # half a surrogate pair cannot be printed, whatever it names
         except (ValueError, RecursionError) as error:
             raise ModelError(f"its manifest is not JSON: {error}") from None
         if not isinstance(text, dict) or text.get("format") != FORMAT:
@@ -286,16 +289,14 @@ def _decode_weights(data: str, dtype: str, shape: list[int]) -> F32:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
 
 
 def _strings(name: str, values: object) -> tuple[str, ...]:
-    """Checked to be encodable too: they are written to files and terminals."""
     _require(
         isinstance(values, list) and all(isinstance(value, str) for value in values),
         f"{name} must be a list of strings",
     )
-    "".join(values).encode()  # type: ignore[arg-type]
     return tuple(values)  # type: ignore[arg-type]
 
 

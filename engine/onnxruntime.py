@@ -47,10 +47,7 @@ class OnnxRuntimeRunner:
         if missing:
             raise ModelError(f"the graph has no output {', '.join(sorted(missing))}: it has {', '.join(sorted(names))}")
         # the graph's own shapes may be open: a clip of nothing tells them, before any output is opened
-        try:
-            found = self._run(self._nothing(1), None)
-        except Exception as error:
-            raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
+        found = self._run(self._nothing(1), None)
         check_shapes(manifest, frames, {name: value.shape for name, value in found.items()})
         self.batch = batch if batch > 1 and self._takes_batches() else 1
         self.description = f"onnxruntime {ort.__version__} on {device.upper()}, f32"
@@ -60,7 +57,11 @@ class OnnxRuntimeRunner:
 
     def _run(self, clips: F32, class_ids: Sequence[int | None] | None) -> dict[str, F32]:
         names = self.manifest.outputs
-        values = self._session.run(list(names.values()), inputs(self.manifest, clips, class_ids))
+        given = inputs(self.manifest, clips, class_ids)
+        try:
+            values = self._session.run(list(names.values()), given)
+        except Exception as error:  # its classes derive from nothing narrower
+            raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
         return dict(zip(names, values, strict=True))
 
     def _nothing(self, clips: int) -> F32:
@@ -68,11 +69,11 @@ class OnnxRuntimeRunner:
 
     def _takes_batches(self) -> bool:
         """Whether the file leaves the batch open, and two clips come out of it as two."""
-        if any(isinstance(value.shape[0], int) for value in self._session.get_inputs()):
+        if any(not value.shape or isinstance(value.shape[0], int) for value in self._session.get_inputs()):
             return False
         try:
             found = self._run(self._nothing(2), None)
-        except Exception:  # some size inside is fixed; its classes derive from nothing narrower
+        except ModelError:  # some size inside is fixed
             return False
         return all(len(value) == 2 for value in found.values())
 

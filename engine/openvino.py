@@ -30,9 +30,14 @@ class OpenVinoRunner:
     def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
         core = _core()
         device = device.upper()
-        if device.split(".")[0] not in core.available_devices:
-            raise UsageError(f"OpenVINO has no device {device!r} here: it has {', '.join(core.available_devices)}")
-        has_bf16 = "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        try:  # "GPU" is the first of GPU.0 and GPU.1, and not in the list then
+            if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
+                raise RuntimeError
+            has_bf16 = "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        except RuntimeError:
+            raise UsageError(
+                f"OpenVINO has no device {device!r} here: it has {', '.join(core.available_devices)}"
+            ) from None
         if precision == "auto":
             precision = "bf16" if device == "CPU" and has_bf16 and native_bf16() else "f32"
         if precision == "bf16" and not has_bf16:
@@ -46,6 +51,8 @@ class OpenVinoRunner:
             names = [port.get_any_name() for port in model.inputs]
             if set(names) != set(inner):  # an input that is never set holds whatever memory holds
                 raise ModelError(f"the graph's inputs are {', '.join(names)}; its manifest names {', '.join(inner)}")
+            if not model.input(manifest.input.name).element_type.is_real():
+                raise ModelError(f"the graph's {manifest.input.name} must be of floating point numbers")
             self.batch = batch if batch > 1 and _takes_batches(model, inner, manifest) else 1
             _reshape(model, inner, 1)
             tensors = manifest.outputs.items()
@@ -60,7 +67,11 @@ class OpenVinoRunner:
         self.description = f"OpenVINO {version} on {device}, {precision}"
 
     def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        self._request.infer(inputs(self.manifest, clips, class_ids), share_inputs=True)
+        given = inputs(self.manifest, clips, class_ids)
+        try:
+            self._request.infer(given, share_inputs=True)
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO says: {_first_reason(error)}") from None
         tensors = self.manifest.outputs.items()
         return outputs(self.manifest, {name: self._request.get_tensor(tensor).data.copy() for name, tensor in tensors})
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .cuda import CudaOverlay, Driver, Format, Part, RawPlane, Surface
+from .cuda_jobs import MOST_CELLS
+from .errors import UsageError
 from .picture import F32, F64, U8, Picture
 from .style import Style
 from .types import Crop
@@ -25,7 +27,12 @@ class StagedOverlay:
         """pointer and bytes for each plane"""
 
     def draw(self, picture: Picture, cells: F32 | F64, crop: Crop) -> None:
-        """Draws finite evidence [h, w] over the crop, in place; waits for it."""
+        """Draws finite evidence [h, w] over the crop, in place; waits for it. Raises UsageError for too many cells."""
+        if max(cells.shape) > MOST_CELLS:
+            raise UsageError(
+                f"--overlay cuda draws from at most {MOST_CELLS} cells on an axis, this network has "
+                f"{'x'.join(map(str, cells.shape))}: leave it out"
+            )
         planes = [np.ascontiguousarray(plane) for plane in picture.planes]
         with self._driver.entered():
             places = [RawPlane(self._send(index, plane), plane.strides[0]) for index, plane in enumerate(planes)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from .bounds import PRECISION_KEY
 from .noise import smooth_noise
 
 BOUND = 1e-3
-"""of the logits' scale: what the tubes may be off the logits"""
+"""of what the activation adds to the logits: what the tubes may be off it"""
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def adopt(path: Path, output: Path, adoption: Adoption, seed: int = 0) -> Manife
     try:
         proto = onnx.load(path)
     except Exception as error:  # protobuf's and onnx's own classes have no common base
-        raise ModelError(f"cannot read model {path}: it is not an ONNX file") from error
+        missing = isinstance(error, FileNotFoundError) or "should be stored in" in str(error)
+        reason = f"its data is not there: {error}" if missing else "it is not an ONNX file"
+        raise ModelError(f"cannot read model {path}: {reason}") from error
     clip_name = _clip_input(proto)
     logits = _logits(proto, adoption)
     _tap(proto, adoption.activation)
@@ -85,9 +89,13 @@ def adopt(path: Path, output: Path, adoption: Adoption, seed: int = 0) -> Manife
     )
     known = {entry.key: entry.value for entry in proto.metadata_props}
     helper.set_model_props(proto, {**known, PRECISION_KEY: "fp32", **manifest.to_properties()})
+    part = output.with_name(output.name + ".part")  # the output may be the input
     try:
-        output.write_bytes(proto.SerializeToString(deterministic=True))
+        part.write_bytes(proto.SerializeToString(deterministic=True))
+        part.replace(output)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise ModelError(f"cannot write {output}: {error.strerror}") from None
     return manifest
 
@@ -143,7 +151,8 @@ def _head(proto: onnx.ModelProto, name: str | None, logits: F32, activation: F32
     for key, value in held.items() if name is None else [(name, held[name])]:
         for matrix in _matrices(value, classes, channels):
             for bias in biases:
-                error = float(np.abs(matrix @ pooled + bias - logits).max() / np.abs(logits).max())
+                # of what the activation adds, not of the logits: a bias would hide any head
+                error = float(np.abs(matrix @ pooled + bias - logits).max() / max(np.abs(logits - bias).max(), TINY))
                 if error <= BOUND:
                     return LinearHead(np.asarray(matrix, np.float32), np.asarray(bias, np.float32))
                 errors[key] = min(error, errors.get(key, error))

@@ -271,6 +271,9 @@ def _input_spec(args: argparse.Namespace) -> tuple[InputSpec, int]:
         raise UsageError(f"--input-shape must be 3,T,H,W, got {args.input_shape!r}")
     given = {name: getattr(args, name) for name in PREPROCESSING}
     seen = {name: PREPROCESSING[name] if value is None else value for name, value in given.items()}
+    if max(seen["mean"]) > 1:
+        values = " ".join(f"{value:g}" for value in seen["mean"])
+        raise UsageError(f"--mean is of values in 0..1, got {values}: divide it, and --std, by 255")
     try:
         spec = InputSpec(
             size=(height, width),

@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from ..engine.errors import UsageError
 from ..engine.manifest import LinearHead
 from ..engine.picture import F32, F64
-from .tap import check_logits, connected, cut, evaluating
+from .tap import check_logits, connected, cut, evaluating, logits_of
 
 MODES = ("auto", "linear", "gradient")
 TOLERANCE = 1e-4
 """of what a head gives, as a share of its size: more than float32 makes, less than any nonlinearity worth the name"""
+RAISE, RAISES = 100.0, 8
+"""by how much activations grow, and how often at most, until what they change is as large as the head's bias"""
+SMALL = 0.1
+"""a change below this share of the logits could be hidden under a bias"""
 LARGEST_DENOMINATOR = 4096
 """pools weigh by small fractions; measured in float32 they come out a little off, and are put back on them"""
 GRADIENT_HINT = "explain it by gradients (--head gradient), or pool before the linear layer"
@@ -62,7 +66,8 @@ def analyse_head(model: nn.Module, tap: str, example: Tensor, mode: str = "auto"
     The head is linear if it is affine and its Jacobian is d logit_c / d A[k,t,y,x] = w[c,k] pool[t,y,x], with one pool
     for all classes and channels: then class activation maps are exact (Zhou et al., CVPR 2016, eq. 1 and 2). It is
     affine if its value at the middle of two random activations is the mean of its values there, and the same holds on
-    the way to the example's own. `example`: a clip [1, 3, T, H, W]. The trunk runs twice, or five times if the head
+    the way to the example's own. The random ones are as large as the example's own, and larger where those change the
+    logits too little to tell. `example`: a clip [1, 3, T, H, W]. The trunk runs twice, or five times if the head
     needs clip and activation to be of one batch.
 
     mode: auto; linear, which refuses any other; gradient, which does not look. Raises UsageError for a head without a
@@ -121,7 +126,7 @@ class _Probe:
         # the trunk's graph, which may take gigabytes, is kept only where ways around the tap are looked for
         clip = self.example.clone().requires_grad_(trunk).clone()
         with cut(model, tap) as kept:
-            self.logits = check_logits(model(clip))
+            self.logits = logits_of(model, clip)
         self.leaf = kept[0]
         self.bypassed = trunk and connected((self.logits.grad_fn, self.logits.output_nr), clip.grad_fn)
 
@@ -156,9 +161,25 @@ def _not_affine(probe: _Probe) -> str:
     """Why the head is not affine in the tap, in words; empty if it is."""
     if probe.bypassed:
         return "other ways lead around it"
-    real = probe.leaf.detach()[0]
+    given = probe.logits.detach()[0].double()
+    size = float(probe.leaf.detach().abs().mean()) or 1.0
+    for _ in range(RAISES):
+        miss, extent, largest = _bend(probe, size)
+        if extent >= SMALL * largest:
+            break
+        size *= RAISE
+    if miss <= TOLERANCE * extent:
+        return ""
+    kinds = (
+        ", its outputs are probabilities" if float(given.min()) >= 0 and abs(float(given.sum()) - 1) < TOLERANCE else ""
+    )
+    return f"not linear: off by {miss / extent:.1%} of its size between two random activations{kinds}"
+
+
+def _bend(probe: _Probe, size: float) -> tuple[float, float, float]:
+    """How far the head is from affine between random activations of a size, how far it moves, its largest logit."""
+    real, given = probe.leaf.detach()[0], probe.logits.detach()[0].double()
     random = torch.Generator().manual_seed(0)
-    size = float(real.abs().mean()) or 1.0
     one, other = (
         # an offset for each channel, or any pool would make all random activations alike; and far apart, so that
         # units that are on for one are off for the other
@@ -167,18 +188,9 @@ def _not_affine(probe: _Probe) -> str:
     )
     probes = torch.stack([one, other, (one + other) / 2, (one + real) / 2]).to(real)
     first, second, middle, to_real = probe.values(probes).double()
-    given = probe.logits.detach()[0].double()
-    extent = float(torch.stack([first, second, given]).abs().max())
-    miss = max(
-        float((middle - (first + second) / 2).abs().max()),
-        float((to_real - (first + given) / 2).abs().max()),
-    )
-    if miss <= TOLERANCE * extent:
-        return ""
-    kinds = (
-        ", its outputs are probabilities" if float(given.min()) >= 0 and abs(float(given.sum()) - 1) < TOLERANCE else ""
-    )
-    return f"not linear: off by {miss / extent:.1%} of its size between two random activations{kinds}"
+    ends = torch.stack([first, second, given])
+    miss = torch.stack([middle - (first + second) / 2, to_real - (first + given) / 2])
+    return float(miss.abs().max()), float((ends - given).abs().max()), float(ends.abs().max())
 
 
 def _factors(probe: _Probe, classes: range) -> tuple[F64, F64, float]:

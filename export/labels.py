@@ -90,9 +90,10 @@ def _from_lines(text: str) -> tuple[str, ...]:
     lines = [" ".join(line.split()) for line in text.rstrip().splitlines()]
     split = [re.fullmatch(r"(\d+)[ ,;:]\s*(.+)", line) for line in lines]
     if lines and all(split):
-        ids = [int(match[1]) for match in split if match]
-        if ids in (list(range(len(ids))), list(range(1, len(ids) + 1))):
-            return tuple(match[2] for match in split if match)
+        by_id = {int(match[1]): match[2] for match in split if match}
+        first = min(by_id)
+        if first <= 1 and sorted(by_id) == list(range(first, first + len(lines))):
+            return tuple(by_id[index] for index in sorted(by_id))
     return tuple(lines)
 
 
@@ -105,7 +106,7 @@ def _from_json(path: Path, text: str) -> tuple[str, ...]:
         pairs = content.items()
         by_id = {int(key): value for key, value in pairs if str(key).isdecimal()}
         if len(by_id) != len(content):
-            by_id = {value: key for key, value in pairs if isinstance(value, int)}
+            by_id = {int(value): key for key, value in pairs if str(value).isdecimal()}
         first = min(by_id, default=0)
         if len(by_id) != len(content) or sorted(by_id) != list(range(first, first + len(by_id))) or first > 1:
             raise UsageError(f"labels {path}: expected every id from 0 to {len(content) - 1}, each with one name")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
@@ -122,7 +123,7 @@ def write_onnx(model: nn.Module, manifest: Manifest, path: Path, recipe: Recipe,
     try:
         onnx.checker.check_model(proto)
         path.write_bytes(proto.SerializeToString(deterministic=True))
-    except (onnx.checker.ValidationError, ValueError) as error:
+    except (onnx.checker.ValidationError, ValueError, EncodeError) as error:  # EncodeError: more than 2 GB
         raise ModelError(f"cannot export {manifest.name}: {one_line(error)}") from error
     except OSError as error:
         raise ModelError(f"cannot write {path}: {error.strerror}") from None

@@ -15,6 +15,8 @@ from ..engine.errors import ModelError, UsageError
 from .weights import one_line
 
 _AVERAGES = (nn.AvgPool3d, nn.AdaptiveAvgPool3d)
+_CHANNELS_LAST = (nn.LayerNorm, nn.Linear)
+"""layers that work along the last axis: five axes are [N, t, h, w, C] there, which no tap is"""
 _Edge = tuple[Any, int]
 """a tensor in the autograd graph: the node that made it, and which of the node's outputs it is"""
 
@@ -124,6 +126,16 @@ def check_logits(logits: object) -> Tensor:
     return logits
 
 
+def logits_of(model: nn.Module, clip: Tensor) -> Tensor:
+    """Logits [N, K] of a clip. Raises UsageError, with the network's own words, where it gives none."""
+    try:
+        return check_logits(model(clip))
+    except UsageError:
+        raise
+    except Exception as error:  # somebody's code
+        raise UsageError(f"the network does not take {list(clip.shape)}: {one_line(error)}") from error
+
+
 @dataclass
 class _Call:
     """One layer's one run."""
@@ -133,10 +145,11 @@ class _Call:
     shape: tuple[int, ...]
     edge: _Edge
     dominates: bool = False
+    channels_last: bool = False
 
     @property
     def activation(self) -> bool:
-        return len(self.shape) == 5
+        return len(self.shape) == 5 and not self.channels_last
 
     @property
     def leaf(self) -> bool:
@@ -163,12 +176,13 @@ class _Record:
         try:
             with evaluating(model), torch.enable_grad():
                 clip = example.detach().requires_grad_(True).clone()
-                logits = check_logits(model(clip))
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise UsageError(f"the network does not take {list(example.shape)}: {one_line(error)}") from error
+                logits = logits_of(model, clip)
         finally:
             for hook in hooks:
                 hook.remove()
+        last = {call.edge for call in self.calls if isinstance(call.module, _CHANNELS_LAST)}
+        for call in self.calls:  # and what passes their output on
+            call.channels_last = len(call.shape) == 5 and call.edge in last
         self.calls = [call for call in self.calls if len(self.runs[call.name]) == 1]
         self.classes = logits.shape[1]
         start: _Edge = (logits.grad_fn, logits.output_nr)
@@ -194,6 +208,8 @@ class _Record:
         if len(shapes) > 1:
             raise UsageError(f"layer {layer} is run {len(shapes)} times a clip: tap one that is run once")
         call = next((call for call in self.calls if call.name == layer), None)
+        if call is not None and call.channels_last:
+            raise UsageError(f"layer {layer} gives {shapes[0]}, channels last: tap what brings them to [N, C, t, h, w]")
         if call is None or not call.activation:
             raise UsageError(f"layer {layer} gives {shapes[0]}, a tap needs [N, C, t, h, w]")
         return layer

@@ -239,6 +239,12 @@ def _use_cache(config: Any, path: Path) -> None:
         old = path.read_bytes()
     except OSError:
         old = b""
+    part = path.with_name(path.name + ".part")
+    try:  # before the minutes that a build takes
+        part.touch()
+        part.unlink()
+    except OSError as failure:
+        raise UsageError(f"cannot write the timing cache {path}: {failure.strerror}") from None
     timings = config.create_timing_cache(old)
     if timings is None or not config.set_timing_cache(timings, False):
         config.set_timing_cache(config.create_timing_cache(b""), False)

@@ -16,8 +16,8 @@ from torch import nn
 from ..engine.errors import TubesError, UsageError
 from ..engine.manifest import InputSpec
 from .noise import smooth_noise
-from .tap import check_logits, evaluating
-from .weights import fit, load_state, one_line
+from .tap import evaluating, logits_of
+from .weights import fit, load_state
 
 
 def is_factory(name: str) -> bool:
@@ -63,11 +63,8 @@ def load_network(name: str, weights: Path | None = None) -> nn.Module:
 def count_classes(model: nn.Module, spec: InputSpec, frames: int) -> int:
     """K, by one run of a clip [1, 3, `frames`, H, W]. Raises UsageError if the network does not give logits for it."""
     clip = torch.from_numpy(smooth_noise(spec, frames))
-    try:
-        with evaluating(model), torch.no_grad():
-            return int(check_logits(model(clip)).shape[1])
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise UsageError(f"the network does not take {list(clip.shape)}: {one_line(error)}") from error
+    with evaluating(model), torch.no_grad():
+        return int(logits_of(model, clip).shape[1])
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..engine.errors import ModelError, UsageError
 
@@ -32,8 +33,8 @@ def load_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, on the CPU, by their names in the network.
 
     `path` is a .safetensors, or anything torch.save wrote (.pt, .pth, .pyth, .ckpt): a state_dict, or a trainer's
-    dictionary that has one under one of `CONTAINERS`. Prefixes of wrappers are taken off. Raises ModelError, in one
-    line, if there is no such file, if it needs more than `weights_only`, or if it holds no weights.
+    dictionary that has one under one of `CONTAINERS`. Raises ModelError, in one line, if there is no such file, if it
+    needs more than `weights_only`, or if it holds no weights.
     """
     if not path.is_file():
         reason = "it is a folder" if path.is_dir() else "there is no such file"
@@ -43,17 +44,21 @@ def load_state(path: Path) -> dict[str, Tensor]:
     for name, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise ModelError(f"{path}: {name} must be a tensor, got {type(value).__name__}")
-    return _without_prefixes(state)
+    return state
 
 
 def fit(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Puts the tensors of `state` into `module`, in place, in the module's own dtypes.
 
-    Every parameter and buffer must have its tensor, of its shape, and every tensor its place; only batch norm's
-    counters may be missing. Raises ModelError naming at most `MOST_NAMED` of those that do not fit; the module is
-    untouched then.
+    Prefixes of wrappers are taken off where no name fits as it is. Every parameter and buffer must have its tensor, of
+    its shape, and every tensor its place; only batch norm's counters may be missing. Raises ModelError naming at most
+    `MOST_NAMED` of those that do not fit; the module is untouched then.
     """
     expected = module.state_dict()
+    state = without_prefixes(state, expected)
+    lazy = [name for name, value in expected.items() if is_lazy(value)]
+    if lazy:
+        raise ModelError(f"{_first(lazy, MOST_NAMED)} of the network has no shape before its first clip: give it one")
     missing = [name for name in expected if name not in state and not name.endswith(COUNTERS)]
     unknown = [name for name in state if name not in expected]
     misshapen = [
@@ -70,6 +75,16 @@ def fit(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     if spoiled:
         raise ModelError(f"the weights hold values that are not finite: {_first(spoiled, MOST_NAMED)}")
     module.load_state_dict({**expected, **state})
+
+
+def without_prefixes(state: Mapping[str, Tensor], wanted: Container[str] = ()) -> dict[str, Tensor]:
+    """The same with shorter names, as long as all have a wrapper's prefix and none is wanted as it is."""
+    while state and not any(name in wanted for name in state):
+        prefix = next((one for one in PREFIXES if all(name.startswith(one) for name in state)), None)
+        if prefix is None:
+            break
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return dict(state)
 
 
 def one_line(error: BaseException) -> str:
@@ -130,13 +145,6 @@ def _find_state(path: Path, content: object) -> dict[str, Any]:
     else:
         found = type(content).__name__
     raise ModelError(f"{path} holds no weights: expected a state_dict, found {found}")
-
-
-def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            return _without_prefixes({name.removeprefix(prefix): tensor for name, tensor in state.items()})
-    return state
 
 
 def _first(names: Iterable[str], count: int) -> str:

@@ -207,7 +207,7 @@ class LiveSource:
                 refused = isinstance(error, FeedRefused | FeedEnded)
                 if not self._patience.wait and (refused or self._clock() >= deadline):
                     raise SourceError(f"{self.name}: {error}") from None
-                if str(error) != self.last_error:  # nobody watches the state yet
+                if self._patience.wait and str(error) != self.last_error:  # nobody watches the state yet
                     say("source", f"{self.name}: waited for: {error}", level=logging.WARNING)
                 self._lose(error)
         raise SourceError(f"{self.name}: stopped before its first frame came")

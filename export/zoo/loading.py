@@ -123,10 +123,10 @@ def _with_weights(
         from .i3d_weights import load_i3d
 
         return load_i3d(path), network.classes
-    from ..weights import fit, load_state
+    from ..weights import fit, load_state, without_prefixes
     from .torchvision import fetch
 
-    state: dict[str, Tensor] = fetch(name) if path is None else load_state(path)
+    state: dict[str, Tensor] = fetch(name) if path is None else without_prefixes(load_state(path))
     classifier = state.get(network.classifier)
     classes = network.classes if classifier is None or classifier.ndim == 0 else classifier.shape[0]
     module = network.build(classes)

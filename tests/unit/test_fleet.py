@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,14 +154,6 @@ class TestSignals:
             for times in (1, 2):
                 os.kill(os.getpid(), signal.SIGHUP)
                 wait_for(lambda times=times: said.getvalue().count("failed: ZeroDivisionError") == times)
-
-    def test_a_reload_may_be_asked_for_while_it_is_asked_for(self, said):
-        """Handlers interrupt each other: a lock that is not made for it would wait for itself."""
-        storm = f"import os\nfor _ in range(20000): os.kill({os.getpid()}, 1)"
-        with Fleet(Settings((DOOR,)), lambda: Settings((DOOR,))).signals():
-            process = subprocess.Popen([sys.executable, "-c", storm])
-            while process.poll() is None:
-                pass
 
     def test_the_second_waits_for_less_and_the_third_for_nothing(self, monkeypatch):
         def leave(code: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -234,9 +235,12 @@ def test_the_first_connection() -> None:
     assert silent.closed == silent.attempts
 
 
-def test_waiting_for_the_first_frame_for_ever() -> None:
+def test_waiting_for_the_first_frame_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     world = World(*[FeedLost("Connection refused")] * 100, DENIED, [0, 1, GONE])
-    source = world.open(Patience(wait=True))
+    with caplog.at_level(logging.WARNING, "saliency_tubes"):
+        source = world.open(Patience(wait=True))
+    reasons = [record.getMessage().rpartition("waited for: ")[2] for record in caplog.records]
+    assert reasons == ["Connection refused", "wrong user or password (401)"]  # each once
     assert world.now > 1060
     assert next(iter(source)).index == 0
     assert source.reconnects == 0

@@ -8,6 +8,7 @@ import pytest
 import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
+from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.geometry import axis_weights, blend_cells
 from saliency_tubes.engine.overlay import Overlay, paths
 from saliency_tubes.engine.overlay_ref import focus, overlay_ref
@@ -128,3 +129,11 @@ def test_infinite_evidence_is_none():
     assert np.isfinite(cells).all()
     assert cells[0, 0] == 0
     assert cells[1, 1] == 1
+
+
+def test_more_cells_than_the_gpu_draws_from_are_one_line() -> None:
+    from saliency_tubes.engine.overlay_cuda import StagedOverlay
+
+    overlay = object.__new__(StagedOverlay)  # without a GPU
+    with pytest.raises(UsageError, match="at most 32 cells on an axis, this network has 33x56: leave it out"):
+        overlay.draw(None, np.zeros((33, 56), np.float32), None)  # type: ignore[arg-type]

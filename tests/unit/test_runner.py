@@ -5,6 +5,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -479,8 +480,61 @@ class TestRefused:
             open_runner(path, runtime=runtime)
         message(error, path)
 
+    def test_a_runtime_that_fails_later(self, tiny, runtime):
+        """Memory of a GPU that is gone, an index out of the clip: a blank one does not show it."""
+        runner = open_runner(tiny, runtime=runtime)
+
+        def fail(*what: object, **options: object) -> None:
+            raise RuntimeError("out of memory\nat line 7")
+
+        for name, call in (("_session", "run"), ("_request", "infer")):
+            if hasattr(runner, name):
+                setattr(runner, name, SimpleNamespace(**{call: fail}))
+        with pytest.raises(ModelError, match=r"says: out of memory$"):
+            runner.run(clip_of(4))
+
+    def test_bytes_where_numbers_are_wanted(self, folder, tiny, runtime):
+        """Normalised values would be cut off to bytes, in silence."""
+        proto = onnx.load(tiny)
+        name = proto.graph.input[0].name
+        proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+        for node in proto.graph.node:
+            node.input[:] = ["as float" if one == name else one for one in node.input]
+        proto.graph.node.insert(0, helper.make_node("Cast", [name], ["as float"], to=TensorProto.FLOAT))
+        onnx.save(proto, folder / "bytes.onnx")
+        with pytest.raises(ModelError) as error:
+            open_runner(folder / "bytes.onnx", runtime=runtime)
+        message(error, "float")
+
 
 class TestChoice:
+    @pytest.mark.parametrize(("asked", "found"), [("GPU", True), ("gpu.1", True), ("GPU.7", False), ("NPU", False)])
+    def test_one_gpu_of_several(self, tiny, monkeypatch, asked, found):
+        """Where there are two, OpenVINO lists no plain GPU."""
+        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+
+        class Core:
+            available_devices = ("CPU", "GPU.0", "GPU.1")
+
+            def get_property(self, device, name):
+                if device == "GPU.7":
+                    raise RuntimeError("no such device")
+                return core.get_property("CPU", name)
+
+            def compile_model(self, model, device, config):
+                return core.compile_model(model, "CPU", config)
+
+            def read_model(self, path):
+                return core.read_model(path)
+
+        core = openvino._core()
+        monkeypatch.setattr(openvino, "_core", Core)
+        if found:
+            assert f"on {asked.upper()}" in open_runner(tiny, runtime="openvino", device=asked).description
+            return
+        with pytest.raises(UsageError, match=f"OpenVINO has no device '{asked}' here: it has CPU, GPU.0, GPU.1$"):
+            open_runner(tiny, runtime="openvino", device=asked)
+
     def test_unknown_runtime(self, tiny):
         with pytest.raises(UsageError) as error:
             open_runner(tiny, runtime="torch")

@@ -1,5 +1,7 @@
 """A manifest for an ONNX file that somebody else made."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -7,6 +9,7 @@ import torch
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.runner import open_runner, read_manifest
+from saliency_tubes.export import adopt as adoption_module
 from saliency_tubes.export.adopt import Adoption, adopt
 from torch import nn
 
@@ -62,6 +65,53 @@ def test_an_adopted_file_runs_and_adds_up(model, tmp_path):
         assert np.allclose(manifest.head.class_weights @ pooled + manifest.head.bias, outputs.logits, atol=1e-4)
         with torch.no_grad():
             assert np.allclose(Net().eval()(torch.from_numpy(clip))[0], outputs.logits, atol=1e-4)
+
+
+def test_a_bias_hides_no_head(model, tmp_path, monkeypatch):
+    """On a clip that hardly stirs the network, the logits are the bias, whatever the head does."""
+    kind, path = model
+    if kind == "linear":
+        pytest.skip("this head adds up")
+    noise = adoption_module.smooth_noise
+    monkeypatch.setattr(adoption_module, "smooth_noise", lambda *what: 0 * noise(*what))
+    proto = onnx.load(path)
+    for tensor in proto.graph.initializer:  # a trunk that answers next to nothing
+        value = onnx.numpy_helper.to_array(tensor)
+        if value.ndim == 5 or value.shape == (5,):
+            tensor.CopyFrom(onnx.numpy_helper.from_array((1e-6 * value).astype(np.float32), tensor.name))
+    onnx.save(proto, tmp_path / "still.onnx")
+    with pytest.raises(ModelError, match="no class weights add up"):
+        adopt(tmp_path / "still.onnx", tmp_path / "out.onnx", Adoption(SPEC, 8, LABELS, activation_of(path)))
+
+
+def test_a_file_may_be_its_own_output_and_is_whole_whatever_happens(model, tmp_path, monkeypatch):
+    kind, path = model
+    if kind == "max":
+        pytest.skip("this head does not add up")
+    mine = tmp_path / "mine.onnx"
+    mine.write_bytes(path.read_bytes())
+    adoption = Adoption(SPEC, 8, LABELS, activation_of(path))
+
+    def full(self, data):
+        self.open("wb").write(data[:100])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(ModelError, match="No space left on device"):
+            adopt(mine, mine, adoption)
+    assert mine.read_bytes() == path.read_bytes()
+    assert list(tmp_path.iterdir()) == [mine]
+    adopt(mine, mine, adoption)
+    assert read_manifest(mine).labels == LABELS
+
+
+def test_data_that_lies_elsewhere_and_is_not_there(model, tmp_path):
+    _, path = model
+    onnx.save(onnx.load(path), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    (tmp_path / "m.data").unlink()
+    with pytest.raises(ModelError, match=r"its data is not there: .*m\.data"):
+        adopt(tmp_path / "m.onnx", tmp_path / "out.onnx", Adoption(SPEC, 8, LABELS, activation_of(path)))
 
 
 @pytest.mark.parametrize(

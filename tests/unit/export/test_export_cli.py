@@ -52,6 +52,8 @@ def test_an_input_shape_that_is_none(text):
 
 
 def test_numbers_that_no_network_sees_by():
+    with pytest.raises(UsageError, match=r"--mean is of values in 0\.\.1, got 123\.675 116\.28 103\.53: divide it"):
+        cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--mean", 123.675, 116.28, 103.53))
     with pytest.raises(UsageError, match=r"input\.std must be positive"):
         cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--std", 0, 1, 1))
     for pixels in (8, 0):

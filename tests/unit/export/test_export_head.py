@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="export needs torch")
 import tiny  # noqa: E402
 from saliency_tubes.engine.errors import UsageError  # noqa: E402
 from saliency_tubes.export.head import analyse_head, find_pool  # noqa: E402
-from saliency_tubes.export.tap import Tapped  # noqa: E402
+from saliency_tubes.export.tap import Tapped, find_tap  # noqa: E402
 from torch import nn  # noqa: E402
 
 
@@ -118,3 +118,71 @@ def test_the_network_is_left_as_it_was_and_modes_are_checked():
     assert not any(module._forward_hooks for module in model.modules())
     with pytest.raises(UsageError, match="head must be one of auto, linear, gradient, got 'mlp'"):
         analyse_head(model, "trunk", tiny.clip(), "mlp")
+
+
+class Quiet(nn.Module):
+    """A network that hardly stirs: its activations are tiny beside the biases of its head."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.trunk, self.head = nn.Conv3d(3, tiny.CHANNELS, 1), head
+        with torch.no_grad():
+            self.trunk.weight.mul_(1e-6)
+            self.trunk.bias.zero_()
+
+    def forward(self, clip):
+        return self.head(self.trunk(clip).mean((2, 3, 4)))
+
+
+def test_biases_hide_no_head():
+    torch.manual_seed(1)
+    wide = nn.Linear(tiny.CHANNELS, 16)
+    heads = {
+        "mlp": nn.Sequential(wide, nn.ReLU(), nn.Linear(16, tiny.CLASSES)),
+        "sigmoid": nn.Sequential(nn.Linear(tiny.CHANNELS, tiny.CLASSES), nn.Sigmoid()),
+        "softmax": nn.Sequential(nn.Linear(tiny.CHANNELS, tiny.CLASSES), nn.Softmax(1)),
+    }
+    for kind, head in heads.items():
+        found = analyse_head(Quiet(head), "trunk", tiny.clip())
+        assert not found.linear, kind
+        assert "not linear: off by" in found.reason
+    linear = nn.Linear(tiny.CHANNELS, tiny.CLASSES)
+    found = analyse_head(Quiet(linear), "trunk", tiny.clip())
+    assert found.linear, found.reason
+    np.testing.assert_array_equal(found.head.class_weights, linear.weight.detach().numpy())
+
+
+def test_a_network_that_refuses_another_length_is_one_line():
+    class Picky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.trunk, self.fc = nn.Conv3d(3, tiny.CHANNELS, 1), nn.Linear(tiny.CHANNELS, tiny.CLASSES)
+
+        def forward(self, clip):
+            assert clip.shape[2] == 8, "clips have 8 frames"
+            return self.fc(self.trunk(clip).mean((2, 3, 4)))
+
+    model = Picky()
+    head = analyse_head(model, "trunk", tiny.clip(8)).head
+    with pytest.raises(UsageError, match=r"the network does not take \[1, 3, 12, .*\]: clips have 8 frames$"):
+        find_pool(model, "trunk", tiny.clip(12), head)
+    with pytest.raises(UsageError, match="clips have 8 frames"):
+        find_tap(model, tiny.clip(12))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_channels_last_are_no_activation(wrapped):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            norm = nn.LayerNorm(tiny.CHANNELS)
+            self.trunk, self.norm = nn.Conv3d(3, tiny.CHANNELS, 3, padding=1), nn.Sequential(norm) if wrapped else norm
+            self.fc = nn.Linear(tiny.CHANNELS, tiny.CLASSES)
+
+        def forward(self, clip):
+            return self.fc(self.norm(self.trunk(clip).permute(0, 2, 3, 4, 1)).mean((1, 2, 3)))
+
+    model = Last()
+    assert find_tap(model, tiny.clip()) == "trunk"
+    with pytest.raises(UsageError, match=r"layer norm gives .* channels last: tap what brings them to"):
+        find_tap(model, tiny.clip(), "norm")

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="export needs torch")
 
 from saliency_tubes.engine.errors import ModelError  # noqa: E402
-from saliency_tubes.export.weights import fit, load_state  # noqa: E402
+from saliency_tubes.export.weights import fit, load_state, without_prefixes  # noqa: E402
 from torch import nn  # noqa: E402
 
 
@@ -47,7 +47,8 @@ def test_checkpoints_of_trainers_are_read(tmp_path, wrap, zipped):
     state = network().state_dict()
     path = tmp_path / "weights.pth"
     torch.save(wrap(state), path, _use_new_zipfile_serialization=zipped)
-    assert_same(load_state(path), state)
+    assert_same(without_prefixes(load_state(path)), state)
+    fit(network(), load_state(path))
 
 
 def test_safetensors_are_read(tmp_path):
@@ -64,6 +65,23 @@ def test_safetensors_are_read(tmp_path):
 def test_a_prefix_that_only_some_names_have_stays(tmp_path):
     torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "w.pt")
     assert list(load_state(tmp_path / "w.pt")) == ["module.a", "b"]
+
+
+def test_a_network_may_call_its_own_parts_as_wrappers_do():
+    class Wrapping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = nn.Linear(2, 2)
+
+    trained, fresh = Wrapping(), Wrapping()
+    fit(fresh, trained.state_dict())
+    assert_same(fresh.state_dict(), trained.state_dict())
+    fit(fresh, {f"module.{name}": value for name, value in trained.state_dict().items()})
+
+
+def test_a_network_without_shapes_is_said_to_be_one():
+    with pytest.raises(ModelError, match="weight, bias of the network has no shape before its first clip"):
+        fit(nn.LazyLinear(2), {"weight": torch.ones(2, 2), "bias": torch.ones(2)})
 
 
 def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path):

@@ -51,11 +51,13 @@ def test_kinetics_is_torchvisions():
         "\ufeffcut\r\n  mix   well\r\npour\r\n\r\n",
         "0\tcut\n1\tmix well\n2\tpour\n",
         "1 cut\n2 mix well\n3 pour",
+        "2 pour\n0 cut\n1 mix well",
         "0,cut\n1,mix well\n2,pour",
         json.dumps(["cut", "mix well", "pour"]),
         json.dumps({"0": "cut", "2": "pour", "1": "mix well"}),
         json.dumps({"1": "cut", "2": "mix well", "3": "pour"}),
         json.dumps({"pour": 2, "mix well": 1, "cut": 0}),
+        json.dumps({"pour": "2", "mix well": "1", "cut": "0"}),
     ],
 )
 def test_files_of_every_kind(tmp_path, text):

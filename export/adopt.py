@@ -25,7 +25,8 @@ from .noise import smooth_noise
 
 BOUND = 1e-3
 """of what the activation adds to the logits: what the tubes may be off it"""
-TINY = 1e-30
+STILL = 1e-4
+"""of the logits: what float32 loses of less than that is more than BOUND of it"""
 
 
 @dataclass(frozen=True)
@@ -148,14 +149,23 @@ def _head(proto: onnx.ModelProto, name: str | None, logits: F32, activation: F32
     biases = [np.zeros(classes, np.float32), *(value for value in held.values() if value.shape == (classes,))]
     pooled = activation.mean(axis=(1, 2, 3), dtype=np.float64)
     errors: dict[str, float] = {}
+    still = False
     for key, value in held.items() if name is None else [(name, held[name])]:
         for matrix in _matrices(value, classes, channels):
             for bias in biases:
-                # of what the activation adds, not of the logits: a bias would hide any head
-                error = float(np.abs(matrix @ pooled + bias - logits).max() / max(np.abs(logits - bias).max(), TINY))
+                adds = float(np.abs(logits - bias).max())  # the activation: a bias would hide any head
+                if adds < STILL * float(np.abs(logits).max()):
+                    still = True
+                    continue
+                error = float(np.abs(matrix @ pooled + bias - logits).max()) / adds
                 if error <= BOUND:
                     return LinearHead(np.asarray(matrix, np.float32), np.asarray(bias, np.float32))
                 errors[key] = min(error, errors.get(key, error))
+    if still:
+        raise ModelError(
+            "the activation adds next to nothing to the logits of a test clip: no class weights can be told to be the "
+            "head's; export it from PyTorch by 'saliency-tubes export'"
+        )
     if not errors:
         raise ModelError(f"no initializer is a matrix of {classes} classes by {channels} channels")
     key = min(errors, key=lambda one: errors[one])

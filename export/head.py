@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from ..engine.errors import UsageError
 from ..engine.manifest import LinearHead
 from ..engine.picture import F32, F64
-from .tap import check_logits, connected, cut, evaluating, logits_of
+from .tap import connected, cut, evaluating, logits_of
 
 MODES = ("auto", "linear", "gradient")
 TOLERANCE = 1e-4
 """of what a head gives, as a share of its size: more than float32 makes, less than any nonlinearity worth the name"""
 RAISE, RAISES = 100.0, 8
 """by how much activations grow, and how often at most, until what they change is as large as the head's bias"""
-SMALL = 0.1
+SMALL = 0.5
 """a change below this share of the logits could be hidden under a bias"""
 LARGEST_DENOMINATOR = 4096
 """pools weigh by small fractions; measured in float32 they come out a little off, and are put back on them"""
@@ -137,13 +137,13 @@ class _Probe:
                 logits = self._run(activations)
                 if logits.shape == (len(activations), self.logits.shape[1]):
                     return logits
-            except RuntimeError:  # it takes the batch's size from the clip
+            except Exception:  # it takes the batch's size from the clip, and says so in whatever way
                 pass
             return torch.cat([self._run(activation[None]) for activation in activations])
 
     def _run(self, activations: Tensor) -> Tensor:
         with cut(self.model, self.tap, activations):
-            return check_logits(self.model(self.example))
+            return logits_of(self.model, self.example)
 
     def row(self, index: int) -> F64:
         """d logit / d activation, [C, cells]."""
@@ -173,7 +173,7 @@ def _not_affine(probe: _Probe) -> str:
     kinds = (
         ", its outputs are probabilities" if float(given.min()) >= 0 and abs(float(given.sum()) - 1) < TOLERANCE else ""
     )
-    return f"not linear: off by {miss / extent:.1%} of its size between two random activations{kinds}"
+    return f"not linear: off by {miss / (extent or largest):.1%} of its size between two random activations{kinds}"
 
 
 def _bend(probe: _Probe, size: float) -> tuple[float, float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,6 @@ from ..engine.errors import ModelError, UsageError
 from .weights import one_line
 
 _AVERAGES = (nn.AvgPool3d, nn.AdaptiveAvgPool3d)
-_CHANNELS_LAST = (nn.LayerNorm, nn.Linear)
-"""layers that work along the last axis: five axes are [N, t, h, w, C] there, which no tap is"""
 _Edge = tuple[Any, int]
 """a tensor in the autograd graph: the node that made it, and which of the node's outputs it is"""
 
@@ -86,7 +84,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def candidates(model: nn.Module, example: Tensor) -> list[Candidate]:
-    """The layers that give one activation [N, C, t, h, w] a clip, in the order they are done. One forward pass.
+    """The layers that give one activation [N, C, t, h, w] a clip, in the order they are done.
 
     `example`: a clip [1, 3, T, H, W]. Raises UsageError if the network does not give logits [N, K] for it.
     """
@@ -146,6 +144,7 @@ class _Call:
     edge: _Edge
     dominates: bool = False
     channels_last: bool = False
+    """twice the frames make axis 1 longer: it is time, as in [N, t, h, w, C], which no tap is"""
 
     @property
     def activation(self) -> bool:
@@ -180,9 +179,10 @@ class _Record:
         finally:
             for hook in hooks:
                 hook.remove()
-        last = {call.edge for call in self.calls if isinstance(call.module, _CHANNELS_LAST)}
-        for call in self.calls:  # and what passes their output on
-            call.channels_last = len(call.shape) == 5 and call.edge in last
+        longer = _shapes(model, torch.cat([example, example], 2))
+        for call in self.calls:
+            other = longer.get(call.name, call.shape)
+            call.channels_last = len(call.shape) == len(other) == 5 and call.shape[1] != other[1]
         self.calls = [call for call in self.calls if len(self.runs[call.name]) == 1]
         self.classes = logits.shape[1]
         start: _Edge = (logits.grad_fn, logits.output_nr)
@@ -243,6 +243,25 @@ class _Record:
         same = [call.name for call in self.calls if call.edge == found.edge]
         # layers that pass on what they are given, dropout say, have the same edge: the first is the one that made it
         return min((name for name in same if (same[0] + ".").startswith(name + ".")), key=len)
+
+
+def _shapes(model: nn.Module, clip: Tensor) -> dict[str, tuple[int, ...]]:
+    """What the layers give for a clip, by name, as far as the network takes it."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda module, inputs, output: found.update(
+            {name: tuple(output.shape)} if isinstance(output, torch.Tensor) else {}
+        )
+
+    hooks = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
+    try:
+        with evaluating(model), torch.no_grad(), suppress(Exception):  # its head may be of one length
+            model(clip.detach())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def connected(start: _Edge, goal: Any, without: _Edge | None = None) -> bool:

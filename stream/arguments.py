@@ -192,7 +192,7 @@ def _default_outputs(uri: str) -> tuple[str, ...]:
     """A file gets a film beside it; a stream that has no name of its own, or no end, must be told where to."""
     if "://" in uri or uri.startswith("/dev/"):
         raise UsageError("no output: a stream needs one, as out.mkv, rtsp://@:8554/explained or null://")
-    return (f"{Path(uri).stem}.tubes.mp4",)
+    return (f"{Path(uri).stem.replace('%', '')}.tubes.mp4",)  # which would make it a recording named by the time
 
 
 def _size(text: str) -> tuple[int, int]:

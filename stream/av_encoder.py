@@ -19,7 +19,7 @@ from ..engine.picture import Layout
 from ..engine.types import Frame
 from .av_planes import borrowed, fill, reason, rgb_to_i420, samples
 from .encoders import Chosen, choose, default_bitrate
-from .source import VideoInfo
+from .source import UNSPECIFIED, VideoInfo
 
 FALLBACK_RATE = Fraction(25)
 """frames a second, for the rate control only, where the input does not say"""
@@ -147,7 +147,8 @@ class VideoTrack:
             encoder.bit_rate = settings.bitrate or default_bitrate(*self._coded, float(rate))
         encoder.color_primaries, encoder.color_trc = info.primaries, info.transfer
         rgb = info.layout is Layout.RGB
-        encoder.colorspace = _BT709 if rgb else info.matrix
+        # grey pictures may come with the matrix of RGB, which no YUV has
+        encoder.colorspace = _BT709 if rgb else info.matrix or UNSPECIFIED
         encoder.color_range = _FULL if info.color.full_range and not rgb else _LIMITED
         return stream
 

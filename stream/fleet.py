@@ -96,7 +96,7 @@ class Fleet:
         found: dict[str, Snapshot | str | None] = {}
         for config in self.settings.streams:
             label = label_of(config)
-            found[label] = jobs[label].pipeline.snapshot() if label in jobs else ended.get(label)
+            found[label] = ended[label] if label in ended or label not in jobs else jobs[label].pipeline.snapshot()
         return found
 
     def reload(self) -> None:
@@ -149,6 +149,15 @@ class Fleet:
         label = label_of(config)
         if self._stopping.is_set():
             return
+        try:
+            self._run_job(label, config, shared, each)
+        finally:
+            with self._lock:
+                self._jobs.pop(label, None)  # not before the outputs are closed
+
+    def _run_job(
+        self, label: str, config: Config, shared: SharedModel | None, each: Callable[[Shown], None] | None
+    ) -> None:
         with open_job(config, shared) as job, ExitStack() as stack:
             self._main_opening = False
             with self._lock:
@@ -171,7 +180,6 @@ class Fleet:
             finally:
                 report.end()
                 with self._lock:
-                    del self._jobs[label]
                     self._ended[label] = job.pipeline.snapshot().ended()
 
     def _run_several(self) -> None:
@@ -193,22 +201,13 @@ class Fleet:
         ]
         for thread in threads:
             thread.start()
-        try:
-            self._join(threads)
-        except Interrupted:
-            for job in tuple(self._jobs.values()):
-                job.pipeline.halt()
-            self._join(threads)
-            raise
-        if errors:
-            raise errors[0]
-
-    def _join(self, threads: Sequence[threading.Thread]) -> None:
         for thread, config in zip(threads, self.settings.streams, strict=True):
             # Bit by bit, so that signals are heard; one that still waits for its first frame is not waited for.
             while thread.is_alive() and not (self._stopping.is_set() and label_of(config) not in self._jobs):
                 thread.join(0.2)
             thread.join(1.0)
+        if errors:
+            raise errors[0]
 
     def _failed(self, label: str, error: Exception) -> None:
         state = Redacting(self.settings.addresses).clean(f"failed: {error}")
@@ -233,9 +232,18 @@ class Fleet:
         self._received.append(number)
         if len(self._received) > 2:
             os._exit(Interrupted(number).exit_code)
-        if self._main_opening or len(self._received) == 2:  # nothing to finish yet, or nobody wants it any more
+        if self._main_opening:  # nothing to finish yet, and a camera may keep us waiting
             raise Interrupted(number)
+        # Halting takes locks that this thread may hold. To raise instead would break what it waits in: a thread whose
+        # join() is left by an exception counts as ended.
+        work = self.stop if len(self._received) == 1 else self._halt
+        threading.Thread(target=work, name="saliency-tubes signal", daemon=True).start()
+
+    def _halt(self) -> None:
+        """As `stop`, and what was read is lost."""
         self.stop()
+        for job in tuple(self._jobs.values()):
+            job.pipeline.halt()
 
     @contextmanager
     def _reloading(self) -> Iterator[None]:

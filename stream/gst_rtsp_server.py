@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -9,10 +11,17 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from ..engine.errors import SinkError
+from .log import say
 
 PARTS = ("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
 MAX_CONNECTIONS = 128
 """at a time: each costs a few threads and sockets; whoever comes then is sent away"""
+MAX_SESSIONS = 4
+"""that one connection may begin: each costs threads and up to 17 files"""
+FILES = 17 * MAX_CONNECTIONS + 512
+"""that may have to be open at once: without files GLib ends the whole process"""
+LONGEST_BODY = 1 << 16
+"""bytes of a request; nobody who watches sends more than a few lines"""
 SESSION_SECONDS = 30
 """after which a client that says nothing is sent away, and one that never came as far as a session"""
 HANG_UP_SECONDS = 2.0
@@ -40,6 +49,9 @@ class RtspServer:
         self._users = 0
         self._sockets: dict[Any, Any] = {}
         """of every client"""
+        self._sessions: dict[Any, int] = {}
+        """how many each client has begun"""
+        self._trouble = ""
         self._without_session: dict[Any, float] = {}
         """clients, and since when they are connected"""
         self._counting = threading.Condition()
@@ -47,7 +59,10 @@ class RtspServer:
         self._ticks: list[Callable[[], None]] = []
         self._context = gst.GLib.MainContext.new()
         self._loop = gst.GLib.MainLoop.new(self._context, False)
+        _allow_files(FILES)
         server = self._server = gst.GstRtspServer.RTSPServer.new()
+        if hasattr(server, "set_content_length_limit"):  # GStreamer 1.18
+            server.set_content_length_limit(LONGEST_BODY)
         server.set_address(address)
         server.set_service(str(port))
         # A client's DESCRIBE waits for the first frame: with a thread for each no other one waits with it.
@@ -141,18 +156,26 @@ class RtspServer:
         session.set_timeout(SESSION_SECONDS)
         with self._counting:
             self._without_session.pop(client, None)
+            self._sessions[client] = self._sessions.get(client, 0) + 1
+            if self._sessions[client] > MAX_SESSIONS:
+                self._hang_up([client])
 
     def _gone(self, client: Any) -> None:
         with self._counting:
             self._sockets.pop(client, None)
+            self._sessions.pop(client, None)
             self._without_session.pop(client, None)
             self._counting.notify_all()
 
     def _tick(self, *_: object) -> bool:
-        self._server.get_session_pool().cleanup()
-        self._end_half_open()
-        for tick in tuple(self._ticks):
-            tick()
+        for work in (self._server.get_session_pool().cleanup, self._end_half_open, *self._ticks):
+            try:
+                work()
+            except Exception as error:  # a timer whose callback raises is gone, and with it all the others
+                text = f"{type(error).__name__}: {error}"
+                if text != self._trouble:
+                    say("sink", f"RTSP on port {self.port}: {text}", level=logging.ERROR)
+                self._trouble = text
         return True
 
     def _end_half_open(self) -> None:
@@ -169,6 +192,15 @@ class RtspServer:
             if client in self._sockets:
                 with suppress(self._gst.GLib.Error):  # the other side was faster
                     self._sockets[client].shutdown(True, True)
+
+
+def _allow_files(count: int) -> None:
+    """Lets the process have so many files open, as far as the system does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _auth(gst: Any, user: str, password: str) -> Any:

@@ -104,7 +104,10 @@ class GstSink(Sink):
 
     def _check(self, milliseconds: int) -> None:
         gst = self._gst.Gst
-        failed = self._pipeline.get_bus().timed_pop_filtered(milliseconds * gst.MSECOND, gst.MessageType.ERROR)
+        ends = gst.MessageType.EOS | gst.MessageType.ERROR
+        failed = self._pipeline.get_bus().timed_pop_filtered(milliseconds * gst.MSECOND, ends)
         if failed is not None:
             self.state = "failed"
+            if failed.type == gst.MessageType.EOS:
+                raise SinkError(f"{self.name}: the pipeline has ended by itself")
             raise SinkError(f"{self.name}: {scrub(failed.parse_error()[0].message, self._uri)}")

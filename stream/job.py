@@ -79,7 +79,7 @@ class Config:
         Overlay(self.style, self.overlay).close()  # says what is wrong with them
         if self.sync not in SYNCS:
             raise UsageError(f"sync must be one of {', '.join(SYNCS)}, got {self.sync!r}")
-        if self.max_age <= 0:
+        if not self.max_age > 0:  # nan is not
             raise UsageError(f"max-age must be more than 0 seconds, got {self.max_age:g}")
 
 

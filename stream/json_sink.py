@@ -34,6 +34,8 @@ class JsonSink(Sink):
                 self._file = FileIO(str(self._path), "w")
             except OSError as error:
                 raise SinkError(f"{self.name}: {os_reason(error)}") from error
+        elif sys.stdout is None:
+            raise SinkError("standard output is closed")
         self._open = True
 
     def event(self, line: str) -> None:
@@ -44,6 +46,8 @@ class JsonSink(Sink):
         try:
             self._write(f"{line}\n")
         except OSError as error:
+            if isinstance(error, BrokenPipeError) and self._file is None:
+                raise  # whoever read our output has left, as `head` does
             if not self._live or self._file is None:
                 raise SinkError(f"{self.name}: {os_reason(error)}") from error
             self._survive(error)
@@ -62,7 +66,11 @@ class JsonSink(Sink):
 
     def _write(self, text: str) -> None:
         if self._file is None:
-            sys.stdout.write(text)
+            out = getattr(sys.stdout, "buffer", None)
+            if out is None:  # somebody's own, such as a notebook's
+                sys.stdout.write(text)
+            else:
+                out.write(text.encode())  # UTF-8 whatever the terminal has
             sys.stdout.flush()
             return
         data = memoryview(text.encode())

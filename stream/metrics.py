@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, ClassVar
@@ -18,6 +20,8 @@ from .stats import Snapshot, Spread, resident_bytes
 
 STALE = 5.0
 """seconds without a frame after which a stream is not healthy"""
+LONGEST = 10.0
+"""seconds for a request and its answer"""
 CLIENTS = 16
 """requests at once; more are turned away"""
 PREFIX = "saliency_tubes"
@@ -174,6 +178,11 @@ class MetricsServer:
         self._server.server_close()
 
 
+def _hang_up(request: Any) -> None:
+    with suppress(OSError):  # it has ended by itself
+        request.shutdown(socket.SHUT_RDWR)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
@@ -185,10 +194,21 @@ class _Server(ThreadingHTTPServer):
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return self._slots.acquire(blocking=False)
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread was to be had, to give the place back
+            self._slots.release()
+            raise
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        end = threading.Timer(LONGEST, _hang_up, [request])  # however slowly it asks
+        end.daemon = True
+        end.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            end.cancel()
             self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -29,6 +29,8 @@ CELLS = BITS + CHECK
 DARK, BRIGHT = 50, 170
 """luma of a cell; darker than the mark, so that the mark stays the brightest thing in the picture"""
 MARK = 235
+WIDEST = 8
+"""times as wide as high: beyond, the mark has no room below the barcode"""
 SMALLEST = (160, 96)
 """pixels; below that a cell is too small to survive an encoder"""
 _CONTRAST = 8.0
@@ -119,6 +121,8 @@ class PatternSpec:
     def __post_init__(self) -> None:
         if self.size[0] < SMALLEST[0] or self.size[1] < SMALLEST[1]:
             raise ValueError("size must be {}x{} or more, got {}x{}".format(*SMALLEST, *self.size))
+        if self.size[0] > WIDEST * self.size[1]:
+            raise ValueError("size must be at most {} times as wide as high, got {}x{}".format(WIDEST, *self.size))
         if not 0 < self.rate <= 1000:
             raise ValueError(f"rate must be more than 0 and at most 1000, got {self.rate}")
         if self.frames is not None and self.frames < 1:

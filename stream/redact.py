@@ -13,7 +13,7 @@ _LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
 _LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*|\S[^/?#@]*)@")
 # Of queries and of GStreamer's properties, where a value in quotes may hold spaces.
 _NAMES = "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?"
-_SECRET = re.compile(rf"""\b((?<=[?&])code|[\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
+_SECRET = re.compile(rf"""\b((?<=[?&])[\w-]*code|[\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
 # What opens a door without being called so: RTMP's stream key, a webhook's path, a name that needs no password. Words
 # may follow after a colon.
 _PATH = re.compile(r"(rtmps?://[^/?\s]+/[^/?\s]+/|hook\+https?://[^/?\s]+/)((?:[^?\s:]|:(?=\S))+)", re.IGNORECASE)

@@ -75,8 +75,10 @@ class SinkOptions:
             raise UsageError(f"crf must be 0 to 51, got {self.crf}")
         for name in ("bitrate", "segment_seconds", "segment_bytes"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UsageError(f"{name.replace('_', '-')} must be more than 0, got {value:g}")
+            if value is not None and not 0 < value < 1 << 53:
+                raise UsageError(f"{name.replace('_', '-')} must be more than 0, and a number, got {value:g}")
+        if self.bitrate is not None and self.bitrate >= 1 << 31:
+            raise UsageError(f"bitrate must be less than 2147483648, got {self.bitrate}")
 
 
 class Sink:

@@ -74,7 +74,7 @@ class SourceOptions:
             raise UsageError(f"size must be 1x1 or more, got {self.size[0]}x{self.size[1]}")
         for name in ("rate", "stall", "open_timeout", "first_timeout"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:  # nan is not
                 raise UsageError(f"{name.replace('_', '-')} must be more than 0, got {float(value):g}")
         if self.retries is not None and self.retries < 0:
             raise UsageError(f"retries must be 0 or more, got {self.retries}")

@@ -118,7 +118,8 @@ def _crossfade(index: int, windows: list[Explanation], hop: int) -> tuple[tuple[
     # over the frames that both saw, where that is less
     reach = one.frames * one.stride / 2
     begin, end = max(one.center, two.center - reach), min(one.center + hop, one.center + reach)
-    share = min(1.0, max(0.0, (index - begin) / (end - begin)))
+    # where windows were lost between the two there may be no such frames
+    share = min(1.0, max(0.0, (index - begin) / (end - begin))) if end > begin else float(index >= begin)
     return tuple((window, part) for window, part in zip(saw, (1 - share, share), strict=True) if part > 0)
 
 

@@ -69,6 +69,14 @@ def healthz(port: int) -> tuple[int, dict]:
         return 0, {}
 
 
+def metrics(port: int) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
 @pytest.mark.parametrize("sync", ["live", "aligned"])
 def test_sigterm_finishes_the_files_of_a_live_stream(sync, tmp_path):
     with running(tmp_path, CAMERA, "out.mp4", "out.jsonl", *FAST, "--sync", sync) as run:
@@ -149,10 +157,11 @@ def test_several_streams_share_a_model(tmp_path):
 @pytest.mark.parametrize("names", [["door"], ["door", "yard"]])
 def test_asked_twice_it_still_finishes_the_files(names, tmp_path):
     streams = "".join(f'[[stream]]\nname = "{name}"\ninput = "{CAMERA}"\noutputs = ["{name}.mp4"]\n' for name in names)
-    (tmp_path / "live.toml").write_text(f'frames = 16\nrealtime = true\nsync = "aligned"\n{streams}')
+    port = free_port()
+    (tmp_path / "live.toml").write_text(f'frames = 16\nrealtime = true\nsync = "aligned"\nmetrics = {port}\n{streams}')
     with running(tmp_path, "--config", "live.toml") as run:
-        wait_for(lambda: all((tmp_path / f"{name}.mp4").exists() for name in names), 30)
-        time.sleep(3)
+        written = re.compile(r"^saliency_tubes_frames_out_total.* [1-9]\d\.", re.MULTILINE)
+        wait_for(lambda: len(written.findall(metrics(port))) == len(names), 60)
         run.process.send_signal(signal.SIGTERM)
         time.sleep(0.05)
         assert run.end() == 143, run.said

@@ -239,6 +239,43 @@ def test_whoever_falls_silent_is_sent_away_in_a_thread_of_its_own(monkeypatch: p
     assert "saliency-tubes rtsp" not in closed_in
 
 
+def test_one_connection_cannot_take_everything(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sessions cost threads and files, and a process without files is ended by GLib; bodies cost memory."""
+    with served() as (sink, _):
+        address = ("127.0.0.1", sink.port)
+        setup = f"SETUP rtsp://127.0.0.1:{sink.port}/live/stream=0 RTSP/1.0\r\nCSeq: 1\r\n"
+        with socket.create_connection(address, 10) as greedy:
+            begun = 0
+            with suppress(OSError):
+                for _ in range(20):
+                    greedy.sendall(f"{setup}Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n".encode())
+                    if b" 200 OK" not in greedy.recv(8192):
+                        break
+                    begun += 1
+        assert 1 <= begun <= gst_rtsp_server.MAX_SESSIONS + 1
+        with socket.create_connection(address, 10) as large:
+            large.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 400000000\r\n\r\n")
+            assert b" 413 " in large.recv(8192)
+
+        def fail() -> None:
+            raise ZeroDivisionError("oh")
+
+        ran = threading.Event()
+        server = sink._server
+        assert server is not None
+        monkeypatch.setattr(server, "_ticks", [fail, ran.set])
+        assert ran.wait(5)
+        ran.clear()
+        assert ran.wait(5)  # the timer lives on
+        assert [record.getMessage() for record in caplog.records].count(
+            f"RTSP on port {sink.port}: ZeroDivisionError: oh"
+        ) == 1
+        monkeypatch.undo()
+        wait_for(lambda: _can_watch(sink.port))
+
+
 def test_one_too_many_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gst_rtsp_server, "MAX_CONNECTIONS", 2)
     with served() as (sink, _), ExitStack() as stack:

@@ -19,7 +19,7 @@ from saliency_tubes.engine.style import Style
 from saliency_tubes.stream import fleet as fleets
 from saliency_tubes.stream import job as jobs
 from saliency_tubes.stream.config import Settings
-from saliency_tubes.stream.fleet import Fleet, Interrupted
+from saliency_tubes.stream.fleet import Fleet
 from saliency_tubes.stream.job import Config, open_job, open_source
 from saliency_tubes.stream.log import logging_to
 from saliency_tubes.stream.metrics import health
@@ -160,12 +160,13 @@ class TestSignals:
             raise SystemExit(code)  # the real one does not come back either
 
         monkeypatch.setattr(os, "_exit", leave)
-        fleet = Fleet(Settings((DOOR,)))
+        fleet, halted = Fleet(Settings((DOOR,))), threading.Event()
+        monkeypatch.setattr(fleet, "_halt", halted.set)
         fleet._interrupt(signal.SIGTERM, None)
-        assert fleet._stopping.is_set()
-        with pytest.raises(Interrupted) as second:
-            fleet._interrupt(signal.SIGTERM, None)
-        assert second.value.exit_code == 143
+        wait_for(fleet._stopping.is_set)
+        assert not halted.is_set()
+        fleet._interrupt(signal.SIGTERM, None)
+        wait_for(halted.is_set)
         with pytest.raises(SystemExit) as third:
             fleet._interrupt(signal.SIGTERM, None)
         assert third.value.code == 143

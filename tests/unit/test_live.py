@@ -474,6 +474,7 @@ class TestScrub:
             ("hook+https://telegram/bot123:AAE-x/send?class=a", "hook+https://telegram/***?class=a"),
             ("rtmp://host/app/***: rejected, code=403 need auth", "rtmp://host/app/***: rejected, code=403 need auth"),
             ("hook+https://hooks/services/T0/B1/xyz?class=yoga", "hook+https://hooks/***?class=yoga"),
+            ("https://host/?passcode=1234&access_code=77", "https://host/?passcode=***&access_code=***"),
             ("hook+https://host/?class=yoga&code=azure", "hook+https://host/?class=yoga&code=***"),
             ("mqtt://A1B2C3TOKEN@host/topic", "mqtt://***@host/topic"),
             ("rtsp://@:8554/explained", "rtsp://@:8554/explained"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.types import Crop, Explanation, Frame, Scale, Span, Tube
-from saliency_tubes.stream.sync import Aligned, Live, Placed
+from saliency_tubes.stream.sync import Aligned, Delayed, Gaps, Live, Placed
 from stubs import even_pool
 
 BASE = Fraction(1, 25)
@@ -142,6 +142,22 @@ class TestAligned:
         placed = run(5, [], 1)
         assert [one.frame.index for one in placed] == [0, 1, 2, 3, 4]
         assert not any(one.parts for one in placed)
+
+
+class TestDelayed:
+    @settings(max_examples=300, deadline=None)
+    @given(cases, st.data())
+    def test_whatever_windows_the_model_had_no_time_for(self, case, data):
+        count, frames, stride, hop = case
+        windows = windows_of(count, frames, stride, hop)
+        kept = [window for window in windows if data.draw(st.booleans())]
+        delayed = Delayed(hop, Gaps())
+        for window in kept:
+            delayed.explain(window)
+        for index in range(count):
+            parts = delayed.place(frame(index)).parts
+            assert bool(parts) == any(index in window.tube.span for window in kept)
+            assert not parts or sum(share for _, share in parts) == pytest.approx(1)
 
 
 class TestLive:

@@ -134,11 +134,12 @@ class Quiet(nn.Module):
         return self.head(self.trunk(clip).mean((2, 3, 4)))
 
 
-def test_biases_hide_no_head():
-    torch.manual_seed(1)
-    wide = nn.Linear(tiny.CHANNELS, 16)
+@pytest.mark.parametrize("seed", range(8))
+def test_biases_hide_no_head(seed):
+    torch.manual_seed(seed)
     heads = {
-        "mlp": nn.Sequential(wide, nn.ReLU(), nn.Linear(16, tiny.CLASSES)),
+        "mlp": nn.Sequential(nn.Linear(tiny.CHANNELS, 16), nn.ReLU(), nn.Linear(16, tiny.CLASSES)),
+        "hardtanh": nn.Sequential(nn.Linear(tiny.CHANNELS, 16), nn.Hardtanh(), nn.Linear(16, tiny.CLASSES)),
         "sigmoid": nn.Sequential(nn.Linear(tiny.CHANNELS, tiny.CLASSES), nn.Sigmoid()),
         "softmax": nn.Sequential(nn.Linear(tiny.CHANNELS, tiny.CLASSES), nn.Softmax(1)),
     }
@@ -150,6 +151,16 @@ def test_biases_hide_no_head():
     found = analyse_head(Quiet(linear), "trunk", tiny.clip())
     assert found.linear, found.reason
     np.testing.assert_array_equal(found.head.class_weights, linear.weight.detach().numpy())
+
+
+def test_a_head_that_checks_its_batch_is_tried_one_by_one():
+    class Checking(Quiet):
+        def forward(self, clip):
+            pooled = self.trunk(clip).mean((2, 3, 4))
+            assert len(pooled) == len(clip)
+            return self.head(pooled)
+
+    assert analyse_head(Checking(nn.Linear(tiny.CHANNELS, tiny.CLASSES)), "trunk", tiny.clip()).linear
 
 
 def test_a_network_that_refuses_another_length_is_one_line():
@@ -170,19 +181,44 @@ def test_a_network_that_refuses_another_length_is_one_line():
         find_tap(model, tiny.clip(12))
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_channels_last_are_no_activation(wrapped):
-    class Last(nn.Module):
-        def __init__(self):
-            super().__init__()
-            norm = nn.LayerNorm(tiny.CHANNELS)
-            self.trunk, self.norm = nn.Conv3d(3, tiny.CHANNELS, 3, padding=1), nn.Sequential(norm) if wrapped else norm
-            self.fc = nn.Linear(tiny.CHANNELS, tiny.CLASSES)
+class Mixed(nn.Module):
+    """Convolution, then a layer `last` on [N, t, h, w, C] or [N, C, t, h, w]."""
 
-        def forward(self, clip):
-            return self.fc(self.norm(self.trunk(clip).permute(0, 2, 3, 4, 1)).mean((1, 2, 3)))
+    def __init__(self, last, permuted):
+        super().__init__()
+        self.trunk, self.last = nn.Conv3d(3, tiny.CHANNELS, 3, padding=1), last
+        self.fc, self.permuted = nn.Linear(tiny.CHANNELS, tiny.CLASSES), permuted
 
-    model = Last()
+    def forward(self, clip):
+        activation = self.trunk(clip)
+        if self.permuted:
+            return self.fc(self.last(activation.permute(0, 2, 3, 4, 1)).mean((1, 2, 3)))
+        return self.fc(self.last(activation).mean((2, 3, 4)))
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.mlp = nn.LayerNorm(tiny.CHANNELS), nn.Linear(tiny.CHANNELS, tiny.CHANNELS)
+
+    def forward(self, activation):
+        return activation + self.mlp(self.norm(activation))
+
+
+class ThereAndBack(nn.LayerNorm):
+    def forward(self, activation):
+        return super().forward(activation.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+
+
+@pytest.mark.parametrize("last", [nn.LayerNorm(tiny.CHANNELS), Residual(), nn.Sequential(Residual(), nn.GELU())])
+def test_channels_last_are_no_activation(last):
+    model = Mixed(last, permuted=True)
     assert find_tap(model, tiny.clip()) == "trunk"
-    with pytest.raises(UsageError, match=r"layer norm gives .* channels last: tap what brings them to"):
-        find_tap(model, tiny.clip(), "norm")
+    with pytest.raises(UsageError, match=r"layer last gives .* channels last: tap what brings them to"):
+        find_tap(model, tiny.clip(), "last")
+
+
+@pytest.mark.parametrize("last", [ThereAndBack(tiny.CHANNELS), nn.LayerNorm([16, 24]), nn.Linear(24, 24)])
+def test_channels_first_are_whatever_makes_them(last):
+    model = Mixed(last, permuted=False)
+    assert find_tap(model, tiny.clip()) == find_tap(model, tiny.clip(), "last") == "last"

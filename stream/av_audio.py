@@ -73,6 +73,10 @@ class AudioCopy:
                 return
             if packet is None:
                 return
+            if last is not None and packet.dts is not None and (last - packet.dts) * packet.time_base > 1:
+                # What follows belongs to pictures that were moved (timeline.Timeline), and would be heard before them.
+                self.notes.append("the audio stops early: its clock starts anew, as where recordings were joined")
+                return
             # A muxer refuses packets without a time, or that go back in time; the demuxer's last one is empty.
             if packet.dts is None or packet.pts is None or (last is not None and packet.dts <= last):
                 continue

@@ -173,6 +173,17 @@ class TestAudio:
         assert len(all_pts(tmp_path / "out.mp4")) == 10
         assert Fraction(36, 100) < times[-1] < Fraction(4, 10)
 
+    def test_of_joined_recordings_the_first_ones_is_heard(self, tmp_path: Path) -> None:
+        """The second one's pictures are moved, and its sound is not: it would be heard before they are seen."""
+        one, two = (make_video(tmp_path / f"{name}.ts", frames=count, audio="aac", time_base=Fraction(1, 90_000))
+                    for name, count in (("one", 75), ("two", 150)))  # fmt: skip
+        joined = tmp_path / "joined.ts"
+        joined.write_bytes(one.read_bytes() + two.read_bytes())
+        sink = copy(joined, tmp_path / "out.mp4")
+        assert sink.notes == ("the audio stops early: its clock starts anew, as where recordings were joined",)
+        assert len(all_pts(tmp_path / "out.mp4")) == 225
+        assert max(time for time, _ in packets(tmp_path / "out.mp4")) < 3.1
+
     @pytest.mark.parametrize("audio", ["pcm_s16le", "mp2"])
     def test_what_the_container_cannot_hold_is_left_out_and_said(self, tmp_path: Path, audio: str) -> None:
         path = make_video(tmp_path / "in.mkv", audio=audio, options={"bf": "0"})

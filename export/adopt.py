@@ -154,7 +154,7 @@ def _head(proto: onnx.ModelProto, name: str | None, logits: F32, activation: F32
         for matrix in _matrices(value, classes, channels):
             for bias in biases:
                 adds = float(np.abs(logits - bias).max())  # the activation: a bias would hide any head
-                if adds < STILL * float(np.abs(logits).max()):
+                if adds <= STILL * float(np.abs(logits).max()):
                     still = True
                     continue
                 error = float(np.abs(matrix @ pooled + bias - logits).max()) / adds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +156,13 @@ class _Call:
         return next(self.module.children(), None) is None
 
     @property
+    def along_the_last_axis(self) -> bool:
+        """Whether it works on channels that come last, as far as its kind says."""
+        return isinstance(self.module, nn.Linear) or (
+            isinstance(self.module, nn.LayerNorm) and self.module.normalized_shape == self.shape[-1:]
+        )
+
+    @property
     def kernel(self) -> int:
         """Cells a convolution looks at; 0 for any other layer."""
         weight = self.module.weight if isinstance(self.module, nn.modules.conv._ConvNd) else None
@@ -171,6 +179,7 @@ class _Record:
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.runs: dict[str, list[str]] = {name: [] for name, _ in model.named_modules() if name}
         self.calls: list[_Call] = []
+        longer = _shapes(model, torch.cat([example, example], 2))
         hooks = [module.register_forward_hook(self._note(name)) for name, module in model.named_modules() if name]
         try:
             with evaluating(model), torch.enable_grad():
@@ -179,10 +188,11 @@ class _Record:
         finally:
             for hook in hooks:
                 hook.remove()
-        longer = _shapes(model, torch.cat([example, example], 2))
+        last = {call.edge for call in self.calls if call.along_the_last_axis}
         for call in self.calls:
-            other = longer.get(call.name, call.shape)
-            call.channels_last = len(call.shape) == len(other) == 5 and call.shape[1] != other[1]
+            one, other = call.shape[1:3], longer.get(call.name, call.shape)[1:3]
+            if len(call.shape) == 5:  # where a network takes no other length, the kind of layer has to tell
+                call.channels_last = call.edge in last if one == other else one[0] != other[0]
         self.calls = [call for call in self.calls if len(self.runs[call.name]) == 1]
         self.classes = logits.shape[1]
         start: _Edge = (logits.grad_fn, logits.output_nr)
@@ -254,13 +264,12 @@ def _shapes(model: nn.Module, clip: Tensor) -> dict[str, tuple[int, ...]]:
             {name: tuple(output.shape)} if isinstance(output, torch.Tensor) else {}
         )
 
-    hooks = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
-    try:
-        with evaluating(model), torch.no_grad(), suppress(Exception):  # its head may be of one length
-            model(clip.detach())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with suppress(Exception), torch.no_grad():  # its head may be of one length, or it cannot be copied
+        copy = deepcopy(model).eval()  # what it keeps from clip to clip must not be of this one
+        for name, module in copy.named_modules():
+            if name:
+                module.register_forward_hook(note(name))
+        copy(clip.detach())
     return found
 
 

@@ -183,7 +183,9 @@ class Fleet:
                     self._ended[label] = job.pipeline.snapshot().ended()
 
     def _run_several(self) -> None:
+        self._main_opening = True
         shared = share_model(self.settings.streams)
+        self._main_opening = False
         say("model", shared.remark)
         errors: list[Exception] = []
 

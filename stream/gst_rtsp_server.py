@@ -16,9 +16,9 @@ from .log import say
 PARTS = ("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
 MAX_CONNECTIONS = 128
 """at a time: each costs a few threads and sockets; whoever comes then is sent away"""
-MAX_SESSIONS = 4
+MAX_SESSIONS = 2
 """that one connection may begin: each costs threads and up to 17 files"""
-FILES = 17 * MAX_CONNECTIONS + 512
+FILES = 17 * MAX_CONNECTIONS * MAX_SESSIONS + 512
 """that may have to be open at once: without files GLib ends the whole process"""
 LONGEST_BODY = 1 << 16
 """bytes of a request; nobody who watches sends more than a few lines"""

@@ -204,8 +204,8 @@ class _Server(ThreadingHTTPServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         end = threading.Timer(LONGEST, _hang_up, [request])  # however slowly it asks
         end.daemon = True
-        end.start()
         try:
+            end.start()
             super().process_request_thread(request, client_address)
         finally:
             end.cancel()

@@ -218,6 +218,26 @@ def test_channels_last_are_no_activation(last):
         find_tap(model, tiny.clip(), "last")
 
 
+def test_channels_last_of_a_network_of_one_length():
+    class Fixed(Mixed):
+        def forward(self, clip):
+            assert clip.shape[2] == 8
+            return super().forward(clip)
+
+    assert find_tap(Fixed(nn.LayerNorm(tiny.CHANNELS), permuted=True), tiny.clip()) == "trunk"
+
+
+def test_what_a_network_keeps_is_of_its_own_clip():
+    class Keeping(Mixed):
+        def forward(self, clip):
+            self.seen = clip.shape[2]
+            return super().forward(clip)
+
+    model = Keeping(nn.ReLU(), permuted=False)
+    find_tap(model, tiny.clip())
+    assert model.seen == 8
+
+
 @pytest.mark.parametrize("last", [ThereAndBack(tiny.CHANNELS), nn.LayerNorm([16, 24]), nn.Linear(24, 24)])
 def test_channels_first_are_whatever_makes_them(last):
     model = Mixed(last, permuted=False)

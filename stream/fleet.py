@@ -96,7 +96,8 @@ class Fleet:
         found: dict[str, Snapshot | str | None] = {}
         for config in self.settings.streams:
             label = label_of(config)
-            found[label] = ended[label] if label in ended or label not in jobs else jobs[label].pipeline.snapshot()
+            running = label in jobs and label not in ended
+            found[label] = jobs[label].pipeline.snapshot() if running else ended.get(label)
         return found
 
     def reload(self) -> None:

@@ -244,7 +244,7 @@ def test_file_path(uri: str, path: str | None) -> None:
     [
         ("clip.mp4", "clip.mp4"),
         ("rtsp://host:554/live", "rtsp://host:554/live"),
-        ("rtsp://user@host/live", "rtsp://user@host/live"),
+        ("rtsp://user@host/live", "rtsp://***@host/live"),
         ("rtsp://user:hush@host:554/live", "rtsp://user:***@host:554/live"),
         ("rtsp://user:hu@sh@host/live", "rtsp://user:***@host/live"),
         ("rtsp://user:hu/sh@host/live", "rtsp://user:***@host/live"),

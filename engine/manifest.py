@@ -77,7 +77,8 @@ class InputSpec:
         )
         _require(
             _is_count(self.stride) and 1 / LARGEST <= self.rate <= LARGEST,
-            f"input.stride must be a whole number and rate a number, both positive, got {self.stride}, {self.rate}",
+            f"input.stride must be a whole number and rate a number, both positive and {LARGEST} at most, got "
+            f"{self.stride}, {self.rate}",
         )
         _require(isinstance(self.name, str), f"input.name must be a string, got {self.name!r}")
 
@@ -163,7 +164,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         _require(bool(self.labels), "labels must not be empty")
-        _require(_is_count(self.channels), f"channels must be 1 or more, got {self.channels!r}")
+        _require(_is_count(self.channels), f"channels must be 1 or more, and {LARGEST} at most, got {self.channels!r}")
         if self.head is not None:
             shape, expected = self.head.class_weights.shape, (len(self.labels), self.channels)
             _require(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from ..engine.picture import F32
 from .bounds import PRECISION_KEY
+from .files import write_whole
 from .noise import smooth_noise
 
 BOUND = 1e-3
@@ -90,13 +90,9 @@ def adopt(path: Path, output: Path, adoption: Adoption, seed: int = 0) -> Manife
     )
     known = {entry.key: entry.value for entry in proto.metadata_props}
     helper.set_model_props(proto, {**known, PRECISION_KEY: "fp32", **manifest.to_properties()})
-    part = output.with_name(output.name + ".part")  # the output may be the input
     try:
-        part.write_bytes(proto.SerializeToString(deterministic=True))
-        part.replace(output)
+        write_whole(output, proto.SerializeToString(deterministic=True))  # it may be the input
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise ModelError(f"cannot write {output}: {error.strerror}") from None
     return manifest
 

@@ -21,6 +21,7 @@ from ..engine.runner import check_shapes
 from ..engine.tensorrt import INSTALL as ANYWHERE
 from ..engine.tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising
 from .build_options import Cancelled, Options, Watch
+from .files import write_whole
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """by builder; the first that is installed is taken. tensorrt_lean and tensorrt_dispatch run plans, and build none"""
@@ -252,11 +253,9 @@ def _use_cache(config: Any, path: Path) -> None:
 
 def _save_cache(config: Any, path: Path) -> None:
     """Another process may be reading the old one: it is replaced, never written into."""
-    part = path.with_name(path.name + ".part")
     timings = config.get_timing_cache()
     try:
-        part.write_bytes(memoryview(timings.serialize()))
-        part.replace(path)
+        write_whole(path, memoryview(timings.serialize()))
     except OSError as failure:
         raise UsageError(f"cannot write the timing cache {path}: {failure.strerror}") from None
 

@@ -73,13 +73,14 @@ class JsonSink(Sink):
                 out.write(text.encode())  # UTF-8 whatever the terminal has
             sys.stdout.flush()
             return
-        data = memoryview(text.encode())
+        data = text.encode()
+        left = memoryview(data)
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            while left:
+                left = left[self._file.write(left) :]
         except OSError:
             with suppress(OSError):  # a part of a line would spoil the next one
                 self._file.truncate(self._end)
                 self._file.seek(self._end)
             raise
-        self._end += len(text.encode())
+        self._end += len(data)

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from ..engine.picture import Layout
 from ..engine.types import Frame
 from .av_planes import borrowed, fill, reason, rgb_to_i420, samples
-from .encoders import Chosen, choose, default_bitrate
+from .encoders import ABSENT, Chosen, choose, default_bitrate
 from .source import UNSPECIFIED, VideoInfo
 
 FALLBACK_RATE = Fraction(25)
@@ -82,7 +82,7 @@ def probe(name: str) -> str | None:
     try:
         encoder = av.CodecContext.create(name, "w")
     except (av.FFmpegError, ValueError, av.codec.codec.UnknownCodecError):
-        return "not in this PyAV"
+        return ABSENT
     assert isinstance(encoder, VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = 640, 368, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)

@@ -12,9 +12,10 @@ from av.video.stream import VideoStream
 
 from ..engine.errors import UsageError
 from .av_planes import PictureReader, reason
-from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
+from .feed import REFUSALS, Backlog, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
 from .source import SourceOptions, first_rate
+from .timeline import Lag
 from .tls import checks
 
 # FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
@@ -29,6 +30,8 @@ _REFUSED = {
     av.HTTPForbiddenError: 403,
     av.HTTPNotFoundError: 404,
 }
+_AT_ONCE = 0.005
+"""seconds: a packet that was waited for takes longer to come"""
 _TIMELESS = {"mpjpeg", "mjpeg"}
 """containers without timestamps: FFmpeg makes some up from a rate of 25"""
 
@@ -44,7 +47,7 @@ class AvFeed:
     """The main video of one connection."""
 
     dropped = 0
-    """FFmpeg drops none: a late reader makes the server wait, or overruns the system's buffer of UDP packets"""
+    """FFmpeg drops none: what a late reader leaves waits in the system's buffers, for seconds (`Backlog`)"""
 
     def __init__(
         self,
@@ -98,7 +101,7 @@ class AvFeed:
 
     def _decode(self) -> Iterator[VideoFrame | None]:
         """Frames, and None for each packet that gave none. Raises FeedLost, FeedRefused."""
-        packets = self._container.demux(self._stream)
+        packets, lag, backlog = self._container.demux(self._stream), Lag(), Backlog()
         while True:
             start = time.monotonic()
             try:
@@ -106,7 +109,13 @@ class AvFeed:
             except (av.FFmpegError, OSError) as error:
                 raise self._failure(error, self._stall) from None
             # When time is up, FFmpeg first hands out the frame whose end it was waiting for, and would then wait again.
-            silent = time.monotonic() - start >= self._stall
+            now = time.monotonic()
+            silent = now - start >= self._stall
+            if packet is not None and packet.pts is not None and not (self._timeless or self.bursts):
+                # They lie in buffers of the system that nobody can look into: where a packet is late, and had not to be
+                # waited for, more of them are there.
+                late = lag.of(float(packet.pts * packet.time_base), now)
+                backlog.note(late if now - start < _AT_ONCE else 0.0, now)
             try:
                 frames = packet.decode() if packet is not None else []
             except av.EOFError:

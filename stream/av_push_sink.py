@@ -77,7 +77,7 @@ class AvPushSink(Sink):
             output = self._open_container()
             self._output = output
             self._track = VideoTrack(output, info, settings)
-            self.description, self.notes = self._track.description, self._track.notes
+            self.description, self.notes = self._track.description, (*chosen.notes, *self._track.notes)
             output.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failure(error) from None  # what FFmpeg raises holds the address, and so the password

@@ -15,6 +15,7 @@ from ..engine.errors import SinkError
 from ..engine.types import Shown
 from .av_encoder import H264, choose_encoder
 from .av_sink import FLUSH_SECONDS, AvSink
+from .encoders import Chosen
 from .segments import Cutter, Keep, Names, Recorded
 from .sink import Sink, SinkOptions, is_full, os_reason
 from .source import VideoInfo
@@ -70,18 +71,20 @@ class AvSegmentSink(Sink):
         self._info = replace(info, audio=None)
         if info.audio is not None:
             self._say("audio", "the audio is left out: segments hold none")
-        encoder = "libx264" if self._options.encoder == "auto" else choose_encoder(self._options.encoder).name
-        if self._options.live and self._options.encoder == "auto":
-            encoder = choose_encoder("auto").name
+        chosen = Chosen("libx264")  # whatever hardware is here: the same file gives the same bytes
+        if self._options.live or self._options.encoder != "auto":
+            chosen = choose_encoder(self._options.encoder)
+            for note in chosen.notes:
+                self._say("encoder", note)
         self._settings = H264(
             crf=self._options.crf,
             preset=self._options.preset or "veryfast",
             keyframe_seconds=1.0,
-            encoder=encoder,
+            encoder=chosen.name,
             bitrate=self._options.bitrate,
             low_latency=self._options.live,  # look-ahead is what a kill loses
         )
-        self.description = f"H.264 by {encoder}, a file every {self._options.segment_seconds:g} s"
+        self.description = f"H.264 by {chosen.name}, a file every {self._options.segment_seconds:g} s"
         self.state = "running"
 
     def write(self, shown: Shown) -> None:

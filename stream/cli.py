@@ -22,9 +22,9 @@ from .config import Settings, read_settings
 from .contact import ContactSheet
 from .fleet import Fleet, Interrupted
 from .job import Config
-from .log import hide_arguments, logging_to
+from .log import hide_arguments, logging_to, say
 from .memory import kept_small
-from .redact import redact
+from .redact import redact, secrets
 
 DEMO_CLIP = Path(__file__).parent / "assets" / "bigbuckbunny.mp4"
 DEMO_FRAMES = 132
@@ -106,7 +106,8 @@ def _run(args: argparse.Namespace) -> int:
         stack.enter_context(kept_small())
         stack.enter_context(logging_to(sys.stderr, settings.log_format, settings.addresses))
         stack.enter_context(fleet.signals())  # before there is anything to see that could be waited for
-        hide_arguments(settings.addresses)
+        if not hide_arguments(settings.addresses) and any(map(secrets, settings.addresses)):
+            say("note", "the passwords in this command line can be seen by others: give them in a --config file")
         if settings.metrics is not None:
             from .metrics import MetricsServer
 

@@ -15,6 +15,9 @@ FAMILIES = {
 }
 """what a user may call an encoder -> what FFmpeg and GStreamer call it"""
 
+ABSENT = "not installed"
+"""what a probe says of an encoder that is not here at all, which is no news"""
+
 BITS_PER_PIXEL = 0.12
 """for an encoder that wants a bit rate: 3.3 Mbit/s at 720p30, 7.5 at 1080p30"""
 
@@ -27,6 +30,11 @@ class Chosen:
     """FFmpeg's or GStreamer's"""
     passed_over: tuple[tuple[str, str], ...] = ()
     """what would have come first, each with what it said when it was tried"""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """On the encoders that are here, would have come first, and do not work."""
+        return tuple(f"{name} does not work here: {why}" for name, why in self.passed_over if why != ABSENT)
 
 
 def choose(wanted: str, known: Sequence[str], probe: Callable[[str], str | None]) -> Chosen:

@@ -12,6 +12,11 @@ from urllib.parse import urlsplit
 from ..engine.picture import Picture
 from .tls import SCHEMES, distrust
 
+BEHIND = 2.0
+"""seconds of a camera's stream that may wait to be decoded, for as many seconds"""
+CAUGHT_UP = 0.5
+"""seconds less are waiting after that: it will be over soon"""
+
 
 class FeedError(Exception):
     """The connection is of no more use. The message has no password in it."""
@@ -19,6 +24,13 @@ class FeedError(Exception):
 
 class FeedLost(FeedError):
     """It broke, went silent, or never came to be; another attempt may succeed at any time."""
+
+
+class FeedBehind(FeedLost):
+    """More waits to be decoded than can be caught up with; only a new connection begins at the present again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"decoding fell {seconds:.1f} s behind: a smaller picture or a lower rate would help")
 
 
 class FeedRefused(FeedError):
@@ -62,6 +74,25 @@ class FeedFrame:
     transfer: int = 2
     notes: tuple[str, ...] = ()
     """remarks on how the picture was converted"""
+
+
+class Backlog:
+    """Whether what waits to be decoded grows too old, and is not being caught up with. Pure."""
+
+    def __init__(self) -> None:
+        self._since: tuple[float, float] | None = None
+        """from when on too much waits, and how much did then; seconds"""
+
+    def note(self, waits: float, now: float) -> None:
+        """waits: seconds of the stream that wait to be decoded. Raises FeedBehind."""
+        if waits <= BEHIND:
+            self._since = None
+        elif self._since is None:
+            self._since = now, waits
+        elif now - self._since[0] > BEHIND:
+            if waits > self._since[1] - CAUGHT_UP:
+                raise FeedBehind(waits)
+            self._since = now, waits  # as after a pause of whoever reads: it is over soon
 
 
 class Feed(Protocol):

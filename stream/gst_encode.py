@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .gst_encoder import choose_encoder, encoder, passed_over
+from .gst_encoder import choose_encoder, encoder
 from .gst_frames import FrameBuffers, with_own_times
 from .sink import SinkOptions
 from .source import VideoInfo
@@ -33,7 +33,7 @@ class Encode:
         preset, (width, height) = options.preset, self.frames.coded
         self._chain = encoder(chosen.name, width, height, self.frames.rate, options.bitrate, preset, low)
         self.description = f"H.264 by {chosen.name}"
-        self.notes = (*self.frames.notes, *passed_over(chosen))
+        self.notes = (*self.frames.notes, *chosen.notes)
         self._mended = 0.0
         self._stamp = 0
         self._lock = threading.Lock()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from .encoders import Chosen, choose, default_bitrate
+from .encoders import ABSENT, Chosen, choose, default_bitrate
 from .gst_load import load
 
 ENCODERS = ("nvv4l2h264enc", "nvh264enc", "v4l2h264enc", "vah264enc", "vaapih264enc", "x264enc")
 """a Jetson's first: the others are listed there as well, and slower"""
 
 PROBE_SECONDS = 5
-ABSENT = "not in this GStreamer"
 _BEFORE = {"nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! "}
 _AFTER = {"v4l2h264enc": " ! video/x-h264,level=(string)4"}
 
@@ -21,11 +20,6 @@ _AFTER = {"v4l2h264enc": " ! video/x-h264,level=(string)4"}
 def choose_encoder(wanted: str) -> Chosen:
     """The encoder to use, tried once. Raises UsageError, gst_load.Missing."""
     return choose(wanted, ENCODERS, probe)
-
-
-def passed_over(chosen: Chosen) -> tuple[str, ...]:
-    """Notes on the encoders that are here, would have come first, and do not work."""
-    return tuple(f"{name} does not work here: {why}" for name, why in chosen.passed_over if why != ABSENT)
 
 
 def probe(name: str) -> str | None:

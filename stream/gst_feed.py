@@ -12,7 +12,7 @@ from typing import Any
 
 from ..engine.errors import SourceError, UsageError
 from ..engine.types import Frame
-from .feed import REFUSALS, Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, diagnose
+from .feed import REFUSALS, Backlog, Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, diagnose
 from .fit import fit
 from .gst_inbox import CAPACITY, Inbox
 from .gst_load import Missing, load
@@ -24,6 +24,8 @@ from .tls import ANY, SCHEMES
 
 JITTER = 200
 """milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
+_BACKLOG = "queue name=saliency_tubes_backlog max-size-buffers=0 max-size-bytes=0 max-size-time=0"
+"""packets that came and wait to be decoded: rtspsrc would keep as many, and not say so"""
 NANOSECONDS = Fraction(1, 10**9)
 SLICE = 0.05
 """seconds: how often the pipeline's messages are looked at while no frame comes"""
@@ -65,7 +67,7 @@ def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
     if scheme in ("rtsp", "rtsps"):
         protocols = "tcp" if scheme == "rtsps" else options.transport  # by TLS nothing goes beside the connection
         settings = {"location": uri, "protocols": protocols, "latency": JITTER, "drop-on-latency": False}
-        return "rtspsrc name=src ! application/x-rtp,media=video ! decodebin", settings
+        return f"rtspsrc name=src ! application/x-rtp,media=video ! {_BACKLOG} ! decodebin", settings
     if scheme == "v4l2":
         return f"v4l2src name=src ! {_camera_caps(options)}decodebin", {"device": rest}
     if scheme == "csi":
@@ -124,6 +126,7 @@ class GstFeed:
         self._pipeline.connect("deep-element-added", _prepare, trusted)
         self._sink = self._pipeline.get_by_name("saliency_tubes")
         self._inbox = Inbox(gst, self._sink) if drop else None
+        self._queue, self._backlog = self._pipeline.get_by_name("saliency_tubes_backlog"), Backlog()
         self._bus = self._pipeline.get_bus()
         self._held: Any = None
         self._broken: FeedError | None = None
@@ -140,6 +143,9 @@ class GstFeed:
 
     def read(self, timeout: float) -> FeedFrame | None:
         sample, self._held = self._held or self._pull(timeout), None
+        if self._queue is not None:
+            waits = self._queue.get_property("current-level-time") / self._gst.SECOND
+            self._backlog.note(waits, time.monotonic())
         if sample is None:
             return None
         caps = sample.get_caps()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..engine.errors import SinkError, UsageError
 from ..engine.types import Shown
-from .gst_encoder import choose_encoder, encoder, passed_over
+from .gst_encoder import choose_encoder, encoder
 from .gst_frames import FrameBuffers
 from .gst_load import Missing, need
 from .live_clock import LiveClock
@@ -95,7 +95,7 @@ class GstSink(Sink):
         width, height = self._frames.coded
         chosen = choose_encoder(self._options.encoder)
         self.description = f"H.264 by {chosen.name}"
-        self.notes += passed_over(chosen)
+        self.notes += chosen.notes
         low = self._options.latency == "low"
         bitrate, preset = self._options.bitrate, self._options.preset
         chain = encoder(chosen.name, width, height, self._frames.rate, bitrate, preset, low)

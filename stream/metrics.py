@@ -30,7 +30,7 @@ Snapshots = Callable[[], Mapping[str, Snapshot | str | None]]
 
 COUNTERS = {
     "frames_in": "Frames that came from the source, those included that nobody fetched there in time.",
-    "frames_out": "Frames written to every output.",
+    "frames_out": "Frames drawn and handed to every output; see sink_frames.",
     "reconnects": "Times the source was connected again.",
     "decoder_errors": "Times the decoder failed or had to guess.",
     "windows": "Windows explained.",
@@ -38,9 +38,10 @@ COUNTERS = {
 }
 GAUGES = {
     "fps_in": ("fps_in", "Frames that came a second, as frames_in_total counts them, over the last seconds."),
-    "fps_out": ("fps_out", "Frames a second written, over the last seconds."),
+    "fps_out": ("fps_out", "Frames a second handed to the outputs, over the last seconds."),
     "window_rate": ("windows_per_second", "Windows explained a second, over the last seconds."),
     "batch": ("batch_size", "Windows in a run of the model, those of other streams included."),
+    "lag": ("lag_seconds", "How much later than the promptest one the last frame came, by the camera's clock."),
     "last_frame": ("last_frame_age_seconds", "Since the last frame came in."),
     "tube_age": ("tube_age_seconds", "From the evidence drawn to the frame it is drawn on."),
     "uptime": ("uptime_seconds", "Since the stream was opened."),
@@ -56,14 +57,17 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def health(snapshots: Mapping[str, Snapshot | str | None]) -> tuple[bool, dict[str, Any]]:
-    """Whether every stream runs and gives frames, and each one's state. Pure."""
+    """Whether every stream runs, gives frames, and has lost no output for good; each one's state. Pure."""
     streams: dict[str, Any] = {}
     for name, one in snapshots.items():
         if not isinstance(one, Snapshot):
             streams[name] = {"healthy": False, "state": one or "opening", "last_frame_age": None}
             continue
-        healthy = one.alive and one.connected and one.last_frame < STALE
+        failed = [f"{sink.name}: {sink.note}" for sink in one.sinks if sink.state == "failed"]
+        healthy = one.alive and one.connected and one.last_frame < STALE and not failed
         streams[name] = {"healthy": healthy, "state": one.state, "last_frame_age": round(one.last_frame, 3)}
+        if failed:
+            streams[name]["failed"] = failed
     healthy = bool(streams) and all(one["healthy"] for one in streams.values())
     return healthy, {"status": "ok" if healthy else "failing", "streams": streams}
 
@@ -105,6 +109,14 @@ class Collector:
         )
         depth = gauge(f"{PREFIX}_queue_depth", "Items that wait.", labels=["stream", "queue"])
         state = gauge(f"{PREFIX}_sink_state", "1 for the state an output is in.", labels=["stream", "sink", "state"])
+        sinks = {
+            field: kind(f"{PREFIX}_sink_{title}", text, labels=["stream", "sink"])
+            for field, (kind, title, text) in {
+                "frames": (counter, "frames", "Frames an output has written."),
+                "events": (counter, "events", "Lines an output has written."),
+                "queued": (gauge, "queue_depth", "Frames and lines that wait for an output."),
+            }.items()
+        }
         for name, one in streams.items():
             for (place, reason), count in one.dropped.items():
                 dropped.add_metric([name, place, reason], count)
@@ -112,7 +124,9 @@ class Collector:
                 depth.add_metric([name, queue], items)
             for sink in one.sinks:
                 state.add_metric([name, sink.name, sink.state], 1.0)
-        return dropped, depth, state
+                for field, family in sinks.items():
+                    family.add_metric([name, sink.name], getattr(sink, field))
+        return dropped, depth, state, *sinks.values()
 
     def _quantiles(self, streams: Mapping[str, Snapshot], gauge: Any) -> Iterable[Any]:
         # Gauges, not summaries: a summary's sum and count would be of a bounded memory, and go down.

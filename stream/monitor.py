@@ -39,9 +39,11 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
         found.append(Change("source", after.state, logging.WARNING))
     if after.label and after.label != (before.label if before else None):
         found.append(Change("class", f"{after.label} {after.probability:.2f}", fields=_of_class(after)))
-    states = {sink.name: sink.state for sink in before.sinks} if before else {}
+    known = {sink.name: sink for sink in before.sinks} if before else {}
     for sink in after.sinks:
-        old = states.get(sink.name, "new")
+        old = known[sink.name].state if sink.name in known else "new"
+        if sink.name in known and sink.description and not known[sink.name].description:
+            found.append(Change("sink", f"{sink.name}: {sink.description}"))  # opened only now
         if sink.state != old and {sink.state, old} & TROUBLE:
             bad = sink.state in TROUBLE
             why = f": {sink.note}" if bad and sink.note else ""

@@ -85,7 +85,6 @@ class MqttSink(Sink):
 
     @property
     def queued(self) -> int:
-        """events that wait"""
         return len(self._items)
 
     def open(self, info: VideoInfo) -> None:

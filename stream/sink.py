@@ -116,6 +116,11 @@ class Sink:
         """whether the user asked, at this output, that the run ends"""
         self._counting = threading.Lock()
 
+    @property
+    def queued(self) -> int:
+        """Frames and lines that wait here to be written."""
+        return 0
+
     def open(self, info: VideoInfo) -> None:
         """Called once, before the first frame."""
 

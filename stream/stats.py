@@ -36,6 +36,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def lag(self) -> float:
+        """Seconds that frames come later than the promptest of this connection did."""
+        ...
+
+    @property
     def connected(self) -> bool: ...
 
     @property
@@ -79,6 +84,10 @@ class SinkState:
     """frames and lines that it did not take"""
     note: str = ""
     """the newest thing to be said of it"""
+    description: str = ""
+    """how it encodes, once that is known"""
+    queued: int = 0
+    """frames and lines that wait for it"""
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,8 @@ class Snapshot:
     dropped: Mapping[tuple[str, str], int]
     """by (place, reason); those at `read` and `source` are frames, at `clip` windows, at a sink what it lost"""
     reconnects: int
+    lag: float
+    """frames come so much later than the promptest did, by the camera's clock: what waits in front of the decoder"""
     decoder_errors: int
     windows: int
     window_rate: float
@@ -134,7 +145,7 @@ class Snapshot:
         """What is left to tell once the pipeline is gone: totals, and nothing of what no longer moves."""
         return replace(
             self, alive=False, connected=False, state="ended", fps_in=0.0, fps_out=0.0, window_rate=0.0,
-            batch=math.nan, tube_age=math.nan, latency=Spread(), stages={}, queues={},
+            batch=math.nan, lag=math.nan, tube_age=math.nan, latency=Spread(), stages={}, queues={},
         )  # fmt: skip
 
 
@@ -244,7 +255,16 @@ def take_snapshot(
     names = _distinct([sink.name for sink in sinks])
     named = list(zip(names, sinks, strict=True))
     outputs = tuple(
-        SinkState(name, sink.state, sink.frames, sink.events, sink.dropped, (sink.notes or ("",))[-1])
+        SinkState(
+            name,
+            sink.state,
+            sink.frames,
+            sink.events,
+            sink.dropped,
+            (sink.notes or ("",))[-1],
+            sink.description,
+            sink.queued,
+        )
         for name, sink in named
     )
     late = too_late(source)
@@ -262,6 +282,7 @@ def take_snapshot(
         arrived=stats.arrived,
         dropped={("source", "too late"): late, **dropped, **lost},
         reconnects=connection.reconnects if connection else 0,
+        lag=connection.lag if connection else math.nan,
         decoder_errors=source.errors,
         windows=stats.windows,
         window_rate=window_rate,

@@ -63,6 +63,26 @@ HOLES = 4
 """in a row are none: the camera sends fewer frames than it said, as many do at night"""
 
 
+class Lag:
+    """How much later than the promptest of its connection something comes, by the stream's own clock."""
+
+    def __init__(self) -> None:
+        self._prompt: float | None = None
+        """wall clock less the stream's clock of the promptest one"""
+        self._last = 0.0
+
+    def of(self, time: float, arrived: float) -> float:
+        """Seconds. time: of the stream's clock. arrived: of the wall clock."""
+        delay, moved = arrived - time, time - self._last
+        if self._prompt is None or abs(moved) > LEAP:
+            self._prompt = delay
+        else:
+            # Clocks of cameras run a little slow: without the drift, days of it would look like a queue.
+            self._prompt = min(delay, self._prompt + DRIFT * max(0.0, moved))
+        self._last = time
+        return delay - self._prompt
+
+
 class LiveTimeline:
     """One clock over reconnects, and over the clocks of cameras, which get set, start anew, or are missing.
 
@@ -77,8 +97,7 @@ class LiveTimeline:
         """how many times went back a little, and were moved"""
         self.lag = 0.0
         """seconds that the last frame came later than the promptest of its connection, by the stream's own clock"""
-        self._prompt: float | None = None
-        """wall clock less the stream's clock of the promptest frame"""
+        self._behind = Lag()
         self._step = float(1 / rate) if rate else None
         """seconds from frame to frame, smoothed"""
         self._last: tuple[int, float] | None = None
@@ -137,11 +156,7 @@ class LiveTimeline:
     def _note(self, ticks: int, arrived: float, time: Fraction | None, placed: int) -> None:
         self._last = (ticks, arrived)
         if time is not None:
-            delay = arrived - float(time)
-            if self._stream is None or self._prompt is None or abs(float(time - self._stream)) > LEAP:
-                self._prompt = delay
-            else:
-                # Clocks of cameras run a little slow: without the drift, days of it would look like a queue.
-                self._prompt = min(delay, self._prompt + DRIFT * max(0.0, float(time - self._stream)))
-            self.lag = delay - self._prompt
+            if self._stream is None:
+                self._behind = Lag()
+            self.lag = self._behind.of(float(time), arrived)
             self._stream, self._stream_ticks = time, placed  # as placed: one repaired moves none that follow

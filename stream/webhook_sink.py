@@ -100,6 +100,10 @@ class WebhookSink(Sink):
         """Takes the rule of another address, from the next event on. Raises UsageError."""
         self._watch.rule = _rule(self.name, dict(parse_qsl(split(uri).query)))
 
+    @property
+    def queued(self) -> int:
+        return len(self._calls)
+
     def open(self, info: VideoInfo) -> None:
         rule = self.rule
         self.description = f"{rule.label} over {rule.over:g} for {rule.seconds:g} s"
@@ -193,7 +197,7 @@ class WebhookSink(Sink):
         return self._closing is not None and time.monotonic() + needed > self._closing
 
     def _failed(self, why: str) -> None:
-        self.state = "failed"
+        self.state = "lost"  # that call; the next one may arrive
         self._drop("not delivered")
         text = scrub(why, self._uri)
         self._gave_up = self.notes = (f"{self.drops['not delivered']} calls failed; last: {text}",)

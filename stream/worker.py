@@ -67,8 +67,7 @@ class Threaded(Sink):
 
     @property
     def queued(self) -> int:
-        """frames that wait"""
-        return len(self._frames)
+        return len(self._frames) + len(self._events) + self.inner.queued
 
     def open(self, info: VideoInfo) -> None:
         self._info = info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from itertools import pairwise
 import pytest
 from proxy import Proxy
 from saliency_tubes.engine.errors import SourceError
+from saliency_tubes.stream import av_feed, gst_feed
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.source import Source, SourceOptions, open_source
 from servers import NOISE, RtspServer, open_files, python_with_gi, wait_for
@@ -56,6 +58,28 @@ def test_lost_and_damaged_packets_are_counted_and_survived(backend: str, damage:
         assert viewer.source.reconnects == 0
         # What only makes a wrong picture, FFmpeg conceals without a word; GStreamer leaves such frames out.
         assert errors > 0 or (backend, damage) != ("av", "drop")
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_decoding_that_is_too_slow_begins_at_the_present_again(
+    backend: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = av_feed.AvFeed._make
+    monkeypatch.setattr(av_feed.AvFeed, "_make", lambda feed, frame: (time.sleep(0.1), make(feed, frame))[1])
+    monkeypatch.setattr(gst_feed, "_BACKLOG", f"{gst_feed._BACKLOG} ! identity sleep-time=15000")
+    with (
+        RtspServer(launch=NOISE) as server,
+        Viewer(server.url(), backend=backend, transport=transport) as viewer,
+    ):
+        source = viewer.source
+        if backend == "av" and transport == "udp":  # the system's buffer overruns: what is lost is lost
+            viewer.more(60, within=20)
+            assert source.lag < 3
+            return
+        wait_for(lambda: source.reconnects, 25)
+        assert re.fullmatch(r"decoding fell [2-6]\.\d s behind: .*", source.last_error)
+        viewer.more(3)
+        assert source.lag < 1.5
 
 
 def test_both_transports(backend: str) -> None:

@@ -20,8 +20,7 @@ from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.picture import Layout
 from saliency_tubes.engine.types import Frame, Shown
 from saliency_tubes.stream import gst_encode, gst_rtsp_server, gst_rtsp_sink
-from saliency_tubes.stream.encoders import Chosen
-from saliency_tubes.stream.gst_encoder import ABSENT
+from saliency_tubes.stream.encoders import ABSENT, Chosen
 from saliency_tubes.stream.gst_load import Missing, load
 from saliency_tubes.stream.gst_rtsp_sink import GstRtspSink
 from saliency_tubes.stream.pattern import draw, read_barcode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream import av_encoder
-from saliency_tubes.stream.encoders import choose, default_bitrate
+from saliency_tubes.stream.encoders import ABSENT, choose, default_bitrate
 
 KNOWN = ("h264_nvenc", "h264_v4l2m2m", "libx264")
 
@@ -40,7 +40,7 @@ def test_an_unknown_one_is_answered_with_the_known() -> None:
 
 def test_the_real_probes() -> None:
     assert av_encoder.probe("libx264") is None
-    assert av_encoder.probe("h264_nothing") == "not in this PyAV"
+    assert av_encoder.probe("h264_nothing") == ABSENT
     # Listed in every wheel, and no device of its kind in most machines: whatever it says, it is said without raising.
     assert isinstance(av_encoder.probe("h264_v4l2m2m"), str | None)
     assert av_encoder.choose_encoder("x264").name == "libx264"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.engine.picture import Color, Layout, Picture
-from saliency_tubes.stream.feed import FeedEnded, FeedFrame, FeedLost, FeedRefused
+from saliency_tubes.stream.feed import Backlog, FeedBehind, FeedEnded, FeedFrame, FeedLost, FeedRefused
 from saliency_tubes.stream.fit import fit, from_rgb
 from saliency_tubes.stream.live import Backoff, LiveSource, Patience
 from saliency_tubes.stream.redact import redact, scrub, secrets
@@ -424,6 +424,25 @@ class TestLiveTimeline:
         made = [line.next(Fraction(time, 25), i / 25) for i, time in enumerate((0, 1, 3, 2, 4))]
         assert [pts for pts, _ in made] == [0, 3600, 10_800, 10_801, 14_400]
         assert (line.repaired, any(gap for _, gap in made)) == (1, False)
+
+
+class TestBacklog:
+    def test_one_that_stays_is_too_much(self) -> None:
+        backlog = Backlog()
+        for tenth in range(61):  # it grows by half a second a second, beyond two seconds
+            backlog.note(tenth / 20, tenth / 10)
+        with pytest.raises(FeedBehind, match=r"decoding fell 3\.1 s behind"):
+            backlog.note(3.1, 6.2)
+
+    def test_one_that_is_caught_up_with_is_not(self) -> None:
+        backlog = Backlog()
+        for tenth in range(300):  # a reader that was away for ten seconds, and is half as fast again as the camera
+            backlog.note(max(0.0, 10 - tenth / 20), tenth / 10)
+
+    def test_neither_is_one_that_comes_and_goes(self) -> None:
+        backlog = Backlog()
+        for tenth in range(300):
+            backlog.note(3.0 if tenth % 20 else 0.0, tenth / 10)
 
 
 class TestFit:

@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from saliency_tubes.stream.log import LOGGER, logging_to, say
@@ -107,7 +108,7 @@ def test_a_password_that_is_an_option(given, password):
 def snapshot(**changed) -> Snapshot:
     fields = {
         "name": "x", "state": "live", "connected": True, "alive": True, "uptime": 1.0, "frames_in": 1, "frames_out": 1,
-        "fps_in": 1.0, "fps_out": 1.0, "arrived": 0.0, "dropped": {}, "reconnects": 0, "decoder_errors": 0,
+        "fps_in": 1.0, "fps_out": 1.0, "arrived": 0.0, "dropped": {}, "reconnects": 0, "lag": 0.0, "decoder_errors": 0,
         "windows": 0, "window_rate": 0.0, "batch": 1.0, "stages": {}, "latency": Spread(),
         "tube_age": 0.0, "queues": {},
     }  # fmt: skip
@@ -116,6 +117,13 @@ def snapshot(**changed) -> Snapshot:
 
 def sink(state: str) -> tuple[SinkState, ...]:
     return (SinkState("rtmp://h/x", state, 0, 0, 0),)
+
+
+def test_the_encoder_of_an_output_that_opens_late_is_said():
+    before, after = (snapshot(sinks=(replace(sink("x")[0], state=state, description=text),))
+                     for state, text in (("connecting", ""), ("running", "H.264 by libx264")))  # fmt: skip
+    assert [one.message for one in changes(before, after)] == ["rtmp://h/x: H.264 by libx264"]
+    assert changes(after, after) == changes(None, after) == []
 
 
 def test_what_changes_is_said():

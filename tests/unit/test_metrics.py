@@ -26,7 +26,11 @@ def snapshot() -> Snapshot:
     with Pipeline(StubSource(), StubRunner(), [MemorySink()], Options(hop=2)) as pipeline:
         list(pipeline)
     ended = pipeline.snapshot()
-    return replace(ended, alive=True, connected=True, state="live", arrived=time.monotonic(), reconnects=3)
+    (sink,) = ended.sinks
+    return replace(
+        ended, alive=True, connected=True, state="live", arrived=time.monotonic(), reconnects=3, lag=0.5,
+        sinks=(replace(sink, frames=40, events=17, queued=3),),
+    )  # fmt: skip
 
 
 def get(server: MetricsServer, path: str) -> tuple[int, str]:
@@ -59,6 +63,11 @@ def test_metrics(snapshot):
     assert values[("saliency_tubes_latency_seconds", ("quantile", "0.95"), door)] > 0
     assert values[("saliency_tubes_stage_seconds", ("quantile", "0.5"), ("stage", "infer"), door)] > 0
     assert values[("saliency_tubes_queue_depth", ("queue", "read"), door)] == 0
+    sink = ("sink", "memory")
+    assert values[("saliency_tubes_sink_frames_total", sink, door)] == 40
+    assert values[("saliency_tubes_sink_events_total", sink, door)] == 17
+    assert values[("saliency_tubes_sink_queue_depth", sink, door)] == 3
+    assert values[("saliency_tubes_lag_seconds", door)] == 0.5
     assert values[("saliency_tubes_resident_memory_bytes",)] > 1e6
     # Prometheus' own conventions: one prefix, units by name, counters end in total
     assert all(name.startswith("saliency_tubes_") for name, *_ in values)
@@ -107,6 +116,11 @@ def test_health(snapshot):
     assert not health({"door": replace(snapshot, arrived=time.monotonic() - 60.0)})[0]
     assert not health({"door": replace(snapshot, alive=False)})[0]
     assert not health({"door": snapshot, "yard": None})[0]
+    (sink,) = snapshot.sinks
+    assert health({"door": replace(snapshot, sinks=(replace(sink, state="retrying"),))})[0]
+    healthy, facts = health({"door": replace(snapshot, sinks=(replace(sink, state="failed", note="disk gone"),))})
+    assert not healthy
+    assert facts["streams"]["door"]["failed"] == ["memory: disk gone"]
 
 
 def test_streams_that_are_not_open(snapshot):

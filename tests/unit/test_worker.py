@@ -125,7 +125,8 @@ def test_pictures_are_not_kept_for_a_sink_that_takes_none() -> None:
     for _ in range(10):
         sink.write(shown)
         sink.event("line")
-    assert (sink.queued, sink.dropped) == (0, 0)
+    assert (len(sink._frames), sink.dropped) == (0, 0)
+    assert sink.queued >= 9  # the first line may be with the sink already
     assert shown.frame.picture.planes[0].flags.writeable
     fake.gate.set()
     sink.close()

@@ -89,7 +89,8 @@ $(VENV)/.runtime: $(INSTALLED) | $(VENV)/.made
 
 $(VENV)/.bench: $(INSTALLED) | $(VENV)/.made
 	@echo "installing the runtime and its rivals into $(VENV)"
-	@$(INSTALL_HERE) '.[onnxruntime]'
+	@$(INSTALL_HERE) '.[live,onnxruntime]'
+	@.ci/link-gi $(VENV)
 	@touch $@
 
 $(VENV)/.lint: $(INSTALLED) | $(VENV)/.made

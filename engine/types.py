@@ -25,6 +25,8 @@ class Frame:
     """width / height of one pixel as it is to be shown"""
     gap: bool = False
     """frames are missing before this one: what came before does not belong with it"""
+    rate: Fraction | None = None
+    """frames a second from this one on, where that changes within a stream; comes with a gap"""
 
     def __post_init__(self) -> None:
         if self.index < 0:

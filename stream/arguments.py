@@ -24,6 +24,11 @@ auto (default): live from cameras and streams, aligned from files. aligned: ever
 it. live: every frame leaves at once with the newest explanation"""
 
 
+ENCODER_HELP = """\
+auto (default), nvenc, v4l2, vaapi or x264; or an encoder's own name, which only some outputs know: FFmpeg's for files,
+recordings and what is pushed by RTSP and RTMP, GStreamer's for what is served and for srt://"""
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
@@ -74,7 +79,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--batch", type=int, metavar="N", help="windows of several streams in a run of the model (default: as measured)"
     )
-    where.add_argument("--overlay", metavar="PATH", default="auto", help=f"what draws: auto, or {' or '.join(paths())}")
+    where.add_argument(
+        "--overlay", metavar="PATH", default="auto", help=f"what draws: auto, {', '.join(paths())}, or cuda (by a GPU)"
+    )
     where.add_argument("--overlay-threads", type=int, default=1, metavar="N", help="threads that draw one frame")
     where.add_argument("--timings", action="store_true", help="put milliseconds by stage into the JSON lines")
     _add_inputs(parser.add_argument_group("inputs"))
@@ -128,10 +135,10 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_outputs(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--encoder", default="auto", help="auto, nvenc, v4l2, vaapi, x264, or its name in FFmpeg")
+    group.add_argument("--encoder", default="auto", help=ENCODER_HELP)
     group.add_argument("--bitrate", type=_amount, metavar="N", help="bits a second, as in 4M")
     group.add_argument("--crf", type=int, default=19, help="constant quality of files, 0 to 51 (default: 19)")
-    group.add_argument("--encoder-preset", dest="sink_preset", metavar="NAME", help="libx264's")
+    group.add_argument("--encoder-preset", dest="sink_preset", metavar="NAME", help="x264's, ultrafast to placebo")
     group.add_argument("--latency", choices=LATENCIES, default="low", help="of what is streamed")
     group.add_argument(
         "--segment-seconds", type=float, default=600.0, metavar="S", help="of a recording (default: 600)"

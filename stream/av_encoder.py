@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
+from glob import glob
 
 import av
 import numpy as np
@@ -25,6 +26,8 @@ FALLBACK_RATE = Fraction(25)
 """frames a second, for the rate control only, where the input does not say"""
 ENCODERS = ("h264_nvenc", "h264_v4l2m2m", "h264_vaapi", "libx264")
 
+_DEVICES = {"h264_nvenc": "/dev/nvidia[0-9]*", "h264_v4l2m2m": "/dev/video1[0-9]", "h264_vaapi": "/dev/dri/renderD*"}
+"""FFmpeg has these encoders on every machine: that one does not work is news where there is hardware for it"""
 _PIX_FMT = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
 _BT709, _LIMITED, _FULL = 1, 1, 2
 _PROBE_FRAMES = 3
@@ -73,8 +76,10 @@ class H264:
 
 @cache
 def choose_encoder(wanted: str) -> Chosen:
-    """The encoder to use, tried once. Raises UsageError."""
-    return choose(wanted, ENCODERS, probe)
+    """The encoder to use, tried once; passed over are those whose device is here. Raises UsageError."""
+    chosen = choose(wanted, ENCODERS, probe)
+    here = [(name, why) for name, why in chosen.passed_over if any(glob(_DEVICES.get(name, "")))]
+    return replace(chosen, passed_over=tuple(here))
 
 
 def probe(name: str) -> str | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.video.frame import VideoFrame
@@ -21,8 +25,11 @@ from .tls import checks
 # FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
 # server describes its streams beforehand; in a transport stream the description has to be found first.
 _QUICK = {"probesize": "32", "fpsprobesize": "0", "analyzeduration": "0"}
-_BROADCAST = {"probesize": "500000", "fpsprobesize": "0", "analyzeduration": "0"}
-_WEB = {"fpsprobesize": "0", "analyzeduration": "500000"}
+# A transport stream whose encoder starts anew may go on under other numbers.
+_ON = {"merge_pmt_versions": "1"}
+_BROADCAST = {"probesize": "500000", "fpsprobesize": "0", "analyzeduration": "0", **_ON}
+_WEB = {"fpsprobesize": "0", "analyzeduration": "500000", **_ON}
+_RTSP = {"allowed_media_types": "video", **_QUICK}
 _BUFFER = str(4 << 20)
 """bytes of the UDP sockets' buffers: one large key frame overruns the system's default"""
 _REFUSED = {
@@ -30,6 +37,8 @@ _REFUSED = {
     av.HTTPForbiddenError: 403,
     av.HTTPNotFoundError: 404,
 }
+_POLL = 100
+"""milliseconds that a camera is waited for at once"""
 _AT_ONCE = 0.005
 """seconds: a packet that was waited for takes longer to come"""
 _TIMELESS = {"mpjpeg", "mjpeg"}
@@ -40,7 +49,18 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
     """How to connect to the URI, again and again. stall: seconds a read may take. Raises UsageError."""
     address, container, settings = _address(uri, options)
     timeout = (options.open_timeout, stall)
-    return lambda: AvFeed(address, uri, container, settings, timeout, options.tls_ca)
+    lived = False
+
+    def connect() -> AvFeed:
+        nonlocal lived
+        feed = AvFeed(address, uri, container, settings, timeout, options.tls_ca)
+        if feed.ends and lived:  # HLS that has come to its end: FFmpeg would now begin with its first segment
+            feed.close()
+            raise FeedEnded("it has ended")
+        lived = not feed.ends
+        return feed
+
+    return connect
 
 
 class AvFeed:
@@ -82,8 +102,10 @@ class AvFeed:
             self.close()
             raise
         self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
-        self._ends = bool(self._container.duration)
-        self.bursts = uri.lower().startswith("http") and (self._ends or "hls" in self._container.format.name)
+        self.ends = bool(self._container.duration)
+        """whether it is something that has an end"""
+        self._device = _watch(address) if container == "v4l2" else None
+        self.bursts = uri.lower().startswith("http") and (self.ends or "hls" in self._container.format.name)
         self._decoded = self._decode()
 
     def read(self, timeout: float) -> FeedFrame | None:
@@ -93,7 +115,7 @@ class AvFeed:
                 return self._make(frame)
             if time.monotonic() - start >= timeout:
                 return None
-        raise FeedEnded("it has ended") if self._ends else FeedLost("the server ended the stream")
+        raise FeedEnded("it has ended") if self.ends else FeedLost("the server ended the stream")
 
     def close(self) -> None:
         # FFmpeg tells an RTSP server goodbye; a frozen one costs nothing, for no answer is waited for.
@@ -103,6 +125,9 @@ class AvFeed:
         """Frames, and None for each packet that gave none. Raises FeedLost, FeedRefused."""
         packets, lag, backlog = self._container.demux(self._stream), Lag(), Backlog()
         while True:
+            if self._device is not None and not self._device.poll(_POLL):
+                yield None
+                continue
             start = time.monotonic()
             try:
                 packet = next(packets, None)
@@ -121,7 +146,8 @@ class AvFeed:
             except av.EOFError:
                 return
             except (av.FFmpegError, OSError):
-                self.errors += 1
+                # Before the first key frame nothing can be decoded, and nothing is wrong.
+                self.errors += self._reader is not None
                 frames = []
             yield from frames
             if not frames:
@@ -162,11 +188,22 @@ class AvFeed:
 
     def _video(self) -> VideoStream:
         cover = av.stream.Disposition.attached_pic
-        for stream in self._container.streams.video:
-            if stream.codec_context is not None and not stream.disposition & cover:
-                stream.thread_type = "SLICE"  # by frames, each thread would hold one back
-                return stream
-        raise FeedLost("there is no video in it")
+        streams = [
+            one
+            for one in self._container.streams.video
+            if one.codec_context is not None and not one.disposition & cover
+        ]
+        if not streams:
+            raise FeedLost("there is no video in it")
+        best = self._container.streams.best("video")
+        stream = max(streams, key=lambda one: (one.width * one.height, best is not None and one.index == best.index))
+        for other in self._container.streams:
+            if other.index != stream.index:
+                # PyAV would pass over their packets for as long as they come, and the video's silence not be noticed;
+                # of a playlist with several sizes, all would be fetched.
+                other.discard = av.stream.Discard.all
+        stream.thread_type = "SLICE"  # by frames, each thread would hold one back
+        return stream
 
     def _failure(self, error: Exception, waited: float) -> Exception:
         for kind, status in _REFUSED.items():
@@ -186,8 +223,8 @@ def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[st
     """What FFmpeg is to open: address, container format, options."""
     scheme, _, rest = uri.partition("://")
     make: Callable[[], dict[str, str]] = {
-        "rtsp": lambda: {"rtsp_transport": options.transport, "buffer_size": _BUFFER, **_QUICK},
-        "rtsps": lambda: {"rtsp_transport": "tcp", **_QUICK, **checks(options.tls_ca)},
+        "rtsp": lambda: {"rtsp_transport": options.transport, "buffer_size": _BUFFER, **_RTSP},
+        "rtsps": lambda: {"rtsp_transport": "tcp", **_RTSP, **checks(options.tls_ca)},
         "udp": lambda: {"buffer_size": _BUFFER, **_BROADCAST},
         "srt": lambda: _BROADCAST,
         **dict.fromkeys(("http", "rtmp"), lambda: _WEB),
@@ -197,6 +234,17 @@ def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[st
     if scheme.lower() == "v4l2":
         return rest, "v4l2", make()
     return uri, None, make()
+
+
+def _watch(device: str) -> select.poll | None:
+    """Tells when an open V4L2 device has a frame: FFmpeg waits for one for ever, and asks nobody."""
+    watched = select.poll()
+    for one in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one of this list is closed by now
+            if os.path.realpath(one) == os.path.realpath(device):
+                watched.register(int(one.name), select.POLLIN)
+                return watched
+    return None
 
 
 def _camera(options: SourceOptions) -> dict[str, str]:

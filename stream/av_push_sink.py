@@ -19,7 +19,7 @@ from .live_clock import LiveClock
 from .sink import RefusedError, Sink, SinkOptions
 from .source import VideoInfo, redact
 from .tls import SCHEMES, checks
-from .uri import split
+from .uri import port_of, split
 
 TIMEOUT = 4.0
 """seconds that the network may take for one write, or to connect, before the connection is given up"""
@@ -27,6 +27,8 @@ QUEUE = 8
 """encoded frames that wait in FFmpeg; once more are taken, the connection stands"""
 TICKS = 90_000
 """a second, in RTP's unit for video"""
+RTMP_SECONDS = 20 * 86_400.0
+"""of one connection: FLV's times are milliseconds of 31 bits, which end after 24.8 days"""
 
 _REFUSED = tuple(
     error
@@ -47,11 +49,14 @@ class AvPushSink(Sink):
     reconnects = True
 
     def __init__(self, uri: str, options: SinkOptions) -> None:
-        """Raises UsageError for an address without a host, or an encoder that does not work here."""
+        """Raises UsageError for an address without a host, a port that is none, an encoder that does not work here."""
         super().__init__(redact(uri))
         parts = split(uri)
         if not parts.hostname:
             raise UsageError(f"{self.name}: names no host to push to")
+        port_of(parts, self.name)
+        if options.encoder != "auto":
+            choose_encoder(options.encoder)
         self._scheme = parts.scheme.lower()
         self._uri, self._options = uri, options
         self._output: OutputContainer | None = None
@@ -97,6 +102,8 @@ class AvPushSink(Sink):
         if self._last < 0:
             self._zero = now
         pts = max(self._last + 1, round(self._clock.stamp(frame.time, now - self._zero) * TICKS))
+        if pts > RTMP_SECONDS * TICKS and self._scheme.startswith("rtmp"):
+            raise SinkError(f"{self.name}: RTMP counts no more than 24 days: it is connected anew")
         self._last = pts
         self._newest = frame
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import av
 from av.container import OutputContainer
 
 from ..engine.errors import SinkError
-from ..engine.types import Shown
+from ..engine.types import Frame, Shown
 from .av_audio import AudioCopy
 from .av_encoder import H264, VideoTrack, choose_encoder
 from .av_planes import reason
@@ -20,6 +21,9 @@ __all__ = ["FLUSH_SECONDS", "H264", "AvSink", "file_settings"]
 
 FLUSH_SECONDS = 0.5
 """so much of what was recorded live may be lost to a kill -9, and what the encoder still holds"""
+BRIDGE = 1 << 28
+"""ticks, 50 minutes at 1/90000 s: longest distance of two frames in an MP4. FFmpeg's muxer counts it in 31 bits, and a
+B-frame's over the pictures that it is decoded before"""
 
 
 def file_settings(options: SinkOptions) -> H264:
@@ -62,6 +66,7 @@ class AvSink(Sink):
         self._output: OutputContainer | None = None
         self._audio: AudioCopy | None = None
         self._end = Fraction(0)
+        self._last: Frame | None = None
 
     def open(self, info: VideoInfo) -> None:
         try:
@@ -85,6 +90,8 @@ class AvSink(Sink):
             raise SinkError(f"{self.name}: {wrong}")
         start = frame.pts * frame.time_base
         try:
+            if self._format != "matroska":
+                self._bridge(self._output, frame)
             self._output.mux(self._track.encode(frame))
             if self._audio is not None:
                 self._audio.pump(start)
@@ -95,6 +102,7 @@ class AvSink(Sink):
 
     def close(self) -> None:
         output, self._output = self._output, None
+        self._last = None
         if output is None:
             return
         try:
@@ -108,6 +116,14 @@ class AvSink(Sink):
             raise self._failure(error) from error
         finally:
             self._finish(output)
+
+    def _bridge(self, output: OutputContainer, frame: Frame) -> None:
+        """Over the outage of a camera, shows what was seen last again and again, as often as the format needs it."""
+        last, self._last = self._last, frame
+        while last is not None and frame.pts - last.pts >= BRIDGE:
+            last = replace(last, pts=last.pts + BRIDGE)
+            if last.pts < frame.pts:
+                output.mux(self._track.encode(last))
 
     def _finish(self, output: OutputContainer) -> None:
         if self._audio is not None:

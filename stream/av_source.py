@@ -115,9 +115,9 @@ class AvSource:
 
 
 def _open_container(path: Path, name: str) -> InputContainer:
-    if path.is_dir():
-        raise SourceError(f"{name}: is a folder, not a video file")
     try:
+        if path.is_dir():
+            raise SourceError(f"{name}: is a folder, not a video file")
         empty = path.stat().st_size == 0 and path.is_file()
     except OSError as error:
         raise SourceError(f"{name}: {_STAT_ERRORS.get(type(error), error.strerror)}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -54,7 +55,9 @@ EXPORT_COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    args = _parser(words).parse_args(words)
+    parser, run = _parsers(words)
+    # A parser of subcommands cannot take options between positional words.
+    args = run.parse_intermixed_args(words[1:]) if words[:1] == ["run"] else parser.parse_args(words)
     args.words = words[1:]
     try:
         return int(args.handler(args))
@@ -70,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Of the whole command line, and of what follows `run`."""
     parser = Parser(
         prog="saliency-tubes",
         description="Shows, on video, where and when a 3D CNN found the evidence for what it says.",
@@ -96,7 +100,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             add_arguments, handler = COMMANDS[name]
             add_arguments(command)
             command.set_defaults(handler=handler)
-    return parser
+    return parser, run
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -108,11 +112,17 @@ def _run(args: argparse.Namespace) -> int:
         stack.enter_context(fleet.signals())  # before there is anything to see that could be waited for
         if not hide_arguments(settings.addresses) and any(map(secrets, settings.addresses)):
             say("note", "the passwords in this command line can be seen by others: give them in a --config file")
-        if settings.metrics is not None:
-            from .metrics import MetricsServer
+        try:
+            if settings.metrics is not None:
+                from .metrics import MetricsServer
 
-            stack.enter_context(MetricsServer(settings.metrics, fleet.snapshots))
-        fleet.run()
+                stack.enter_context(MetricsServer(settings.metrics, fleet.snapshots))
+            fleet.run()
+        except TubesError as error:
+            if settings.log_format == "text":
+                raise  # `main` says it
+            say("error", str(error), level=logging.ERROR)
+            return error.exit_code
     return 0
 
 

@@ -7,6 +7,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+
+from .timeline import leap
 
 RECENT = 256
 """measurements kept of each stage: seconds to minutes of a live stream"""
@@ -55,13 +58,14 @@ class Stopwatch:
 class Pace:
     """Holds frames back until they are due, counted from the first one."""
 
-    def __init__(self, stopping: threading.Event) -> None:
-        self._stopping = stopping
+    def __init__(self, stopping: threading.Event, rate: Fraction | None = None) -> None:
+        """rate: of the file, frames a second."""
+        self._stopping, self._leap = stopping, leap(rate)
         self._start: float | None = None
 
     def wait(self, seconds: float) -> None:
         """Returns when the frame with this presentation time is due, or at once when stopping."""
         now = time.monotonic()
-        if self._start is None:
+        if self._start is None or self._start + seconds - now > self._leap:
             self._start = now - seconds
         self._stopping.wait(max(0.0, self._start + seconds - now))

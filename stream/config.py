@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,9 @@ from urllib.parse import quote
 from ..engine.errors import UsageError
 from .arguments import Refusing, add_run_arguments, config_of
 from .job import Config
+from .redact import redact
 from .rules import is_hook, place_of_hook
+from .sink import check_outputs, identity
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,10 +27,14 @@ else:
 
 SHARED = ("model", "frames", "runtime", "precision", "device", "batch")
 """of the one model that all streams share"""
-WHOLE = ("metrics", "log_format", "config")
+WHOLE = ("metrics", "log_format")
 """of the whole process, not of one stream"""
-LIVE = ("style", "explain", "max_age")
-"""fields of Config that may change while a stream runs"""
+LOOK = ("preset", "colormap", "alpha", "threshold", "normalize")
+"""options of how evidence is drawn"""
+LIVE = (*LOOK, "explain", "max-age")
+"""options that may change while a stream runs"""
+_WRITTEN = {"preset": "encoder-preset", "user": "rtsp-user", "password": "rtsp-password"}
+"""fields of SinkOptions -> what their options are called, where it is something else"""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -65,7 +71,8 @@ def _of_file(path: Path, table: dict[str, Any], given: argparse.Namespace, words
     streams = table.pop("stream", None)
     if streams is None:
         args = _merged([table], given, words)
-        return Settings((config_of(args, str(table.get("name", ""))),), args.metrics, args.log_format, path)
+        name = _text(table.get("name"), "name") or ""
+        return Settings((config_of(args, name),), args.metrics, args.log_format, path)
     if not (isinstance(streams, list) and streams and all(isinstance(one, dict) for one in streams)):
         raise UsageError("streams are written as [[stream]] tables")
     if given.input is not None:
@@ -75,7 +82,8 @@ def _of_file(path: Path, table: dict[str, Any], given: argparse.Namespace, words
         wrong = [key for key in stream if key.replace("-", "_") in (*SHARED, *WHOLE)]
         if wrong:
             raise UsageError(f"{wrong[0]} belongs above the first [[stream]]: all streams share it")
-        made.append(config_of(_merged([table, stream], given, words), str(stream.get("name", f"stream{number + 1}"))))
+        name = _text(stream.get("name"), "name") or f"stream{number + 1}"
+        made.append(config_of(_merged([table, stream], given, words), name))
     names = [one.name for one in made]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -86,12 +94,20 @@ def _of_file(path: Path, table: dict[str, Any], given: argparse.Namespace, words
 
 
 def _check_shared_outputs(streams: Sequence[Config]) -> None:
-    taken: dict[str, str] = {}
+    """Raises UsageError where a stream writes to what it reads, or to what another one reads or writes to."""
+    read = {identity(stream.input, stream.sink.listen): stream.name for stream in streams}
+    taken: dict[object, str] = {}
     for stream in streams:
+        check_outputs(stream.input, stream.outputs, stream.sink.listen)
         for uri in stream.outputs:
-            if uri in taken and uri not in ("null://", "-") and not is_hook(uri):
-                raise UsageError(f"{stream.name} and {taken[uri]} have an output in common")
-            taken[uri] = stream.name
+            if uri in ("null://", "-") or is_hook(uri):
+                continue
+            place = identity(uri, stream.sink.listen)
+            if place in taken:
+                raise UsageError(f"{stream.name} and {taken[place]} have an output in common: {redact(uri)}")
+            if place in read:
+                raise UsageError(f"{redact(uri)} is an output of {stream.name} and the input of {read[place]}")
+            taken[place] = stream.name
 
 
 def _merged(tables: Sequence[Mapping[str, Any]], given: argparse.Namespace, words: Sequence[str]) -> argparse.Namespace:
@@ -128,7 +144,7 @@ def _words(table: Mapping[str, Any]) -> list[str]:
         if isinstance(value, bool):
             words += [flag] if value else []
         elif isinstance(value, str | int | float):
-            words.append(f"{flag}={_expand(value) if isinstance(value, str) else value}")
+            words.append(f"{flag}={_expand(value, key) if isinstance(value, str) else value}")
         else:
             raise UsageError(f"{key} must be one value, got a {type(value).__name__}")  # not its words: a password
     return words
@@ -141,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    return _parser().parse_args(list(words))
+    return _parser().parse_intermixed_args(list(words))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -159,7 +175,7 @@ def _text(value: Any, key: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise UsageError(f"{key} must be text, got {value!r}")
-    return _expand(value)
+    return _expand(value, key)
 
 
 def _texts(value: Any, key: str) -> list[str]:
@@ -167,11 +183,13 @@ def _texts(value: Any, key: str) -> list[str]:
         value = [value]
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise UsageError(f"{key} must be a list of texts, got {value!r}")
-    return [_expand(one) for one in value]
+    return [_expand(one, key) for one in value]
 
 
-def _expand(text: str) -> str:
+def _expand(text: str, key: str) -> str:
     """${NAME} is a variable of the environment, so that a password need not stand in the file."""
+    if "\0" in text:  # no command line can hold one, and not all that is called with it says what is wrong
+        raise UsageError(f"{key} must not hold a NUL character")
 
     def variable(match: re.Match[str]) -> str:
         found = os.environ.get(match[1])
@@ -183,11 +201,27 @@ def _expand(text: str) -> str:
 
 
 def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
-    """What differs between two runs of one stream: what can change while it runs, and what needs a restart. Pure."""
-    changed = [field.name for field in fields(Config) if getattr(old, field.name) != getattr(new, field.name)]
+    """What differs between two runs of one stream: what can change while it runs, and what needs a restart. Pure.
+
+    Options by name; the rules of webhooks are "rules".
+    """
+    before, after = _options(old), _options(new)
+    changed = [name for name in before if before[name] != after[name]]
+    if "preset" in changed:  # it changes all the others
+        changed = [name for name in changed if name == "preset" or name not in LOOK]
     live = [name for name in changed if name in LIVE]
     restart = [name for name in changed if name not in LIVE]
     if "outputs" in restart and [*map(place_of_hook, old.outputs)] == [*map(place_of_hook, new.outputs)]:
         restart.remove("outputs")  # the rules of webhooks alone
         live.append("rules")
     return live, restart
+
+
+def _options(config: Config) -> dict[str, object]:
+    """Everything that a user may write, by the names used for it, with what it is now."""
+    made, look = dict(vars(config)), dict(vars(config.style))
+    look["preset"] = [look.pop(name) for name in ("geometry", "soft", "add")]  # which nothing else can choose
+    sink = {_WRITTEN.get(name, name): value for name, value in vars(config.sink).items()}
+    for name in ("style", "source", "sink"):
+        del made[name]
+    return {name.replace("_", "-"): value for name, value in (made | look | vars(config.source) | sink).items()}

@@ -25,6 +25,7 @@ from .monitor import Monitor
 from .redact import redact
 from .report import Report
 from .rules import check_rules, is_hook
+from .sink import check_outputs, open_sink
 from .stats import Snapshot
 from .webhook_sink import WebhookSink
 
@@ -107,20 +108,13 @@ class Fleet:
             return
         try:
             asked = self._reread()
-            fresh = {label_of(config): config for config in asked.streams}
-            labels = self._labels()
-            for config in fresh.values():
-                parse_target(config.explain, labels)
-                check_rules(config.outputs, labels)
-            changes = [
-                Change.between(config, fresh[label])
-                for config in self.settings.streams
-                if (label := label_of(config)) in fresh and label not in self._ended
-            ]
+            self._check(asked.streams)
         except TubesError as error:
             say("reload", f"refused, nothing changes: {error}", level=logging.ERROR)
             return
-        if set(fresh) != {label_of(config) for config in self.settings.streams}:
+        pairs = self._pairs(asked.streams)
+        changes = [Change.between(old, new) for old, new in pairs if label_of(old) not in self._ended]
+        if not len(pairs) == len(self.settings.streams) == len(asked.streams):
             say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
         for name in ("metrics", "log_format"):
             if getattr(asked, name) != getattr(self.settings, name):
@@ -275,6 +269,24 @@ class Fleet:
 
     # changes
 
+    def _check(self, streams: Sequence[Config]) -> None:
+        """Raises what opening them would say, as far as it can be said without opening anything."""
+        labels = self._labels()
+        for config in streams:
+            parse_target(config.explain, labels)
+            check_rules(config.outputs, labels)
+            check_outputs(config.input, config.outputs, config.sink.listen)
+            for uri in config.outputs:
+                open_sink(uri, config.sink)
+
+    def _pairs(self, asked: Sequence[Config]) -> list[tuple[Config, Config]]:
+        """Each stream, and what is asked of it."""
+        streams = self.settings.streams
+        if len(streams) == len(asked) == 1 and not (streams[0].name or asked[0].name):
+            return [(streams[0], asked[0])]  # called by its input, which may be another one
+        fresh = {label_of(config): config for config in asked}
+        return [(config, fresh[label]) for config in streams if (label := label_of(config)) in fresh]
+
     def _config(self, label: str) -> Config:
         return next(config for config in self.settings.streams if label_of(config) == label)
 
@@ -287,8 +299,7 @@ class Fleet:
     def _apply(self, change: Change) -> None:
         name = change.old.name
         if change.restart:
-            names = ", ".join(one.replace("_", "-") for one in change.restart)
-            say("reload", f"needs a restart: {names}", stream=name, level=logging.WARNING)
+            say("reload", f"needs a restart: {', '.join(change.restart)}", stream=name, level=logging.WARNING)
         with self._lock:
             job = self._jobs.get(label_of(change.old))
             if job is not None:  # else as soon as it is open

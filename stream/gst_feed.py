@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from ..engine.errors import SourceError, UsageError
-from ..engine.types import Frame
+from ..engine.errors import UsageError
 from .feed import REFUSALS, Backlog, Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, diagnose
-from .fit import fit
 from .gst_inbox import CAPACITY, Inbox
 from .gst_load import Missing, load
 from .gst_planes import CAPS, SampleReader
 from .redact import redact, scrub
-from .source import FALLBACK_RATE, SourceOptions, VideoInfo
-from .timeline import Timeline
+from .source import SourceOptions
 from .tls import ANY, SCHEMES
 
 JITTER = 200
 """milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
 _BACKLOG = "queue name=saliency_tubes_backlog max-size-buffers=0 max-size-bytes=0 max-size-time=0"
 """packets that came and wait to be decoded: rtspsrc would keep as many, and not say so"""
+CLOSED = 3
+"""times in a row: by UDP, rtspsrc would ask a dead server behind a proxy a thousand times a second"""
+KEY_FRAME = 10.0
+"""seconds until the first frame, where packets come: nothing shows before a key frame, and they may be far apart"""
 NANOSECONDS = Fraction(1, 10**9)
 SLICE = 0.05
 """seconds: how often the pipeline's messages are looked at while no frame comes"""
@@ -130,6 +129,8 @@ class GstFeed:
         self._bus = self._pipeline.get_bus()
         self._held: Any = None
         self._broken: FeedError | None = None
+        self._closed = 0
+        """how often the server ended the control connection since the last frame"""
         try:
             self._open(open_timeout)
         except BaseException:
@@ -177,8 +178,19 @@ class GstFeed:
     def _open(self, timeout: float) -> None:
         self._pipeline.set_state(self._gst.State.PLAYING)
         self._held = self._pull(timeout)
+        came, deadline = 0, time.monotonic() + KEY_FRAME - timeout
+        while self._held is None and time.monotonic() < deadline and (now := self._packets()) > came:
+            came, self._held = now, self._pull(1.0)
         if self._held is None:
-            raise FeedLost(f"nothing came for {timeout:g} s")
+            raise FeedLost("no key frame came" if came else f"nothing came for {timeout:g} s")
+
+    def _packets(self) -> int:
+        """How many have come by RTP."""
+        count, elements = 0, self._pipeline.iterate_recurse()
+        while (found := elements.next())[0] == self._gst.IteratorResult.OK:
+            if found[1].get_factory().get_name() == "rtpjitterbuffer":
+                count += found[1].get_property("stats").get_value("num-pushed")
+        return count
 
     def _pull(self, timeout: float) -> Any:
         """The next sample, or None after `timeout` seconds. Raises FeedError for what the pipeline says."""
@@ -188,6 +200,7 @@ class GstFeed:
             sample = self._fetch(max(0.0, min(left, SLICE)))
             self._listen()
             if sample is not None:
+                self._closed = 0
                 return sample
             if self._broken is not None:
                 raise self._broken
@@ -205,8 +218,12 @@ class GstFeed:
         """Takes note of what the pipeline says; frames from before its failure are still given out."""
         kinds = self._gst.MessageType
         while message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING):
-            if message.type == kinds.WARNING:
+            if message.type == kinds.WARNING and message.src.get_name() != "src":
                 self.errors += 1
+            elif message.type == kinds.WARNING:  # a server that ends the control connection: rtspsrc makes a new one
+                self._closed += 1
+                if self._closed > CLOSED:
+                    self._broken = self._broken or FeedLost("the server closes the connection again and again")
             else:
                 self._broken = self._broken or self._failure(message)
 
@@ -222,97 +239,6 @@ class GstFeed:
             return True
         known, duration = self._pipeline.query_duration(self._gst.Format.TIME)
         return bool(known and duration > 0) and not self._uri.lower().startswith("rtsp")
-
-
-class GstFile:
-    """A file, decoded by GStreamer, frame by frame. What AvSource promises, but for damage, which it tells in less."""
-
-    live = False
-
-    def __init__(self, feed: GstFeed, name: str) -> None:
-        """Raises SourceError where no frame comes."""
-        self.name = name
-        self._feed, self._closed = feed, False
-        try:
-            first = self._next()
-        except FeedError as error:
-            raise SourceError(f"{name}: {error}") from None
-        if first is None:
-            raise SourceError(f"{name}: no frame of its video can be decoded")
-        self._first: FeedFrame | None = first
-        picture = first.picture
-        self._color, self._lost = picture.color, ""
-        self.info = VideoInfo(
-            picture.width,
-            picture.height,
-            Fraction(1, 90_000),
-            first.rate,
-            pixel_aspect=first.pixel_aspect,
-            layout=picture.layout,
-            color=picture.color,
-            matrix=first.matrix,
-        )
-        self._frames = self._read()
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self._frames
-
-    @property
-    def errors(self) -> int:
-        return self._feed.errors
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        said = (
-            [f"decoder errors: {self.errors}; the file is damaged or cut off; the rest is shown"] if self.errors else []
-        )
-        return (*said, *([f"it ends early: {self._lost}"] if self._lost else []))
-
-    def stop(self) -> None:
-        self._closed = True
-
-    def close(self) -> None:
-        self._closed = True
-        self._feed.close()
-
-    def _next(self) -> FeedFrame | None:
-        while not self._closed:
-            try:
-                frame = self._feed.read(1.0)
-            except FeedEnded:
-                return None
-            if frame is not None:
-                return frame
-        return None
-
-    def _read(self) -> Iterator[Frame]:
-        info, index = self.info, 0
-        timeline = Timeline(1 / ((info.rate or FALLBACK_RATE) * info.time_base), 1 / info.time_base)
-        while not self._closed:
-            try:
-                got, self._first = self._first or self._next(), None
-            except FeedError as error:
-                self._lost = str(error)
-                return
-            if got is None:
-                return
-            pts = timeline.next(None if got.pts is None else round(got.pts * got.time_base / info.time_base))
-            picture = fit(got.picture, (info.width, info.height), info.layout, self._color)
-            yield Frame(index, pts, info.time_base, picture, info.pixel_aspect)
-            index += 1
-
-
-def open_file(path: Path, name: str) -> GstFile:
-    """Raises SourceError for what is no video, UsageError without GStreamer."""
-    modules()
-    if not path.is_file():
-        raise SourceError(f"{name}: {'is a folder, not a video file' if path.is_dir() else 'no such file'}")
-    description, settings = describe(f"file://{path}", SourceOptions())
-    try:
-        feed = GstFeed(description, name, settings, 10.0, drop=False)
-    except FeedError as error:
-        raise SourceError(f"{name}: {error}") from None
-    return GstFile(feed, name)
 
 
 def _status(gst: Any, message: Any) -> int:

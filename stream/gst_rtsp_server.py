@@ -57,6 +57,7 @@ class RtspServer:
         self._counting = threading.Condition()
         self._key = (address, port)
         self._ticks: list[Callable[[], None]] = []
+        self._paths: set[str] = set()
         self._context = gst.GLib.MainContext.new()
         self._loop = gst.GLib.MainLoop.new(self._context, False)
         _allow_files(FILES)
@@ -119,8 +120,15 @@ class RtspServer:
         end.attach(self._context)
         self._thread.join(5.0)
 
-    def mount(self, path: str, configure: Callable[[Any], None], tick: Callable[[], None]) -> None:
-        """Serves `path`. configure(media): called for each client, in a thread of the server's. tick(): TICK_MS."""
+    def mount(self, name: str, path: str, configure: Callable[[Any], None], tick: Callable[[], None]) -> None:
+        """Serves `path`. configure(media): called for each client, in a thread of the server's. tick(): TICK_MS.
+
+        Raises SinkError, beginning with `name`, where it is served already: GStreamer would let the newest one win.
+        """
+        with self._lock:
+            if path in self._paths:
+                raise SinkError(f"{name}: {path} is already served on port {self.port}")
+            self._paths.add(path)
         gst = self._gst
         factory = gst.GstRtspServer.RTSPMediaFactory.new()
         factory.set_launch(_LAUNCH)
@@ -140,6 +148,8 @@ class RtspServer:
     def unmount(self, path: str, tick: Callable[[], None]) -> None:
         self._server.get_mount_points().remove_factory(path)
         self._ticks.remove(tick)
+        with self._lock:
+            self._paths.discard(path)
 
     def _greet(self, _: Any, client: Any) -> None:
         client.connect("closed", self._gone)

@@ -19,11 +19,10 @@ from .gst_rtsp_server import PARTS, RtspServer
 from .live_clock import LiveClock
 from .log import say
 from .loopback import is_loopback
-from .sink import Sink, SinkOptions
+from .sink import Sink, SinkOptions, served_at
 from .source import VideoInfo
 from .uri import split
 
-PORT = 8554
 CLIENT_FRAMES = 30
 """encoded frames that wait for one client; past that it gets nothing until it has caught up, then a keyframe"""
 KEYFRAME_EVERY = 0.25
@@ -54,13 +53,7 @@ class GstRtspSink(Sink):
     def __init__(self, uri: str, options: SinkOptions) -> None:
         """Raises UsageError for an address without a path, or a user name without a password."""
         parts = split(uri)
-        try:
-            port = parts.port
-        except ValueError:
-            raise UsageError("rtsp://: the port must be 0 to 65535, as in rtsp://@:8554/path") from None
-        self._path = parts.path
-        self._address = parts.hostname or options.listen
-        self._port = PORT if port is None else port
+        self._address, self._port, self._path = served_at(uri, options.listen)
         shown = f"[{self._address}]" if ":" in self._address else self._address
         super().__init__(f"rtsp://{shown}:{self._port}{self._path}")
         if len(self._path) < 2:
@@ -94,16 +87,14 @@ class GstRtspSink(Sink):
         self._clock = LiveClock()
         try:
             self._encode = Encode(gst, info, self._options, self._fan_out)
-        except Missing as error:
-            raise SinkError(f"{self.name}: {error}") from None
+        except (Missing, gst.GLib.Error) as error:
+            raise SinkError(f"{self.name}: {getattr(error, 'message', error)}") from None
         self.description, self.notes = self._encode.description, self._encode.notes
         try:
-            server = RtspServer.acquire(gst, self.name, self._address, self._port, self._login)
+            self._server = self._serve()
         except BaseException:
             self._encode.close()
             raise
-        self._server = server
-        server.mount(self._path, self._configure, self._fill_silence)
         if self._login is None and not is_loopback(self._address):
             self.notes += ("everybody who reaches this machine can watch: there is no password",)
         self.state = "running"
@@ -138,6 +129,15 @@ class GstRtspSink(Sink):
             self.state = "closed"
         if encode is not None:
             encode.close()
+
+    def _serve(self) -> RtspServer:
+        server = RtspServer.acquire(self._gst, self.name, self._address, self._port, self._login)
+        try:
+            server.mount(self.name, self._path, self._configure, self._fill_silence)
+        except BaseException:
+            server.release()
+            raise
+        return server
 
     # threads of the server
 

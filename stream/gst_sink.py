@@ -8,11 +8,12 @@ from ..engine.errors import SinkError, UsageError
 from ..engine.types import Shown
 from .gst_encoder import choose_encoder, encoder
 from .gst_frames import FrameBuffers
-from .gst_load import Missing, need
+from .gst_load import need
 from .live_clock import LiveClock
 from .redact import redact, scrub
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
+from .uri import port_of, split
 
 QUEUE = 4
 """frames that wait for the pipeline; the oldest is lost for a new one"""
@@ -28,30 +29,30 @@ class GstSink(Sink):
     reconnects = True
 
     def __init__(self, uri: str, options: SinkOptions) -> None:
-        """Raises UsageError for a gst:// without a pipeline, a srt:// without a port."""
+        """Raises UsageError for a gst:// that is no pipeline, a srt:// without a port, or an encoder that does not work
+        here; SinkError without GStreamer.
+        """
         # An SRT address carries its passphrase in its query.
         super().__init__(redact(uri.split("?")[0] if uri.lower().startswith("srt") else uri))
         self._uri = uri
         scheme, _, self._rest = uri.partition("://")
         self._srt = scheme.lower() == "srt"
-        if not self._rest.strip() or (self._srt and ":" not in self._rest):
+        if not self._rest.strip() or (self._srt and port_of(split(uri), self.name) is None):
             accepted = "srt://host:port" if self._srt else "gst://videoconvert ! v4l2sink device=/dev/video9"
             raise UsageError(f"{self.name}: say where to, as in {accepted}")
         self._options = options
         self._pipeline: Any = None
+        self._gst = need(SinkError, self.name, "GstApp", "GstVideo")
+        if not self._srt:
+            self._parse(self._rest)
+        elif options.encoder != "auto":
+            choose_encoder(options.encoder)
 
     def open(self, info: VideoInfo) -> None:
-        gst = self._gst = need(SinkError, self.name, "GstApp", "GstVideo")
+        gst = self._gst
         self._clock, self._frames = LiveClock(), FrameBuffers(gst, info)
         self.notes = self._frames.notes
-        try:
-            behind = self._srt_part() if self._srt else self._rest
-            pipeline = gst.Gst.parse_launch(
-                f"appsrc name=saliency_feed is-live=true format=time block=false max-buffers={QUEUE} max-bytes=0 "
-                f"leaky-type=downstream ! {behind}"
-            )
-        except (Missing, gst.GLib.Error) as error:
-            raise SinkError(f"{self.name}: {scrub(str(getattr(error, 'message', error)), self._uri)}") from None
+        pipeline = self._parse(self._srt_part() if self._srt else self._rest)
         if self._srt:
             pipeline.get_by_name("srt").set_property("uri", f"srt://{self._rest}")
         self._feed = pipeline.get_by_name("saliency_feed")
@@ -90,6 +91,14 @@ class GstSink(Sink):
             pipeline.get_bus().timed_pop_filtered(END_SECONDS * gst.SECOND, ends)
             self.state = "closed"
         pipeline.set_state(gst.State.NULL)
+
+    def _parse(self, behind: str) -> Any:
+        """The whole pipeline, which opens nothing yet. Raises UsageError."""
+        feed = "appsrc name=saliency_feed is-live=true format=time block=false leaky-type=downstream"
+        try:
+            return self._gst.Gst.parse_launch(f"{feed} max-buffers={QUEUE} max-bytes=0 ! {behind}")
+        except self._gst.GLib.Error as error:
+            raise UsageError(f"{self.name}: {scrub(error.message, self._uri)}") from None
 
     def _srt_part(self) -> str:
         width, height = self._frames.coded

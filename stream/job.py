@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from .pipeline import Options, Pipeline
 from .priority import made_behind
 from .rules import check_rules
 from .sink import Sink, SinkOptions, check_outputs, open_sink
-from .source import FALLBACK_RATE, Source, SourceOptions, VideoInfo, file_path, open_source
+from .source import FALLBACK_RATE, Source, SourceOptions, file_path, open_source
 
 SYNCS = ("auto", "aligned", "live")
 
@@ -112,7 +113,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
 
     Raises UsageError, SourceError, ModelError or SinkError, what costs least to check first.
     """
-    check_outputs(config.input, config.outputs)
+    check_outputs(config.input, config.outputs, config.sink.listen)
     sinks = [open_sink(uri, config.sink) for uri in config.outputs]
     manifest = shared.batcher.runner.manifest if shared else read_manifest(find_model(config.model))
     target = parse_target(config.explain, manifest.labels)
@@ -123,7 +124,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
         if source.live:  # known only now; until `open` a sink is a few words about one
             sinks = [open_sink(uri, replace(config.sink, live=True)) for uri in config.outputs]
         frames = shared.batcher.runner.frames if shared else config.frames or manifest.default_frames
-        stride = config.stride or default_stride(manifest.input, source.info)
+        stride = config.stride or default_stride(manifest.input, source.info.rate)
         hop = config.hop or max(1, frames * stride // 4)
         sync = config.sync if config.sync != "auto" else ("live" if source.live else "aligned")
         if sync == "aligned" and hop > frames * stride:
@@ -146,6 +147,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
             config.overlay_threads,
             config.hold,
             delay,
+            partial(default_stride, manifest.input) if sync == "live" and config.stride is None else None,
         )
         batcher = shared.batcher if shared else None
         pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher))
@@ -243,9 +245,9 @@ def _measured(runner: Runner, streams: int) -> dict[int, float]:
     return takes
 
 
-def default_stride(spec: InputSpec, info: VideoInfo) -> int:
+def default_stride(spec: InputSpec, rate: Fraction | None) -> int:
     """So many frames apart that samples come at about the rate of the video the model was trained on."""
-    ratio = float(info.rate) / spec.rate if info.rate else 1.0
+    ratio = float(rate) / spec.rate if rate else 1.0
     return max(1, round(spec.stride * ratio))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from contextlib import suppress
 from io import FileIO
@@ -15,7 +16,8 @@ from .source import VideoInfo
 class JsonSink(Sink):
     """Writes `event` lines to a file, or to standard output where `path` is None: each at once, and whole or not.
 
-    live: a line that cannot be written is lost, and no error. What else writes to the disk may make room again.
+    live: a line that cannot be written to a file is lost, and no error. What else writes to the disk may make room
+    again. A reader of standard output who leaves ends the run: with BrokenPipeError, and live by `wants_stop` first.
     """
 
     takes_pictures = False
@@ -23,10 +25,13 @@ class JsonSink(Sink):
     def __init__(self, path: Path | None, live: bool = False) -> None:
         super().__init__(str(path) if path else "standard output")
         self._path, self._live = path, live
+        if path is None:
+            self.close_seconds = 0.5  # there is nothing to finish, and the reader may stand still
         self._open = False
         self._file: FileIO | None = None
         self._end = 0
         """bytes of whole lines"""
+        self._left: BrokenPipeError | None = None
 
     def open(self, info: VideoInfo) -> None:
         if self._path is not None:
@@ -36,6 +41,10 @@ class JsonSink(Sink):
                 raise SinkError(f"{self.name}: {os_reason(error)}") from error
         elif sys.stdout is None:
             raise SinkError("standard output is closed")
+        elif self._live:
+            # Not through sys.stdout: its lock, held while a reader stands still, would keep Python from its end.
+            with suppress(OSError, AttributeError):  # somebody's own, such as a notebook's
+                self._file = FileIO(sys.stdout.fileno(), "w", closefd=False)
         self._open = True
 
     def event(self, line: str) -> None:
@@ -46,11 +55,7 @@ class JsonSink(Sink):
         try:
             self._write(f"{line}\n")
         except OSError as error:
-            if isinstance(error, BrokenPipeError) and self._file is None:
-                raise  # whoever read our output has left, as `head` does
-            if not self._live or self._file is None:
-                raise SinkError(f"{self.name}: {os_reason(error)}") from error
-            self._survive(error)
+            self._not_written(error)
             return
         self.events += 1
         self.state = "running"
@@ -58,11 +63,25 @@ class JsonSink(Sink):
     def close(self) -> None:
         self._open = False
         file, self._file = self._file, None
+        left, self._left = self._left, None
+        if left is not None:
+            raise left
         if file is not None:
             try:
                 file.close()
             except OSError as error:
                 raise SinkError(f"{self.name}: {os_reason(error)}") from error
+
+    def _not_written(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError) and self._path is None:
+            if not self._live:
+                raise error  # whoever read our output has left, as `head` does
+            self._left, self.wants_stop = error, True
+            self._drop("nobody reads")
+        elif self._live and self._path is not None:
+            self._survive(error)
+        else:
+            raise SinkError(f"{self.name}: {os_reason(error)}") from error
 
     def _write(self, text: str) -> None:
         if self._file is None:
@@ -77,10 +96,14 @@ class JsonSink(Sink):
         left = memoryview(data)
         try:
             while left:
-                left = left[self._file.write(left) :]
+                written = self._file.write(left)
+                if written is None:  # a pipe that somebody has made one that never waits
+                    select.select([], [self._file], [])
+                left = left[written or 0 :]
         except OSError:
-            with suppress(OSError):  # a part of a line would spoil the next one
-                self._file.truncate(self._end)
-                self._file.seek(self._end)
+            if self._path is not None:
+                with suppress(OSError):  # a part of a line would spoil the next one
+                    self._file.truncate(self._end)
+                    self._file.seek(self._end)
             raise
         self._end += len(data)

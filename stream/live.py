@@ -11,7 +11,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import NamedTuple
 
 from ..engine.errors import SourceError
@@ -128,6 +129,9 @@ class LiveSource:
         """whether the first frame of all has come"""
         self._said = "connecting"
         self._resized: str | None = None
+        self._rated: str | None = None
+        self._rate: Fraction | None = None
+        """frames a second, as the connection at hand says"""
         self._bursts = False
         self._due: float | None = None
         """wall clock less pts of what is given out in time"""
@@ -140,6 +144,7 @@ class LiveSource:
         self._started = True
         self._color = self._first.picture.color
         self._timeline = LiveTimeline(self.info.rate)
+        self._rate = self.info.rate
         self._frames = self._read()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -183,6 +188,8 @@ class LiveSource:
             lines.append(f"decoder errors: {self.errors}; packets were lost or damaged; the rest is shown")
         if self._timeline.jumps:
             lines.append(f"the stream's clock was set: {self._timeline.jumps} times")
+        if self._rated:
+            lines.append(self._rated)
         if self._resized:
             lines.append(self._resized)
         return tuple(lines)
@@ -231,7 +238,10 @@ class LiveSource:
                 if now - self._since >= STEADY:
                     self._backoff.reset()
                 return frame
-            if now - asked >= self._patience.stall:
+            # What comes before a stream's next key frame shows nothing, and they may be ten seconds apart. Where
+            # nothing comes at all, the feed says so.
+            patience = max(self._patience.stall, self._patience.first if self._fresh else 0.0)
+            if now - asked >= patience:
                 raise FeedSilent(f"no frame for {now - asked:.1f} s")
         raise FeedEnded("stopped")
 
@@ -273,9 +283,11 @@ class LiveSource:
             again = False
             time_of = None if got.pts is None else got.pts * got.time_base
             pts, gap = self._timeline.next(time_of, got.arrived)
+            rate = self._new_rate(got.rate, index)
+            gap = gap or rate is not None
             if self._bursts and self._hold(float(pts * LIVE_TIME_BASE), gap):
                 break
-            yield self._make(got, index, pts, gap)
+            yield replace(self._make(got, index, pts, gap), rate=rate)
             index += 1
         self._drop()
 
@@ -288,6 +300,14 @@ class LiveSource:
             )
         picture = fit(got.picture, size, self.info.layout, self._color)
         return Frame(index, pts, self.info.time_base, picture, self.info.pixel_aspect, gap)
+
+    def _new_rate(self, rate: Fraction | None, index: int) -> Fraction | None:
+        """The rate, where it is another one than before: by a tenth, for 29.97 and 30 are told of one camera."""
+        before, self._rate = self._rate, rate or self._rate
+        if rate is None or before is None or abs(rate / before - 1) < 0.1:
+            return None
+        self._rated = f"the rate changes from {float(before):.4g} to {float(rate):.4g} fps at frame {index}"
+        return rate
 
     def _hold(self, seconds: float, gap: bool) -> bool:
         """Waits until the frame is due, and says whether it was stopped; one that is late moves all that follow."""

@@ -86,18 +86,18 @@ class Collector:
         found = self._snapshots()
         up = Gauge(f"{PREFIX}_up", "1 where frames come, 0 where not.", labels=["stream"])
         for name, one in found.items():
-            up.add_metric([name], float(isinstance(one, Snapshot) and one.alive and one.connected))
+            up.add_metric(_labels(name), float(isinstance(one, Snapshot) and one.alive and one.connected))
         yield up
         streams = {name: one for name, one in found.items() if isinstance(one, Snapshot)}
         for field, text in COUNTERS.items():
             counter = Counter(f"{PREFIX}_{field}", text, labels=["stream"])
             for name, one in streams.items():
-                counter.add_metric([name], getattr(one, field))
+                counter.add_metric(_labels(name), getattr(one, field))
             yield counter
         for field, (title, text) in GAUGES.items():
             gauge = Gauge(f"{PREFIX}_{title}", text, labels=["stream"])
             for name, one in streams.items():
-                gauge.add_metric([name], getattr(one, field))
+                gauge.add_metric(_labels(name), getattr(one, field))
             yield gauge
         yield from self._labelled(streams, Counter, Gauge)
         yield from self._quantiles(streams, Gauge)
@@ -119,13 +119,13 @@ class Collector:
         }
         for name, one in streams.items():
             for (place, reason), count in one.dropped.items():
-                dropped.add_metric([name, place, reason], count)
+                dropped.add_metric(_labels(name, place, reason), count)
             for queue, items in one.queues.items():
-                depth.add_metric([name, queue], items)
+                depth.add_metric(_labels(name, queue), items)
             for sink in one.sinks:
-                state.add_metric([name, sink.name, sink.state], 1.0)
+                state.add_metric(_labels(name, sink.name, sink.state), 1.0)
                 for field, family in sinks.items():
-                    family.add_metric([name, sink.name], getattr(sink, field))
+                    family.add_metric(_labels(name, sink.name), getattr(sink, field))
         return dropped, depth, state, *sinks.values()
 
     def _quantiles(self, streams: Mapping[str, Snapshot], gauge: Any) -> Iterable[Any]:
@@ -141,10 +141,15 @@ class Collector:
         for name, one in streams.items():
             for stage, spread in one.stages.items():
                 for quantile, value in _pairs(spread):
-                    stages.add_metric([name, stage, quantile], value)
+                    stages.add_metric(_labels(name, stage, quantile), value)
             for quantile, value in _pairs(one.latency):
-                latency.add_metric([name, quantile], value)
+                latency.add_metric(_labels(name, quantile), value)
         return stages, latency
+
+
+def _labels(*names: str) -> list[str]:
+    """As UTF-8 can write them: bytes of a file's name that are none would spoil the whole answer."""
+    return [name.encode(errors="backslashreplace").decode() for name in names]
 
 
 def _pairs(spread: Spread) -> list[tuple[str, float]]:
@@ -156,6 +161,7 @@ class MetricsServer:
 
     def __init__(self, address: str, snapshots: Snapshots) -> None:
         host, port = parse_address(address)
+        shown = f"[{host}]" if ":" in host else host
         try:
             from prometheus_client import CollectorRegistry
         except ImportError:
@@ -167,10 +173,11 @@ class MetricsServer:
         )
         try:
             self._server = _Server((host, port), handler)
-        except OSError as error:
-            raise UsageError(f"metrics cannot be served at {host}:{port}: {error.strerror or error}") from None
+        except (OSError, ValueError, TypeError) as error:  # the last two for what can be no host's name
+            why = getattr(error, "strerror", None) or error
+            raise UsageError(f"metrics cannot be served at {shown}:{port}: {why}") from None
         self.port = int(self._server.server_address[1])
-        self.url = f"http://{host}:{self.port}/metrics"
+        self.url = f"http://{shown}:{self.port}/metrics"
         self._exposed = not is_loopback(host)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="saliency-tubes metrics", daemon=True
@@ -203,6 +210,8 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], handler: Any) -> None:
         self._slots = threading.BoundedSemaphore(CLIENTS)
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         super().__init__(address, handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:

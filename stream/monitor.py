@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,8 @@ TROUBLE = {"retrying", "failed", "disk full", "refused", "lost"}
 
 
 def _of_class(snapshot: Snapshot) -> dict[str, object]:
-    return {"class": snapshot.label, "p": round(snapshot.probability, 6)}
+    p = snapshot.probability
+    return {"class": snapshot.label, "p": round(p, 6) if math.isfinite(p) else None}
 
 
 def _reason(state: str) -> str:

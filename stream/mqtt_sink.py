@@ -16,7 +16,7 @@ from .log import say
 from .redact import redact, scrub
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
-from .uri import split
+from .uri import port_of, split
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 QUEUE = 1000
@@ -27,6 +27,8 @@ KEEP_ALIVE = 15
 """seconds; a broker that is silent for half as long again is taken for lost, and so are we, by it"""
 DELAYS = (1, 30)
 """seconds between attempts to connect: doubled from the first to the second"""
+STEADY_SECONDS = 10.0
+"""a connection that held so long was a good one: the pauses start anew"""
 REFUSED_DELAYS = (60, 600)
 """where the broker refuses the login: asking on looks like an attack"""
 DRAIN_SECONDS = 3.0
@@ -50,16 +52,14 @@ class MqttSink(Sink):
         super().__init__(redact(uri))
         self._uri = uri
         parts = split(uri)
-        try:
-            port = parts.port
-        except ValueError:
-            raise UsageError(f"{self.name}: the port is no number from 1 to 65535") from None
+        port = port_of(parts, self.name)
         self._host, self._tls = parts.hostname or "", parts.scheme.lower() == "mqtts"
         self._port = port or PORTS[parts.scheme.lower()]
         self._topic = unquote(parts.path).strip("/")
         values = dict(parse_qsl(parts.query))
         unknown = sorted(set(values) - _KEYS)
-        if not self._host or not self._topic or "#" in uri or "+" in self._topic:
+        wild = "#" in uri or any(sign in self._topic for sign in "#+")
+        if not self._host or not self._topic or wild:
             raise UsageError(f"{self.name}: write mqtt://host/topic; a topic to publish at has no + and no #")
         if unknown:
             raise UsageError(f"{self.name}: no option is called {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
@@ -73,6 +73,12 @@ class MqttSink(Sink):
         self._flying = 0
         """published, and not yet acknowledged"""
         self._connected = self._refused = False
+        self._since = 0.0
+        """when it connected"""
+        self._pause = float(DELAYS[0])
+        """before the next attempt, after a connection"""
+        self._greeting: int | None = None
+        """the number of an "online" that is not yet acknowledged; the client sends it again when it has connected"""
         self._closing: float | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -157,22 +163,23 @@ class MqttSink(Sink):
                 if not self._ready():
                     continue
                 line = self._items.popleft()
-            if self._publish(self._topic, line, self._qos):
-                self.events += 1
-            else:
+            if self._publish(self._topic, line, self._qos) is None:
                 self._drop("not connected")
+            else:
+                self.events += 1
 
-    def _publish(self, topic: str, text: str, qos: int, retain: bool = False) -> bool:
+    def _publish(self, topic: str, text: str, qos: int, retain: bool = False) -> int | None:
         """Without our lock: the client calls back under locks of its own, which publish() takes as well.
 
-        False: it is lost. With QoS 1 and 2 the client keeps it, and sends it when it has connected again.
+        Its number. None: it is lost. With QoS 1 and 2 the client keeps it, and sends it when it has connected again.
         """
         with self._changed:
             self._flying += 1  # before: the acknowledgement may be faster than publish()
-        sent = self._client.publish(topic, text.encode(), qos=qos, retain=retain).rc == 0
-        if not sent and not qos:
+        sent = self._client.publish(topic, text.encode(), qos=qos, retain=retain)
+        if sent.rc and not qos:
             self._landed()
-        return bool(sent or qos)
+            return None
+        return int(sent.mid)
 
     def _landed(self) -> None:
         with self._changed:
@@ -197,21 +204,25 @@ class MqttSink(Sink):
         if reason.is_failure:
             self._trouble(f"the broker refuses: {reason}", refused=str(reason) in REFUSALS)
             return
-        client.reconnect_delay_set(*DELAYS)
-        self._publish(self.status_topic, "online", 1, retain=True)
+        self._since = time.monotonic()
+        if self._greeting is None:
+            self._greeting = self._publish(self.status_topic, "online", 1, retain=True)
         with self._changed:
-            self.reopened += self.state == "retrying"
-            self._connected, self._refused, self.state = True, False, "running"
+            self._connected, self._refused = True, False
             self._changed.notify_all()
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         with self._changed:
-            self._connected = False
+            held, self._connected = self._connected, False
             if not self._qos:
                 self._flying = 0  # nobody will ever acknowledge them
             self._changed.notify_all()
+        brief = held and time.monotonic() - self._since < STEADY_SECONDS
+        if held:  # the client itself starts the pauses anew, with every connection
+            self._pause = min(2 * self._pause, DELAYS[1]) if brief else DELAYS[0]
+            client.reconnect_delay_set(self._pause, DELAYS[1])
         if self._closing is None and not self._refused:
-            self._trouble(f"lost the broker: {reason}")
+            self._trouble(f"lost the broker: {reason}", known=brief)
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
         if self._closing is None:
@@ -220,16 +231,20 @@ class MqttSink(Sink):
             self._trouble(f"no connection to the broker{reason}")
 
     def _on_publish(self, client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+        if mid == self._greeting:  # it takes what is published: only now all is well
+            with self._changed:
+                self.reopened += self.state == "retrying"
+                self._greeting, self.state = None, "running"
         self._landed()
 
-    def _trouble(self, text: str, refused: bool = False) -> None:
-        """Says what is wrong, once: not at every attempt."""
+    def _trouble(self, text: str, refused: bool = False, known: bool = False) -> None:
+        """Says what is wrong, once: not at every attempt. known: nor again where it was well for a moment only."""
         text = scrub(text, self._uri)
         note = f"{text}; {'asked again after a minute' if refused else 'tried again until it works'}"
         if refused or self._refused:  # each call starts the pauses anew
             self._client.reconnect_delay_set(*(REFUSED_DELAYS if refused else DELAYS))
         with self._changed:
-            said = self.notes == (note,) and self.state in ("retrying", "refused")
+            said = self.notes == (note,) and (known or self.state in ("retrying", "refused"))
             self._refused, self.state, self.notes = refused, "refused" if refused else "retrying", (note,)
         if not said:
             say("sink", f"{self.name}: {note}")

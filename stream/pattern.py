@@ -101,22 +101,13 @@ class PatternSpec:
 
         Without `frames` it never ends, and is in real time unless realtime=0 says otherwise.
         """
-        readers: dict[str, Callable[[str], Any]] = {
-            "size": _size,
-            "rate": Fraction,
-            "frames": int,
-            "realtime": lambda text: bool(int(text)),
-        }
-        values: dict[str, Any] = {}
         try:
-            for name, text in parse_qsl(split(uri).query, keep_blank_values=True, strict_parsing=False):
-                values[name] = readers[name](text)
+            query = parse_qsl(split(uri).query, keep_blank_values=True, strict_parsing=False)
+            values = {name: _value(name, text) for name, text in query}
             values.setdefault("realtime", "frames" not in values)
-            spec = cls(**values)
-        except (KeyError, ValueError, ZeroDivisionError) as error:
-            what = f"{error.args[0]!r} is not one of {', '.join(readers)}" if isinstance(error, KeyError) else error
-            raise UsageError(f"{redact(uri)}: {what}; an example: test://?size=1280x720&rate=30&frames=300") from None
-        return spec
+            return cls(**values)
+        except ValueError as error:
+            raise UsageError(f"{redact(uri)}: {error}; an example: test://?size=1280x720&rate=30&frames=300") from None
 
     def __post_init__(self) -> None:
         if self.size[0] < SMALLEST[0] or self.size[1] < SMALLEST[1]:
@@ -186,9 +177,29 @@ def open_pattern(uri: str, realtime: bool = False) -> PatternSource:
     return PatternSource(spec, uri)
 
 
+def _value(name: str, text: str) -> Any:
+    """Raises ValueError."""
+    if name not in _READERS:
+        raise ValueError(f"{name!r} is not one of {', '.join(_READERS)}")
+    read, accepted = _READERS[name]
+    try:
+        return read(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{name} must be {accepted}, got {text!r}") from None
+
+
 def _size(text: str) -> tuple[int, int]:
     width, height = text.lower().split("x")
     return int(width), int(height)
+
+
+_READERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "size": (_size, "WxH in pixels"),
+    "rate": (Fraction, "frames a second, as 25 or 30000/1001"),
+    "frames": (int, "a whole number"),
+    "realtime": (lambda text: bool(int(text)), "0 or 1"),
+}
+"""what test:// takes -> how it is read, and what it may be"""
 
 
 def _lines(width: int) -> list[int]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
@@ -62,7 +63,9 @@ class Options:
     hold: int = 3
     """live: windows that another class must lead for before it is explained instead; 1: each window's own"""
     delay: float = 0.0
-    """seconds; aligned, of a live stream: every frame leaves so long after it came. 0: it takes as long as it takes"""
+    """seconds; aligned, of a live stream: every frame leaves so long after it came. 0: as long as it takes"""
+    replan: Callable[[Fraction], int] | None = None
+    """live: the stride for another rate of the camera, frames a second; None: it stays"""
 
     def __post_init__(self) -> None:
         if self.delay < 0 or self.hold < 1:
@@ -102,12 +105,7 @@ class Pipeline:
     """
 
     def __init__(
-        self,
-        source: Source,
-        runner: Runner,
-        sinks: Sequence[Sink],
-        options: Options,
-        batcher: Batcher | None = None,
+        self, source: Source, runner: Runner, sinks: Sequence[Sink], options: Options, batcher: Batcher | None = None
     ) -> None:
         """batcher: of `runner`, where several pipelines share it."""
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
@@ -115,8 +113,8 @@ class Pipeline:
         newest = live or delayed
         self._window = Window(runner.manifest.input, runner.frames, options.stride, 1 if live else options.hop)
         self._painter = Painter(options.style, options.overlay, options.overlay_threads)
-        # Cameras are not exact about their rate: room for half as many frames again.
-        held = math.ceil(options.delay * max(30.0, 1.5 * float(source.info.rate or 60))) if delayed else 0
+        # Cameras are not exact about their rate, and change it: room for half as many again, and for 60 a second.
+        held = math.ceil(options.delay * max(60.0, 1.5 * float(source.info.rate or 60))) if delayed else 0
         self._read: Channel[Frame | Clip] = Channel(QUEUE + held, newest_wins=newest)
         self._clips: Channel[Clip] = Channel(2 if delayed else 1, newest_wins=True)
         self._explained: Channel[Frame | Explanation] = Channel(QUEUE)
@@ -270,7 +268,7 @@ class Pipeline:
             self._read.put(clip)
 
     def _read_live(self) -> None:
-        pace = Pace(self._stop_reading) if not self._source.live else None
+        pace = Pace(self._stop_reading, self._source.info.rate) if not self._source.live else None
         for frame in self._frames():
             if pace is not None:
                 pace.wait(frame.time)
@@ -354,8 +352,10 @@ class Pipeline:
 
     def _push(self, frame: Frame) -> tuple[Clip | None, Clip | None]:
         """The clips that a frame completes: at a gap one over the frames before it, and its own."""
+        replan = self._options.replan
         with self._watch("sample"):
-            before = self._window.cut() if frame.gap else None
+            stride = replan(frame.rate) if replan is not None and frame.rate is not None else None
+            before = self._window.cut(stride) if frame.gap else None
             clip = self._window.push(frame)
         return None if self._options.sync == "live" else before, clip
 

@@ -37,13 +37,7 @@ class PngSink(Sink):
         if len(_DIRECTIVE.findall(literal)) != 1 or literal.count("%") != 1 or "%" in str(pattern.parent):
             raise UsageError(f"{pattern}: PNG files need exactly one %d in their name, as in frames/%06d.png")
         self._pattern = pattern
-        folder = pattern.parent
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        if not folder.is_dir():
-            raise SinkError(f"{pattern}: {folder} is not a folder")
-        if not os.access(folder, os.W_OK):
-            raise SinkError(f"{pattern}: no permission to write in {folder}")
+        _check_folder(pattern)
 
     def open(self, info: VideoInfo) -> None:
         try:
@@ -69,3 +63,16 @@ class PngSink(Sink):
             return
         self.frames += 1
         self.state = "running"
+
+
+def _check_folder(pattern: Path) -> None:
+    folder = pattern.parent
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise SinkError(f"{pattern}: {folder} is not a folder")
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise SinkError(f"{pattern}: {os_reason(error)}") from error
+    if not os.access(folder, os.W_OK):
+        raise SinkError(f"{pattern}: no permission to write in {folder}")

@@ -10,7 +10,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
 # A password with an unescaped slash ends the authority early. Anything after "user:" that is no port number hides up to
 # the last @: rather too much than a password in a log. One with a space in it ends at the first.
-_LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@)(\S*|\S[^/?#@]*)@")
+_LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@[^@\s]*(?:\s|$))(\S*|\S[^/?#@]*)@")
 # Of queries and of GStreamer's properties, where a value in quotes may hold spaces.
 _NAMES = "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?"
 _SECRET = re.compile(rf"""\b((?<=[?&])[\w-]*code|[\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
@@ -30,7 +30,7 @@ def redact(uri: str) -> str:
     """The URI with every password and token in it replaced by ***. Plain paths come back as they are."""
     if "://" not in uri and "=" not in uri:
         return uri
-    hidden = _LOOSE_LOGIN.sub(r"\1:***@", _LOGIN.sub(r"\1:***@", uri))
+    hidden = _LOGIN.sub(r"\1:***@", _LOOSE_LOGIN.sub(r"\1:***@", uri))
     hidden = _PATH.sub(r"\1***", _LONE_NAME.sub(r"\1***@", hidden))
     return _SECRET.sub(r"\1=***", hidden) if _SCHEME.search(hidden) else hidden
 

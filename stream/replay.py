@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from ..engine.types import Frame
 from .source import FALLBACK_RATE, Source, VideoInfo
+from .timeline import leap
 
 
 class Replay:
@@ -66,7 +67,8 @@ class Replay:
         for frame in self._all():
             if self.live:
                 now = self._clock()
-                start = now - frame.time if start is None else start
+                if start is None or start + frame.time - now > leap(self.info.rate):
+                    frame, start = replace(frame, gap=start is not None), now - frame.time
                 if start + frame.time > now and self._wait(start + frame.time - now):
                     return
             if self._stop.is_set():

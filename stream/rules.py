@@ -32,7 +32,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not self.label:
-            raise UsageError("a webhook needs a class: hook+https://host/path?class=yoga&over=0.7&for=3")
+            raise UsageError("a webhook needs a class: hook+https://host?class=yoga&over=0.7&for=3")
         if not LEAST <= self.over <= 1:
             raise UsageError(f"over must be {LEAST:g} to 1, got {self.over:g}")
         if not (0 <= self.seconds < float("inf") and 0 <= self.cooldown < float("inf")):
@@ -54,10 +54,16 @@ class Watch:
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        """may be replaced at any time"""
         self._since: float | None = None
         self._last: float | None = None
         self._fired: float | None = None
+
+    def under(self, rule: Rule) -> Watch:
+        """What watches by another rule from now on. What was seen counts for it too, unless it looks for another."""
+        if (rule.label, rule.over) != (self.rule.label, self.rule.over):
+            return Watch(rule)
+        self.rule = rule
+        return self
 
     def push(self, record: Mapping[str, Any]) -> bool:
         """Takes an event (docs/events.md) and says whether the rule fires with it."""

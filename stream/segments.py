@@ -34,15 +34,18 @@ class Names:
         """the folder that holds all of them, or the folders they lie in"""
         self.dated_folders = len(pattern.parts) - depth > 1
         stem, dot, suffix = self._pattern.rpartition(".")
-        self._expression = re.compile(f"{_expression(stem)}(-\\d+)?{re.escape(dot + suffix)}")
+        self._expression = re.compile(f"{_expression(stem)}(~\\d+)?{re.escape(dot + suffix)}")
 
     def at(self, now: datetime, taken: Callable[[Path], bool]) -> Path:
-        """The name of a segment that begins now; -1, -2... is put behind one that is taken."""
+        """The name of a segment that begins now; ~1, ~2... is put behind one that is taken.
+
+        With a - it could be the name of another recording: %Y-%m-%d beside %Y-%m.
+        """
         plain = Path(now.strftime(self._pattern))
         path, number = plain, 0
         while taken(path):
             number += 1
-            path = plain.with_name(f"{plain.stem}-{number}{plain.suffix}")
+            path = plain.with_name(f"{plain.stem}~{number}{plain.suffix}")
         return path
 
     def __contains__(self, path: Path) -> bool:

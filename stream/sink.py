@@ -13,6 +13,7 @@ from pathlib import Path
 from ..engine.errors import SinkError, UsageError
 from ..engine.types import Shown
 from .source import VideoInfo, file_path, redact
+from .uri import split
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """suffix of a video file -> FFmpeg's name of its muxer"""
@@ -25,6 +26,10 @@ ACCEPTED = (
 
 LATENCIES = ("low", "quality")
 ON_FULL = ("stop", "delete")
+X264_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
+                "placebo")  # fmt: skip
+RTSP_PORT = 8554
+"""that is served on where the output names none"""
 
 
 class RefusedError(SinkError):
@@ -38,14 +43,14 @@ class SinkOptions:
     live: bool = False
     """frames come at their own pace: an output that cannot follow loses frames, and counts them, in place of waiting"""
     encoder: str = "auto"
-    """nvenc, v4l2, vaapi, x264, or a name of FFmpeg's or GStreamer's. auto: the best that works here; for plain files
-    libx264, whose bytes do not depend on the machine"""
+    """nvenc, v4l2, vaapi, x264, or a name of FFmpeg's or GStreamer's, for outputs that it makes. auto: the best that
+    works here; for plain files libx264, whose bytes do not depend on the machine"""
     bitrate: int | None = None
     """bits a second; None: by `crf` where the encoder can, else by the size of the picture"""
     crf: int = 19
     """constant quality of files and recordings, 0..51, smaller is better"""
     preset: str | None = None
-    """libx264's; None: veryfast for files, superfast for streams"""
+    """x264's, one of X264_PRESETS; None: veryfast for files, superfast for streams"""
     latency: str = "low"
     """of what is streamed: low, or quality (look-ahead and B-frames). Files take quality, and low when recorded live"""
     segment_seconds: float = 600.0
@@ -71,6 +76,8 @@ class SinkOptions:
             raise UsageError(f"latency must be {' or '.join(LATENCIES)}, got {self.latency!r}")
         if self.on_full not in ON_FULL:
             raise UsageError(f"on-full must be {' or '.join(ON_FULL)}, got {self.on_full!r}")
+        if self.preset is not None and self.preset not in X264_PRESETS:
+            raise UsageError(f"encoder-preset must be one of {', '.join(X264_PRESETS)}, got {self.preset!r}")
         if not 0 <= self.crf <= 51:
             raise UsageError(f"crf must be 0 to 51, got {self.crf}")
         for name in ("bitrate", "segment_seconds", "segment_bytes"):
@@ -94,6 +101,8 @@ class Sink:
     """whether `write` and `event` return at once, whatever the disk or the network does"""
     takes_pictures = True
     """False: `write` does nothing"""
+    close_seconds = 20.0
+    """that `close` is given, of a live run: a muxer that finishes a file of hours takes its time"""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -167,14 +176,15 @@ def open_sink(uri: str, options: SinkOptions | None = None) -> Sink:
     Raises UsageError where no sink takes such a URI, SinkError where its folder is missing or cannot be written to.
     """
     options = options or SinkOptions()
-    if uri == "-":
-        from .json_sink import JsonSink
-
-        return JsonSink(None)
     if uri == "null://":
         return NullSink(uri)
     path = file_path(uri)
-    if path is not None:
+    sink: Sink
+    if uri == "-":
+        from .json_sink import JsonSink
+
+        sink = JsonSink(None, options.live)
+    elif path is not None:
         sink = _file_sink(uri, path, options)
     else:
         scheme = uri.split("://")[0].lower()
@@ -268,27 +278,46 @@ def serves(uri: str) -> bool:
     return not host or host.startswith(":") or ("@" in authority and not login)
 
 
-def check_outputs(source: str, outputs: Sequence[str]) -> None:
-    """Raises UsageError where two outputs, or an output and the input, are the same file. Opens nothing."""
-    taken = {_identity(source): "the input"} if source != "-" else {}
+def served_at(uri: str, listen: str) -> tuple[str, int, str]:
+    """Address, port and path of an output that is served. listen: the address where it names none.
+
+    Raises UsageError, without the address, for a port that is none.
+    """
+    parts = split(uri)
+    try:
+        port = parts.port
+    except ValueError:
+        raise UsageError("rtsp://: the port must be 0 to 65535, as in rtsp://@:8554/path") from None
+    return parts.hostname or listen, RTSP_PORT if port is None else port, parts.path
+
+
+def check_outputs(source: str, outputs: Sequence[str], listen: str = "127.0.0.1") -> None:
+    """Raises UsageError where two outputs, or an output and the input, are the same place. Opens nothing.
+
+    listen: the address that servers bind to where the output names none.
+    """
+    taken = {identity(source, listen): "the input"} if source != "-" else {}
     for uri in outputs:
-        identity = _identity(uri)
-        if identity in taken:
-            same = taken[identity]
+        place = identity(uri, listen)
+        if place in taken:
+            same = taken[place]
             raise UsageError(f"{redact(uri)}: is also {same}; every output needs a name of its own")
         if uri != "null://":
-            taken[identity] = "another output" if uri != "-" else "already an output"
+            taken[place] = "another output" if uri != "-" else "already an output"
 
 
 def check_writable(path: Path) -> None:
     """Raises SinkError where the file could not be made: before hours of work, not after."""
-    if path.is_dir():
-        raise SinkError(f"{path}: is a folder")
     folder = path.parent
-    if not folder.is_dir():
-        raise SinkError(f"{path}: the folder {folder} does not exist")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise SinkError(f"{path}: no permission to write {'it' if path.exists() else f'in {folder}'}")
+    try:
+        if path.is_dir():
+            raise SinkError(f"{path}: is a folder")
+        if not folder.is_dir():
+            raise SinkError(f"{path}: the folder {folder} does not exist")
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise SinkError(f"{path}: no permission to write {'it' if path.exists() else f'in {folder}'}")
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise SinkError(f"{path}: {os_reason(error)}") from error
 
 
 def is_full(error: object) -> bool:
@@ -301,9 +330,14 @@ def os_reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _identity(uri: str) -> object:
-    """Equal for two names of one file: through links, and through relative paths."""
-    path = file_path(uri) if uri != "-" else None
+def identity(uri: str, listen: str) -> object:
+    """Equal for two names of one file, through links and relative paths, and of one stream by RTSP."""
+    try:
+        path = file_path(uri) if uri != "-" else None
+        if uri.lower().startswith("rtsp://"):
+            return served_at(uri, listen) if serves(uri) else _led_to(uri)
+    except (UsageError, ValueError):  # told by whoever opens it
+        return uri
     if path is None:
         return uri
     try:
@@ -311,3 +345,9 @@ def _identity(uri: str) -> object:
     except OSError:
         return os.path.realpath(path)
     return status.st_dev, status.st_ino
+
+
+def _led_to(uri: str) -> tuple[str | None, int, str]:
+    """Address, port and path of an rtsp:// that others serve: whoever logs in, it is the same."""
+    parts = split(uri)
+    return parts.hostname, parts.port or 554, f"{parts.path}?{parts.query}" if parts.query else parts.path

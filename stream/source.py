@@ -168,10 +168,13 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def file_path(uri: str) -> Path | None:
-    """The path that `uri` means: a plain path or file://; None for any other scheme. UsageError for file://host/."""
+    """The path that `uri` means: a plain path or file://; None for any other scheme.
+
+    Raises UsageError for file://host/, and for a name that holds a NUL, which no file can have.
+    """
     match = _SCHEME.match(uri)
     if match is None:
-        return Path(uri)
+        return _named(uri)
     if match[1].lower() != "file":
         return None
     parts = split(uri)
@@ -179,7 +182,13 @@ def file_path(uri: str) -> Path | None:
         raise UsageError(f"{uri}: a file:// address names no host; write file:///{parts.netloc}{parts.path}")
     # A '#' or '?' cannot be told from a fragment or a query here, and files are called both.
     rest = uri[match.end() :]
-    return Path(unquote(rest[len(parts.netloc) :]))
+    return _named(unquote(rest[len(parts.netloc) :]))
+
+
+def _named(path: str) -> Path:
+    if "\0" in path:  # of the calls of the system some say so, and some that there is no such file
+        raise UsageError(f"{path!r}: no file can have a NUL in its name")
+    return Path(path)
 
 
 def first_rate(*rates: Fraction | None) -> Fraction | None:
@@ -218,7 +227,7 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
 def _open_file(path: Path, name: str, options: SourceOptions) -> Source:
     def once() -> Source:
         if options.backend == "gst":
-            from .gst_feed import open_file
+            from .gst_file import open_file
 
             return open_file(path, name)
         from .av_source import AvSource

@@ -63,6 +63,14 @@ HOLES = 4
 """in a row are none: the camera sends fewer frames than it said, as many do at night"""
 
 
+def leap(rate: Fraction | None) -> float:
+    """Seconds from one frame of a file to the next that no pause explains: its clock was set, as where two were joined.
+
+    rate: frames a second, of which a file of few may have few.
+    """
+    return max(LEAP, float(HOLES / rate)) if rate else LEAP
+
+
 class Lag:
     """How much later than the promptest of its connection something comes, by the stream's own clock."""
 

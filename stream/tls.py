@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 
 SCHEMES = {"rtsps", "https", "rtmps"}
 ANY = "any"
 """what --tls-ca is for a camera that signed its own certificate, and that is trusted all the same"""
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",
+)
+"""where systems keep the certificates of those they trust, all in one file"""
 
 
 def holds_certificates(tls_ca: str | None) -> bool:
@@ -16,7 +24,7 @@ def holds_certificates(tls_ca: str | None) -> bool:
         return True
     try:
         ssl.create_default_context(cafile=tls_ca)
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return False
     return True
 
@@ -24,9 +32,12 @@ def holds_certificates(tls_ca: str | None) -> bool:
 def authorities(tls_ca: str | None) -> str | None:
     """The file of those whose signature counts; None where the system keeps them elsewhere, or anybody's does.
 
-    Libraries in wheels look for them where the machine had them that built the wheel.
+    Libraries in wheels look for them where the machine had them that built the wheel, and Python may know of a folder
+    alone, which FFmpeg does not read.
     """
-    return None if tls_ca == ANY else tls_ca or ssl.get_default_verify_paths().cafile
+    if tls_ca == ANY:
+        return None
+    return tls_ca or ssl.get_default_verify_paths().cafile or next(filter(os.path.isfile, BUNDLES), None)
 
 
 def checks(tls_ca: str | None) -> dict[str, str]:
@@ -39,7 +50,7 @@ def distrust(connection: socket.socket, host: str, tls_ca: str | None) -> str | 
     """What is wrong with the certificate of whom this leads to; None where it can be trusted, or need not be."""
     if tls_ca != ANY:
         try:
-            context = ssl.create_default_context(cafile=tls_ca)
+            context = ssl.create_default_context(cafile=authorities(tls_ca))
             context.wrap_socket(connection, server_hostname=host).close()
         except ssl.SSLCertVerificationError as error:
             advice = "name who signed it by --tls-ca FILE, or trust any by --tls-ca any"

@@ -24,7 +24,7 @@ from .redact import redact, scrub
 from .rules import Rule, Watch, number
 from .sink import Sink, SinkOptions, freeze
 from .source import VideoInfo
-from .uri import split
+from .uri import port_of, split
 
 QUEUE = 8
 """calls that wait; the oldest is lost for a new one"""
@@ -35,6 +35,8 @@ PICTURE_SECONDS = 2.0
 JPEG_QUALITY = 85
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
 """seconds before a call is tried again, doubled each time"""
+LONGEST_TIMEOUT = 86_400.0
+"""seconds"""
 AGAIN = {408, 425, 429, 500, 502, 503, 504}
 """answers after which the same call may succeed later (RFC 9110, 15.5 and 15.6)"""
 _OWN_KEYS = ("class", "over", "for", "cooldown", "timeout", "retries")
@@ -67,13 +69,12 @@ class WebhookSink(Sink):
         self._uri = uri
         parts = split(uri.split("+", 1)[1])
         if not parts.hostname:
-            raise UsageError(f"{self.name}: a webhook names a host: hook+https://host/path?class=yoga&over=0.7&for=3")
+            raise UsageError(f"{self.name}: a webhook names a host: hook+https://host?class=yoga&over=0.7&for=3")
+        port_of(parts, self.name)
         query = parse_qsl(parts.query, keep_blank_values=True)
         values = dict(query)
         self._watch = Watch(_rule(self.name, values))
-        self._timeout, self._retries = number(values, "timeout", 5.0), int(number(values, "retries", 3))
-        if self._timeout <= 0 or self._retries < 0:
-            raise UsageError(f"{self.name}: timeout must be more than 0 seconds and retries 0 or more")
+        self._timeout, self._retries = _perseverance(self.name, values)
         kept = urlencode([(key, value) for key, value in query if key not in _OWN_KEYS])
         place = parts.netloc.rpartition("@")[2]
         self._url = urlunsplit(parts._replace(netloc=place, query=kept, fragment=""))
@@ -98,7 +99,7 @@ class WebhookSink(Sink):
 
     def set_rule(self, uri: str) -> None:
         """Takes the rule of another address, from the next event on. Raises UsageError."""
-        self._watch.rule = _rule(self.name, dict(parse_qsl(split(uri).query)))
+        self._watch = self._watch.under(_rule(self.name, dict(parse_qsl(split(uri).query))))
 
     @property
     def queued(self) -> int:
@@ -180,7 +181,7 @@ class WebhookSink(Sink):
                 self.state, self.notes = "running", self._gave_up
                 return
             self.notes = (scrub(error, self._uri),)
-            if not again or attempt == self._retries or not self._pause(min(LONGEST_DELAY, FIRST_DELAY * 2.0**attempt)):
+            if not again or attempt == self._retries or not self._pause(_delay(attempt)):
                 self._failed(error)
                 return
 
@@ -234,6 +235,23 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *arguments: object) -> None:
         return None
+
+
+def _delay(attempt: int) -> float:
+    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt, 10))  # of thousands, a float has no power of two
+
+
+def _perseverance(name: str, values: dict[str, str]) -> tuple[float, int]:
+    """timeout and retries."""
+    try:
+        timeout, retries = number(values, "timeout", 5.0), number(values, "retries", 3)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+    if not 0 < timeout <= LONGEST_TIMEOUT:  # nan is not
+        raise UsageError(f"{name}: timeout must be more than 0 and at most 86400 seconds, got {timeout:g}")
+    if not 0 <= retries < math.inf or retries != int(retries):
+        raise UsageError(f"{name}: retries must be a whole number, 0 or more, got {values['retries']!r}")
+    return timeout, int(retries)
 
 
 def _rule(name: str, values: dict[str, str]) -> Rule:

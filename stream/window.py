@@ -59,15 +59,19 @@ class Window:
             return None
         return self._clip() if self._covered < self._seen else None
 
-    def cut(self) -> Clip | None:
+    def cut(self, stride: int | None = None) -> Clip | None:
         """At a gap: a clip over the last frames before it, where they fill a window and no clip has them; then anew.
+
+        stride: of the windows from here on, where it changes.
 
         Frames between two gaps that are fewer than a window are not explained: a stream that flaps would otherwise make
         clips of one picture repeated.
         """
         clip = self._clip() if self._covered < self._seen and len(self._samples) == self._extent else None
         self._gaps += self._seen > 0
-        self._samples.clear()
+        if stride is not None:
+            self._stride, self._extent = stride, (self._frames - 1) * stride + 1
+        self._samples = deque(maxlen=self._extent)
         self._seen = self._covered = 0
         self._next = self._extent
         return clip

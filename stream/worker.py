@@ -8,8 +8,9 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from ..engine.errors import SinkError
+from ..engine.errors import TubesError, UsageError
 from ..engine.types import Shown
+from .gst_load import Missing
 from .sink import RefusedError, Sink, freeze
 from .source import VideoInfo
 
@@ -24,9 +25,7 @@ REFUSED_DELAYS = (10.0, 600.0)
 STEADY_SECONDS = 10.0
 """a connection that held so long was a good one: the pauses start anew"""
 DRAIN_SECONDS = 3.0
-"""what still waits at the end is written for so long"""
-CLOSE_SECONDS = 20.0
-"""and the output given up after so long: a muxer that finishes a file of hours takes its time"""
+"""what still waits at the end is written for so long; and after the sink's own `close_seconds` it is given up"""
 
 
 def delay(failures: int, refusals: int) -> float:
@@ -38,9 +37,10 @@ def delay(failures: int, refusals: int) -> float:
 class Threaded(Sink):
     """Runs `sink` behind a bounded queue. Newest wins: what the sink is too slow for is lost, and counted by reason.
 
-    `write` and `event` return at once and raise nothing. An error of the sink becomes a note and a state; where the
-    sink can reconnect it is opened again, with growing pauses, for as long as it takes, and opened first in the thread
-    as well: the other side may not be there yet. Frames are not copied, nor kept for a sink that takes no pictures.
+    `write` and `event` return at once and raise nothing, and `close` at most BrokenPipeError. An error of the sink
+    becomes a note and a state; where the sink can reconnect it is opened again, with growing pauses, for as long as it
+    takes, and opened first in the thread as well: the other side may not be there yet. Frames are not copied, nor kept
+    for a sink that takes no pictures.
     """
 
     never_waits = True
@@ -63,6 +63,8 @@ class Threaded(Sink):
         self._ready_since = 0.0
         self._lost_here: dict[str, int] = {}
         self._own_note = ""
+        self._left: BrokenPipeError | None = None
+        """whoever read the sink's output has left: the run ends by that, and so does the program"""
         self._thread: threading.Thread | None = None
 
     @property
@@ -109,13 +111,15 @@ class Threaded(Sink):
         with self._changed:
             self._closing = time.monotonic() + self._drain
             self._changed.notify_all()
-        thread.join(self._drain + CLOSE_SECONDS)
+        thread.join(self._drain + self.inner.close_seconds)
         if thread.is_alive():
             self._own_note = "it did not end in time and was given up"
         with self._changed:
             self._drop_queued("at the end")
         self._copy_facts()
         self.state = "closed"
+        if self._left is not None:
+            raise self._left
 
     # the thread
 
@@ -131,7 +135,7 @@ class Threaded(Sink):
                     self.inner.write(item)
             except Exception as error:  # a thread that dies would take the output with it, in silence
                 self._lost(error)
-                if not self.inner.reconnects:
+                if self._dead:
                     break
                 self._pause()
             self._copy_facts()
@@ -144,8 +148,9 @@ class Threaded(Sink):
                 self.inner.open(self._info)
             except Exception as error:
                 self._lost(error)
-                self._pause()
-                if self._closing is not None:
+                if not self._dead:
+                    self._pause()
+                if self._dead or self._closing is not None:
                     return False
                 continue
             self.reopened += self._failures > 0
@@ -164,7 +169,8 @@ class Threaded(Sink):
             return self._frames.popleft() if self._frames else None
 
     def _lost(self, error: Exception) -> None:
-        text = str(error) if isinstance(error, SinkError) else f"{type(error).__name__}: {error}"
+        told = isinstance(error, TubesError | Missing)
+        text = str(error) if told else f"{type(error).__name__}: {error}"
         text = text.removeprefix(f"{self.name}: ").splitlines()[0]
         if self._ready:
             self._drop("error")  # the item that failed
@@ -173,7 +179,9 @@ class Threaded(Sink):
                 self._failures = 0
         self._failures += 1
         self._refusals = self._refusals + 1 if isinstance(error, RefusedError) else 0
-        self._ready, self._dead = False, not self.inner.reconnects
+        # What is wrong with the request stays wrong, however often it is tried.
+        self._dead = not self.inner.reconnects or isinstance(error, UsageError | Missing)
+        self._ready = False
         self._own_note = f"{text}; {'nothing more is written' if self._dead else 'tried again until it works'}"
         self._copy_facts()  # before the state, which makes others look for the reason
         self.state = "failed" if self._dead else "retrying"
@@ -194,6 +202,8 @@ class Threaded(Sink):
                 self._drop_queued("failed")
         try:
             self.inner.close()
+        except BrokenPipeError as error:
+            self._left = error
         except Exception as error:
             if not self._own_note:
                 self._own_note = str(error).removeprefix(f"{self.name}: ")

@@ -107,6 +107,23 @@ def test_a_folder_is_no_output(tmp_path: Path) -> None:
         open_sink(str(tmp_path / "out.mp4"))
 
 
+LONG = "x" * 300
+"""more than a name may have"""
+
+
+@pytest.mark.parametrize("uri", [f"{LONG}.mp4", f"{LONG}.jsonl", f"{LONG}/out.mkv", f"{LONG}/%d.png"])
+def test_a_name_that_the_system_does_not_take(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(SinkError, match=r"^[^\n]*: File name too long$"):
+        open_sink(str(tmp_path / uri))
+
+
+@pytest.mark.parametrize("uri", ["a\0.mp4", "a\0b/%d.png", "file:///a%00.jsonl", "a\0/%Y.mkv"])
+def test_no_name_holds_a_nul(uri: str) -> None:
+    with pytest.raises(UsageError, match="no file can have a NUL in its name"):
+        open_sink(uri)
+    check_outputs(uri, [uri + "x"])  # no traceback, for whoever opens it says what is wrong
+
+
 def test_png_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match="is not a folder"):
@@ -149,13 +166,23 @@ def test_addresses_that_lead_nowhere(uri: str, says: str) -> None:
 @pytest.mark.parametrize("uri", ["rtsp://user:hush@host/x", "rtmp://user:hush@host/x", "rtsp://user:hush@:8554/x",
                                  "srt://host:1?passphrase=hush"])  # fmt: skip
 def test_passwords_are_in_no_name(uri: str) -> None:
+    if uri.startswith("srt"):
+        needs_gst()
     sink = open_sink(uri)
     assert "hush" not in f"{sink.name} {sink.description} {sink.notes} {sink!r}"
     assert "hush" not in repr(SinkOptions(password="hush"))
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"latency": "none"}, {"on_full": "panic"}, {"crf": 99}, {"segment_seconds": 0.0}, {"bitrate": -1}]
+    "wrong",
+    [
+        {"latency": "none"},
+        {"on_full": "panic"},
+        {"crf": 99},
+        {"segment_seconds": 0.0},
+        {"bitrate": -1},
+        {"preset": "fast ! fakesink"},
+    ],
 )
 def test_options_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="got"):
@@ -193,7 +220,27 @@ class TestCheckOutputs:
             with pytest.raises(UsageError, match="is also the input"):
                 check_outputs(str(clip), [name])
 
-    @pytest.mark.parametrize("pair", [("a.mp4", "./a.mp4"), ("-", "-"), ("x/../%d.png", "%d.png")])
+    @pytest.mark.parametrize(
+        "pair",
+        [
+            ("a.mp4", "./a.mp4"),
+            ("-", "-"),
+            ("x/../%d.png", "%d.png"),
+            ("rtsp://@/x", "rtsp://me:hush@127.0.0.1:8554/x"),
+            ("rtsp://host/x?a=1", "rtsp://host:554/x?a=1"),
+        ],
+    )
     def test_the_same_output_twice(self, pair: tuple[str, str]) -> None:
         with pytest.raises(UsageError, match=r"is also .*output"):
             check_outputs("in.mp4", pair)
+
+    @pytest.mark.parametrize(
+        "pair", [("rtsp://@/x", "rtsp://@0.0.0.0/x"), ("rtsp://@/x", "rtsp://@:8555/x"), ("rtsp://@/x", "rtsp://@/y"),
+                 ("rtsp://host/x?a=1", "rtsp://host/x?a=2"), ("rtsp://@:99999/x", "rtsp://@:99998/x")]
+    )  # fmt: skip
+    def test_other_places_pass(self, pair: tuple[str, str]) -> None:
+        check_outputs("in.mp4", pair)
+
+    def test_where_it_is_served_depends_on_what_is_listened_on(self) -> None:
+        with pytest.raises(UsageError, match="is also"):
+            check_outputs("in.mp4", ["rtsp://@/x", "rtsp://@0.0.0.0/x"], "0.0.0.0")

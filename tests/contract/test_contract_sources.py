@@ -1,4 +1,4 @@
-"""What every source must do: files, patterns and RTSP, through PyAV and through GStreamer."""
+"""What every source must do: files, patterns, RTSP and the web, through PyAV and through GStreamer."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from saliency_tubes.stream.redact import redact
 from saliency_tubes.stream.source import Source, SourceOptions, VideoInfo, file_path, open_source
 from servers import RtspServer, python_with_gi
 from videos import make_video
+from web import make_hls, web
 
 FILES = ["mp4", "file", "gst", "loop", "realtime", "test"]
-LIVE = ["rtsp-av", "rtsp-gst"]
+LIVE = ["rtsp-av", "rtsp-gst", *(f"{kind}-{backend}" for kind in ("mjpeg", "hls", "http") for backend in ("av", "gst"))]
+LIVE += ["pipeline-gst"]
+ADDRESSES = {"mjpeg": "{}/mjpeg", "hls": "{}/live.m3u8", "http": "{}/live.mp4"}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,15 @@ def server() -> Iterator[RtspServer]:
         pytest.skip("no Python here has GstRtspServer (make system-deps)")
     with RtspServer(size="64x48", rate=25) as server:
         yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a web server, whose thread is there before those of each test are counted."""
+    folder = tmp_path_factory.mktemp("web")
+    make_hls(folder, "live", ended=True)
+    with web(folder) as address:
+        yield address
 
 
 def needs_gst() -> None:
@@ -50,8 +62,14 @@ def source(request: pytest.FixtureRequest, clip: Path) -> Iterator[Source]:
     if request.param == "test":
         opened: Source = open_source("test://?size=160x96&frames=12")
     elif request.param in LIVE:
-        url = request.getfixturevalue("server").url()
-        opened = open_source(url, SourceOptions(backend=request.param.removeprefix("rtsp-")))
+        kind, _, backend = request.param.partition("-")
+        if kind == "rtsp":
+            url = request.getfixturevalue("server").url()
+        elif kind == "pipeline":
+            url = "gst://videotestsrc is-live=true ! video/x-raw,width=96,height=64,framerate=30/1"
+        else:
+            url = ADDRESSES[kind].format(request.getfixturevalue("address"))
+        opened = open_source(url, SourceOptions(backend=backend))
     else:
         options = {
             "gst": SourceOptions(backend="gst"),
@@ -149,7 +167,7 @@ def test_stop_ends_the_stream_from_another_thread(source: Source) -> None:
 
 def test_a_good_stream_has_no_remarks(source: Source, request: pytest.FixtureRequest) -> None:
     take(source)
-    live = any(name in request.node.name for name in ("rtsp", "realtime"))
+    live = any(f"[{name}]" in request.node.name for name in (*LIVE, "realtime"))
     assert (source.errors, tuple(source.remarks), source.live) == (0, (), live)
 
 
@@ -178,10 +196,23 @@ def test_other_schemes_say_what_is_accepted(uri: str) -> None:
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["", "-", "file://host/clip.mp4", "csi://front", "gst://"])
+@pytest.mark.parametrize("uri", ["", "-", "file://host/clip.mp4", "csi://front", "gst://", "a\0.mp4", "file:///a%00"])
 def test_inputs_that_make_no_sense(uri: str) -> None:
     with pytest.raises(UsageError):
         open_source(uri)
+
+
+def test_certificates_under_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(UsageError, match="tls-ca must be a file of certificates, or any, got"):
+        SourceOptions(tls_ca="a\0.pem")
+
+
+@pytest.mark.parametrize("backend", ["av", "gst"])
+def test_a_name_that_the_system_does_not_take(tmp_path: Path, backend: str) -> None:
+    if backend == "gst":
+        needs_gst()
+    with pytest.raises(SourceError, match=r"^[^\n]*: File name too long$"):
+        open_source(str(tmp_path / f"{'x' * 300}.mp4"), SourceOptions(backend=backend))
 
 
 @pytest.mark.parametrize("backend", ["av", "gst"])

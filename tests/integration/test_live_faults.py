@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,8 +75,10 @@ def recode(at: Place, turn: int) -> None:
     codec = ["jpeg", "h265", "h264"][turn % 3]
     at.server.kill()
     at.lost()
-    at.server.start(codec=codec, rate=15 if codec == "jpeg" else 30)
+    at.server.start(codec=codec, rate=15 if codec == "h265" else 30)
     at.back()
+    if codec == "h265":
+        assert any("the rate changes from 30 to 15 fps" in line for line in at.viewer.source.remarks)
 
 
 def slow(at: Place, turn: int) -> None:
@@ -165,6 +167,7 @@ def repeat(fault: Fault, backend: str, rounds: int, **options: Any) -> None:
             print(f"{source.reconnects} reconnects, {source.errors} errors, {viewer.sink.frames} frames,", end=" ")
             print(f"{viewer.dropped} dropped")
             assert source.reconnects >= int(rounds * RECONNECTS[fault])
+            assert source.errors <= viewer.sink.frames  # of the decoder, and of nobody else
             assert viewer.sink.gaps + viewer.dropped >= source.reconnects
             if rounds > 1:
                 _compare(before, _left())
@@ -177,11 +180,12 @@ def _told(seconds: list[float]) -> str:
 
 def _left() -> tuple[int, int, int]:
     gc.collect()
-    return open_files(), threading.active_count(), resident()
+    return open_files(), len(list(Path("/proc/self/task").iterdir())), resident()  # libraries' threads as well
 
 
 def _compare(before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
-    print(f"files {before[0]} -> {after[0]}, memory {(after[2] - before[2]) / 2**20:+.1f} MiB")
+    memory = f"memory {(after[2] - before[2]) / 2**20:+.1f} MiB"
+    print(f"files {before[0]} -> {after[0]}, threads {before[1]} -> {after[1]}, {memory}")
     assert after[0] <= before[0] + 4, "file handles are left over"
     assert after[1] <= before[1] + 2, "threads are left over"
     assert after[2] - before[2] < 24 << 20, "memory is left over"
@@ -199,6 +203,17 @@ def test_faults(fault: Fault, backend: str) -> None:
     # The default's two seconds of silence are for make test-slow, and for a clock that needs no time in test_live.py.
     rounds = 1 if fault in (freeze, slow, tear, login) else 2
     repeat(fault, backend, rounds, stall=1.5 if fault is slow else 0.6)
+
+
+@pytest.mark.parametrize("fault", [kill, freeze])
+def test_faults_over_udp(fault: Fault, backend: str) -> None:
+    repeat(fault, backend, 1, stall=0.6, transport="udp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [kill, freeze])
+def test_a_hundred_faults_over_udp(fault: Fault, backend: str) -> None:
+    repeat(fault, backend, 100, transport="udp")
 
 
 @pytest.mark.slow

@@ -2,82 +2,32 @@
 
 from __future__ import annotations
 
-import http.server
+import re
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.pattern import draw, read_barcode
+from saliency_tubes.stream.pattern import read_barcode
 from saliency_tubes.stream.source import Source, SourceOptions, open_source
-from servers import free_port
+from servers import free_port, wait_for
 from videos import make_video
+from web import SIZE, barcode, make_hls, web
 
 pytestmark = pytest.mark.slow  # a minute of servers that come and go
 
-SIZE = (320, 240)
 BACKENDS = [
     "av",
     pytest.param("gst", marks=pytest.mark.skipif(not available(), reason="this Python has no GStreamer")),
 ]
-
-
-def barcode(index: int, size: tuple[int, int]) -> Any:
-    return draw(index, 0, size).rgb()
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder; /mjpeg: a camera at 25 frames a second, which a wrong password keeps out of."""
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        if self.path.startswith("/denied"):
-            self.send_error(401 if "401" in self.path else 403)
-        elif self.path.startswith("/mjpeg"):
-            self.mjpeg()
-        else:
-            super().do_GET()
-
-    def mjpeg(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        try:
-            for index in range(100_000):
-                _, data = cv2.imencode(".jpg", barcode(index, SIZE)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                self.wfile.write(head.encode() + data.tobytes() + b"\r\n")
-                time.sleep(0.04)
-        except OSError:
-            pass
-
-
-@contextmanager
-def web(folder: Path) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    server.daemon_threads = False
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def numbers(source: Source, count: int | None = None) -> list[int | None]:
@@ -117,15 +67,7 @@ def test_a_file_on_a_web_server_plays_in_real_time_and_ends(tmp_path: Path, back
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_hls(tmp_path: Path, backend: str) -> None:
-    clip = make_video(tmp_path / "clip.mp4", size=SIZE, frames=75, draw=barcode, options={"g": "25"})
-    playlist = tmp_path / "live.m3u8"
-    options = {"hls_time": "1", "hls_list_size": "0"}
-    with av.open(str(clip)) as source, av.open(str(playlist), "w", "hls", options=options) as output:
-        stream = output.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                output.mux(packet)
+    make_hls(tmp_path, "live", ended=True)
     with web(tmp_path) as address:
         opened = open_source(f"{address}/live.m3u8", SourceOptions(backend=backend))
         start = time.monotonic()
@@ -154,7 +96,13 @@ def test_ffmpeg_serves_dies_and_serves_again(backend: str) -> None:
     port = free_port()
     words = "-loglevel error -re -f lavfi -i testsrc=s=320x240:r=25 -c:v libx264 -tune zerolatency -g 25 -f mpegts "
     words += f"-listen 1 http://127.0.0.1:{port}/live.ts"
-    serve = partial(subprocess.Popen, ["ffmpeg", *words.split()], stderr=subprocess.DEVNULL)
+
+    def serve() -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(["ffmpeg", *words.split()], stderr=subprocess.DEVNULL)
+        # It takes one client and no other: to ask whether it is there would be that one.
+        wait_for(lambda: re.search(rf":{port:04X} \S+ 0A ", Path("/proc/net/tcp").read_text()))
+        return server
+
     server = serve()
     try:
         source = open_source(f"http://127.0.0.1:{port}/live.ts", SourceOptions(backend=backend))

@@ -13,6 +13,7 @@ import pytest
 from proxy import Proxy
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.stream import av_feed, gst_feed
+from saliency_tubes.stream.feed import BEHIND
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.source import Source, SourceOptions, open_source
 from servers import NOISE, RtspServer, open_files, python_with_gi, wait_for
@@ -71,13 +72,15 @@ def test_decoding_that_is_too_slow_begins_at_the_present_again(
         RtspServer(launch=NOISE) as server,
         Viewer(server.url(), backend=backend, transport=transport) as viewer,
     ):
-        source = viewer.source
-        if backend == "av" and transport == "udp":  # the system's buffer overruns: what is lost is lost
-            viewer.more(60, within=20)
-            assert source.lag < 3
+        source, lags = viewer.source, []
+        if (backend, transport) == ("av", "udp"):  # the system's buffer may overrun first: what is lost is lost
+            while viewer.sink.frames < 90:
+                lags.append(source.lag)
+                time.sleep(0.05)
+            assert max(lags) < 2 * BEHIND + 0.5
             return
         wait_for(lambda: source.reconnects, 25)
-        assert re.fullmatch(r"decoding fell [2-6]\.\d s behind: .*", source.last_error)
+        assert re.fullmatch(r"decoding fell [2-4]\.\d s behind: .*", source.last_error)
         viewer.more(3)
         assert source.lag < 1.5
 

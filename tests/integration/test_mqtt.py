@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,6 +156,70 @@ def test_a_broker_that_is_away_is_not_one_that_refuses():
     assert pauses == [mqtt_sink.REFUSED_DELAYS, mqtt_sink.DELAYS]  # once: each call starts the doubling anew
 
 
+@contextmanager
+def hangs_up(answers: int = 0) -> Iterator[tuple[int, list[bytes]]]:
+    """A broker that takes every login, acknowledges so many publications and hangs up; its port, and what it heard."""
+    heard: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = listener.accept()
+                connection.settimeout(5)
+                with suppress(OSError), connection:
+                    connection.recv(1000)
+                    connection.sendall(b"\x20\x02\x00\x00")  # CONNACK, accepted
+                    heard.append(connection.recv(1000))
+                    if answers:
+                        connection.sendall(b"\x40\x02" + mid_of(heard[-1]))  # PUBACK
+                        time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield listener.getsockname()[1], heard
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def mid_of(publish: bytes) -> bytes:
+    """The number of a short PUBLISH with QoS 1: after its topic (MQTT 3.1.1, 3.3.2)."""
+    end = 4 + int.from_bytes(publish[2:4], "big")
+    return publish[end : end + 2]
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_broker_that_hangs_up_on_everybody_is_asked_ever_more_rarely(answers, monkeypatch, caplog):
+    monkeypatch.setattr(mqtt_sink, "DELAYS", (0.1, 30))
+    with (
+        caplog.at_level(logging.INFO, "saliency_tubes"),
+        hangs_up(answers) as (port, heard),
+        opened(f"mqtt://127.0.0.1:{port}/home/events") as sink,
+    ):
+        wait_for(lambda: len(heard) >= 2)
+        time.sleep(3)
+        assert len(heard) <= 6  # after 0.2, 0.4, 0.8, 1.6 and 3.2 s
+        assert len(sink._client._out_messages) <= 1
+        assert sink._flying <= 1
+        wait_for(lambda: sink.state == "retrying")
+        assert bool(sink.reopened) == bool(answers)
+    assert all(b"online" in one for one in heard)
+    assert len([record for record in caplog.records if "lost the broker" in record.getMessage()]) == 1
+
+
+def test_after_a_connection_that_held_the_pauses_start_anew(monkeypatch):
+    pauses: list[tuple[float, float]] = []
+    client = SimpleNamespace(reconnect_delay_set=lambda *delays: pauses.append(delays))
+    sink = open_sink("mqtt://127.0.0.1/home/events", SinkOptions(live=True))
+    assert isinstance(sink, MqttSink)
+    for held in (0, 0, 0, 0, 0, 0, mqtt_sink.STEADY_SECONDS, 0):
+        sink._connected, sink._since = True, time.monotonic() - held
+        sink._on_disconnect(client, None, None, "Unspecified error", None)
+    assert pauses == [(seconds, 30) for seconds in (2, 4, 8, 16, 30, 30, 1, 2)]
+
+
 @needs_mosquitto
 def test_the_right_password(tmp_path):
     with (
@@ -187,9 +253,12 @@ def test_tls(tmp_path):
         ("mqtt://host", "mqtt://host/topic"),
         ("mqtt:///topic", "mqtt://host/topic"),
         ("mqtt://host/a/#", "no + and no #"),
+        ("mqtt://host/a/%23", "no + and no #"),
+        ("mqtt://host/%2B/a", "no + and no #"),
+        ("mqtt://host/topic#x", "no + and no #"),
         ("mqtt://host/topic?qos=3", "qos must be 0, 1 or 2"),
         ("mqtt://host/topic?quos=1", "no option is called 'quos'"),
-        ("mqtt://host:99999/topic", "port"),
+        *((f"mqtt://host:{port}/topic", "the port must be a number from 1 to 65535") for port in ("99999", "0", "abc")),
     ],
 )
 def test_wrong_addresses(uri, says):

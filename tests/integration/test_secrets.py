@@ -152,7 +152,9 @@ def test_outputs_that_work_and_outputs_that_do_not(tmp_path: Path) -> None:
             hook(good, "hook"),
             hook(bad, "refused"),
             hook(nobody, "unreachable"),
-            f'gst://videoconvert ! nosuch user-pw="{secret("gst")} {secret("space")}" location=rtsp://me:{secret("in")}@h',
+            f'gst://videoconvert ! souphttpclientsink user-pw="{secret("gst")} {secret("space")}" '
+            f"location=http://127.0.0.1:{nobody}/x",
+            f"gst://videoconvert ! filesink location=rtsp://me:{secret('in')}@h/x",
             "out.mkv",
             "rec/%Y%m%d-%H%M%S.mp4",
             "events.jsonl",
@@ -163,7 +165,7 @@ def test_outputs_that_work_and_outputs_that_do_not(tmp_path: Path) -> None:
         with running(tmp_path / "run", *words, **login) as run:
             if broker is not None:
                 broker.start()
-            run.wait_for("127.0.0.1", "class", f":{nobody}/x: retrying", "nosuch", "HTTP 403", "refused")
+            run.wait_for("127.0.0.1", "class", f":{nobody}/x: retrying", "Could not open file", "HTTP 403", "refused")
             wait_for(lambda: bodies and refused, 60)
             run.look_from_outside()
             for page in ("metrics", "healthz", "other"):
@@ -236,6 +238,7 @@ RTSP = f"rtsp://me:{secret('in')}@127.0.0.1/live"
         ["run", "in.mp4", f"mqtt://me:{secret('mqtt')}@h:port/x"],
         ["run", "in.mp4", f"hook+https://me:{secret('hook')}@h/x?token={secret('token')}&over=7"],
         ["run", "in.mp4", f"srt://h?passphrase={secret('srt')}"],
+        ["run", "in.mp4", f'gst://videoconvert ! nosuch user-pw="{secret("out")} {secret("more")}"'],
         ["run", "in.mp4", f"rtsp://me:{secret('serve')}@:99999/x"],
         ["run", "in.mp4", f"rtsp://me:{secret('serve')}@:8554"],
         ["run", "in.mp4", "null://", "--rtsp-passwd", secret("option")],

@@ -349,6 +349,12 @@ def test_two_streams_share_a_port_and_a_taken_port_is_one_line() -> None:
         with served(f"rtsp://@:{port}/b"):
             assert watch(port, 3, "a")
             assert watch(port, 3, "b")
+            twice = GstRtspSink(f"rtsp://@:{port}/a", SinkOptions())
+            with pytest.raises(SinkError, match=f"/a is already served on port {port}$"):
+                twice.open(INFO)
+            twice.close()
+        with served(f"rtsp://@:{port}/b"):  # once more
+            assert watch(port, 3, "b")
         assert watch(port, 3, "a")
         with pytest.raises(SinkError, match="another user name"):
             GstRtspSink(f"rtsp://eva:x@:{port}/c", SinkOptions()).open(INFO)
@@ -423,6 +429,12 @@ def test_an_encoder_that_fails_twice_is_started_twice_and_that_is_heard(
         ]
         assert watch(sink.port, 3)
         assert sink.state == "running"
+
+
+def test_a_pipeline_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gst_encode, "encoder", lambda *_: "nosuchelement ! h264parse")
+    with pytest.raises(SinkError, match=r'^rtsp://127\.0\.0\.1:0/live: no element "nosuchelement"$'):
+        GstRtspSink("rtsp://@:0/live", SinkOptions()).open(INFO)
 
 
 def test_hardware_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_cut_by_size_and_names_stay_unique(tmp_path: Path) -> None:
     sink.close()
     files = sorted(tmp_path.iterdir())
     assert len(files) == sink.segments >= 3
-    assert tmp_path / "030405-1.mkv" in files
+    assert tmp_path / "030405~1.mkv" in files
     assert sum(len(all_pts(path)) for path in files) == 150
 
 

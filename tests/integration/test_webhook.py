@@ -182,13 +182,38 @@ def test_a_new_rule_while_it_runs(receiver):
         sink.set_rule(uri + "7")
 
 
+def test_a_new_rule_does_not_inherit_what_another_class_has_done(receiver):
+    uri = f"hook+http://127.0.0.1:{receiver.port}/?over=0.5&for=2&cooldown=60&class="
+    sink = opened(uri + "yoga")
+    for second in range(3):
+        sink.event(line(second))
+    sink.set_rule(uri + "7")  # another way to name it, and a rule of its own
+    for second in range(3, 6):
+        sink.event(line(second))
+    sink.close()
+    assert [json.loads(body)["event"]["time"][1] for body in receiver.bodies] == [2, 5]
+
+
+def test_the_thousandth_attempt_has_a_pause_as_well():
+    assert webhook_sink._delay(5000) == webhook_sink._delay(10)
+
+
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
         ("hook+http://host/", "needs a class"),
         ("hook+http:///path?class=a", "names a host"),
         ("hook+http://u:hunter22@host/?class=a&over=3", "over must be"),
-        ("hook+http://host/?class=a&timeout=0", "timeout must be"),
+        *((f"hook+http://host/?class=a&timeout={wrong}", "timeout must be") for wrong in ("0", "nan", "inf", "1e9")),
+        ("hook+http://host/?class=a&timeout=soon", "hook.*: timeout must be a number, got 'soon'"),
+        *(
+            (f"hook+http://host/?class=a&retries={wrong}", f"retries must be a whole number, 0 or more, got '{wrong}'")
+            for wrong in ("-1", "2.5", "nan", "inf")
+        ),
+        *(
+            (f"hook+http://me:hunter22@host:{wrong}/?class=a", "the port must be a number from 1 to 65535")
+            for wrong in ("99999", "0", "abc")
+        ),
     ],
 )
 def test_wrong_addresses(uri, says):

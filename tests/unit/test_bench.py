@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,14 @@ from servers import python_with_gi
 
 RUN = Path(__file__).parents[1] / "bench" / "run.py"
 KEYS = {"name", "value", "unit", "target", "holds"}
+
+
+def test_what_is_measured_is_installed():
+    """tests/bench/live.py runs `--metrics`, and GStreamer."""
+    makefile = (RUN.parents[2] / "Makefile").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"^\$\(VENV\)/\.bench:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert "[live,onnxruntime]" in recipe
+    assert ".ci/link-gi" in recipe
 
 
 class Work:

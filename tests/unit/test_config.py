@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.engine.style import PRESETS
 from saliency_tubes.stream.config import differences, read_settings
+from saliency_tubes.stream.sink import SinkOptions
+from saliency_tubes.stream.source import SourceOptions
 
 SECRET = "hunter22"
 
@@ -21,6 +24,26 @@ def test_without_a_file():
     assert (one.input, one.outputs, one.style.alpha) == ("in.mp4", ("out.mp4",), 0.3)
     assert (one.sink.encoder, one.source.size, one.sync) == ("x264", (640, 480), "auto")
     assert one.sink.preset is None  # the look's preset is another one
+
+
+@pytest.mark.parametrize(
+    ("words", "outputs"),
+    [
+        ("in.mp4 --hop 4 out.mp4", ("out.mp4",)),
+        ("--hop 4 in.mp4 a.mp4 --loop b.mkv - --crf 20", ("a.mp4", "b.mkv", "-")),
+        ("in.mp4 --hop 4 -", ("-",)),
+        ("in.mp4 --hop 4", ("in.tubes.mp4",)),
+        ("--hop=4 in.mp4", ("in.tubes.mp4",)),
+    ],
+)
+def test_options_may_stand_anywhere(words, outputs):
+    (one,) = read_settings(words.split()).streams
+    assert (one.input, one.outputs, one.hop) == ("in.mp4", outputs, 4)
+
+
+def test_what_is_no_option():
+    with pytest.raises(UsageError, match="unrecognized arguments: --foo"):
+        read_settings(["in.mp4", "--foo", "out.mp4"])
 
 
 def test_the_names_of_the_flags(tmp_path):
@@ -94,22 +117,58 @@ STREAM = '[[stream]]\nname = "a"\ninput = "in.mp4"\noutputs = ["null://"]\n'
         ("alpha = 2\ninput = 'a.mp4'", "alpha must be between 0 and 1"),
         ("config = 'x'", "no option is called 'config'"),
         ("", "no input"),
+        ('name = ["a"]\ninput = "a"', r"name must be text, got \['a'\]"),
+        (STREAM + "config = 'x'", "no option is called 'config'"),
+        ('input = "a\\u0000.mp4"', "input must not hold a NUL character"),
+        ('input = "a.mp4"\ntls-ca = "a\\u0000"', "tls-ca must not hold a NUL character"),
+        ('input = "a.mp4"\nencoder-preset = "foo"', "encoder-preset must be one of ultrafast, .*, got 'foo'"),
+        (STREAM.replace('"a"', '["a"]'), r"name must be text, got \['a'\]"),
         ('input = "rtsp://camera/"', "no output"),
         ("stream = 3", r"\[\[stream\]\] tables"),
         (STREAM + STREAM, "two streams are called 'a'"),
         (STREAM + 'model = "i3d"', "model belongs above"),
         (STREAM + "batch = 2", "batch belongs above"),
         (STREAM + "metrics = 9090", "metrics belongs above"),
-        (
-            '[[stream]]\ninput="a"\noutputs=["x.mkv"]\n[[stream]]\ninput="b"\noutputs=["x.mkv"]',
-            "an output in common",
-        ),
     ],
 )
 def test_what_is_wrong_is_named(text, says, tmp_path):
     with pytest.raises(UsageError, match=says) as found:
         settings(tmp_path, text)
     assert "live.toml" in str(found.value)
+
+
+def two_streams(one: str, other: str) -> str:
+    """Two tables with an output each; the first one's input is a, the second one's b.mkv."""
+    return f'[[stream]]\ninput = "a"\noutputs = ["{one}"]\n[[stream]]\ninput = "b.mkv"\noutputs = ["{other}"]'
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x.mkv", "x.mkv"),
+        ("./x.mkv", "x.mkv"),
+        ("rec/%Y.mkv", "rec/../rec/%Y.mkv"),
+        ("rtsp://@:8554/x", "rtsp://@127.0.0.1:8554/x"),
+        ("rtsp://@/x", "rtsp://@:8554/x"),
+        ("rtsp://@:8554/x", "rtsp://127.0.0.1:8554/x"),
+    ],
+)
+def test_two_streams_that_write_to_one_place(one, other, tmp_path):
+    with pytest.raises(UsageError, match="stream2 and stream1 have an output in common: "):
+        settings(tmp_path, two_streams(one, other))
+    both = f'[[stream]]\ninput = "a"\noutputs = ["{one}", "{other}"]'
+    with pytest.raises(UsageError, match="is also another output"):
+        settings(tmp_path, both)
+
+
+def test_a_stream_that_writes_to_what_another_one_reads(tmp_path):
+    with pytest.raises(UsageError, match=r"\./b\.mkv is an output of stream1 and the input of stream2"):
+        settings(tmp_path, two_streams("./b.mkv", "x.mkv"))
+
+
+@pytest.mark.parametrize("uri", ["null://", "-", "hook+http://h/?class=yoga"])
+def test_what_several_streams_may_share(uri, tmp_path):
+    assert len(settings(tmp_path, two_streams(uri, uri)).streams) == 2
 
 
 def test_no_such_file():
@@ -138,8 +197,15 @@ def test_what_can_change_live(tmp_path):
     (old,) = settings(tmp_path, f'input = "a.mp4"\noutputs = ["null://", "{hook.format("yoga")}"]').streams
     assert differences(old, old) == ([], [])
     assert differences(old, replace(old, style=replace(old.style, alpha=0.1), max_age=9.0)) == (
-        ["style", "max_age"],
+        ["max-age", "alpha"],
         [],
+    )
+    paper = replace(old, style=PRESETS["paper-keras"], source=SourceOptions(retries=3))
+    assert differences(old, paper) == (["preset"], ["retries"])
+    sink = SinkOptions(encoder="x264", keep="5", preset="fast", user="me", password="p", tls_ca="any")
+    assert differences(old, replace(old, sink=sink, source=SourceOptions(tls_ca="any"), overlay_threads=2)) == (
+        [],
+        ["overlay-threads", "tls-ca", "encoder", "encoder-preset", "keep", "rtsp-user", "rtsp-password"],
     )
     assert differences(old, replace(old, hop=3, explain="yoga")) == (["explain"], ["hop"])
     assert differences(old, replace(old, outputs=("null://", hook.format("zumba")))) == (["rules"], [])

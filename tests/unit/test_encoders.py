@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream import av_encoder
@@ -44,6 +46,16 @@ def test_the_real_probes() -> None:
     # Listed in every wheel, and no device of its kind in most machines: whatever it says, it is said without raising.
     assert isinstance(av_encoder.probe("h264_v4l2m2m"), str | None)
     assert av_encoder.choose_encoder("x264").name == "libx264"
+
+
+def test_only_hardware_that_is_here_can_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(av_encoder, "probe", lambda name: None if name == "libx264" else "no driver")
+    for there, notes in ((False, ()), (True, ("h264_nvenc does not work here: no driver",))):
+        monkeypatch.setattr(av_encoder, "_DEVICES", {"h264_nvenc": str(tmp_path / "nvidia[0-9]*")})
+        (tmp_path / "nvidia0").touch() if there else None
+        av_encoder.choose_encoder.cache_clear()
+        assert av_encoder.choose_encoder("auto").notes == notes
+    av_encoder.choose_encoder.cache_clear()
 
 
 def test_bits_by_size() -> None:

@@ -13,7 +13,9 @@ from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Scale, Sp
 from saliency_tubes.stream.events import VERSION, event
 from stubs import even_pool
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "events.md"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs" / "events.md"
+LABELS = ROOT / "export" / "assets" / "kinetics400.txt"
 
 
 def explanation(cells: object = None, *, start: int = 16, repeated: int = 0, name: str = "yoga", p: float = 0.5):
@@ -61,6 +63,8 @@ def test_the_example_in_the_reference_is_of_this_version():
     record = strict(example)
     assert record["version"] == VERSION
     assert paths(record) | {"timings"} == documented()
+    labels = LABELS.read_text(encoding="utf-8").splitlines()
+    assert all(labels[score["id"]] == score["class"] for score in (*record["top"], *record["explained"]))
 
 
 def test_values():

@@ -23,6 +23,7 @@ from saliency_tubes.stream.fleet import Fleet
 from saliency_tubes.stream.job import Config, open_job, open_source
 from saliency_tubes.stream.log import logging_to
 from saliency_tubes.stream.metrics import health
+from saliency_tubes.stream.sink import SinkOptions
 from saliency_tubes.stream.source import Source, SourceOptions
 from saliency_tubes.stream.stats import Snapshot
 from saliency_tubes.stream.webhook_sink import WebhookSink
@@ -117,7 +118,7 @@ class TestReload:
             assert "hunter22" not in refused[0]
             run.reload(camera("door", 0.8, style=look), YARD)
             assert (run.rules("door"), run.rules("yard"), run.alpha("door")) == ([0.8], [0.5], 0.1)
-            assert "changed: style, rules" in said.getvalue()
+            assert "changed: alpha, rules" in said.getvalue()
 
     def test_a_stream_that_waits_for_its_first_frame_takes_it_when_that_comes(self, said, monkeypatch):
         gate, late = threading.Event(), replace(YARD, input=f"{CAMERA}&frames=1000&realtime=1")
@@ -135,7 +136,36 @@ class TestReload:
             wait_for(lambda: "yard" in run.fleet._jobs)
             assert (run.rules("yard"), run.alpha("yard")) == ([0.9], 0.1)
             assert run.fleet._jobs["yard"].pipeline.look.target == Target(1)
-        assert "changed: explain, style, rules" in said.getvalue()
+        assert "changed: explain, alpha, rules" in said.getvalue()
+
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            ({"outputs": ("out.avi",)}, "no output is known by the suffix '.avi'; "),
+            ({"outputs": ("none/out.mp4",)}, "the folder none does not exist"),
+            ({"outputs": ("%Y.mkv",), "sink": SinkOptions(keep="some")}, "keep takes a number of files"),
+            ({"outputs": ("a.mp4", "./a.mp4")}, "is also another output"),
+        ],
+    )
+    def test_outputs_that_cannot_be_opened_change_nothing(self, wrong, says, said, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        with running(DOOR, YARD) as run:
+            run.reload(camera("door", 0.8, style=Style(alpha=0.1)), replace(YARD, **wrong))
+            assert (run.rules("door"), run.alpha("door")) == ([0.5], Style().alpha)
+        (refused,) = [line for line in said.getvalue().splitlines() if line.startswith("reload")]
+        assert "refused, nothing changes: " in refused
+        assert says in refused
+        assert list(tmp_path.iterdir()) == []
+
+    def test_one_stream_without_a_name_may_get_another_input(self, said):
+        nameless = camera("")
+        with running(nameless) as run:
+            run.reload(replace(nameless, input=f"{CAMERA}&frames=9", style=Style(alpha=0.1), hop=3))
+            assert [job.pipeline.look.style.alpha for job in run.fleet._jobs.values()] == [0.1]
+            run.reload(replace(nameless, style=Style(alpha=0.2)))
+            assert [job.pipeline.look.style.alpha for job in run.fleet._jobs.values()] == [0.2]
+        told = [line.split(maxsplit=1)[1] for line in said.getvalue().splitlines() if line.startswith("reload")]
+        assert told == ["needs a restart: input, hop", "changed: alpha", "changed: alpha"]
 
     def test_what_cannot_change_is_named(self, said):
         with running(DOOR, YARD) as run:

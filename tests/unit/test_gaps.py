@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -75,6 +76,15 @@ class TestWindow:
         assert clip is not None
         assert numbers(clip) == [2, 3, 4, 5]
         assert window.cut() is None
+
+    def test_another_stride_from_a_gap_on(self):
+        window, clips = Window(SPEC, 4, 1, 1), []
+        for index in range(20):
+            if index == 6:
+                clips.append(window.cut(2))
+            clips.append(window.push(frame(index, index == 6)))
+        assert [numbers(clip) for clip in clips if clip][2:4] == [[2, 3, 4, 5], [6, 8, 10, 12]]
+        assert {clip.span.stride for clip in clips if clip and clip.span.start >= 6} == {2}
 
     def test_fewer_than_a_window_between_gaps_are_not_explained(self):
         window = Window(SPEC, 4, 1, 1)
@@ -221,3 +231,19 @@ def test_the_pipeline_over_gaps(options):
     if options.sync == "aligned":
         unseen = [one.frame.index for one in shown if not one.parts]
         assert set(range(20, 23)) <= set(unseen)  # fewer than a window
+
+
+def test_live_the_stride_follows_the_rate_of_the_camera():
+    class Faster(StubSource):
+        """Twice as many frames a second from the twentieth on."""
+
+        def __iter__(self):
+            for one in super().__iter__():
+                yield replace(one, gap=True, rate=Fraction(60)) if one.index == 20 else one
+
+    sink, options = MemorySink(), Options(sync="live", replan=lambda rate: round(rate / 30))
+    with Pipeline(Faster(80), StubRunner(), [sink], options) as pipeline:
+        list(pipeline)
+    strides = {(event := json.loads(line))["stride"]: event["frames"][0] for line in sink.lines}
+    assert set(strides) == {1, 2}
+    assert strides[2] >= 20

@@ -77,7 +77,8 @@ class Feed:
         self._world.now += self._world.took
         made = picture(64, 32) if step == "larger" else picture()
         pts = step if isinstance(step, int) else None
-        return FeedFrame(made, self._world.now, pts, Fraction(1, 25), rate=Fraction(25))
+        rate = Fraction(60 if step == "faster" else 25)
+        return FeedFrame(made, self._world.now, pts, Fraction(1, 25), rate=rate)
 
     def close(self) -> None:
         self._world.closed += 1
@@ -114,6 +115,15 @@ def test_one_stream_of_two_connections() -> None:
     assert (source.reconnects, source.errors, source.dropped, world.closed) == (1, 2, 4, 2)
     assert not source.connected
     assert source.last_error == "no more connections"
+
+
+def test_another_rate_begins_a_window_of_its_own() -> None:
+    world = World([0, 1, "faster", "faster", GONE], ["faster", "faster", GONE])
+    source = world.open(ONCE)
+    frames = drain(source)
+    assert [frame.rate for frame in frames] == [None, None, 60, None, None, None]
+    assert [frame.gap for frame in frames] == [False, False, True, False, True, False]
+    assert "the rate changes from 25 to 60 fps at frame 2" in source.remarks
 
 
 def test_whoever_counts_while_a_connection_ends_never_sees_less_than_before() -> None:
@@ -479,6 +489,10 @@ class TestScrub:
         assert "\n" not in said
         for secret in ("p@ss", "p%40ss", "word", "abcd1234"):
             assert secret not in said
+
+    @pytest.mark.parametrize("password", ["p@ss/word", "p@ss#word", "p@ss?word"])
+    def test_passwords_that_should_have_been_quoted(self, password: str) -> None:
+        assert redact(f"rtsp://me:{password}@host:554/live") == "rtsp://me:***@host:554/live"
 
     def test_short_passwords_leave_words_alone(self) -> None:
         assert scrub("a camera said: a", "rtsp://me:a@host/x") == "*** camera said: ***"

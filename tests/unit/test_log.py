@@ -126,6 +126,13 @@ def test_the_encoder_of_an_output_that_opens_late_is_said():
     assert changes(after, after) == changes(None, after) == []
 
 
+def test_a_probability_that_is_no_number_is_null():
+    (change,) = changes(None, snapshot(label="yoga", probability=float("nan")))
+    text = lines("json", lambda: say(change.event, change.message, **change.fields))
+    record = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (record["class"], record["p"]) == ("yoga", None)
+
+
 def test_what_changes_is_said():
     live, lost = snapshot(), snapshot(connected=False, state="waiting 0.2 s: no frame for 2.0 s")
     assert changes(None, live) == changes(live, live) == []

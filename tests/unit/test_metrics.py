@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -156,6 +158,46 @@ def test_whom_it_listens_to_is_said(snapshot):
         pass
     assert "anybody" not in stream.getvalue()
     assert "http://127.0.0.1:" in stream.getvalue()
+
+
+def has_ipv6() -> bool:
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_ipv6():
+    with MetricsServer("[::1]:0", dict) as server:
+        assert server.url == f"http://[::1]:{server.port}/metrics"
+        with urllib.request.urlopen(server.url, timeout=5) as answer:
+            assert b"resident_memory_bytes" in answer.read()
+        with pytest.raises(UsageError, match=rf"cannot be served at \[::1\]:{server.port}: .*in use"):
+            MetricsServer(f"[::1]:{server.port}", dict)
+
+
+@pytest.mark.parametrize("host", ["a\0b", "x" * 70, "é" * 70, "1:2"])
+def test_what_is_no_host(host):
+    with pytest.raises(UsageError, match="metrics cannot be served at"):
+        MetricsServer(f"{host}:0", dict)
+
+
+def test_names_that_are_not_utf_8(snapshot):
+    name = os.fsdecode(b"caf\xe9.mp4")
+    (sink,) = snapshot.sinks
+    found = {name: replace(snapshot, sinks=(replace(sink, name=name),), dropped={(f"sink {name}", "too slow"): 1})}
+    with MetricsServer("0", lambda: found) as server:
+        status, text = get(server, "/metrics")
+        assert get(server, "/healthz")[0] == 200
+    assert status == 200
+    streams = {
+        label
+        for family in parser.text_string_to_metric_families(text)
+        for sample in family.samples
+        for label in sample.labels.values()
+        if "caf" in label
+    }
+    assert streams == {"caf\\udce9.mp4", "sink caf\\udce9.mp4"}
 
 
 def test_a_port_that_is_taken():

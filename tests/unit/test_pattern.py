@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -124,3 +125,19 @@ def test_without_an_end_it_is_a_camera() -> None:
 def test_what_it_does_not_know(query: str) -> None:
     with pytest.raises(UsageError, match="an example: test://"):
         open_source(f"test://?{query}")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("size=abc", "size must be WxH in pixels, got 'abc'"),
+        ("size=1x2x3", "size must be WxH in pixels, got '1x2x3'"),
+        ("rate=1/0", "rate must be frames a second, as 25 or 30000/1001, got '1/0'"),
+        ("frames=1.5", "frames must be a whole number, got '1.5'"),
+        ("realtime=yes", "realtime must be 0 or 1, got 'yes'"),
+        ("colour=red", "'colour' is not one of size, rate, frames, realtime"),
+    ],
+)
+def test_what_it_accepts_is_said(query: str, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"test://?{query}: {says}; an example")):
+        PatternSpec.parse(f"test://?{query}")

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.redact import redact
 from saliency_tubes.stream.rules import Rule, Watch, check_rules, is_hook, place_of_hook, probability
 
 
@@ -40,6 +41,26 @@ def test_windows_far_apart_are_not_one_stretch():
 def test_a_clock_set_back_does_not_silence_it_for_ever():
     watch = Watch(Rule("yoga", 0.5, 0, cooldown=60))
     assert fired(watch, (5000, 0.9), (1, 0.9), (2, 0.9)) == [5000, 1]
+
+
+@pytest.mark.parametrize("other", [Rule("zumba", 0.7, 3), Rule("yoga", 0.6, 3)])
+def test_another_class_or_probability_starts_anew(other):
+    watch = Watch(Rule("yoga", 0.7, 3))
+    assert fired(watch, *((float(time), 0.9) for time in range(4))) == [3]
+    watch = watch.under(other)
+    assert watch.rule == other
+    both = [{**record(float(time), 0.9), "explained": record(0, 0.9, "zumba")["top"]} for time in range(4, 9)]
+    assert [one["time"][1] for one in both if watch.push(one)] == [7]  # neither at once, nor after yoga's minute
+
+
+def test_another_duration_or_cooldown_goes_on():
+    watch = Watch(Rule("yoga", 0.7, 3, cooldown=60))
+    assert fired(watch, (0, 0.9), (1, 0.9)) == []
+    watch = watch.under(Rule("yoga", 0.7, 2, cooldown=60))
+    assert fired(watch, (2, 0.9), (3, 0.9)) == [2]
+    watch = watch.under(Rule("yoga", 0.7, 2, cooldown=5))
+    assert fired(watch, (4, 0.9), (6, 0.9), (7, 0.9)) == [7]
+    assert watch.under(Rule("yoga", 0.7, 2, cooldown=5)) is watch
 
 
 def test_which_class():
@@ -84,6 +105,12 @@ def test_against_brute_force(steps, over, seconds, cooldown):
 def test_wrong_rules(values, says):
     with pytest.raises(UsageError, match=says):
         Rule.parse(values)
+
+
+def test_the_example_is_shown_as_it_is():
+    with pytest.raises(UsageError) as found:
+        Rule.parse({})
+    assert redact(str(found.value)) == str(found.value)
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,21 @@ class TestNames:
 
     def test_a_taken_name_gets_a_number(self) -> None:
         names = Names(Path("%H.mp4"))
-        taken = {Path("05.mp4"), Path("05-1.mp4")}
+        taken = {Path("05.mp4"), Path("05~1.mp4")}
         path = names.at(NOW, taken.__contains__)
-        assert path == Path("05-2.mp4")
+        assert path == Path("05~2.mp4")
         assert path in names
+
+    @pytest.mark.parametrize(
+        ("ours", "theirs"),
+        [("rec/%Y%m%d.mkv", "rec/%Y%m%d-%H%M%S.mkv"), ("rec/%Y-%m.mkv", "rec/%Y-%m-%d.mkv"), ("%H.mp4", "%H-%M.mp4")],
+    )
+    def test_a_recording_beside_it_with_longer_names_is_not_ours(self, ours: str, theirs: str) -> None:
+        names = Names(Path(theirs))
+        plain = names.at(NOW, lambda _: False)
+        for path in (plain, names.at(NOW, {plain}.__contains__)):
+            assert path in names
+            assert path not in Names(Path(ours))
 
     @pytest.mark.parametrize(
         "other", ["rec/notes.mkv", "rec/2026.mkv", "rec/20260304-050607.mp4", "20260304-050607.mkv",

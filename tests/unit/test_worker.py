@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream import worker
+from saliency_tubes.stream.gst_load import Missing
 from saliency_tubes.stream.sink import RefusedError, Sink
 from saliency_tubes.stream.source import VideoInfo
 from saliency_tubes.stream.worker import Threaded
@@ -202,6 +203,21 @@ def test_a_hundred_breaks_in_a_row(every: int, monkeypatch: pytest.MonkeyPatch) 
     assert fake.opened - fake.closed == 0
 
 
+@pytest.mark.parametrize("error", [UsageError("encoder must be x264, got 'nvnec'"), Missing("needs GStreamer")])
+def test_what_can_never_work_is_not_tried_again(error: Exception) -> None:
+    fake = Fake(reconnects=True)
+    fake.on_open = fails(lambda count: True, error)
+    sink = Threaded(fake)
+    sink.open(INFO)
+    wait_for(lambda: sink.state == "failed")
+    time.sleep(0.1)
+    sink.write(make_shown(0, 0, INFO))
+    sink.close()
+    assert fake.opened == 1
+    assert sink.notes == (f"{error}; nothing more is written",)
+    assert sink.drops == {"failed": 1}
+
+
 def test_refused_credentials_are_not_tried_again_soon() -> None:
     fake = Fake(reconnects=True)
     fake.on_open = fails(lambda count: True, RefusedError("fake: the server refuses the password"))
@@ -232,9 +248,9 @@ def test_the_end_waits_for_what_is_queued_but_not_for_ever() -> None:
     assert sink.drops == {"at the end": 100 - sink.frames}
 
 
-def test_a_stuck_sink_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "CLOSE_SECONDS", 0.1)
+def test_a_stuck_sink_is_given_up() -> None:
     fake = Fake()
+    fake.close_seconds = 0.1
     sink = Threaded(fake, drain_seconds=0.1)
     sink.open(INFO)
     fake.gate.clear()

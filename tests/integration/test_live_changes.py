@@ -1,0 +1,162 @@
+"""Streams whose parts come, end and change on their way: sound without pictures, other numbers, other key frames."""
+
+from __future__ import annotations
+
+import os
+import time
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from saliency_tubes.engine.errors import SourceError
+from saliency_tubes.stream import av_feed, gst_feed
+from saliency_tubes.stream.gst_feed import available
+from saliency_tubes.stream.pattern import read_barcode
+from saliency_tubes.stream.source import SourceOptions, open_source
+from servers import RtspServer, python_with_gi, wait_for
+from videos import make_video
+from web import SECONDS, SIZE, Handler, barcode, make_hls, web
+
+BACKENDS = [
+    "av",
+    pytest.param("gst", marks=pytest.mark.skipif(not available(), reason="this Python has no GStreamer")),
+]
+
+
+def sound_goes_on(path: Path) -> Path:
+    """A transport stream of 25 frames, and sound for many seconds."""
+    with av.open(str(path), "w", "mpegts") as output:
+        video: Any = output.add_stream("libx264", rate=25, options={"g": "5", "bf": "0", "tune": "zerolatency"})
+        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
+        audio: Any = output.add_stream("aac", rate=48_000)
+        for index in range(25):
+            frame = av.VideoFrame.from_ndarray(barcode(index, SIZE), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        for start in range(0, 48_000 * 20, 1024):
+            sound = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+            sound.sample_rate, sound.pts, sound.time_base = 48_000, start, Fraction(1, 48_000)
+            output.mux(audio.encode(sound))
+    return path
+
+
+def test_silence_of_the_pictures_is_noticed_where_sound_goes_on(tmp_path: Path) -> None:
+    sound_goes_on(tmp_path / "a.ts")
+    with web(tmp_path) as address:
+        source = open_source(f"{address}/slowly/a.ts", SourceOptions(stall=0.5, retries=0))
+        start = time.monotonic()
+        with pytest.raises(SourceError, match=r"nothing came for 0\.5 s"):
+            list(source)
+        assert time.monotonic() - start < SECONDS / 2
+        source.close()
+
+
+def test_an_encoder_that_starts_anew_under_another_number(tmp_path: Path) -> None:
+    parts = [
+        make_video(tmp_path / f"{pid}.ts", size=SIZE, frames=50, draw=barcode, options={"g": "10", "bf": "0"})
+        for pid in (256, 512)
+    ]
+    with (
+        av.open(str(parts[1])) as source,
+        av.open(
+            str(tmp_path / "moved.ts"),
+            "w",
+            "mpegts",
+            options={"mpegts_start_pid": "512", "mpegts_pmt_start_pid": "4096"},
+        ) as output,
+    ):
+        stream = output.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    (tmp_path / "both.ts").write_bytes(parts[0].read_bytes() + (tmp_path / "moved.ts").read_bytes())
+    with web(tmp_path) as address:
+        source = open_source(f"{address}/slowly/both.ts", SourceOptions(backend="av", stall=3))
+        read = [read_barcode(frame.picture.planes[0]) for frame in islice(source, 80)]
+        source.close()
+    assert read.count(10) == 2
+
+
+def test_of_several_sizes_the_best_one_is_fetched_alone(tmp_path: Path) -> None:
+    lines = ["#EXTM3U"]
+    for name, size in {"low": (160, 120), "high": (320, 240), "middle": (240, 180)}.items():
+        make_hls(tmp_path, name, True, size)
+        lines += [f"#EXT-X-STREAM-INF:BANDWIDTH={size[0] * 1000},RESOLUTION={size[0]}x{size[1]}", f"{name}.m3u8"]
+    (tmp_path / "master.m3u8").write_text("\n".join(lines) + "\n")
+    with web(tmp_path) as address:
+        source = open_source(f"{address}/master.m3u8", SourceOptions(backend="av"))
+        list(islice(source, 60))
+        source.close()
+    fetched = [path for path in Handler.asked if path.endswith(".ts")]
+    assert sum("high" in path for path in fetched) == 3
+    assert max(sum(name in path for path in fetched) for name in ("low", "middle")) <= 1  # to learn what it is
+
+
+def test_hls_that_has_ended_is_not_played_again(tmp_path: Path) -> None:
+    make_hls(tmp_path, "live", ended=False)
+    with web(tmp_path) as address:
+        source = open_source(f"{address}/live.m3u8", SourceOptions(backend="av"))
+        frames = iter(source)
+        read = [read_barcode(frame.picture.planes[0]) for frame in islice(frames, 25)]
+        playlist = tmp_path / "live.m3u8"
+        playlist.write_text(playlist.read_text() + "#EXT-X-ENDLIST\n")
+        read += [read_barcode(frame.picture.planes[0]) for frame in frames]
+        source.close()
+    assert read == list(range(75))
+
+
+def test_key_frames_may_be_far_apart(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "a.ts", size=SIZE, frames=200, draw=barcode, options={"g": "100", "bf": "0"})
+    data = clip.read_bytes()
+    (tmp_path / "joined.ts").write_bytes(data[len(data) // 50 // 188 * 188 :])  # half a second of 100 frames are gone
+    with web(tmp_path) as address:
+        start = time.monotonic()
+        source = open_source(f"{address}/slowly/joined.ts", SourceOptions(backend="av", retries=0))
+        took = time.monotonic() - start
+        read = [read_barcode(frame.picture.planes[0]) for frame in islice(source, 10)]
+        assert read == list(range(100, 110))
+        assert (source.reconnects, source.errors) == (0, 0)  # type: ignore[attr-defined]
+        source.close()
+    assert took > 2
+
+
+@pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer (make system-deps)")
+@pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
+def test_gstreamer_waits_for_a_key_frame_while_packets_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gst_feed, "_BACKLOG", "identity drop-probability=1")
+    monkeypatch.setattr(gst_feed, "KEY_FRAME", 3.0)
+    with RtspServer() as server:
+        start = time.monotonic()
+        with pytest.raises(SourceError, match="no key frame came"):
+            open_source(server.url(), SourceOptions(backend="gst", open_timeout=1.0, first_timeout=1.0))
+        assert 2.9 < time.monotonic() - start < 6
+        server.freeze()
+        start = time.monotonic()
+        with pytest.raises(SourceError, match="nothing came for 1 s"):
+            open_source(server.url(), SourceOptions(backend="gst", open_timeout=1.0, first_timeout=1.0))
+        assert time.monotonic() - start < 3
+
+
+def test_a_camera_that_gives_nothing_makes_nobody_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg waits for a V4L2 device for ever; here a pipe takes its place, and a file that of the pictures."""
+    clip = make_video(tmp_path / "clip.mp4", size=SIZE, frames=30)
+    reader, writer = os.pipe()
+    watch = av_feed._watch
+    monkeypatch.setattr(av_feed, "_watch", lambda device: watch(f"/proc/self/fd/{reader}"))
+    feed = av_feed.AvFeed(str(clip), "v4l2:///dev/video0", None, {}, (5.0, 0.5))
+    feed._device = av_feed._watch("/dev/video0")
+    assert feed._device is not None
+    start = time.monotonic()
+    assert feed.read(0.3) is None
+    assert 0.25 < time.monotonic() - start < 1
+    os.write(writer, b"x")
+    wait_for(lambda: feed.read(0.3) is not None)
+    feed.close()
+    for one in (reader, writer):
+        os.close(one)

@@ -1,0 +1,50 @@
+"""Files that play like a camera, where their clock makes a leap."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from saliency_tubes.engine.types import Frame
+from saliency_tubes.stream.clock import Pace
+from saliency_tubes.stream.replay import Replay
+from stubs import StubSource
+
+
+class Joined(StubSource):
+    """Two recordings in one file: the second one's clock is a day ahead."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            yield replace(frame, pts=frame.pts + (frame.index >= 20) * 25 * 86_400)
+
+
+@pytest.mark.parametrize(("rate", "gaps"), [(Fraction(25), [20]), (Fraction(1, 100_000), [])])
+def test_a_leap_is_not_waited_for(rate: Fraction, gaps: list[int]) -> None:
+    now = 100.0
+
+    def wait(seconds: float) -> bool:
+        nonlocal now
+        now += seconds
+        return False
+
+    source = Joined()
+    source.info = replace(source.info, rate=rate)  # of a file that shows the passing of years, a day is one frame
+    replay = Replay(lambda: source, True, False, clock=lambda: now, wait=wait)
+    frames = list(replay)
+    assert [frame.index for frame in frames if frame.gap] == gaps
+    assert now - 100 == pytest.approx(38 / 25 if gaps else 86_400 + 39 / 25, abs=0.01)
+
+
+def test_neither_by_a_file_that_is_explained_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    stopping = threading.Event()
+    monkeypatch.setattr(stopping, "wait", waited.append)
+    pace = Pace(stopping, Fraction(25))
+    for seconds in (0.0, 0.04, 86_400.0, 86_400.04):
+        pace.wait(seconds)
+    assert max(waited) < 0.1
+    assert waited[1] > 0.02 < waited[3]

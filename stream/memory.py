@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,31 @@ def kept_small(every: float = TIDY_EVERY) -> Iterator[None]:
         done.set()
         thread.join()
         gc.unfreeze()
+
+
+class _Mallinfo(ctypes.Structure):
+    """glibc's struct mallinfo2: bytes, but for those that count."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def allocated_bytes() -> float:
+    """What malloc has given out and not got back: resident memory without the holes, which come and go by megabytes.
+
+    Python's own small objects lie elsewhere. nan where the C library does not say (glibc before 2.33, others).
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        return math.nan
+    library.mallinfo2.restype = _Mallinfo
+    told = library.mallinfo2()
+    return float(told.uordblks + told.hblkhd)
 
 
 def _few_pools() -> Callable[[], object]:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from ..engine.errors import UsageError
 from .log import say
 from .loopback import is_loopback
+from .memory import allocated_bytes
 from .stats import Snapshot, Spread, resident_bytes
 
 STALE = 5.0
@@ -102,6 +103,7 @@ class Collector:
         yield from self._labelled(streams, Counter, Gauge)
         yield from self._quantiles(streams, Gauge)
         yield Gauge(f"{PREFIX}_resident_memory_bytes", "Memory of the process.", value=float(resident_bytes()))
+        yield Gauge(f"{PREFIX}_allocated_memory_bytes", "What malloc has given out.", value=allocated_bytes())
 
     def _labelled(self, streams: Mapping[str, Snapshot], counter: Any, gauge: Any) -> Iterable[Any]:
         dropped = counter(

@@ -44,6 +44,10 @@ RSS_LIMIT = 1.0
 """MB/h"""
 LATENCY_LIMIT = 5.0
 """ms that latency may move from the beginning to the end"""
+LAG_LIMIT = 0.5
+"""seconds that frames may wait in front of the decoder"""
+FULL = 0.9
+"""of the frames sent come and leave: the line is cut now and then"""
 GROWTH = 3
 """threads or file handles more at the end than at the beginning: a client comes and goes"""
 
@@ -69,6 +73,8 @@ class Sample:
     """seconds since the start"""
     rss: float
     """MB"""
+    allocated: float
+    """MB that malloc has given out: the same without holes; nan where the C library does not say"""
     latency: float
     """ms, median of the last frames, from arrival to being written"""
     late: float
@@ -80,6 +86,8 @@ class Sample:
     errors: float
     tube_age: float
     """seconds"""
+    lag: float
+    """seconds that frames come later than the promptest did"""
     threads: int
     files: int
 
@@ -97,6 +105,8 @@ class Fit:
     def of(cls, times: Sequence[float], values: Sequence[float]) -> Fit:
         """Least squares. Medians of parts shrug off single outliers, and are nearly independent of each other."""
         known = np.isfinite(values)
+        if not known.any():
+            return cls(float("nan"), float("inf"))
         parts = np.array_split(np.stack([np.array(times)[known], np.array(values)[known]]), BINS, axis=1)
         x, y = np.array([np.median(part, axis=1) for part in parts if part.shape[1]]).T
         if len(x) < 4:
@@ -118,23 +128,33 @@ class Verdict:
     text: str
 
 
-def judge(samples: Sequence[Sample], summary: tuple[int, int, int] | None, warm: float) -> list[Verdict]:
+def judge(samples: Sequence[Sample], summary: tuple[int, int, int] | None, warm: float, rate: float) -> list[Verdict]:
     """Everything that the run must show. Pure. summary: frames in, out, dropped, as told at the end; warm: seconds that
-    are not looked at."""
+    are not looked at; rate: frames a second that are sent."""
     run = [sample for sample in samples if sample.time >= warm]
     if len(run) < 2 * BINS:
         return [Verdict("samples", None, f"{len(run)} after the warm-up, {2 * BINS} are needed")]
     times = [sample.time for sample in run]
     seconds = times[-1] - times[0]
-    rss, latency = (Fit.of(times, [getattr(sample, name) for sample in run]) for name in ("rss", "latency"))
+    fits = {name: Fit.of(times, [getattr(one, name) for one in run]) for name in ("rss", "allocated", "latency")}
+    lag = float(np.nanmedian([sample.lag for sample in run[-len(run) // 4 :]]))
     fps_in, fps_out = (float(np.median([getattr(sample, name) for sample in run])) for name in ("fps_in", "fps_out"))
     counted = summary is not None and summary[0] == summary[1] + summary[2] > 0
     return [
-        _limited("RSS slope, MB/h", rss.slope * 3600, rss.error * 3600, RSS_LIMIT),
-        _limited("latency drift, ms", latency.slope * seconds, latency.error * seconds, LATENCY_LIMIT),
+        *(
+            _limited(f"{title}, MB/h", fits[name].slope * 3600, fits[name].error * 3600, RSS_LIMIT)
+            for name, title in (("rss", "RSS slope"), ("allocated", "allocated memory, slope"))
+            if np.isfinite([getattr(sample, name) for sample in run]).any()
+        ),
+        _limited("latency drift, ms", fits["latency"].slope * seconds, fits["latency"].error * seconds, LATENCY_LIMIT),
         *(_steady(name, [getattr(sample, name) for sample in run]) for name in ("threads", "files")),
         Verdict("frames in = out + dropped", counted, "not told" if summary is None else f"{summary}"),
-        Verdict("frames come and leave", fps_in > 0 < fps_out, f"{fps_in:.1f} fps in, {fps_out:.1f} out, medians"),
+        Verdict(
+            "frames come and leave",
+            fps_in >= FULL * rate and fps_out >= FULL * rate,
+            f"{fps_in:.1f} fps in, {fps_out:.1f} out, medians, of {rate:g}",
+        ),
+        Verdict("frames are not late", lag <= LAG_LIMIT, f"{lag:.2f} s at last, limit {LAG_LIMIT:g}"),
         Verdict("reconnects", run[-1].reconnects > 0, f"{run[-1].reconnects:.0f}, {run[-1].errors:.0f} decoder errors"),
     ]
 
@@ -197,6 +217,7 @@ def measure(port: int, process: int, start: float) -> Sample | None:
     return Sample(
         time=time.monotonic() - start,
         rss=total("resident_memory_bytes") / 1e6,
+        allocated=total("allocated_memory_bytes") / 1e6,
         latency=total("latency_seconds", 'quantile="0.5"') * 1e3,
         late=total("latency_seconds", 'quantile="0.95"') * 1e3,
         fps_in=total("fps_in"),
@@ -205,6 +226,7 @@ def measure(port: int, process: int, start: float) -> Sample | None:
         reconnects=total("reconnects_total"),
         errors=total("decoder_errors_total"),
         tube_age=total("tube_age_seconds"),
+        lag=total("lag_seconds"),
         threads=int(threads[1]) if threads else 0,
         files=files,
     )
@@ -264,7 +286,7 @@ def main() -> int:
     seconds = args.hours * 3600 if args.hours else args.minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         samples, summary = soak(seconds, args, Path(folder))
-    verdicts = judge(samples, summary, warm=min(300.0, 0.2 * seconds))
+    verdicts = judge(samples, summary, warm=min(300.0, 0.2 * seconds), rate=CAMERA * args.speed)
     if args.report:
         told = {"verdicts": [asdict(one) for one in verdicts], "samples": [asdict(one) for one in samples]}
         args.report.write_text(json.dumps(told, indent=1))

@@ -83,6 +83,23 @@ def test_an_encoder_that_starts_anew_under_another_number(tmp_path: Path) -> Non
     assert read.count(10) == 2
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_another_size_in_one_connection(tmp_path: Path, backend: str) -> None:
+    sizes = (SIZE, (480, 272))
+    parts = [
+        make_video(tmp_path / f"{size[0]}.ts", size=size, frames=50, draw=barcode, options={"g": "10", "bf": "0"})
+        for size in sizes
+    ]
+    (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    with web(tmp_path) as address:
+        source = open_source(f"{address}/slowly/both.ts", SourceOptions(backend=backend, stall=3))
+        frames = list(islice(source, 80))
+        assert {(frame.picture.width, frame.picture.height) for frame in frames} == {SIZE}
+        assert any("the picture changes to 480x272" in line for line in source.remarks)
+        assert source.reconnects == 0  # type: ignore[attr-defined]
+        source.close()
+
+
 def test_of_several_sizes_the_best_one_is_fetched_alone(tmp_path: Path) -> None:
     lines = ["#EXTM3U"]
     for name, size in {"low": (160, 120), "high": (320, 240), "middle": (240, 180)}.items():

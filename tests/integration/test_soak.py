@@ -14,7 +14,7 @@ import soak
 from servers import python_with_gi
 from soak import Fit, Sample, Verdict, judge
 
-STEADY = Sample(0, 500, 8, 12, 120, 119, 0, 5, 20, 0.5, 20, 40)
+STEADY = Sample(0, 500, 300, 8, 12, 120, 119, 0, 5, 20, 0.5, 0.02, 20, 40)
 
 
 def run(minutes: float = 30, leak: float = 0, drift: float = 0, **other: float) -> list[Sample]:
@@ -25,6 +25,7 @@ def run(minutes: float = 30, leak: float = 0, drift: float = 0, **other: float) 
             STEADY,
             time=float(second),
             rss=500 + leak * second / 3600 + 0.3 * luck.integers(2),
+            allocated=300 + leak * second / 3600 + luck.exponential(0.3),
             latency=8 + drift * second / 3600 + luck.exponential(0.5),
             **other,
         )
@@ -33,7 +34,7 @@ def run(minutes: float = 30, leak: float = 0, drift: float = 0, **other: float) 
 
 
 def told(samples: list[Sample], summary: tuple[int, int, int] | None = (100, 90, 10)) -> dict[str, bool | None]:
-    return {verdict.name: verdict.holds for verdict in judge(samples, summary, warm=300)}
+    return {verdict.name: verdict.holds for verdict in judge(samples, summary, warm=300, rate=120)}
 
 
 def test_a_steady_run_holds() -> None:
@@ -42,10 +43,13 @@ def test_a_steady_run_holds() -> None:
 
 def test_what_is_wrong_is_found() -> None:
     assert told(run(leak=5))["RSS slope, MB/h"] is False
+    assert told(run(leak=5))["allocated memory, slope, MB/h"] is False
     assert told(run(drift=60))["latency drift, ms"] is False
     assert told(run(), (100, 90, 9))["frames in = out + dropped"] is False
     assert told(run(), None)["frames in = out + dropped"] is False
     assert told(run(fps_out=0.0))["frames come and leave"] is False
+    assert told(run(fps_in=60.0))["frames come and leave"] is False
+    assert told(run(lag=0.7))["frames are not late"] is False
     more = [replace(sample, threads=20 + int(sample.time) // 300) for sample in run()]
     assert told(more)["threads"] is False
 
@@ -78,4 +82,7 @@ def test_a_leak_in_a_real_run_is_found(tmp_path: Path) -> None:
     words = [sys.executable, soak.__file__, "--minutes", "1.5", "--report", str(report), "--leak", "4000"]
     assert subprocess.run(words, timeout=200, check=False).returncode == 1
     verdicts = {one["name"]: Verdict(**one) for one in json.loads(report.read_text())["verdicts"]}
-    assert {name for name, verdict in verdicts.items() if verdict.holds is False} == {"RSS slope, MB/h"}
+    assert {name for name, verdict in verdicts.items() if verdict.holds is False} == {
+        "RSS slope, MB/h",
+        "allocated memory, slope, MB/h",
+    }

@@ -71,6 +71,7 @@ def test_metrics(snapshot):
     assert values[("saliency_tubes_sink_queue_depth", sink, door)] == 3
     assert values[("saliency_tubes_lag_seconds", door)] == 0.5
     assert values[("saliency_tubes_resident_memory_bytes",)] > 1e6
+    assert not values[("saliency_tubes_allocated_memory_bytes",)] <= 1e6  # nan where the C library does not tell
     # Prometheus' own conventions: one prefix, units by name, counters end in total
     assert all(name.startswith("saliency_tubes_") for name, *_ in values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +35,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {redact_words(message)}\n")
+
+
+def parse_run(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """What follows `run`: options may stand between the input and the outputs, unless names begin with a dash."""
+    return parser.parse_args(words) if "--" in words else parser.parse_intermixed_args(words)
 
 
 class Refusing(argparse.ArgumentParser):

@@ -37,10 +37,10 @@ _REFUSED = {
     av.HTTPForbiddenError: 403,
     av.HTTPNotFoundError: 404,
 }
+OVER = 30.0
+"""seconds after which HLS that was live and has ended is over, and not only its encoder started anew"""
 _POLL = 100
 """milliseconds that a camera is waited for at once"""
-_AT_ONCE = 0.005
-"""seconds: a packet that was waited for takes longer to come"""
 _TIMELESS = {"mpjpeg", "mjpeg"}
 """containers without timestamps: FFmpeg makes some up from a rate of 25"""
 
@@ -49,15 +49,20 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
     """How to connect to the URI, again and again. stall: seconds a read may take. Raises UsageError."""
     address, container, settings = _address(uri, options)
     timeout = (options.open_timeout, stall)
-    lived = False
+    lived: float | None = None
+    """when there was last something without an end"""
 
     def connect() -> AvFeed:
         nonlocal lived
         feed = AvFeed(address, uri, container, settings, timeout, options.tls_ca)
-        if feed.ends and lived:  # HLS that has come to its end: FFmpeg would now begin with its first segment
+        if feed.ends and lived is not None:
+            # HLS that has come to its end: FFmpeg would begin with its first segment again. Its encoder may be back.
             feed.close()
+            if time.monotonic() - lived < OVER:
+                raise FeedLost("it has ended, for now")
             raise FeedEnded("it has ended")
-        lived = not feed.ends
+        if not feed.ends:
+            lived = time.monotonic()
         return feed
 
     return connect
@@ -125,10 +130,11 @@ class AvFeed:
         """Frames, and None for each packet that gave none. Raises FeedLost, FeedRefused."""
         packets, lag, backlog = self._container.demux(self._stream), Lag(), Backlog()
         while True:
-            if self._device is not None and not self._device.poll(_POLL):
-                yield None
-                continue
             start = time.monotonic()
+            while self._device is not None and not self._device.poll(_POLL):
+                if time.monotonic() - start >= self._stall:
+                    raise FeedLost(f"nothing came for {self._stall:g} s")
+                yield None
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError) as error:
@@ -137,10 +143,9 @@ class AvFeed:
             now = time.monotonic()
             silent = now - start >= self._stall
             if packet is not None and packet.pts is not None and not (self._timeless or self.bursts):
-                # They lie in buffers of the system that nobody can look into: where a packet is late, and had not to be
+                # They lie in buffers of the system that nobody can look into: where packets are late, and need not be
                 # waited for, more of them are there.
-                late = lag.of(float(packet.pts * packet.time_base), now)
-                backlog.note(late if now - start < _AT_ONCE else 0.0, now)
+                backlog.note(lag.of(float(packet.pts * packet.time_base), now), now, now - start)
             try:
                 frames = packet.decode() if packet is not None else []
             except av.EOFError:

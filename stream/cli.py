@@ -18,7 +18,7 @@ from ..engine.overlay import Overlay
 from ..engine.planfile import read_plan
 from ..engine.runner import PLAN_SUFFIXES, find_model, read_manifest
 from ..engine.style import Style
-from .arguments import Parser, add_run_arguments, model_help
+from .arguments import Parser, add_run_arguments, model_help, parse_run
 from .config import Settings, read_settings
 from .contact import ContactSheet
 from .fleet import Fleet, Interrupted
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser, run = _parsers(words)
     # A parser of subcommands cannot take options between positional words.
-    args = run.parse_intermixed_args(words[1:]) if words[:1] == ["run"] else parser.parse_args(words)
+    args = parse_run(run, words[1:]) if words[:1] == ["run"] else parser.parse_args(words)
     args.words = words[1:]
     try:
         return int(args.handler(args))
@@ -110,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
         stack.enter_context(kept_small())
         stack.enter_context(logging_to(sys.stderr, settings.log_format, settings.addresses))
         stack.enter_context(fleet.signals())  # before there is anything to see that could be waited for
-        if not hide_arguments(settings.addresses) and any(map(secrets, settings.addresses)):
+        if not hide_arguments(settings.addresses) and any(map(secrets, args.words)):
             say("note", "the passwords in this command line can be seen by others: give them in a --config file")
         try:
             if settings.metrics is not None:

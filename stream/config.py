@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..engine.errors import UsageError
-from .arguments import Refusing, add_run_arguments, config_of
+from .arguments import Refusing, add_run_arguments, config_of, parse_run
 from .job import Config
 from .redact import redact
 from .rules import is_hook, place_of_hook
@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    return _parser().parse_intermixed_args(list(words))
+    return parse_run(_parser(), words)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from .tls import SCHEMES, distrust
 
 BEHIND = 2.0
 """seconds of a camera's stream that may wait to be decoded, for as many seconds"""
+IDLE = 0.1
+"""of its time that a decoder has nothing to do, and does not fall behind"""
+KEY_FRAME = 10.0
+"""seconds until a connection's first frame, where packets come: before a key frame nothing shows, and they may be far
+apart"""
 CAUGHT_UP = 0.5
 """seconds less are waiting after that: it will be over soon"""
 
@@ -82,17 +87,23 @@ class Backlog:
     def __init__(self) -> None:
         self._since: tuple[float, float] | None = None
         """from when on too much waits, and how much did then; seconds"""
+        self._idle = 0.0
+        """seconds since then in which nothing was there to be decoded"""
 
-    def note(self, waits: float, now: float) -> None:
-        """waits: seconds of the stream that wait to be decoded. Raises FeedBehind."""
-        if waits <= BEHIND:
-            self._since = None
-        elif self._since is None:
-            self._since = now, waits
-        elif now - self._since[0] > BEHIND:
-            if waits > self._since[1] - CAUGHT_UP:
-                raise FeedBehind(waits)
-            self._since = now, waits  # as after a pause of whoever reads: it is over soon
+    def note(self, waits: float, now: float, idle: float = 0.0) -> None:
+        """waits: seconds of the stream that seem to wait to be decoded; idle: seconds in which there was nothing, since
+        the last call. Where there often is nothing, the stream is late by itself. Raises FeedBehind.
+        """
+        self._idle += idle
+        if waits <= BEHIND or self._since is None:
+            self._since, self._idle = (now, waits) if waits > BEHIND else None, 0.0
+            return
+        elapsed = now - self._since[0]
+        if elapsed <= BEHIND:
+            return
+        if waits > self._since[1] - CAUGHT_UP and self._idle < IDLE * elapsed:
+            raise FeedBehind(waits)
+        self._since, self._idle = (now, waits), 0.0  # as after a pause of whoever reads: it is over soon
 
 
 class Feed(Protocol):

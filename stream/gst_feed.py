@@ -9,7 +9,18 @@ from importlib import import_module
 from typing import Any
 
 from ..engine.errors import UsageError
-from .feed import REFUSALS, Backlog, Connect, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused, diagnose
+from .feed import (
+    KEY_FRAME,
+    REFUSALS,
+    Backlog,
+    Connect,
+    FeedEnded,
+    FeedError,
+    FeedFrame,
+    FeedLost,
+    FeedRefused,
+    diagnose,
+)
 from .gst_inbox import CAPACITY, Inbox
 from .gst_load import Missing, load
 from .gst_planes import CAPS, SampleReader
@@ -23,8 +34,6 @@ _BACKLOG = "queue name=saliency_tubes_backlog max-size-buffers=0 max-size-bytes=
 """packets that came and wait to be decoded: rtspsrc would keep as many, and not say so"""
 CLOSED = 3
 """times in a row: by UDP, rtspsrc would ask a dead server behind a proxy a thousand times a second"""
-KEY_FRAME = 10.0
-"""seconds until the first frame, where packets come: nothing shows before a key frame, and they may be far apart"""
 NANOSECONDS = Fraction(1, 10**9)
 SLICE = 0.05
 """seconds: how often the pipeline's messages are looked at while no frame comes"""
@@ -119,7 +128,8 @@ class GstFeed:
                 gst.util_set_object_arg(source, name, value)
             else:
                 source.set_property(name, value)
-        if source is not None and source.get_factory().get_name() == "rtspsrc":
+        self._rtsp = source if source is not None and source.get_factory().get_name() == "rtspsrc" else None
+        if self._rtsp is not None:
             source.connect("select-stream", _is_video)
             _trust(source, trusted)
         self._pipeline.connect("deep-element-added", _prepare, trusted)
@@ -179,16 +189,21 @@ class GstFeed:
         self._pipeline.set_state(self._gst.State.PLAYING)
         self._held = self._pull(timeout)
         came, deadline = 0, time.monotonic() + KEY_FRAME - timeout
-        while self._held is None and time.monotonic() < deadline and (now := self._packets()) > came:
+        while self._held is None and (now := self._packets()) > came:
+            if time.monotonic() >= deadline:
+                raise FeedLost("no key frame came")
             came, self._held = now, self._pull(1.0)
         if self._held is None:
-            raise FeedLost("no key frame came" if came else f"nothing came for {timeout:g} s")
+            raise FeedLost(f"nothing came for {timeout:g} s")
 
     def _packets(self) -> int:
         """How many have come by RTP."""
-        count, elements = 0, self._pipeline.iterate_recurse()
-        while (found := elements.next())[0] == self._gst.IteratorResult.OK:
-            if found[1].get_factory().get_name() == "rtpjitterbuffer":
+        count, elements, results = 0, self._pipeline.iterate_recurse(), self._gst.IteratorResult
+        while (found := elements.next())[0] in (results.OK, results.RESYNC):
+            if found[0] == results.RESYNC:  # elements come and go
+                count = 0
+                elements.resync()
+            elif found[1].get_factory().get_name() == "rtpjitterbuffer":
                 count += found[1].get_property("stats").get_value("num-pushed")
         return count
 
@@ -218,7 +233,7 @@ class GstFeed:
         """Takes note of what the pipeline says; frames from before its failure are still given out."""
         kinds = self._gst.MessageType
         while message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING):
-            if message.type == kinds.WARNING and message.src.get_name() != "src":
+            if message.type == kinds.WARNING and message.src != self._rtsp:
                 self.errors += 1
             elif message.type == kinds.WARNING:  # a server that ends the control connection: rtspsrc makes a new one
                 self._closed += 1

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..engine.errors import SourceError
 from ..engine.types import Frame
-from .feed import Connect, Feed, FeedEnded, FeedError, FeedFrame, FeedRefused
+from .feed import KEY_FRAME, Connect, Feed, FeedEnded, FeedError, FeedFrame, FeedRefused
 from .fit import fit
 from .log import say
 from .source import VideoInfo
@@ -238,9 +238,8 @@ class LiveSource:
                 if now - self._since >= STEADY:
                     self._backoff.reset()
                 return frame
-            # What comes before a stream's next key frame shows nothing, and they may be ten seconds apart. Where
-            # nothing comes at all, the feed says so.
-            patience = max(self._patience.stall, self._patience.first if self._fresh else 0.0)
+            # Packets may come all the while; where none does, the feed says so.
+            patience = max(self._patience.stall, KEY_FRAME if self._fresh else 0.0)
             if now - asked >= patience:
                 raise FeedSilent(f"no frame for {now - asked:.1f} s")
         raise FeedEnded("stopped")
@@ -303,9 +302,12 @@ class LiveSource:
 
     def _new_rate(self, rate: Fraction | None, index: int) -> Fraction | None:
         """The rate, where it is another one than before: by a tenth, for 29.97 and 30 are told of one camera."""
-        before, self._rate = self._rate, rate or self._rate
-        if rate is None or before is None or abs(rate / before - 1) < 0.1:
+        before = self._rate
+        if rate is None or (before is not None and abs(rate / before - 1) < 0.1):
             return None
+        self._rate = rate
+        if before is None:
+            return rate
         self._rated = f"the rate changes from {float(before):.4g} to {float(rate):.4g} fps at frame {index}"
         return rate
 

@@ -9,7 +9,8 @@ HIDDEN = "***"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
 # A password with an unescaped slash ends the authority early. Anything after "user:" that is no port number hides up to
-# the last @: rather too much than a password in a log. One with a space in it ends at the first.
+# the last @, a host before an @ in the path with it: rather too much than a password in a log. One with a space in it
+# ends at the first.
 _LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@[^@\s]*(?:\s|$))(\S*|\S[^/?#@]*)@")
 # Of queries and of GStreamer's properties, where a value in quotes may hold spaces.
 _NAMES = "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?"

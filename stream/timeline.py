@@ -57,6 +57,8 @@ REPAIR = 1.0
 """seconds: a pts that goes back by less is a hiccup; by more, a clock that was set"""
 LEAP = 5.0
 """seconds: a pts that runs ahead of the wall clock by more is a clock that was set"""
+PAUSE = 60.0
+"""seconds that a recording may show the same picture"""
 DRIFT = 2e-4
 """seconds a second: more than any quartz is off"""
 HOLES = 4
@@ -64,11 +66,11 @@ HOLES = 4
 
 
 def leap(rate: Fraction | None) -> float:
-    """Seconds from one frame of a file to the next that no pause explains: its clock was set, as where two were joined.
+    """Seconds from one frame of a file to the next that nobody waits for: its clock was set, as where two were joined.
 
     rate: frames a second, of which a file of few may have few.
     """
-    return max(LEAP, float(HOLES / rate)) if rate else LEAP
+    return max(PAUSE, float(HOLES / rate)) if rate else PAUSE
 
 
 class Lag:

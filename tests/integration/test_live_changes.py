@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.stream import av_feed, gst_feed
+from saliency_tubes.stream.feed import FeedLost
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.pattern import read_barcode
 from saliency_tubes.stream.source import SourceOptions, open_source
@@ -115,7 +116,8 @@ def test_of_several_sizes_the_best_one_is_fetched_alone(tmp_path: Path) -> None:
     assert max(sum(name in path for path in fetched) for name in ("low", "middle")) <= 1  # to learn what it is
 
 
-def test_hls_that_has_ended_is_not_played_again(tmp_path: Path) -> None:
+def test_hls_that_has_ended_is_not_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av_feed, "OVER", 3.0)
     make_hls(tmp_path, "live", ended=False)
     with web(tmp_path) as address:
         source = open_source(f"{address}/live.m3u8", SourceOptions(backend="av"))
@@ -171,9 +173,12 @@ def test_a_camera_that_gives_nothing_makes_nobody_wait(tmp_path: Path, monkeypat
     assert feed._device is not None
     start = time.monotonic()
     assert feed.read(0.3) is None
-    assert 0.25 < time.monotonic() - start < 1
+    assert 0.25 < time.monotonic() - start < 0.45
     os.write(writer, b"x")
     wait_for(lambda: feed.read(0.3) is not None)
+    os.read(reader, 1)
+    with pytest.raises(FeedLost, match=r"nothing came for 0\.5 s"):
+        list(iter(lambda: feed.read(0.3), "never"))
     feed.close()
     for one in (reader, writer):
         os.close(one)

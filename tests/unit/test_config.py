@@ -41,6 +41,11 @@ def test_options_may_stand_anywhere(words, outputs):
     assert (one.input, one.outputs, one.hop) == ("in.mp4", outputs, 4)
 
 
+def test_names_that_begin_with_a_dash():
+    (one,) = read_settings(["--hop", "4", "--", "-a.mp4", "-b.mp4"]).streams
+    assert (one.input, one.outputs, one.hop) == ("-a.mp4", ("-b.mp4",), 4)
+
+
 def test_what_is_no_option():
     with pytest.raises(UsageError, match="unrecognized arguments: --foo"):
         read_settings(["in.mp4", "--foo", "out.mp4"])

@@ -126,6 +126,12 @@ def test_another_rate_begins_a_window_of_its_own() -> None:
     assert "the rate changes from 25 to 60 fps at frame 2" in source.remarks
 
 
+def test_a_rate_that_creeps_is_another_one_in_the_end() -> None:
+    source = World([0, GONE]).open(ONCE)
+    told = [source._new_rate(Fraction(rate), rate) for rate in (26, 27, 28, 29, 30)]
+    assert told == [None, None, 28, None, None]
+
+
 def test_whoever_counts_while_a_connection_ends_never_sees_less_than_before() -> None:
     counted: list[tuple[int, int]] = []
 
@@ -448,6 +454,11 @@ class TestBacklog:
         backlog = Backlog()
         for tenth in range(300):  # a reader that was away for ten seconds, and is half as fast again as the camera
             backlog.note(max(0.0, 10 - tenth / 20), tenth / 10)
+
+    def test_neither_is_a_slow_clock(self) -> None:
+        backlog = Backlog()
+        for frame in range(600):  # ever later, and a quarter of each frame's time nothing is there
+            backlog.note(frame / 100, frame / 60, 0.004)
 
     def test_neither_is_one_that_comes_and_goes(self) -> None:
         backlog = Backlog()

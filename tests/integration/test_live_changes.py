@@ -22,10 +22,7 @@ from servers import RtspServer, python_with_gi, wait_for
 from videos import make_video
 from web import SECONDS, SIZE, Handler, barcode, make_hls, web
 
-BACKENDS = [
-    "av",
-    pytest.param("gst", marks=pytest.mark.skipif(not available(), reason="this Python has no GStreamer")),
-]
+needs_gst = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
 
 
 def sound_goes_on(path: Path) -> Path:
@@ -57,6 +54,7 @@ def test_silence_of_the_pictures_is_noticed_where_sound_goes_on(tmp_path: Path) 
         source.close()
 
 
+@pytest.mark.slow
 def test_an_encoder_that_starts_anew_under_another_number(tmp_path: Path) -> None:
     parts = [
         make_video(tmp_path / f"{pid}.ts", size=SIZE, frames=50, draw=barcode, options={"g": "10", "bf": "0"})
@@ -84,7 +82,7 @@ def test_an_encoder_that_starts_anew_under_another_number(tmp_path: Path) -> Non
     assert read.count(10) == 2
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["av", pytest.param("gst", marks=[pytest.mark.slow, needs_gst])])
 def test_another_size_in_one_connection(tmp_path: Path, backend: str) -> None:
     sizes = (SIZE, (480, 272))
     parts = [
@@ -116,6 +114,7 @@ def test_of_several_sizes_the_best_one_is_fetched_alone(tmp_path: Path) -> None:
     assert max(sum(name in path for path in fetched) for name in ("low", "middle")) <= 1  # to learn what it is
 
 
+@pytest.mark.slow
 def test_hls_that_has_ended_is_not_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av_feed, "OVER", 3.0)
     make_hls(tmp_path, "live", ended=False)
@@ -130,6 +129,7 @@ def test_hls_that_has_ended_is_not_played_again(tmp_path: Path, monkeypatch: pyt
     assert read == list(range(75))
 
 
+@pytest.mark.slow
 def test_key_frames_may_be_far_apart(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "a.ts", size=SIZE, frames=200, draw=barcode, options={"g": "100", "bf": "0"})
     data = clip.read_bytes()
@@ -146,7 +146,8 @@ def test_key_frames_may_be_far_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer (make system-deps)")
-@pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
+@needs_gst
+@pytest.mark.slow
 def test_gstreamer_waits_for_a_key_frame_while_packets_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gst_feed, "_BACKLOG", "identity drop-probability=1")
     monkeypatch.setattr(gst_feed, "KEY_FRAME", 3.0)

@@ -157,7 +157,7 @@ def test_several_streams_share_a_model(tmp_path):
     assert min(door, yard) >= 0.6 * max(door, yard) > 2  # served in turn
 
 
-@pytest.mark.parametrize("names", [["door"], ["door", "yard"]])
+@pytest.mark.parametrize("names", [pytest.param(["door"], marks=pytest.mark.slow), ["door", "yard"]])
 def test_asked_twice_it_still_finishes_the_files(names, tmp_path):
     streams = "".join(f'[[stream]]\nname = "{name}"\ninput = "{CAMERA}"\noutputs = ["{name}.mp4"]\n' for name in names)
     port = free_port()

@@ -61,7 +61,7 @@ def test_lost_and_damaged_packets_are_counted_and_survived(backend: str, damage:
         assert errors > 0 or (backend, damage) != ("av", "drop")
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("transport", ["tcp", pytest.param("udp", marks=pytest.mark.slow)])
 def test_decoding_that_is_too_slow_begins_at_the_present_again(
     backend: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

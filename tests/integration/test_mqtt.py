@@ -190,7 +190,7 @@ def mid_of(publish: bytes) -> bytes:
     return publish[end : end + 2]
 
 
-@pytest.mark.parametrize("answers", [0, 1])
+@pytest.mark.parametrize("answers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_broker_that_hangs_up_on_everybody_is_asked_ever_more_rarely(answers, monkeypatch, caplog):
     monkeypatch.setattr(mqtt_sink, "DELAYS", (0.1, 30))
     with (

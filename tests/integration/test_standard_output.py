@@ -115,6 +115,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             run.kill()
 
 
+@pytest.mark.slow
 def test_sigterm_while_the_reader_stands_still(tmp_path):
     with running(tmp_path) as run:
         lines = tmp_path / "out.jsonl"

@@ -49,20 +49,21 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
     """How to connect to the URI, again and again. stall: seconds a read may take. Raises UsageError."""
     address, container, settings = _address(uri, options)
     timeout = (options.open_timeout, stall)
-    lived: float | None = None
-    """when there was last something without an end"""
+    was_live, over = False, None
+    """whether there was something without an end; and since when it has one"""
 
     def connect() -> AvFeed:
-        nonlocal lived
+        nonlocal was_live, over
         feed = AvFeed(address, uri, container, settings, timeout, options.tls_ca)
-        if feed.ends and lived is not None:
+        if not feed.ends:
+            was_live, over = True, None
+        elif was_live:
             # HLS that has come to its end: FFmpeg would begin with its first segment again. Its encoder may be back.
             feed.close()
-            if time.monotonic() - lived < OVER:
+            over = time.monotonic() if over is None else over
+            if time.monotonic() - over < OVER:
                 raise FeedLost("it has ended, for now")
             raise FeedEnded("it has ended")
-        if not feed.ends:
-            lived = time.monotonic()
         return feed
 
     return connect

@@ -14,13 +14,13 @@ from .tls import SCHEMES, distrust
 
 BEHIND = 2.0
 """seconds of a camera's stream that may wait to be decoded, for as many seconds"""
+CAUGHT_UP = 0.5
+"""seconds less are waiting after that: it will be over soon"""
 IDLE = 0.1
 """of its time that a decoder has nothing to do, and does not fall behind"""
 KEY_FRAME = 10.0
 """seconds until a connection's first frame, where packets come: before a key frame nothing shows, and they may be far
 apart"""
-CAUGHT_UP = 0.5
-"""seconds less are waiting after that: it will be over soon"""
 
 
 class FeedError(Exception):

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,28 @@ class RtspServer:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+@contextmanager
+def accepting(talk: Callable[[socket.socket], object]) -> Iterator[int]:
+    """A port of the loopback where one client after the other is talked to, and then hung up on; errors are its own."""
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = listener.accept()
+                connection.settimeout(5)
+                with suppress(OSError), connection:
+                    talk(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def wait_for(what: Any, seconds: float = 10.0) -> float:

@@ -7,6 +7,7 @@ import time
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.stream import av_feed, gst_feed
-from saliency_tubes.stream.feed import FeedLost
+from saliency_tubes.stream.feed import FeedEnded, FeedLost
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.pattern import read_barcode
 from saliency_tubes.stream.source import SourceOptions, open_source
@@ -112,6 +113,27 @@ def test_of_several_sizes_the_best_one_is_fetched_alone(tmp_path: Path) -> None:
     fetched = [path for path in Handler.asked if path.endswith(".ts")]
     assert sum("high" in path for path in fetched) == 3
     assert max(sum(name in path for path in fetched) for name in ("low", "middle")) <= 1  # to learn what it is
+
+
+def test_hls_whose_encoder_starts_anew_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it was live: only what stays ended is over."""
+    now, ends = 0.0, False
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(av_feed, "time", clock)
+    monkeypatch.setattr(av_feed, "AvFeed", lambda *_: SimpleNamespace(ends=ends, close=lambda: None))
+    connect = av_feed.connector("http://host/live.m3u8", SourceOptions(), 2.0)
+    for start in (0.0, 5000.0):
+        now, ends = start, False
+        connect()
+        now, ends = start + 3600, True
+        with pytest.raises(FeedLost, match="for now"):
+            connect()
+    now += av_feed.OVER - 1
+    with pytest.raises(FeedLost, match="for now"):
+        connect()
+    now += 2
+    with pytest.raises(FeedEnded):
+        connect()
 
 
 @pytest.mark.slow

@@ -6,10 +6,9 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.sink import Sink, SinkOptions
 from saliency_tubes.stream.source import SourceOptions, open_source
 from saliency_tubes.stream.worker import Threaded
-from servers import RtspServer, python_with_gi, wait_for
+from servers import RtspServer, accepting, python_with_gi, wait_for
 from videos import make_info, make_shown
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl (make system-deps)")
@@ -95,22 +94,12 @@ def listening(certificate: Path) -> Iterator[tuple[int, list[bytes]]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
 
-    def serve(listener: socket.socket) -> None:
-        with suppress(OSError):  # the listener is closed
-            while True:
-                connection, _ = listener.accept()
-                connection.settimeout(5)
-                with suppress(OSError), context.wrap_socket(connection, server_side=True) as client:
-                    heard.append(client.recv(1000))
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as client:
+            heard.append(client.recv(1000))
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        try:
-            yield listener.getsockname()[1], heard
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    with accepting(talk) as port:
+        yield port, heard
 
 
 def push(uri: str, tls_ca: str | None, until: Callable[[Sink], object]) -> None:

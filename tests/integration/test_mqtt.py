@@ -6,10 +6,9 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from saliency_tubes.stream import mqtt_sink
 from saliency_tubes.stream.mqtt_sink import MqttSink
 from saliency_tubes.stream.sink import SinkOptions, open_sink
 from saliency_tubes.stream.source import VideoInfo
+from servers import accepting
 
 INFO = VideoInfo(64, 48, Fraction(1, 25), Fraction(25))
 
@@ -161,27 +161,16 @@ def hangs_up(answers: int = 0) -> Iterator[tuple[int, list[bytes]]]:
     """A broker that takes every login, acknowledges so many publications and hangs up; its port, and what it heard."""
     heard: list[bytes] = []
 
-    def serve(listener: socket.socket) -> None:
-        with suppress(OSError):  # the listener is closed
-            while True:
-                connection, _ = listener.accept()
-                connection.settimeout(5)
-                with suppress(OSError), connection:
-                    connection.recv(1000)
-                    connection.sendall(b"\x20\x02\x00\x00")  # CONNACK, accepted
-                    heard.append(connection.recv(1000))
-                    if answers:
-                        connection.sendall(b"\x40\x02" + mid_of(heard[-1]))  # PUBACK
-                        time.sleep(0.05)
+    def talk(client: socket.socket) -> None:
+        client.recv(1000)
+        client.sendall(b"\x20\x02\x00\x00")  # CONNACK, accepted
+        heard.append(client.recv(1000))
+        if answers:
+            client.sendall(b"\x40\x02" + mid_of(heard[-1]))  # PUBACK
+            time.sleep(0.05)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        try:
-            yield listener.getsockname()[1], heard
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    with accepting(talk) as port:
+        yield port, heard
 
 
 def mid_of(publish: bytes) -> bytes:

@@ -44,7 +44,7 @@ ONLY_IN = {
     **dict.fromkeys(NO_CLOCK, ("stream/*", "export/*")),
     **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("engine/tensorrt.py", "export/tensorrt.py")),
     "cuda": ("engine/device.py", "engine/cuda_driver.py", "engine/cuda_program.py"),
-    "openvino": ("engine/openvino.py",),
+    "openvino": ("engine/openvino*.py",),
     "onnxruntime": ("engine/onnxruntime.py", "export/*"),
     "av": ("stream/av_*.py",),
     "gi": ("stream/gst_*.py",),

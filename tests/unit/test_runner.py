@@ -546,12 +546,26 @@ class TestChoice:
             open_runner(tiny, runtime="onnxruntime", precision="bf16")
         message(error, "f32", "'bf16'")
 
-    def test_auto_is_bf16_only_where_the_processor_computes_in_it(self, tiny, monkeypatch):
+    @pytest.mark.parametrize(
+        ("features", "precision"),
+        [
+            ({"avx512f", "amx_bf16", "avx512_bf16"}, "bf16 by AMX"),
+            ({"asimd", "bf16"}, "bf16"),  # ARM
+            ({"avx512f", "avx512_bf16"}, "f32"),  # slower in bfloat16
+            ({"avx512f"}, "f32"),
+            (set(), "f32"),
+        ],
+    )
+    def test_auto_is_bf16_only_where_it_is_faster(self, tiny, monkeypatch, features, precision):
         openvino = pytest.importorskip("saliency_tubes.engine.openvino")
-        for native in (False, openvino.native_bf16()):
-            monkeypatch.setattr(openvino, "native_bf16", lambda native=native: native)
-            described = open_runner(tiny, runtime="openvino", precision="auto").description
-            assert described.endswith("bf16" if native else "f32")
+        monkeypatch.setattr(openvino, "processor_features", lambda: features)
+        if "BF16" not in openvino._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            precision = "f32"
+        runner = open_runner(tiny, runtime="openvino", precision="auto")
+        assert runner.description.endswith(f"on CPU, {precision}")
+        clips = RNG.normal(size=(1, 3, 4, SIDE, SIDE)).astype(np.float32)
+        (found,), (exact,) = runner.run(clips), open_runner(tiny, runtime="openvino").run(clips)
+        np.testing.assert_allclose(found.activation, exact.activation, atol=0.02 * exact.activation.max())
 
     def test_auto_is_f32_where_openvino_does_not_use_what_the_processor_has(self, tiny, monkeypatch):
         """As on some ARM processors."""
@@ -576,20 +590,18 @@ class TestChoice:
         assert open_runner(tiny, runtime="onnxruntime", precision="auto").description.endswith("f32")
 
     @pytest.mark.parametrize(
-        ("line", "native"),
+        ("line", "features"),
         [
-            ("flags\t\t: fpu avx512f avx512_bf16 avx512_vnni", True),
-            ("flags\t\t: fpu amx_bf16", True),
-            ("Features\t: fp asimd bf16", True),
-            ("flags\t\t: fpu avx512f avx512_vnni", False),
-            ("model name\t: bf16", False),
+            ("flags\t\t: fpu avx512_bf16 amx_bf16", {"fpu", "avx512_bf16", "amx_bf16"}),
+            ("Features\t: fp asimd bf16", {"fp", "asimd", "bf16"}),
+            ("model name\t: bf16", set()),
         ],
     )
-    def test_what_the_processor_says_of_itself(self, tmp_path, line, native):
+    def test_what_the_processor_says_of_itself(self, tmp_path, line, features):
         openvino = pytest.importorskip("saliency_tubes.engine.openvino")
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
-        assert openvino.native_bf16(tmp_path / "cpuinfo") is native
-        assert openvino.native_bf16(tmp_path / "none") is False
+        assert openvino.processor_features(tmp_path / "cpuinfo") == features
+        assert openvino.processor_features(tmp_path / "none") == set()
 
     def test_a_provider_that_is_not_there(self, tiny):
         ort = pytest.importorskip("onnxruntime")

@@ -1,0 +1,130 @@
+"""First layers for matrix units: a strided convolution over few channels becomes a plain one over many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from .picture import F32
+
+TILE = 32
+"""channels that AMX multiplies at once in bfloat16: where there are three, 29 are zeros, and take as long"""
+GAIN = 2
+"""times fewer multiplications are worth moving the input for"""
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A convolution along one of its axes, whose input is seen as blocks of `stride`."""
+
+    size: int
+    """of the input"""
+    kernel: int
+    stride: int
+    begin: int
+    """zeros before the input, and behind it"""
+    end: int
+
+    @property
+    def lead(self) -> int:
+        """Zeros before the kernel, so that it begins where a block does."""
+        return -self.begin % self.stride
+
+    @property
+    def blocks(self) -> int:
+        """The kernel's length in blocks."""
+        return ceil((self.lead + self.kernel) / self.stride)
+
+    @property
+    def fill(self) -> tuple[int, int]:
+        """Zeros before the kernel and behind it, so that it is whole blocks."""
+        return self.lead, self.blocks * self.stride - self.lead - self.kernel
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Blocks of zeros before the input and behind it."""
+        before = (self.begin + self.lead) // self.stride
+        steps = (self.size + self.begin + self.end - self.kernel) // self.stride
+        return before, steps + self.blocks - before - self.size // self.stride
+
+    @property
+    def fits(self) -> bool:
+        return self.size % self.stride == 0 and self.pads[1] >= 0
+
+
+def widen_stems(model: ov.Model) -> int:
+    """Rewrites the convolutions of `model` that gain by it, in place, and says how many.
+
+    What lies in a block of the input, as long as the stride, becomes channels. With these the same sums are those of a
+    convolution of stride 1, whose kernel is filled up with zeros to whole blocks ("space to depth": Ridnik et al.,
+    arXiv 2003.13630). The 7x7x7 over 3 channels that I3D begins with is 4x4x4 over 24.
+    """
+    found = [node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution"]
+    changed = sum(_widen(node) for node in found)
+    model.validate_nodes_and_infer_types()
+    return changed
+
+
+def _widen(node: ov.Node) -> bool:
+    weights, axes = _constant(node.input_value(1).get_node()), _axes(node)
+    if weights is None or axes is None or not all(axis.fits for axis in axes):
+        return False
+    channels, strides = weights.shape[1], [axis.stride for axis in axes]
+    tiles = prod(axis.kernel for axis in axes) * ceil(channels / TILE)
+    if prod(axis.blocks for axis in axes) * ceil(channels * prod(strides) / TILE) * GAIN > tiles:
+        return False
+    cut, order, joined = _blocks([channels, *(axis.size for axis in axes)], strides)
+    data = ops.reshape(node.input_value(0), np.array([0, *cut]), special_zero=True)
+    data = ops.reshape(ops.transpose(data, np.array(order)), np.array([0, *joined]), special_zero=True)
+    filled = np.pad(weights, [(0, 0), (0, 0), *(axis.fill for axis in axes)])
+    cut, order, joined = _blocks(filled.shape[1:], strides)
+    wide = filled.reshape(-1, *cut).transpose(order).reshape(-1, *joined)
+    before, after = zip(*(axis.pads for axis in axes), strict=True)
+    ones = [1] * len(axes)
+    kernel = ops.constant(wide, node.get_input_element_type(1))
+    made = ops.convolution(data, kernel, ones, list(before), list(after), ones)
+    node.output(0).replace(made.output(0))
+    return True
+
+
+def _axes(node: ov.Node) -> list[_Axis] | None:
+    """None where they are not known, or the kernel has holes."""
+    told, shape = node.get_attributes(), list(node.get_input_partial_shape(0))[1:]
+    if told["auto_pad"] not in ("explicit", "valid") or set(told["dilations"]) != {1}:
+        return None
+    if any(one.is_dynamic for one in shape):
+        return None
+    kernel = list(node.get_input_shape(1))[2:]
+    sizes = [one.get_length() for one in shape[1:]]
+    along = zip(sizes, kernel, told["strides"], told["pads_begin"], told["pads_end"], strict=True)
+    return [_Axis(*each) for each in along]
+
+
+def _constant(node: ov.Node) -> F32 | None:
+    """Weights, where they are fixed numbers; in half precision perhaps."""
+    if node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Constant" or not node.get_element_type().is_real():
+        return None
+    return np.asarray(node.get_data(), np.float32)
+
+
+def _blocks(shape: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    """How [N, C, *sizes] becomes [N, C * block, *blocks]: by a shape, an order of axes, and a shape; both without N."""
+    channels, *sizes = shape
+    cut: list[int] = [channels]
+    inside: list[int] = []
+    across: list[int] = []
+    for size, stride in zip(sizes, strides, strict=True):
+        across.append(len(cut) + 1)
+        cut.append(size // stride)
+        if stride > 1:
+            inside.append(len(cut) + 1)
+            cut.append(stride)
+    joined = [channels * prod(strides), *(size // stride for size, stride in zip(sizes, strides, strict=True))]
+    return cut, [0, 1, *inside, *across], joined

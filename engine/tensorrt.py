@@ -5,6 +5,7 @@ They share one Python API but for what only builders need. Tests hold every name
 
 from __future__ import annotations
 
+import gc
 import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,7 +116,7 @@ class TensorRtRunner:
         }
         if manifest.head is None:
             expected[manifest.class_input] = ((batch,), "int64")
-        with loaded.log.listening():
+        with uncollected(), loaded.log.listening():
             loaded.load(kit, info, plan)
             found_inputs, found_outputs = _tensors(kit.trt, loaded.engine)
             _check_inputs(found_inputs, expected)
@@ -301,6 +302,23 @@ def raising(what: str, log: Any) -> Iterator[None]:
         yield
     except (RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{what}: {log.reason(one_line(str(error)))}") from None
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Nothing in a reference cycle, as that of an exception somebody keeps, ends while the block lasts, but before it.
+
+    TensorRT says that a process has two loggers with a lock held that the end of a builder takes as well: Python, which
+    may look for cycles in any call, would wait for itself for ever.
+    """
+    gc.collect()
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @cache

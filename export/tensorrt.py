@@ -19,7 +19,7 @@ from ..engine.manifest import Manifest
 from ..engine.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY, Range, Shape, TensorInfo
 from ..engine.runner import check_shapes
 from ..engine.tensorrt import INSTALL as ANYWHERE
-from ..engine.tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising
+from ..engine.tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising, uncollected
 from .build_options import Cancelled, Options, Watch
 from .files import write_whole
 
@@ -87,7 +87,7 @@ def build(
     the manifest says; Cancelled if `watch.cancelled` became true.
     """
     trt, log = kit.trt, logger(kit.trt)
-    with log.listening(watch.log):
+    with uncollected(), log.listening(watch.log):
         builder = trt.Builder(log)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         _parse(trt, network, onnx, log)

@@ -1,4 +1,5 @@
-"""The explanation alone: one window's tube, drawn with its caption on `hop` frames, against the network's own time.
+"""The explanation alone: one window's tube, drawn with its caption on `hop` frames, against the network's own time; and
+the network as live streams run it, against float32.
 
 Nothing runs beside it, so that it says what the arithmetic costs; the rows of `video` say what a whole run sees.
 """
@@ -28,16 +29,21 @@ from video import HOPS
 ROUNDS = 9
 STYLE = Style()
 TARGET = Target(0.02)
+FASTER = Target(1.0)
+"""times what float32 takes: for what is less exact and chosen by itself"""
 
 
 def rows(setup: Setup) -> list[Row]:
     """For every T: milliseconds of the network and of the explanation, and their ratio."""
     work: dict[str, Callable[[], object]] = {}
+    precisions: dict[int, str] = {}
     for length, hop in HOPS.items():
-        runner = open_runner(frames=length)
+        runner, live = open_runner(frames=length), open_runner(frames=length, precision="auto")
+        precisions[length] = live.description.split(", ")[-1]
         clip, frames = _window(runner)
         data = tensor(clip, runner.manifest.input)
         work[f"infer {length}"] = partial(runner.run, data)
+        work[f"live {length}"] = partial(live.run, data)
         work[f"explain {length}"] = _Explain(runner, data, clip, frames[:hop])
     times = interleave(work, setup.pick(ROUNDS), warmup=setup.pick(1, 0))
     found: list[Row] = []
@@ -49,6 +55,10 @@ def rows(setup: Setup) -> list[Row]:
         found.append(
             Row(f"explanation: explanation / inference, T={length}, alone", ratio(explain, infer), "x", target)
         )
+        if precisions[length] != "f32":
+            name = f"explanation: inference, T={length}, {precisions[length]} / f32"
+            faster = None if setup.quick else FASTER
+            found.append(Row(name, ratio(times[f"live {length}"], infer), "x", faster))
     return found
 
 

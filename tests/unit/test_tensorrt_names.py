@@ -17,7 +17,7 @@ RUNNER = Source(
     theirs={"runtime": "Runtime", "engine": "ICudaEngine", "context": "IExecutionContext"},
     ours={
         *("self", "kit", "info", "device", "manifest", "found", "loaded", "gpu", "span", "number", "buffers", "buffer"),
-        *("re", "np", "weakref", "dict", "feed", "value", "host", "log", "path", "expected", "given", "dtype"),
+        *("gc", "re", "np", "weakref", "dict", "feed", "value", "host", "log", "path", "expected", "given", "dtype"),
         *(
             "DTYPES",
             "OLDEST",

@@ -460,3 +460,29 @@ def test_graphs_have_the_manifests_they_are_said_to_have(folder):
     """So that the linear one has no class input and the other has."""
     assert read_manifest(folder / LINEAR).head is not None
     assert read_manifest(folder / GRADIENT).to_properties() == manifest_of(network(False)).to_properties()
+
+
+def test_cycles_end_before_tensorrt_may_log_and_not_meanwhile():
+    ended = []
+
+    class Builder:
+        def __init__(self, name):
+            self.itself, self.name = self, name
+
+        def __del__(self):
+            ended.append(self.name)
+
+    thresholds = gc.get_threshold()
+    Builder("kept by an error")
+    try:
+        with tensorrt.uncollected():
+            assert ended == ["kept by an error"]
+            Builder("another")
+            gc.set_threshold(1, 1, 1)
+            assert [[number] for number in range(100)]  # what makes Python look
+            assert len(ended) == 1
+        assert gc.isenabled()
+        assert [[number] for number in range(100)]
+        assert len(ended) == 2
+    finally:
+        gc.set_threshold(*thresholds)

@@ -17,6 +17,9 @@ PYTEST_OPTIONS ?=
 # What an installation is made of. The compiled part is built by it: anew when a kernel has changed.
 INSTALLED := pyproject.toml constraints.txt setup.py $(wildcard engine/kernels/*.h engine/kernels/*.cpp)
 
+# That run tests side by side. Most tests wait for something, but each worker takes 2 GB.
+WORKERS ?= 2
+
 # For make fuzz: for how long, and from which seed, random where none is given.
 SECONDS ?= 60
 SEED ?=
@@ -37,7 +40,7 @@ demo: $(VENV)/.runtime ## Explain the bundled clip: demo/demo.mp4, .jsonl and .p
 	$(BIN)/saliency-tubes demo
 
 test: $(VENV)/.test ## Run the tests, but for the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile $(PYTEST_OPTIONS)
 
 # pytest exits with 5 where there is nothing to run: no slow test is no failure.
 test-slow: $(VENV)/.test ## Run the slow tests

@@ -84,7 +84,7 @@ def _against_processes(setup: Setup) -> list[Row]:
 
     return [
         *pair(f"CPU of a stream, a window every {HOP} frames", "s/s", *(
-            mid(way, lambda run: _cpu(run) / streams) for way in ("fixed", "fixed apart"))),
+            mid(way, lambda run: _cpu(run) / streams) for way in ("fixed", "fixed apart")), target=CHEAPER),
         *pair("CPU for a window", "s", *(mid(way, _cpu_of_window) for way in ("one", "apart")),
               target=CHEAPER),
         *pair("memory", "MiB", *(mid(way, lambda run: sum(found.memory for found in run)) for way in ("one", "apart")),

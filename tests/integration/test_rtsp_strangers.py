@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.pattern import draw, read_barcode
 from saliency_tubes.stream.sink import SinkOptions, open_sink
 from saliency_tubes.stream.source import Source, SourceOptions, open_source
@@ -54,9 +56,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def running(*words: object, ready: bool = False) -> Iterator[subprocess.Popen[str]]:
+def running(*words: object, ready: bool = False, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """A program while the block lasts. ready: it says when it is, in a line."""
-    with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as one:
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
+    with subprocess.Popen(list(map(str, words)), stdout=pipe, stderr=both, text=True, cwd=cwd) as one:
         try:
             if ready:
                 assert one.stdout is not None
@@ -99,6 +102,23 @@ def test_live555_serves(clip: Path, backend: str, transport: str) -> None:
         read = numbers(source, 60)
     assert len(read) >= 45
     assert all(b == a + 1 for a, b in pairwise(read[-30:]))
+
+
+@needs_ffmpeg
+@pytest.mark.skipif(shutil.which("live555MediaServer") is None, reason="no live555MediaServer (livemedia-utils)")
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("backend", ["av", "gst"])
+def test_live555_serves_a_file(clip: Path, tmp_path: Path, backend: str, transport: str) -> None:
+    if backend == "gst" and not available():
+        pytest.skip("this Python has no GStreamer: link the system's gi package into it")
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-i", clip, "-c", "copy", tmp_path / "numbers.264"], check=True)
+    with running("live555MediaServer", cwd=tmp_path) as server:
+        assert server.stdout is not None
+        lines = map(re.compile(r"rtsp://.*:(\d+)/|rtsp://[^:]*/").search, server.stdout)
+        port = next(found[1] or 554 for found in lines if found)  # the first that was free
+        read = numbers(opened(f"rtsp://127.0.0.1:{port}/numbers.264", backend=backend, transport=transport), 60)
+    assert len(read) >= 55
+    assert all(b == a + 1 for a, b in pairwise(read))
 
 
 @needs_ffmpeg

@@ -17,7 +17,7 @@ PYTEST_OPTIONS ?=
 # What an installation is made of. The compiled part is built by it: anew when a kernel has changed.
 INSTALLED := pyproject.toml constraints.txt setup.py $(wildcard engine/kernels/*.h engine/kernels/*.cpp)
 
-# That run tests side by side. Most tests wait for something, but each worker takes 2 GB.
+# Processes that run the tests side by side: most wait for something, but each takes 2 GB.
 WORKERS ?= 2
 
 # For make fuzz: for how long, and from which seed, random where none is given.

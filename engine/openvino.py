@@ -41,7 +41,7 @@ class OpenVinoRunner:
                 f"OpenVINO has no device {device!r} here: it has {', '.join(core.available_devices)}"
             ) from None
         if precision == "auto":
-            precision = "bf16" if device == "CPU" and has_bf16 and native_bf16() else "f32"
+            precision = "bf16" if device == "CPU" and has_bf16 and faster_in_bf16() else "f32"
         if precision == "bf16" and not has_bf16:
             raise UsageError(f"{device} does not compute in bf16: use --precision f32")
         self.manifest, self.frames = manifest, frames
@@ -61,15 +61,15 @@ class OpenVinoRunner:
             check_shapes(manifest, frames, {name: tuple(model.output(tensor).shape) for name, tensor in tensors})
             if self.batch > 1:
                 _reshape(model, inner, ov.Dimension(1, self.batch))
-            amx = device == "CPU" and precision == "bf16" and "amx_bf16" in processor_features()
-            if amx:
+            if device == "CPU" and precision == "bf16" and "amx_bf16" in processor_features():
                 widen_stems(model)
             config = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-            self._request = core.compile_model(model, device, config).create_infer_request()
+            compiled = core.compile_model(model, device, config)
+            self._request = compiled.create_infer_request()
         except (RuntimeError, ValueError) as error:  # ValueError: its own message is not UTF-8
             raise ModelError(f"OpenVINO says: {_first_reason(error)}") from None
         version = ov.get_version().split("-")[0]
-        self.description = f"OpenVINO {version} on {device}, {precision}{' by AMX' if amx else ''}"
+        self.description = f"OpenVINO {version} on {device}, {precision}{' by AMX' if _uses_amx(compiled) else ''}"
 
     def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         given = inputs(self.manifest, clips, class_ids)
@@ -89,11 +89,11 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
-def native_bf16() -> bool:
-    """Whether bfloat16 is the faster way on this processor: AMX, or ARM's instructions.
+def faster_in_bf16() -> bool:
+    """Whether the processor has AMX, or ARM's instructions for bfloat16, which nobody has measured here.
 
-    OpenVINO names it for all x86 with AVX-512, and emulates it on most. By AVX-512's own instructions for it I3D took
-    1.6 times as long as in float32.
+    OpenVINO names bfloat16 for all x86 with AVX-512, and emulates it on most. By AVX-512's own instructions for it I3D
+    took 1.6 times as long as in float32.
     """
     return bool({"amx_bf16", "bf16"} & processor_features())
 
@@ -106,6 +106,12 @@ def processor_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
         return frozenset()
     found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     return frozenset(found[1].split()) if found else frozenset()
+
+
+def _uses_amx(compiled: ov.CompiledModel) -> bool:
+    """Whether OpenVINO really does: the system may deny what the processor has."""
+    told = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
+    return any("_amx" in info["primitiveType"].astype(str) for info in told if "primitiveType" in info)
 
 
 def _reshape(model: ov.Model, inner: Mapping[str, Sequence[int]], batch: int | ov.Dimension) -> None:

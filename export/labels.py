@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from ..engine.errors import UsageError
 
@@ -30,6 +32,12 @@ SETS: Mapping[str, LabelSet] = {
 }
 """each is assets/NAME.txt, one class a line: Kinetics and HMDB51 in alphabetical order, UCF101 in that of its
 classInd.txt, EPIC-KITCHENS-100 by the keys of its verb and noun classes"""
+
+
+ID_COLUMNS = ("id", "index", "class_id", "classid", "label_id")
+NAME_COLUMNS = ("name", "class_name", "label", "key", "class", "classes", "labels", "names")
+"""what the columns of a table of classes are called, the first that is there counts"""
+_ID = re.compile(r"\d{1,9}")
 
 
 def load(name: str | Path, classes: int) -> tuple[str, ...]:
@@ -67,8 +75,9 @@ def describe(labels: tuple[str, ...]) -> str:
 def read(path: Path) -> tuple[str, ...]:
     """The names in a file.
 
-    One a line, all with their ids in front or none; or JSON: a list, or an object from id to name or from name to id.
-    Ids start at 0 or 1 and leave none out. Raises UsageError, in one line, for anything else.
+    One a line, all with their ids in front or none; a table (CSV, by comma, semicolon or tab) whose first line names
+    its columns, one of NAME_COLUMNS and perhaps one of ID_COLUMNS among them; or JSON: a list, or an object from id to
+    name or from name to id. Ids start at 0 or 1 and leave none out. Raises UsageError, in one line, for anything else.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -79,16 +88,38 @@ def read(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise UsageError(f"cannot read labels {path}: {reason}") from None
-    labels = _from_json(path, text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
+    json_like = text.lstrip()[:1] in ("[", "{")
+    labels = _from_json(path, text) if json_like else _from_table(path, text) or _from_lines(text)
     empty = [str(index) for index, label in enumerate(labels) if not label]
     if empty or not labels:
         raise UsageError(f"labels {path}: {'no name for class ' + empty[0] if empty else 'the file is empty'}")
     return labels
 
 
+def _from_table(path: Path, text: str) -> tuple[str, ...] | None:
+    """The names of a table with a header; None where the first line names no column that we know."""
+    header, *lines = text.rstrip().splitlines() or [""]
+    separator = next((sign for sign in "\t;," if sign in header), ",")
+    columns = [column.strip().lower() for column in next(csv.reader([header], delimiter=separator), [])]
+    name = next((column for column in NAME_COLUMNS if column in columns), None)
+    number = next((column for column in ID_COLUMNS if column in columns), None)
+    # A list of plain names may begin with "key", or "class, with a comma": then this is no header.
+    if name is None or (number is None and (len(columns) > 1 or name == "key")):
+        return None
+    rows = [row for row in csv.reader(lines, delimiter=separator) if any(map(str.strip, row))]
+    short = next((index for index, row in enumerate(rows, 2) if len(row) < len(columns)), None)
+    if short is not None:
+        raise UsageError(f"labels {path}: line {short} has fewer columns than the first, {', '.join(columns)}")
+    names = [" ".join(row[columns.index(name)].split()) for row in rows]
+    if number is None:
+        return tuple(names)
+    ids = [row[columns.index(number)].strip() for row in rows]
+    return _by_id(path, dict(zip(ids, names, strict=True)), len(rows))
+
+
 def _from_lines(text: str) -> tuple[str, ...]:
     lines = [" ".join(line.split()) for line in text.rstrip().splitlines()]
-    split = [re.fullmatch(r"(\d+)[ ,;:]\s*(.+)", line) for line in lines]
+    split = [re.fullmatch(r"(\d{1,9})[ ,;:]\s*(.+)", line) for line in lines]
     if lines and all(split):
         by_id = {int(match[1]): match[2] for match in split if match}
         first = min(by_id)
@@ -104,13 +135,18 @@ def _from_json(path: Path, text: str) -> tuple[str, ...]:
         raise UsageError(f"labels {path} are not JSON: {error}") from None
     if isinstance(content, dict):
         pairs = content.items()
-        by_id = {int(key): value for key, value in pairs if str(key).isdecimal()}
-        if len(by_id) != len(content):
-            by_id = {int(value): key for key, value in pairs if str(value).isdecimal()}
-        first = min(by_id, default=0)
-        if len(by_id) != len(content) or sorted(by_id) != list(range(first, first + len(by_id))) or first > 1:
-            raise UsageError(f"labels {path}: expected every id from 0 to {len(content) - 1}, each with one name")
-        content = [by_id[index] for index in sorted(by_id)]
+        if not all(_ID.fullmatch(key) for key in content):
+            content = {str(value): key for key, value in pairs}
+        content = _by_id(path, content, len(pairs))
     if not all(isinstance(label, str) for label in content):
         raise UsageError(f"labels {path}: expected names, got {next(x for x in content if not isinstance(x, str))!r}")
     return tuple(" ".join(label.split()) for label in content)
+
+
+def _by_id(path: Path, names: Mapping[str, Any], count: int) -> tuple[Any, ...]:
+    """The names in the order of their ids. Raises UsageError unless `count` ids begin at 0 or 1 and leave none out."""
+    by_id = {int(key): name for key, name in names.items() if _ID.fullmatch(key)}
+    first = min(by_id, default=0)
+    if len(by_id) != count or first > 1 or sorted(by_id) != list(range(first, first + count)):
+        raise UsageError(f"labels {path}: expected every id from 0 to {count - 1}, each with one name")
+    return tuple(by_id[index] for index in sorted(by_id))

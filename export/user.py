@@ -47,14 +47,46 @@ def load_factory(name: str) -> nn.Module:
         raise
     except Exception as error:
         raise UsageError(f"{name} failed: {_described(error)}") from error
+    return _as_written(name, model)
+
+
+def _as_written(name: str, model: Any) -> nn.Module:
+    """The module that somebody wrote, in eval mode: its layers can be looked into and hooked. Raises UsageError."""
+    exported = f"{name} gives what torch.export made, whose layers are gone: give the nn.Module itself"
+    if isinstance(model, torch.export.ExportedProgram):
+        raise UsageError(exported)
     if not isinstance(model, nn.Module):
         raise UsageError(f"{name} must give a torch.nn.Module, it gave {type(model).__name__}")
-    return model.eval()
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UsageError(f"{name} gives TorchScript, whose layers cannot be looked into: give the nn.Module itself")
+    compiled = getattr(model, "_orig_mod", None)  # torch.compile's wrapper around it
+    try:
+        return (compiled if isinstance(compiled, nn.Module) else model).eval()
+    except NotImplementedError:  # of a module that an ExportedProgram gave back
+        raise UsageError(exported) from None
 
 
-def load_network(name: str, weights: Path | None = None) -> nn.Module:
-    """`load_factory`, with the weights of a file if there is one (`weights.load_state` and `weights.fit`)."""
+def _initialize(name: str, model: nn.Module, clip: torch.Tensor) -> None:
+    """Lets lazy layers see a clip, from which they learn their shapes. Raises UsageError where that fails."""
+    lazy = [part for part, value in model.named_parameters() if isinstance(value, nn.parameter.UninitializedParameter)]
+    if not lazy:
+        return
+    try:
+        with torch.no_grad():
+            model(clip)
+    except Exception as error:
+        raise UsageError(
+            f"{name} has lazy layers ({lazy[0]}), and cannot be run to shape them: {_described(error)}"
+        ) from error
+
+
+def load_network(name: str, weights: Path | None, spec: InputSpec, frames: int) -> nn.Module:
+    """`load_factory`, with the weights of a file if there is one (`weights.load_state` and `weights.fit`).
+
+    Lazy layers are given their shapes by a clip [1, 3, `frames`, H, W].
+    """
     model = load_factory(name)
+    _initialize(name, model, torch.from_numpy(smooth_noise(spec, frames)))
     if weights is not None:
         fit(model, load_state(weights))
     return model

@@ -15,7 +15,7 @@ from ..engine.runner import ASSETS, PRECISIONS, RUNTIMES
 from ..engine.saliency import Normalize
 from ..engine.style import COLORMAPS, PRESETS, Style
 from .job import SYNCS, Config
-from .log import FORMATS
+from .log import FORMATS, LEVELS
 from .redact import redact_words
 from .sink import LATENCIES, ON_FULL, SinkOptions
 from .source import BACKENDS, TRANSPORTS, SourceOptions
@@ -97,6 +97,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics", metavar="[HOST:]PORT", help="serve Prometheus metrics and /healthz (default host: 127.0.0.1)"
     )
     tell.add_argument("--log-format", choices=FORMATS, default="text", help="of what goes to stderr")
+    tell.add_argument(
+        "--log-level", choices=LEVELS, default="info", help="the least important lines that are told (default: info)"
+    )
 
 
 def _add_looks(group: argparse._ArgumentGroup) -> None:

@@ -108,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
     fleet = Fleet(settings, None if settings.path is None else lambda: read_settings(args.words))
     with ExitStack() as stack:
         stack.enter_context(kept_small())
-        stack.enter_context(logging_to(sys.stderr, settings.log_format, settings.addresses))
+        stack.enter_context(logging_to(sys.stderr, settings.log_format, settings.addresses, settings.log_level))
         stack.enter_context(fleet.signals())  # before there is anything to see that could be waited for
         if not hide_arguments(settings.addresses) and any(map(secrets, args.words)):
             say("note", "the passwords in this command line can be seen by others: give them in a --config file")

@@ -27,7 +27,7 @@ else:
 
 SHARED = ("model", "frames", "runtime", "precision", "device", "batch")
 """of the one model that all streams share"""
-WHOLE = ("metrics", "log_format")
+WHOLE = ("metrics", "log_format", "log_level")
 """of the whole process, not of one stream"""
 LOOK = ("preset", "colormap", "alpha", "threshold", "normalize")
 """options of how evidence is drawn"""
@@ -45,6 +45,7 @@ class Settings:
     streams: tuple[Config, ...]
     metrics: str | None = None
     log_format: str = "text"
+    log_level: str = "info"
     path: Path | None = None
     """the file they came from"""
 
@@ -60,7 +61,7 @@ def read_settings(words: Sequence[str]) -> Settings:
     given = _parse(words)
     path: Path | None = given.config
     if path is None:
-        return Settings((config_of(given),), given.metrics, given.log_format)
+        return Settings((config_of(given),), **_whole(given))
     try:
         return _of_file(path, _read(path), given, words)
     except UsageError as error:
@@ -72,7 +73,7 @@ def _of_file(path: Path, table: dict[str, Any], given: argparse.Namespace, words
     if streams is None:
         args = _merged([table], given, words)
         name = _text(table.get("name"), "name") or ""
-        return Settings((config_of(args, name),), args.metrics, args.log_format, path)
+        return Settings((config_of(args, name),), path=path, **_whole(args))
     if not (isinstance(streams, list) and streams and all(isinstance(one, dict) for one in streams)):
         raise UsageError("streams are written as [[stream]] tables")
     if given.input is not None:
@@ -89,8 +90,12 @@ def _of_file(path: Path, table: dict[str, Any], given: argparse.Namespace, words
     if twice is not None:
         raise UsageError(f"two streams are called {twice!r}; each needs a name of its own")
     _check_shared_outputs(made)
-    whole = _merged([table], given, words)
-    return Settings(tuple(made), whole.metrics, whole.log_format, path)
+    return Settings(tuple(made), path=path, **_whole(_merged([table], given, words)))
+
+
+def _whole(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of the whole process, by name."""
+    return {name: getattr(args, name) for name in WHOLE}
 
 
 def _check_shared_outputs(streams: Sequence[Config]) -> None:
@@ -167,6 +172,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(error.strerror or str(error)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"not TOML: {error}") from None
+    except RecursionError:
+        raise UsageError("not TOML that can be read: its lists or tables are nested too deeply") from None
     return table
 
 
@@ -174,7 +181,7 @@ def _text(value: Any, key: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise UsageError(f"{key} must be text, got {value!r}")
+        raise UsageError(f"{key} must be text, got a {type(value).__name__}")  # not its words: a password
     return _expand(value, key)
 
 
@@ -182,7 +189,7 @@ def _texts(value: Any, key: str) -> list[str]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise UsageError(f"{key} must be a list of texts, got {value!r}")
+        raise UsageError(f"{key} must be a list of texts")  # not its words: a password
     return [_expand(one, key) for one in value]
 
 

@@ -16,6 +16,11 @@ from .source import VideoInfo
 QUIT = (ord("q"), ord("Q"), 27)
 """keys that end the run; 27 is ESC"""
 WINDOW = "saliency-tubes"
+WITH_WINDOWS = (
+    f"{sys.executable} -m pip uninstall --yes opencv-python-headless && {sys.executable} -m pip install opencv-python "
+    "(on Debian and Ubuntu with apt-get install libgl1 libglib2.0-0)"
+)
+"""The package depends on OpenCV without windows, which needs none of the system's libraries for screens."""
 
 
 class DisplaySink(Sink):
@@ -35,9 +40,7 @@ class DisplaySink(Sink):
 
     def open(self, info: VideoInfo) -> None:
         if any(line.split() == ["GUI:", "NONE"] for line in cv2.getBuildInformation().splitlines()):
-            raise SinkError(
-                "display://: this OpenCV has no windows: install opencv-python in place of opencv-python-headless"
-            )
+            raise SinkError(f"display://: this OpenCV has no windows; for one that has: {WITH_WINDOWS}")
         # Qt ends the whole process where there is no screen, rather than raise anything.
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SinkError("display://: there is no screen: $DISPLAY is not set")

@@ -17,7 +17,7 @@ from ..engine.errors import TubesError
 from ..engine.runner import find_model, read_manifest
 from ..engine.saliency import parse_target
 from ..engine.types import Shown
-from .config import Settings, differences
+from .config import WHOLE, Settings, differences
 from .explainer import Look
 from .job import Config, Job, SharedModel, open_job, share_model
 from .log import Redacting, say
@@ -116,7 +116,7 @@ class Fleet:
         changes = [Change.between(old, new) for old, new in pairs if label_of(old) not in self._ended]
         if not len(pairs) == len(self.settings.streams) == len(asked.streams):
             say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
-        for name in ("metrics", "log_format"):
+        for name in WHOLE:
             if getattr(asked, name) != getattr(self.settings, name):
                 say("reload", f"needs a restart: {name.replace('_', '-')}", level=logging.WARNING)
         for change in changes:
@@ -162,9 +162,9 @@ class Fleet:
                 self._jobs[label] = job
             if self._stopping.is_set():
                 job.pipeline.stop()
-            if job.source.live:
-                stack.enter_context(Monitor(job.pipeline.snapshot, config.name))
-            plain = self.settings.log_format == "text" and shared is None
+            stack.enter_context(Monitor(job.pipeline.snapshot, config.name, classes=job.source.live))
+            told = self.settings.log_format == "text" and self.settings.log_level in ("debug", "info")
+            plain = told and shared is None
             report = Report(job, sys.stderr if plain else None)
             report.begin()
             try:

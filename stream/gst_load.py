@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +20,9 @@ PACKAGES = (
     "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly glib-networking"
 )
 """on Debian and Ubuntu"""
+SYSTEM_BINDING = Path("/usr/lib/python3/dist-packages/gi")
+"""Where Debian and Ubuntu keep the Python binding. Pip has none for Linux, and virtual environments do not look there.
+"""
 
 
 _loading = threading.Lock()
@@ -50,16 +56,39 @@ def _keep_exceptions() -> None:
         ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
+def _binding() -> Any:
+    """The module gi: this environment's own, or the system's where that is built for this Python. Raises Missing."""
+    with suppress(ImportError):
+        return import_module("gi")
+    tags = {path.name.split(".")[1].split("-")[1] for path in SYSTEM_BINDING.glob("_gi.cpython-*.so")}
+    if not tags:
+        raise Missing(f"needs GStreamer and its Python binding: apt-get install {PACKAGES}")
+    major, minor = sys.version_info[:2]
+    if f"{major}{minor}" not in tags:
+        built = " and ".join(sorted(f"{tag[0]}.{tag[1:]}" for tag in tags))
+        raise Missing(
+            f"GStreamer's Python binding is installed for Python {built}, and this is Python {major}.{minor}: make the "
+            f"virtual environment with that one, or with --system-site-packages"
+        )
+    spec = spec_from_file_location(
+        "gi", SYSTEM_BINDING / "__init__.py", submodule_search_locations=[str(SYSTEM_BINDING)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    gi = module_from_spec(spec)
+    sys.modules["gi"] = gi
+    try:
+        spec.loader.exec_module(gi)
+    except ImportError as error:
+        del sys.modules["gi"]
+        raise Missing(f"GStreamer's Python binding in {SYSTEM_BINDING} cannot be loaded: {error}") from None
+    return gi
+
+
 @cache
 def _load(parts: tuple[str, ...]) -> Any:
     _keep_exceptions()
-    try:
-        gi: Any = import_module("gi")
-    except ImportError:
-        raise Missing(
-            f"needs GStreamer and its Python binding: apt-get install {PACKAGES}, and in a virtual environment link "
-            "the system's dist-packages/gi into its site-packages"
-        ) from None
+    gi = _binding()
     found: dict[str, Any] = {}
     for part in ("Gst", *parts):
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -17,7 +16,6 @@ from .gst_frames import with_own_times
 from .gst_load import Missing, need
 from .gst_rtsp_server import PARTS, RtspServer
 from .live_clock import LiveClock
-from .log import say
 from .loopback import is_loopback
 from .sink import Sink, SinkOptions, served_at
 from .source import VideoInfo
@@ -160,8 +158,7 @@ class GstRtspSink(Sink):
             self._repeat()
         failed = encode.mend() if encode is not None else ""
         if failed and self.state != "retrying":  # said once, until pictures come again
-            self.state = "retrying"
-            say("sink", f"{self.name}: the encoder failed and is started anew: {failed}", level=logging.WARNING)
+            self.state, self.notes = "retrying", (f"the encoder failed and is started anew: {failed}",)
 
     def _repeat(self) -> None:
         encode, last = self._encode, self._last

@@ -15,6 +15,7 @@ from typing import TextIO
 from .redact import redact, scrub, secrets
 
 FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error")
 LOGGER = logging.getLogger("saliency_tubes")
 
 
@@ -79,13 +80,18 @@ def say(event: str, message: str, *, stream: str = "", level: int = logging.INFO
 
 
 @contextmanager
-def logging_to(stream: TextIO, form: str = "text", addresses: Sequence[str] = ()) -> Iterator[None]:
-    """Lines go to `stream` while this lasts. addresses: those whose passwords must not appear in them."""
+def logging_to(
+    stream: TextIO, form: str = "text", addresses: Sequence[str] = (), level: str = "info"
+) -> Iterator[None]:
+    """Lines go to `stream` while this lasts.
+
+    addresses: those whose passwords must not appear in them. level: one of LEVELS; less important lines are left out.
+    """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(stream.isatty()))
     handler.addFilter(Redacting(addresses))
     before = LOGGER.level, LOGGER.propagate
-    LOGGER.setLevel(logging.INFO)
+    LOGGER.setLevel(level.upper())
     LOGGER.propagate = False
     LOGGER.addHandler(handler)
     try:

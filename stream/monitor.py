@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -14,6 +15,8 @@ from .stats import Snapshot
 
 EVERY = 0.25
 """seconds between two looks"""
+CLASS_EVERY = 1.0
+"""Minimum seconds between two lines about the class of one stream: a network in doubt changes its mind all the time."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,12 @@ def _reason(state: str) -> str:
 class Monitor:
     """Looks at a pipeline while the block lasts, in a thread of its own."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], name: str = "") -> None:
-        """name: of the stream, where there are several."""
-        self._snapshot, self._name = snapshot, name
+    def __init__(self, snapshot: Callable[[], Snapshot], name: str = "", classes: bool = True) -> None:
+        """name: of the stream, where there are several. classes: whether another class is told."""
+        self._snapshot, self._name, self._classes = snapshot, name, classes
         self._done = threading.Event()
         self._before: Snapshot | None = None
+        self._class_said = -math.inf
         self._thread = threading.Thread(target=self._work, name="saliency-tubes monitor", daemon=True)
 
     def __enter__(self) -> Monitor:
@@ -92,8 +96,15 @@ class Monitor:
 
     def look(self) -> None:
         """Says what changed since the last look."""
-        now = self._snapshot()
+        now, moment = self._snapshot(), time.monotonic()
+        if not self._classes:
+            now = replace(now, label="")
+        elif moment - self._class_said < CLASS_EVERY:
+            # As if it were still the one that was told: the next look finds the difference again, if it lasts.
+            now = replace(now, label=self._before.label if self._before else "")
         for change in changes(self._before, now):
+            if change.event == "class":
+                self._class_said = moment
             say(change.event, change.message, stream=self._name, level=change.level, **change.fields)
         if not now.connected and not _reason(now.state) and self._before is not None and not self._before.connected:
             now = replace(now, state=self._before.state)  # between two attempts: the trouble is the same

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from ..engine.errors import SinkError, UsageError
-from .log import say
 from .redact import redact, scrub
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
@@ -222,7 +221,7 @@ class MqttSink(Sink):
             self._pause = min(2 * self._pause, DELAYS[1]) if brief else DELAYS[0]
             client.reconnect_delay_set(self._pause, DELAYS[1])
         if self._closing is None and not self._refused:
-            self._trouble(f"lost the broker: {reason}", known=brief)
+            self._trouble(f"lost the broker: {reason}")
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
         if self._closing is None:
@@ -237,14 +236,11 @@ class MqttSink(Sink):
                 self._greeting, self.state = None, "running"
         self._landed()
 
-    def _trouble(self, text: str, refused: bool = False, known: bool = False) -> None:
-        """Says what is wrong, once: not at every attempt. known: nor again where it was well for a moment only."""
+    def _trouble(self, text: str, refused: bool = False) -> None:
+        """Keeps what is wrong as state and note; the run's monitor tells it, with the stream it belongs to."""
         text = scrub(text, self._uri)
         note = f"{text}; {'asked again after a minute' if refused else 'tried again until it works'}"
         if refused or self._refused:  # each call starts the pauses anew
             self._client.reconnect_delay_set(*(REFUSED_DELAYS if refused else DELAYS))
         with self._changed:
-            said = self.notes == (note,) and (known or self.state in ("retrying", "refused"))
             self._refused, self.state, self.notes = refused, "refused" if refused else "retrying", (note,)
-        if not said:
-            say("sink", f"{self.name}: {note}")

@@ -218,7 +218,10 @@ def _file_sink(uri: str, path: Path, options: SinkOptions) -> Sink:
 
         check_writable(path)
         return AvSink(path, CONTAINERS[suffix], file_settings(options), FLUSH_SECONDS if options.live else None)
-    raise UsageError(f"{uri or repr(uri)}: no output is known by the suffix {suffix or 'it has'!r}; {ACCEPTED}")
+    wrong = (
+        f"no output is known by the suffix {suffix!r}" if suffix else "a file's name tells by its suffix what to write"
+    )
+    raise UsageError(f"{uri or repr(uri)}: {wrong}; {ACCEPTED}")
 
 
 def _rtsp(uri: str, options: SinkOptions) -> Sink:
@@ -281,13 +284,13 @@ def serves(uri: str) -> bool:
 def served_at(uri: str, listen: str) -> tuple[str, int, str]:
     """Address, port and path of an output that is served. listen: the address where it names none.
 
-    Raises UsageError, without the address, for a port that is none.
+    Raises UsageError for a port that is none.
     """
     parts = split(uri)
     try:
         port = parts.port
     except ValueError:
-        raise UsageError("rtsp://: the port must be 0 to 65535, as in rtsp://@:8554/path") from None
+        raise UsageError(f"{redact(uri)}: the port must be 0 to 65535, as in rtsp://@:8554/path") from None
     return parts.hostname or listen, RTSP_PORT if port is None else port, parts.path
 
 

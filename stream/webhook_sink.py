@@ -19,7 +19,6 @@ import cv2
 from ..engine.errors import UsageError
 from ..engine.picture import Picture
 from ..engine.types import Shown
-from .log import say
 from .redact import redact, scrub
 from .rules import Rule, Watch, number
 from .sink import Sink, SinkOptions, freeze
@@ -176,8 +175,6 @@ class WebhookSink(Sink):
         for attempt in range(self._retries + 1):
             error, again = self._post(body)
             if error is None:
-                if self.state == "retrying":
-                    say("sink", f"{self.name}: answers again")
                 self.state, self.notes = "running", self._gave_up
                 return
             self.notes = (scrub(error, self._uri),)
@@ -202,7 +199,6 @@ class WebhookSink(Sink):
         self._drop("not delivered")
         text = scrub(why, self._uri)
         self._gave_up = self.notes = (f"{self.drops['not delivered']} calls failed; last: {text}",)
-        say("sink", f"{self.name}: a call failed: {text}")
 
     def _body(self, call: Call) -> bytes:
         snapshot = None

@@ -103,7 +103,9 @@ def test_closing_the_window_asks_to_stop(screen: Screen) -> None:
 
 def test_an_opencv_without_windows_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    NONE")
-    with pytest.raises(SinkError, match="install opencv-python in place"):
+    with pytest.raises(
+        SinkError, match=r"pip uninstall --yes opencv-python-headless && .* -m pip install opencv-python "
+    ):
         DisplaySink("display://").open(INFO)
 
 

@@ -142,6 +142,7 @@ class TestReload:
         ("wrong", "says"),
         [
             ({"outputs": ("out.avi",)}, "no output is known by the suffix '.avi'; "),
+            ({"outputs": ("film",)}, "film: a file's name tells by its suffix what to write; an output is a .mp4, "),
             ({"outputs": ("none/out.mp4",)}, "the folder none does not exist"),
             ({"outputs": ("%Y.mkv",), "sink": SinkOptions(keep="some")}, "keep takes a number of files"),
             ({"outputs": ("a.mp4", "./a.mp4")}, "is also another output"),

@@ -28,6 +28,17 @@ def test_lines_for_people():
     assert text == "input    a camera\nsource   door: lost\n"
 
 
+@pytest.mark.parametrize(("level", "kept"), [("debug", 3), ("info", 3), ("warning", 2), ("error", 1)])
+def test_lines_below_the_level_are_left_out(level, kept):
+    stream = io.StringIO()
+    with logging_to(stream, level=level):
+        for name in ("info", "warning", "error"):
+            say("note", name, level=getattr(logging, name.upper()))
+    assert stream.getvalue().split() == [
+        word for name in ("info", "warning", "error")[3 - kept :] for word in ("note", name)
+    ]
+
+
 def test_lines_for_programs():
     text = lines("json", lambda: say("class", "yoga 0.90", stream="door", p=0.9))
     record = json.loads(text)
@@ -159,6 +170,27 @@ def test_the_same_trouble_is_said_once_however_often_it_is_tried_again():
         "waiting 1.0 s: wrong password",
         "connected again, 0 times so far",
     ]
+
+
+def test_a_class_that_flickers_is_told_once_a_second(monkeypatch):
+    now = iter([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.5])
+    monkeypatch.setattr("saliency_tubes.stream.monitor.time.monotonic", lambda: next(now))
+    labels = iter(["yoga", "tai chi", "yoga", "tai chi", "yoga", "tai chi", "yoga", "yoga"])
+    monitor, stream = Monitor(lambda: snapshot(label=next(labels), probability=0.5), "door"), io.StringIO()
+    with logging_to(stream):
+        for _ in range(8):
+            monitor.look()
+    told = [line.removeprefix("class    door: ") for line in stream.getvalue().splitlines()]
+    assert told == ["yoga 0.50", "tai chi 0.50", "yoga 0.50"]  # at 0, 1.25 and, since it lasts, 2.5 s
+
+
+def test_files_have_no_lines_about_classes():
+    looks = iter([snapshot(label="yoga"), snapshot(label="tai chi", sinks=sink("retrying"))])
+    monitor, stream = Monitor(lambda: next(looks), classes=False), io.StringIO()
+    with logging_to(stream):
+        monitor.look()
+        monitor.look()
+    assert stream.getvalue() == "sink     rtmp://h/x: retrying\n"
 
 
 def test_classes_and_outputs():

@@ -506,6 +506,15 @@ class TestRefused:
             open_runner(folder / "bytes.onnx", runtime=runtime)
         message(error, "float")
 
+    def test_what_is_wrong_with_a_graph_is_named(self, folder, tiny, runtime):
+        """And not a heading of the runtime's, such as what it was doing."""
+        proto = onnx.load(tiny)
+        proto.graph.node[0].input[0] = "nowhere"
+        onnx.save(proto, folder / "edge.onnx")
+        with pytest.raises(ModelError) as error:
+            open_runner(folder / "edge.onnx", runtime=runtime)
+        message(error, "nowhere")
+
 
 class TestChoice:
     @pytest.mark.parametrize(("asked", "found"), [("GPU", True), ("gpu.1", True), ("GPU.7", False), ("NPU", False)])

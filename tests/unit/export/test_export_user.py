@@ -1,9 +1,12 @@
 """A user's own network: found, loaded, named; and each mistake answered in one line."""
 
+import re
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="export needs torch")
 
+import tiny  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
 from saliency_tubes.export.user import count_classes, is_factory, load_factory, load_network  # noqa: E402
 from torch import nn  # noqa: E402
@@ -70,8 +73,6 @@ def test_what_cannot_be_made_is_said_in_one_line(folder, name, message):
 
 
 def test_classes_are_counted_by_running_it():
-    import tiny
-
     model = tiny.Tiny(tiny.linear_heads()["conv-pool"]).train()
     assert count_classes(model, tiny.recipe().input, tiny.FRAMES) == tiny.CLASSES
     assert model.training
@@ -81,9 +82,70 @@ def test_classes_are_counted_by_running_it():
 
 def test_a_network_with_its_weights(folder):
     """What a file of weights may be, and what is said of others, is tested with `weights`."""
+    seen = (tiny.recipe().input, tiny.FRAMES)
     torch.save({"module.fc.weight": torch.ones(3, 4), "module.fc.bias": torch.zeros(3)}, folder / "w.pt")
-    assert float(load_network("mine.py:make", folder / "w.pt").fc.weight.detach().sum()) == 12
-    assert not load_network("mine.py:make").training
+    assert float(load_network("mine.py:make", folder / "w.pt", *seen).fc.weight.detach().sum()) == 12
+    assert not load_network("mine.py:make", None, *seen).training
     torch.save({"fc.weight": torch.ones(3, 4), "bias": torch.zeros(3)}, folder / "w.pt")
     with pytest.raises(ModelError, match=r"do not fit the network: 1 missing \(fc.bias\); 1 unknown \(bias\)"):
-        load_network("mine.py:make", folder / "w.pt")
+        load_network("mine.py:make", folder / "w.pt", *seen)
+
+
+WRAPPED = """
+import torch
+from torch import nn
+
+def plain():
+    return nn.Sequential(nn.Conv3d(3, 4, 3, padding=1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5))
+
+def lazy():
+    return nn.Sequential(nn.LazyConv3d(4, 3, padding=1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.LazyLinear(5))
+
+def unfit():
+    return nn.Sequential(nn.LazyConv3d(4, 99), nn.Flatten(), nn.LazyLinear(5))
+
+def clip():
+    return torch.zeros(1, 3, 8, 16, 24)
+
+def scripted():
+    return torch.jit.script(plain())
+
+def traced():
+    return torch.jit.trace(plain().eval(), clip())
+
+def program():
+    return torch.export.export(plain().eval(), (clip(),))
+
+def exported():
+    return program().module()
+
+def compiled():
+    return torch.compile(plain())
+"""
+
+
+@pytest.mark.parametrize("name", ["lazy", "compiled"])
+def test_lazy_and_compiled_networks_are_as_they_were_written(folder, name):
+    (folder / "wrapped.py").write_text(WRAPPED)
+    model = load_network(f"wrapped.py:{name}", None, tiny.recipe().input, tiny.FRAMES)
+    assert type(model) is nn.Sequential
+    assert not any(isinstance(value, nn.parameter.UninitializedParameter) for value in model.parameters())
+    assert count_classes(model, tiny.recipe().input, tiny.FRAMES) == 5
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("scripted", "gives TorchScript, whose layers cannot be looked into: give the nn.Module itself"),
+        ("traced", "gives TorchScript, whose layers cannot be looked into: give the nn.Module itself"),
+        ("program", "gives what torch.export made, whose layers are gone: give the nn.Module itself"),
+        ("exported", "gives what torch.export made, whose layers are gone: give the nn.Module itself"),
+        ("unfit", "has lazy layers (0.weight), and cannot be run to shape them: RuntimeError: "),
+    ],
+)
+def test_networks_whose_layers_cannot_be_had(folder, name, says):
+    (folder / "wrapped.py").write_text(WRAPPED)
+    with pytest.raises(UsageError, match=f"wrapped.py:{name} {re.escape(says)}") as raised:
+        load_network(f"wrapped.py:{name}", None, tiny.recipe().input, tiny.FRAMES)
+    assert "\n" not in str(raised.value)

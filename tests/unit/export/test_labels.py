@@ -53,6 +53,11 @@ def test_kinetics_is_torchvisions():
         "1 cut\n2 mix well\n3 pour",
         "2 pour\n0 cut\n1 mix well",
         "0,cut\n1,mix well\n2,pour",
+        "name\ncut\nmix well\npour",
+        "id,name\n0,cut\n1,mix well\n2,pour",
+        "\ufeffID;Label\r\n2;pour\r\n1;mix   well\r\n3;cut\r\n".replace("3;cut", "0;cut"),
+        'id,key,instances\n0,cut,"[1, 2]"\n1,"mix well","[]"\n2,pour,x\n',
+        "class_name\tclass_id\ncut\t1\nmix well\t2\npour\t3",
         json.dumps(["cut", "mix well", "pour"]),
         json.dumps({"0": "cut", "2": "pour", "1": "mix well"}),
         json.dumps({"1": "cut", "2": "mix well", "3": "pour"}),
@@ -82,6 +87,11 @@ def test_names_that_begin_with_numbers_are_kept(tmp_path):
         ('{"a": 0, "b": 0}', "every id from 0 to 1"),
         ('{"a": "b"}', "every id from 0 to 0"),
         ("[", "are not JSON"),
+        ("[" * 100_000, "are not JSON"),
+        ("id,name\n0,a\n1\n", "line 3 has fewer columns than the first, id, name"),
+        ("id,name\n0,a\n5,b\n", "every id from 0 to 1"),
+        ("id,name\n0,a\n0,b\n", "every id from 0 to 1"),
+        ("9" * 5000 + " a\n" + "1 b\n" + "c", "are 3, the network has 2 classes"),
     ],
 )
 def test_files_that_are_no_labels(tmp_path, text, message):

@@ -57,7 +57,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "outputs", metavar="OUTPUT", nargs="*",
         help="out.mp4, out.mkv, recordings/%%Y%%m%%d-%%H%%M%%S.mkv, frames/%%06d.png, events.jsonl, - (JSON lines to "
-        "stdout), rtsp://@:8554/path, mqtt://broker/topic, display://, null:// and more; several at once",
+        "stdout), rtsp://@:8554/path, web://:8345, mqtt://broker/topic, display://, null:// and more; several at once",
     )  # fmt: skip
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of these options; flags win")
     what = parser.add_argument_group("what to explain")

@@ -26,6 +26,7 @@ from .job import Config
 from .log import hide_arguments, logging_to, say
 from .memory import kept_small
 from .redact import redact, secrets
+from .sink import SERVED
 
 DEMO_CLIP = Path(__file__).parent / "assets" / "bigbuckbunny.mp4"
 DEMO_FRAMES = 132
@@ -88,6 +89,10 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Ar
     run.set_defaults(handler=_run)
     demo = commands.add_parser("demo", help="explain the clip that comes with the package")
     demo.add_argument("--folder", type=Path, default=Path("demo"), help="where the results go (default: demo)")
+    demo.add_argument("--live", action="store_true", help="play it like a camera, to be watched in a browser")
+    demo.add_argument(
+        "--port", type=int, default=SERVED["web"][1], help="that the browser asks, on 127.0.0.1 (default: %(default)s)"
+    )
     demo.set_defaults(handler=_demo)
     info = commands.add_parser("info", help="say what a model file or a TensorRT plan is")
     info.add_argument("model", nargs="?", default="i3d", help=model_help())
@@ -127,6 +132,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    if args.live:
+        args.words = [str(DEMO_CLIP), f"web://127.0.0.1:{args.port}", "--realtime", "--loop"]
+        return _run(args)
     try:
         args.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import math
-import socket
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, ClassVar
 
 from ..engine.errors import UsageError
+from .http_server import Handler, HttpServer
 from .log import say
 from .loopback import is_loopback
 from .memory import allocated_bytes
@@ -21,8 +18,6 @@ from .stats import Snapshot, Spread, resident_bytes
 
 STALE = 5.0
 """seconds without a frame after which a stream is not healthy"""
-LONGEST = 10.0
-"""seconds for a request and its answer"""
 CLIENTS = 16
 """requests at once; more are turned away"""
 PREFIX = "saliency_tubes"
@@ -174,76 +169,29 @@ class MetricsServer:
             "Handler", (_Handler,), {"registry": registry, "verdict": staticmethod(lambda: health(snapshots()))}
         )
         try:
-            self._server = _Server((host, port), handler)
+            self._server = HttpServer((host, port), handler, CLIENTS, "metrics")
         except (OSError, ValueError, TypeError) as error:  # the last two for what can be no host's name
             why = getattr(error, "strerror", None) or error
             raise UsageError(f"metrics cannot be served at {shown}:{port}: {why}") from None
-        self.port = int(self._server.server_address[1])
+        self.port = self._server.port
         self.url = f"http://{shown}:{self.port}/metrics"
         self._exposed = not is_loopback(host)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="saliency-tubes metrics", daemon=True
-        )
 
     def __enter__(self) -> MetricsServer:
         say("metrics", self.url)
         if self._exposed:
             say("metrics", "anybody who reaches this machine can read them: they ask for no password",
                 level=logging.WARNING)  # fmt: skip
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.stop()
 
 
-def _hang_up(request: Any) -> None:
-    with suppress(OSError):  # it has ended by itself
-        request.shutdown(socket.SHUT_RDWR)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, address: tuple[str, int], handler: Any) -> None:
-        self._slots = threading.BoundedSemaphore(CLIENTS)
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, handler)
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        return self._slots.acquire(blocking=False)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request(request, client_address)
-        except BaseException:  # no thread was to be had, to give the place back
-            self._slots.release()
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        end = threading.Timer(LONGEST, _hang_up, [request])  # however slowly it asks
-        end.daemon = True
-        try:
-            end.start()
-            super().process_request_thread(request, client_address)
-        finally:
-            end.cancel()
-            self._slots.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves half-way is none of our trouble."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = 5.0
-    """seconds for a client to say what it wants"""
-    server_version, sys_version = "saliency-tubes", ""
+class _Handler(Handler):
     registry: ClassVar[Any]
     verdict: ClassVar[Any]
 
@@ -252,19 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
 
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            self._answer(200, CONTENT_TYPE_LATEST, generate_latest(self.registry))
+            self.answer(200, CONTENT_TYPE_LATEST, generate_latest(self.registry))
         elif path == "/healthz":
             healthy, facts = self.verdict()
-            self._answer(200 if healthy else 503, "application/json", json.dumps(facts).encode() + b"\n")
+            self.answer(200 if healthy else 503, "application/json", json.dumps(facts).encode() + b"\n")
         else:
-            self._answer(404, "text/plain; charset=utf-8", b"there are /metrics and /healthz\n")
-
-    def _answer(self, status: int, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Scrapes are no news."""
+            self.answer(404, "text/plain; charset=utf-8", b"there are /metrics and /healthz\n")

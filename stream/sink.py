@@ -21,15 +21,15 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 ACCEPTED = (
     "an output is a .mp4, .mov or .mkv file, recordings/%Y%m%d-%H%M%S.mkv for one in segments, frames/%06d.png, "
     "events.jsonl, - for JSON lines on stdout, rtsp://@:8554/path to serve, rtsp://, rtmp:// or srt:// to push, "
-    "mqtt://broker/topic, hook+https://..., gst:// and a pipeline, display:// or null://"
+    "mqtt://broker/topic, hook+https://..., web://:8345 for browsers, gst:// and a pipeline, display:// or null://"
 )
 
 LATENCIES = ("low", "quality")
 ON_FULL = ("stop", "delete")
 X264_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
                 "placebo")  # fmt: skip
-RTSP_PORT = 8554
-"""that is served on where the output names none"""
+SERVED = {"rtsp": ("rtsp://@:8554/path", 8554), "web": ("web://:8345/name", 8345)}
+"""by scheme: an example of what is served, and the port where the output names none"""
 
 
 class RefusedError(SinkError):
@@ -256,6 +256,12 @@ def _webhook(uri: str, options: SinkOptions) -> Sink:
     return WebhookSink(uri, options)
 
 
+def _web(uri: str, options: SinkOptions) -> Sink:
+    from .web_sink import WebSink
+
+    return WebSink(uri, options)
+
+
 def _display(uri: str, options: SinkOptions) -> Sink:
     from .display_sink import DisplaySink
 
@@ -268,6 +274,7 @@ _BY_SCHEME: dict[str, Callable[[str, SinkOptions], Sink]] = {
     **dict.fromkeys(("gst", "srt"), _gst),
     **dict.fromkeys(("mqtt", "mqtts"), _mqtt),
     **dict.fromkeys(("hook+http", "hook+https"), _webhook),
+    "web": _web,
     "display": _display,
 }
 
@@ -287,11 +294,12 @@ def served_at(uri: str, listen: str) -> tuple[str, int, str]:
     Raises UsageError for a port that is none.
     """
     parts = split(uri)
+    example, default = SERVED[parts.scheme.lower()]
     try:
         port = parts.port
     except ValueError:
-        raise UsageError(f"{redact(uri)}: the port must be 0 to 65535, as in rtsp://@:8554/path") from None
-    return parts.hostname or listen, RTSP_PORT if port is None else port, parts.path
+        raise UsageError(f"{redact(uri)}: the port must be 0 to 65535, as in {example}") from None
+    return parts.hostname or listen, default if port is None else port, parts.path
 
 
 def check_outputs(source: str, outputs: Sequence[str], listen: str = "127.0.0.1") -> None:
@@ -339,6 +347,9 @@ def identity(uri: str, listen: str) -> object:
         path = file_path(uri) if uri != "-" else None
         if uri.lower().startswith("rtsp://"):
             return served_at(uri, listen) if serves(uri) else _led_to(uri)
+        if uri.lower().startswith("web://"):
+            host, port, name = served_at(uri, listen)
+            return host, port, name.strip("/")
     except (UsageError, ValueError):  # told by whoever opens it
         return uri
     if path is None:

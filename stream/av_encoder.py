@@ -106,6 +106,10 @@ def probe(name: str) -> str | None:
     return None if packets else "it gives nothing"
 
 
+class WrongSizeError(ValueError):
+    """A frame has another size than the video. The encoder has not seen it, and can go on."""
+
+
 class VideoTrack:
     """The video of an output container: takes frames as the pipeline has them, gives packets."""
 
@@ -122,13 +126,8 @@ class VideoTrack:
         self._reformatter = VideoReformatter()
         self._stream = self._add(output, info, settings)
 
-    def refuses(self, frame: Frame) -> str:
-        """Why this frame cannot be taken, or nothing."""
-        size = (frame.picture.width, frame.picture.height)
-        return f"frame {frame.index} is {_times(size)}, the video is {_times(self._size)}" if size != self._size else ""
-
     def encode(self, frame: Frame | None) -> list[Packet[VideoStream]]:
-        """Packets ready so far; None: the last ones. Raises av.FFmpegError."""
+        """Packets ready so far; None: the last ones. Raises av.FFmpegError, WrongSizeError."""
         return self._stream.encode(None if frame is None else self._video_frame(frame))
 
     def _add(self, output: OutputContainer, info: VideoInfo, settings: H264) -> VideoStream:
@@ -158,16 +157,25 @@ class VideoTrack:
         return stream
 
     def _video_frame(self, frame: Frame) -> VideoFrame:
-        format = _PIX_FMT[frame.picture.layout]
-        made = borrowed(frame.picture, format)
+        picture = frame.picture
+        _check_size(f"frame {frame.index} is", (picture.width, picture.height), self._size)
+        format = _PIX_FMT[picture.layout]
+        made = borrowed(picture, format)
         if made is None:
             made = VideoFrame(*self._coded, format)
-            fill(made, frame.picture)
-        if frame.picture.layout is Layout.RGB:
+            fill(made, picture)
+        if picture.layout is Layout.RGB:
             made = rgb_to_i420(made, self._reformatter)
+        _check_size(f"frame {frame.index} would be coded as", (made.width, made.height), self._coded)
         made.pts, made.time_base = frame.pts, frame.time_base
         made.duration = max(1, round(self.frame_seconds / frame.time_base))
         return made
+
+
+def _check_size(what: str, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    """Raises WrongSizeError where they differ: PyAV would scale the frame, and say nothing."""
+    if size != wanted:
+        raise WrongSizeError(f"{what} {_times(size)}, the video is {_times(wanted)}")
 
 
 def _times(size: tuple[int, int]) -> str:

@@ -24,6 +24,9 @@ _SWS_MATRIX = {"bt601": 5, "bt709": 1, "bt2020": 9}
 _SWS_EXACT = 0x4 | 0x4000 | 0x40000 | 0x80000
 """swscale's BICUBIC, FULL_CHR_H_INP, ACCURATE_RND and BITEXACT; PyAV 17 has no names for the last three"""
 _BYTES = {"yuv420p": (1, 1, 1), "nv12": (1, 2), "rgb24": (3,), "gray": (1,)}
+_FIRST_TO = {"yuyv422": "yuv422p", "uyvy422": "yuv422p", "nv24": "yuv444p", "nv42": "yuv444p"}
+"""Formats that swscale converts straight to yuv420p, and then leaves the last row or column of odd sizes unwritten ->
+what they are converted to before"""
 _LAYOUTS = {"yuv420p": Layout.I420, "nv12": Layout.NV12, "rgb24": Layout.RGB, "gray": Layout.I420}
 
 
@@ -77,18 +80,11 @@ class PictureReader:
 
     def read(self, frame: VideoFrame) -> Picture:
         """The frame in memory of its own. Raises av.FFmpegError where FFmpeg cannot convert it."""
-        if frame.format.name.replace("yuvj", "yuv") != self._format or not self.fits(frame):
-            matrix = _SWS_MATRIX[self.color.matrix]
-            frame = self._reformatter.reformat(
-                frame,
-                *self._size,
-                self._format,
-                src_colorspace=matrix,
-                dst_colorspace=matrix,
-                src_color_range=_range(frame),
-                dst_color_range=self._range,
-                interpolation=_SWS_EXACT,
-            )
+        name = frame.format.name
+        if name in _FIRST_TO and (frame.width % 2 or frame.height % 2):
+            frame = self._convert(frame, (frame.width, frame.height), _FIRST_TO[name])
+        if name.replace("yuvj", "yuv") != self._format or not self.fits(frame):
+            frame = self._convert(frame, self._size, self._format)
         views = [
             self.orientation.view(samples(plane, count))
             for plane, count in zip(frame.planes, _BYTES[self._format], strict=True)
@@ -100,6 +96,19 @@ class PictureReader:
             half = ((height + 1) // 2, (width + 1) // 2)
             planes += (np.full(half, 128, np.uint8), np.full(half, 128, np.uint8))
         return Picture(self.layout, planes, self.color)
+
+    def _convert(self, frame: VideoFrame, size: tuple[int, int], format: str) -> VideoFrame:
+        matrix = _SWS_MATRIX[self.color.matrix]
+        return self._reformatter.reformat(
+            frame,
+            *size,
+            format,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=_range(frame),
+            dst_color_range=self._range,
+            interpolation=_SWS_EXACT,
+        )
 
 
 def samples(plane: VideoPlane, channels: int) -> U8:
@@ -129,7 +138,8 @@ def borrowed(picture: Picture, format: str) -> VideoFrame | None:
     For encoders that have copied a frame when `encode` returns, which all of FFmpeg's are: libx264 and those on GPUs.
     """
     memory = picture.planes[0].base
-    if picture.height % 2 or picture.width % 2 or picture.layout is Layout.RGB or not isinstance(memory, np.ndarray):
+    # PyAV takes the height to be rows // 6 * 4, which is two short where the height is not divisible by four.
+    if picture.height % 4 or picture.width % 2 or picture.layout is Layout.RGB or not isinstance(memory, np.ndarray):
         return None
     # Not by __array_interface__: its names fill Python's table of interned strings, megabytes that are then copied.
     start = end = memory.ctypes.data
@@ -139,7 +149,8 @@ def borrowed(picture: Picture, format: str) -> VideoFrame | None:
         end += plane.nbytes
     if not memory.flags.c_contiguous or end - start != memory.nbytes:
         return None
-    return VideoFrame.from_numpy_buffer(memory.reshape(-1, picture.width), format)
+    frame = VideoFrame.from_numpy_buffer(memory.reshape(-1, picture.width), format)
+    return frame if (frame.width, frame.height) == (picture.width, picture.height) else None
 
 
 def fill(frame: VideoFrame, picture: Picture) -> None:

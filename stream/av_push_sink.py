@@ -12,7 +12,7 @@ from av.container import OutputContainer
 
 from ..engine.errors import SinkError, UsageError
 from ..engine.types import Frame, Shown
-from .av_encoder import H264, VideoTrack, choose_encoder
+from .av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder
 from .av_planes import reason
 from .feed import FeedRefused, diagnose
 from .live_clock import LiveClock
@@ -94,9 +94,6 @@ class AvPushSink(Sink):
         frame, output = shown.frame, self._output
         if output is None:
             raise RuntimeError(f"{self.name}: write() before open() or after close()")
-        wrong = self._track.refuses(frame)
-        if wrong:
-            raise SinkError(f"{self.name}: {wrong}")
         # From 0 on: RTMP has no room for the time since boot.
         now = time.monotonic()
         if self._last < 0:
@@ -105,11 +102,13 @@ class AvPushSink(Sink):
         if pts > RTMP_SECONDS * TICKS and self._scheme.startswith("rtmp"):
             raise SinkError(f"{self.name}: RTMP counts no more than 24 days: it is connected anew")
         self._last = pts
-        self._newest = frame
         try:
             output.mux(self._track.encode(replace(frame, pts=pts, time_base=Fraction(1, TICKS))))
+        except WrongSizeError as error:
+            raise SinkError(f"{self.name}: {error}") from None
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from None
+        self._newest = frame
         self.frames += 1
         self._since_open += 1
         if self._since_open > QUEUE:

@@ -12,7 +12,7 @@ from av.container import OutputContainer
 from ..engine.errors import SinkError
 from ..engine.types import Frame, Shown
 from .av_audio import AudioCopy
-from .av_encoder import H264, VideoTrack, choose_encoder
+from .av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder
 from .av_planes import reason
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
@@ -85,9 +85,6 @@ class AvSink(Sink):
         frame = shown.frame
         if self._output is None:
             raise RuntimeError(f"{self.name}: write() before open() or after close()")
-        wrong = self._track.refuses(frame)
-        if wrong:
-            raise SinkError(f"{self.name}: {wrong}")
         start = frame.pts * frame.time_base
         try:
             if self._format != "matroska":
@@ -95,6 +92,8 @@ class AvSink(Sink):
             self._output.mux(self._track.encode(frame))
             if self._audio is not None:
                 self._audio.pump(start)
+        except WrongSizeError as error:
+            raise SinkError(f"{self.name}: {error}") from None
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
         self._end = start + self._track.frame_seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from saliency_tubes.engine.picture import Color, Layout, Picture
+from saliency_tubes.engine.picture import U8, Color, Layout, Picture
 
 
 def make_picture(
@@ -22,6 +22,39 @@ def make_picture(
         padded = rng.integers(0, 256, (shape[0], shape[1] + pad, *shape[2:]), dtype=np.uint8)
         planes.append(padded[:, : shape[1]])
     return Picture(layout, tuple(planes), color or Color())
+
+
+def packed(picture: Picture, order: tuple[int, ...] = (0, 1, 2)) -> Picture:
+    """The same with its planes one after the other in one piece of memory, in this order: as decoded pictures lie."""
+    memory = np.concatenate([picture.planes[i].ravel() for i in order if i < len(picture.planes)])
+    planes, start = {}, 0
+    for i in order:
+        if i < len(picture.planes):
+            shape, size = picture.planes[i].shape, picture.planes[i].size
+            planes[i] = memory[start : start + size].reshape(shape)
+            start += size
+    return Picture(picture.layout, tuple(planes[i] for i in sorted(planes)), picture.color)
+
+
+def shapes(layout: Layout, height: int, width: int, color: Color | None = None) -> Picture:
+    """Waves, a ramp and a rectangle, other ones in each plane and up to the edges: a shift by a sample shows."""
+    half = ((height + 1) // 2, (width + 1) // 2)
+    if layout is Layout.RGB:
+        # Where one channel is bright, another is dark: chroma then varies as much as luma.
+        planes = [np.stack([_waves((height, width), 20 + i, 7 * i) for i in range(3)], axis=-1)]
+    else:
+        planes = [_waves((height, width), 14, 0), _waves(half, 12, 4), _waves(half, 16, 9)]
+    if layout is Layout.NV12:
+        planes[1:] = [np.stack(planes[1:], axis=-1)]
+    return Picture(layout, tuple(planes), color or Color("bt709"))
+
+
+def _waves(shape: tuple[int, int], period: float, start: int) -> U8:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    turn = 2 * np.pi / period
+    plane = 120 + 35 * np.sin(turn * (y + start)) + 35 * np.cos(turn * (x - start)) + 0.3 * (x - y)
+    plane[shape[0] // 3 : shape[0] // 2, shape[1] // 4 : shape[1] // 2] += 35
+    return np.rint(plane).clip(20, 230).astype(np.uint8)
 
 
 def padding(plane: np.ndarray) -> np.ndarray:

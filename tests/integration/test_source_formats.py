@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from saliency_tubes.engine.picture import Layout
 from saliency_tubes.engine.types import Frame
-from saliency_tubes.stream.av_planes import samples
+from saliency_tubes.stream.av_planes import PictureReader, samples
 from saliency_tubes.stream.source import VideoInfo, open_source
 from videos import gradient, make_video, patch
 
@@ -172,3 +172,29 @@ def test_high_dynamic_range_is_said(tmp_path: Path, transfer: int, said: str | N
     info, _ = read(path)
     assert info.transfer == transfer
     assert [said in note for note in info.notes] == ([True] if said else [])
+
+
+@pytest.mark.parametrize("size", [(64, 48), (64, 49), (65, 48), (65, 49), (66, 51), (67, 50), (71, 55)])
+@pytest.mark.parametrize(
+    "pix_fmt",
+    ["yuyv422", "uyvy422", "nv24", "nv42", "nv21", "nv16", "yuv422p", "yuv444p", "yuv440p", "p010le", "yuv420p"],
+)
+def test_every_row_and_column_is_converted(pix_fmt: str, size: tuple[int, int]) -> None:
+    """Of an odd size the last ones are easily forgotten: they then hold whatever was in memory."""
+    width, height = size
+    ramps = [np.add.outer(np.arange(height + 9), np.arange(width + 9)) + start for start in (40, 0, 0)]
+    planes = [ramps[0], 90 + ramps[1][::2, ::2] // 2, 180 - ramps[2][::2, ::2] // 2]
+    larger = av.VideoFrame(width + 8 + width % 2, height + 8 + height % 2, "yuv420p")
+    for plane, values in zip(larger.planes, planes, strict=True):
+        samples(plane, 1)[:] = values[: plane.height, : plane.width]
+    larger = larger.reformat(format=pix_fmt)
+    frame = av.VideoFrame(width, height, pix_fmt)
+    for plane, source in zip(frame.planes, larger.planes, strict=True):
+        target, rows = (np.frombuffer(memoryview(one), np.uint8).reshape(one.height, -1) for one in (plane, source))
+        columns = min(target.shape[1], rows.shape[1])
+        target[:, :columns] = rows[: target.shape[0], :columns]
+    seen = PictureReader(frame).read(frame)
+    assert (seen.width, seen.height) == size
+    for plane, values in zip(seen.planes, planes, strict=True):
+        off = np.abs(plane - values[: plane.shape[0], : plane.shape[1]])
+        assert max(off.mean(axis=0).max(), off.mean(axis=1).max()) < 4

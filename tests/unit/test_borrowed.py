@@ -2,23 +2,11 @@
 
 import numpy as np
 import pytest
-from pictures import make_picture
-from saliency_tubes.engine.picture import Layout, Picture
+from pictures import make_picture, packed
+from saliency_tubes.engine.picture import Layout
 from saliency_tubes.stream.av_planes import borrowed, samples
 
 FORMATS = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
-
-
-def packed(picture: Picture, order: tuple[int, ...] = (0, 1, 2)) -> Picture:
-    """The same with its planes one after the other in one piece of memory, in this order."""
-    memory = np.concatenate([picture.planes[i].ravel() for i in order if i < len(picture.planes)])
-    planes, start = {}, 0
-    for i in order:
-        if i < len(picture.planes):
-            shape, size = picture.planes[i].shape, picture.planes[i].size
-            planes[i] = memory[start : start + size].reshape(shape)
-            start += size
-    return Picture(picture.layout, tuple(planes[i] for i in sorted(planes)), picture.color)
 
 
 @pytest.mark.parametrize("layout", [Layout.I420, Layout.NV12])
@@ -30,6 +18,14 @@ def test_it_is_the_picture(layout):
         seen = samples(plane, expected.shape[2] if expected.ndim == 3 else 1)
         assert np.array_equal(seen, expected)
         assert np.shares_memory(seen, expected)
+
+
+@pytest.mark.parametrize("layout", [Layout.I420, Layout.NV12])
+@pytest.mark.parametrize("height", range(2, 34, 2))
+def test_it_has_the_size_of_the_picture(layout, height):
+    frame = borrowed(packed(make_picture(layout, height, 66)), FORMATS[layout])
+    assert frame is None or (frame.width, frame.height) == (66, height)
+    assert (frame is None) == (height % 4 == 2)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from ..engine.errors import UsageError
 from .av_planes import PictureReader, reason
+from .av_times import FrameTimes
 from .feed import REFUSALS, Backlog, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
 from .source import SourceOptions, first_rate
@@ -112,6 +113,7 @@ class AvFeed:
         """whether it is something that has an end"""
         self._device = _watch(address) if container == "v4l2" else None
         self.bursts = uri.lower().startswith("http") and (self.ends or "hls" in self._container.format.name)
+        self._times = FrameTimes(self._container)
         self._decoded = self._decode()
 
     def read(self, timeout: float) -> FeedFrame | None:
@@ -147,6 +149,8 @@ class AvFeed:
                 # They lie in buffers of the system that nobody can look into: where packets are late, and need not be
                 # waited for, more of them are there.
                 backlog.note(lag.of(float(packet.pts * packet.time_base), now), now, now - start)
+            if packet is not None:
+                self._times.sent(packet)
             try:
                 frames = packet.decode() if packet is not None else []
             except av.EOFError:
@@ -165,6 +169,7 @@ class AvFeed:
 
     def _make(self, frame: VideoFrame) -> FeedFrame | None:
         self.errors += frame.is_corrupt
+        pts = None if self._timeless else self._times.of(frame)
         if self._reader is None or not self._reader.fits(frame) or frame.format.name != self._format:
             self._reader, self._format = PictureReader(frame), frame.format.name
         try:
@@ -177,7 +182,7 @@ class AvFeed:
         return FeedFrame(
             picture,
             time.monotonic(),
-            None if self._timeless else frame.pts,
+            pts,
             self._stream.time_base or Fraction(1, 90_000),
             1 / aspect if self._reader.orientation.transpose else aspect,
             None if self._timeless else self._rate(),

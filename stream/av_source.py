@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from ..engine.errors import SourceError
 from ..engine.types import Frame
 from .av_planes import PictureReader, reason
+from .av_times import FrameTimes
 from .source import FALLBACK_RATE, VideoInfo, first_rate
 from .timeline import Timeline
 
@@ -37,6 +38,7 @@ class AvSource:
         self._container = _open_container(path, self.name)
         try:
             self._stream = _video_stream(self._container, self.name)
+            self._times = FrameTimes(self._container)
             self._decoded = self._decode()
             first = next(self._decoded, None)
             if first is None:
@@ -80,7 +82,7 @@ class AvSource:
             frame, self._first = self._first or next(self._decoded, None), None
             if frame is None:
                 return
-            pts = self._timeline.next(frame.pts)
+            pts = self._timeline.next(self._times.of(frame))
             if self._resized is None and not self._reader.fits(frame):
                 size, shown = f"{frame.width}x{frame.height}", "{}x{}".format(*self._reader.size)
                 self._resized = f"the picture changes to {size} at frame {index}; it is scaled to fit {shown}"
@@ -100,6 +102,8 @@ class AvSource:
                 # The demuxer cannot go on, but the decoder still holds frames.
                 self.errors += 1
                 packet = None
+            if packet is not None:
+                self._times.sent(packet)
             try:
                 frames = packet.decode() if packet is not None else self._stream.decode(None)
             except av.EOFError:

@@ -17,10 +17,9 @@ from av.video.stream import VideoStream
 from ..engine.errors import UsageError
 from .av_planes import PictureReader, reason
 from .av_times import FrameTimes
-from .feed import REFUSALS, Backlog, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
+from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
 from .source import SourceOptions, first_rate
-from .timeline import Lag
 from .tls import checks
 
 # FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
@@ -74,7 +73,7 @@ class AvFeed:
     """The main video of one connection."""
 
     dropped = 0
-    """FFmpeg drops none: what a late reader leaves waits in the system's buffers, for seconds (`Backlog`)"""
+    """FFmpeg drops none: what a late reader leaves waits in the system's buffers, for seconds (`feed.Backlog`)"""
 
     def __init__(
         self,
@@ -86,7 +85,7 @@ class AvFeed:
         tls_ca: str | None = None,
     ) -> None:
         """timeout: seconds to open, and for one read. Raises FeedLost, FeedRefused or UsageError."""
-        self.errors = 0
+        self.errors, self.idle = 0, 0.0
         self._uri, self._tls_ca = uri, tls_ca
         start = time.monotonic()
         try:
@@ -131,7 +130,7 @@ class AvFeed:
 
     def _decode(self) -> Iterator[VideoFrame | None]:
         """Frames, and None for each packet that gave none. Raises FeedLost, FeedRefused."""
-        packets, lag, backlog = self._container.demux(self._stream), Lag(), Backlog()
+        packets = self._container.demux(self._stream)
         while True:
             start = time.monotonic()
             while self._device is not None and not self._device.poll(_POLL):
@@ -145,10 +144,7 @@ class AvFeed:
             # When time is up, FFmpeg first hands out the frame whose end it was waiting for, and would then wait again.
             now = time.monotonic()
             silent = now - start >= self._stall
-            if packet is not None and packet.pts is not None and not (self._timeless or self.bursts):
-                # They lie in buffers of the system that nobody can look into: where packets are late, and need not be
-                # waited for, more of them are there.
-                backlog.note(lag.of(float(packet.pts * packet.time_base), now), now, now - start)
+            self.idle += now - start
             if packet is not None:
                 self._times.sent(packet)
             try:

@@ -12,15 +12,20 @@ from urllib.parse import urlsplit
 from ..engine.picture import Picture
 from .tls import SCHEMES, distrust
 
-BEHIND = 2.0
-"""seconds of a camera's stream that may wait to be decoded, for as many seconds"""
-CAUGHT_UP = 0.5
-"""seconds less are waiting after that: it will be over soon"""
-IDLE = 0.1
-"""of its time that a decoder has nothing to do, and does not fall behind"""
+BEHIND = 1.5
+"""Seconds that frames may come later than the promptest of their connection did."""
+SETTLE = 0.75
+"""Seconds in which frames that are later must come nearer again, by CAUGHT_UP at least."""
+CAUGHT_UP = 0.25
+SLOW_CLOCK = 0.01
+"""Largest part by which a camera's clock may run slow. Growing later by less than that is no backlog in a reader that
+waits most of its time."""
 KEY_FRAME = 10.0
 """seconds until a connection's first frame, where packets come: before a key frame nothing shows, and they may be far
 apart"""
+
+
+OVERLOADED = "this machine is short of time: fewer streams, smaller pictures, a lower rate or --frames 16 would help"
 
 
 class FeedError(Exception):
@@ -32,10 +37,10 @@ class FeedLost(FeedError):
 
 
 class FeedBehind(FeedLost):
-    """More waits to be decoded than can be caught up with; only a new connection begins at the present again."""
+    """More waits than can be caught up with; only a new connection begins at the present again."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"decoding fell {seconds:.1f} s behind: a smaller picture or a lower rate would help")
+        super().__init__(f"fell {seconds:.1f} s behind the camera: {OVERLOADED}")
 
 
 class FeedRefused(FeedError):
@@ -82,28 +87,36 @@ class FeedFrame:
 
 
 class Backlog:
-    """Whether what waits to be decoded grows too old, and is not being caught up with. Pure."""
+    """Judges one connection by the camera's own clock: whether what comes out of it grows too old. Pure."""
 
     def __init__(self) -> None:
-        self._since: tuple[float, float] | None = None
-        """from when on too much waits, and how much did then; seconds"""
-        self._idle = 0.0
-        """seconds since then in which nothing was there to be decoded"""
+        self._first: tuple[float, float] | None = None
+        """when the connection's first frame came, and how long there had been nothing to be read; seconds"""
+        self._late: tuple[float, float] | None = None
+        """since when frames are too late, and how late they were then; seconds"""
 
-    def note(self, waits: float, now: float, idle: float = 0.0) -> None:
-        """waits: seconds of the stream that seem to wait to be decoded; idle: seconds in which there was nothing, since
-        the last call. Where there often is nothing, the stream is late by itself. Raises FeedBehind.
+    def note(self, lag: float, now: float, idle: float) -> bool:
+        """Takes a frame that comes `lag` seconds later than the promptest one did.
+
+        now: seconds of a monotonic clock. idle: seconds since the connection was made in which nothing was there to be
+        read. Returns True where it is the camera's clock that runs slow, so that lag has to be counted anew from here.
+        Raises FeedBehind where frames wait somewhere on the way, and are not being caught up with.
         """
-        self._idle += idle
-        if waits <= BEHIND or self._since is None:
-            self._since, self._idle = (now, waits) if waits > BEHIND else None, 0.0
-            return
-        elapsed = now - self._since[0]
-        if elapsed <= BEHIND:
-            return
-        if waits > self._since[1] - CAUGHT_UP and self._idle < IDLE * elapsed:
-            raise FeedBehind(waits)
-        self._since, self._idle = (now, waits), 0.0  # as after a pause of whoever reads: it is over soon
+        begun, idle_then = self._first = self._first or (now, idle)
+        if lag <= BEHIND:
+            self._late = None
+            return False
+        since, lag_then = self._late = self._late or (now, lag)
+        if now - since < SETTLE:
+            return False
+        self._late = (now, lag)
+        if lag < lag_then - CAUGHT_UP:  # as after a pause of whoever reads: it is over soon
+            return False
+        lived = now - begun
+        if lag < SLOW_CLOCK * lived and idle - idle_then > lived / 2:
+            self._first, self._late = None, None
+            return True
+        raise FeedBehind(lag)
 
 
 class Feed(Protocol):
@@ -117,6 +130,11 @@ class Feed(Protocol):
     @property
     def dropped(self) -> int:
         """How many decoded frames were lost because `read` was not called in time."""
+        ...
+
+    @property
+    def idle(self) -> float:
+        """Seconds so far in which there was nothing to be read."""
         ...
 
     @property

@@ -12,7 +12,6 @@ from ..engine.errors import UsageError
 from .feed import (
     KEY_FRAME,
     REFUSALS,
-    Backlog,
     Connect,
     FeedEnded,
     FeedError,
@@ -30,8 +29,8 @@ from .tls import ANY, SCHEMES
 
 JITTER = 200
 """milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
-_BACKLOG = "queue name=saliency_tubes_backlog max-size-buffers=0 max-size-bytes=0 max-size-time=0"
-"""packets that came and wait to be decoded: rtspsrc would keep as many, and not say so"""
+_BACKLOG = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=0"
+"""packets that came and wait to be decoded, for as long as `LiveSource` lets them: rtspsrc would keep as many"""
 CLOSED = 3
 """times in a row: by UDP, rtspsrc would ask a dead server behind a proxy a thousand times a second"""
 NANOSECONDS = Fraction(1, 10**9)
@@ -111,7 +110,7 @@ class GstFeed:
         Raises FeedError, or UsageError where there is no such pipeline.
         """
         gst, self._video = self._modules = modules()
-        self.errors = 0
+        self.errors, self.idle = 0, 0.0
         self._gst, self._uri, self._tls_ca = gst, uri, tls_ca
         self._finite = description.startswith("filesrc ")
         self._caps: Any = None
@@ -135,7 +134,6 @@ class GstFeed:
         self._pipeline.connect("deep-element-added", _prepare, trusted)
         self._sink = self._pipeline.get_by_name("saliency_tubes")
         self._inbox = Inbox(gst, self._sink) if drop else None
-        self._queue, self._backlog = self._pipeline.get_by_name("saliency_tubes_backlog"), Backlog()
         self._bus = self._pipeline.get_bus()
         self._held: Any = None
         self._broken: FeedError | None = None
@@ -154,9 +152,6 @@ class GstFeed:
 
     def read(self, timeout: float) -> FeedFrame | None:
         sample, self._held = self._held or self._pull(timeout), None
-        if self._queue is not None:
-            waits = self._queue.get_property("current-level-time") / self._gst.SECOND
-            self._backlog.note(waits, time.monotonic())
         if sample is None:
             return None
         caps = sample.get_caps()
@@ -212,7 +207,9 @@ class GstFeed:
         deadline = time.monotonic() + timeout
         while True:
             left = deadline - time.monotonic()
+            asked = time.monotonic()
             sample = self._fetch(max(0.0, min(left, SLICE)))
+            self.idle += time.monotonic() - asked
             self._listen()
             if sample is not None:
                 self._closed = 0

@@ -7,6 +7,7 @@ that tests run without time.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -17,7 +18,18 @@ from typing import NamedTuple
 
 from ..engine.errors import SourceError
 from ..engine.types import Frame
-from .feed import KEY_FRAME, Connect, Feed, FeedEnded, FeedError, FeedFrame, FeedRefused
+from .feed import (
+    KEY_FRAME,
+    OVERLOADED,
+    Backlog,
+    Connect,
+    Feed,
+    FeedBehind,
+    FeedEnded,
+    FeedError,
+    FeedFrame,
+    FeedRefused,
+)
 from .fit import fit
 from .log import say
 from .source import VideoInfo
@@ -25,6 +37,8 @@ from .timeline import LIVE_TIME_BASE, LiveTimeline
 
 POLL = 0.25
 """seconds: how soon a waiting reader notices `stop`, where the technology below lets it"""
+OVERLOADED_FOR = 60.0
+"""Seconds after falling behind in which a stream counts as one that this machine is short of time for."""
 STEADY = 5.0
 """seconds a connection must have lived for the next failure to be a first one again"""
 
@@ -118,6 +132,10 @@ class LiveSource:
         self.reconnects = 0
         """connections that were made after the first one, and gave a frame"""
         self.last_error = ""
+        self.skips = 0
+        """how often it fell behind the camera, and began at the present again"""
+        self._skipped_at = -math.inf
+        self._backlog = Backlog()
         self._connect, self._patience, self._clock = connect, patience or Patience(), clock
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
@@ -159,7 +177,9 @@ class LiveSource:
 
     @property
     def state(self) -> str:
-        """For people: "connecting", "live", "waiting 1.2 s: wrong user or password", "stopped"."""
+        """For people: "connecting", "live", "waiting 1.2 s: wrong user or password", "stopped"; "skipping 0.2 s: ..."
+        where the stream fell behind the camera.
+        """
         if self._stop.is_set():
             return "stopped"
         return "live" if self.connected else self._said
@@ -182,10 +202,17 @@ class LiveSource:
         return self._timeline.lag
 
     @property
+    def overloaded(self) -> bool:
+        """Whether this machine is short of time for the stream: it fell behind the camera within the last minute."""
+        return self._clock() - self._skipped_at < OVERLOADED_FOR
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         lines = []
         if self.reconnects:
             lines.append(f"reconnected: {self.reconnects} times; last: {self.last_error}")
+        if self.skips:
+            lines.append(f"fell behind the camera, and began at the present again: {self.skips} times; {OVERLOADED}")
         if self.errors:
             lines.append(f"decoder errors: {self.errors}; packets were lost or damaged; the rest is shown")
         if self._timeline.jumps:
@@ -228,7 +255,7 @@ class LiveSource:
             self._said, self._fresh = "connecting", True
             feed = self._connect()
             self._connections = self._connections._replace(feed=feed)
-            self._since, self._bursts = self._clock(), feed.bursts
+            self._since, self._bursts, self._backlog = self._clock(), feed.bursts, Backlog()
         asked = self._clock()  # silence counts only while somebody listens
         while not self._stop.is_set():
             frame = feed.read(min(POLL, self._patience.stall))
@@ -254,8 +281,10 @@ class LiveSource:
         if self._started and self._patience.retries is not None and self._failures >= self._patience.retries:
             self._said = f"gave up after {self._failures} attempts: {error}"
             raise SourceError(f"{self.name}: {self._said}")
-        delay = self._backoff.next(error)
-        self._said = f"waiting {delay:.1f} s: {error}"
+        delay, word = self._backoff.next(error), "waiting"
+        if isinstance(error, FeedBehind):
+            self.skips, self._skipped_at, word = self.skips + 1, self._clock(), "skipping"
+        self._said = f"{word} {delay:.1f} s: {error}"
         self._wait(delay)
 
     def _drop(self) -> None:
@@ -273,6 +302,7 @@ class LiveSource:
             try:
                 held, self._first = self._first, None
                 got = held or self._next_frame()
+                pts, gap = self._place(got)
             except FeedEnded:
                 break
             except FeedError as error:
@@ -282,8 +312,6 @@ class LiveSource:
                 continue
             self.reconnects += again
             again = False
-            time_of = None if got.pts is None else got.pts * got.time_base
-            pts, gap = self._timeline.next(time_of, got.arrived)
             rate = self._new_rate(got.rate, index)
             gap = gap or rate is not None
             if self._bursts and self._hold(float(pts * LIVE_TIME_BASE), gap):
@@ -291,6 +319,20 @@ class LiveSource:
             yield replace(self._make(got, index, pts, gap), rate=rate)
             index += 1
         self._drop()
+
+    def _place(self, got: FeedFrame) -> tuple[int, bool]:
+        """The frame's pts, and whether frames are missing before it. Raises FeedBehind where it is far too late."""
+        time_of = None if got.pts is None else got.pts * got.time_base
+        placed = self._timeline.next(time_of, got.arrived)
+        feed = self._connections.feed
+        if (
+            time_of is not None
+            and feed is not None
+            and not self._bursts
+            and self._backlog.note(self._timeline.lag, got.arrived, feed.idle)
+        ):
+            self._timeline.forget_lag()
+        return placed
 
     def _make(self, got: FeedFrame, index: int, pts: int, gap: bool) -> Frame:
         size = (self.info.width, self.info.height)

@@ -28,6 +28,7 @@ COUNTERS = {
     "frames_in": "Frames that came from the source, those included that nobody fetched there in time.",
     "frames_out": "Frames drawn and handed to every output; see sink_frames.",
     "reconnects": "Times the source was connected again.",
+    "skips": "Times the stream fell behind the camera, and began at the present again.",
     "decoder_errors": "Times the decoder failed or had to guess.",
     "windows": "Windows explained.",
     "not_finite": "Values of evidence that were no finite numbers, and drawn as none.",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
+from .feed import OVERLOADED
 from .log import say
 from .stats import Snapshot
 
@@ -34,7 +35,11 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
     """What is different, worth a line. Pure. before: None at the first look."""
     found = []
     was = before.connected if before else None
-    if after.alive and was is not None and after.connected != was:
+    if before and after.alive and after.overloaded != before.overloaded:
+        found.append(_of_overload(after))
+    if before and _skips(before if after.connected else after):
+        pass  # told as a whole: it would be said again and again
+    elif after.alive and was is not None and after.connected != was:
         if after.connected:
             found.append(Change("source", f"connected again, {after.reconnects} times so far"))
         else:
@@ -53,6 +58,17 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
             why = f": {sink.note}" if bad and sink.note else ""
             found.append(Change("sink", f"{sink.name}: {sink.state}{why}", logging.WARNING if bad else logging.INFO))
     return found
+
+
+def _of_overload(after: Snapshot) -> Change:
+    if not after.overloaded:
+        return Change("source", f"keeps up with the camera again, after {after.skips} skips so far")
+    return Change("source", f"falls behind the camera, and begins at the present again: {OVERLOADED}", logging.WARNING)
+
+
+def _skips(snapshot: Snapshot) -> bool:
+    """Whether the source is between two connections because it fell behind."""
+    return snapshot.state.startswith("skipping")
 
 
 TROUBLE = {"retrying", "failed", "disk full", "refused", "lost"}

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ..engine.types import Explanation
 from .clock import RECENT, Stopwatch
@@ -29,6 +29,13 @@ class Connection(Protocol):
     """A source that can lose what it reads from."""
 
     reconnects: int
+    skips: int
+    """how often it fell behind, and began at the present again"""
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether this machine is short of time for it."""
+        ...
 
     @property
     def dropped(self) -> int:
@@ -135,6 +142,10 @@ class Snapshot:
     label: str = ""
     """the class explained in the newest window; empty before the first"""
     probability: float = math.nan
+    skips: int = 0
+    """how often the source fell behind the camera, and began at the present again"""
+    overloaded: bool = False
+    """this machine is short of time for the stream"""
 
     @property
     def last_frame(self) -> float:
@@ -250,7 +261,6 @@ def take_snapshot(
 ) -> Snapshot:
     """Everything at one moment."""
     now = time.monotonic()
-    connection = source if isinstance(source, Connection) else None
     fps_in, fps_out, window_rate = stats.rates(now)
     names = _distinct([sink.name for sink in sinks])
     named = list(zip(names, sinks, strict=True))
@@ -271,8 +281,6 @@ def take_snapshot(
     lost = {(f"sink {name}", reason): count for name, sink in named for reason, count in tuple(sink.drops.items())}
     return Snapshot(
         name=source.name,
-        state=connection.state if connection and alive else ("running" if alive else "ended"),
-        connected=alive and (connection is None or connection.connected),
         alive=alive,
         uptime=now - stats.started,
         frames_in=stats.frames_fetched + late,
@@ -281,8 +289,7 @@ def take_snapshot(
         fps_out=fps_out,
         arrived=stats.arrived,
         dropped={("source", "too late"): late, **dropped, **lost},
-        reconnects=connection.reconnects if connection else 0,
-        lag=connection.lag if connection else math.nan,
+        **_of_connection(source, alive),
         decoder_errors=source.errors,
         windows=stats.windows,
         window_rate=window_rate,
@@ -296,6 +303,20 @@ def take_snapshot(
         label=newest.label if newest else "",
         probability=newest.explained[0].probability if newest else math.nan,
     )
+
+
+def _of_connection(source: Source, alive: bool) -> dict[str, Any]:
+    """Fields of a snapshot that only a source knows that can lose what it reads from."""
+    if not isinstance(source, Connection):
+        return {"state": "running" if alive else "ended", "connected": alive, "reconnects": 0, "lag": math.nan}
+    return {
+        "state": source.state if alive else "ended",
+        "connected": alive and source.connected,
+        "reconnects": source.reconnects,
+        "lag": source.lag,
+        "skips": source.skips,
+        "overloaded": alive and source.overloaded,
+    }
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -124,6 +124,10 @@ class LiveTimeline:
         self._reconnected = self._last is not None
         self._stream = None
 
+    def forget_lag(self) -> None:
+        """Lag is counted anew, from the next frame."""
+        self._behind, self.lag = Lag(), 0.0
+
     def next(self, time: Fraction | None, arrived: float) -> tuple[int, bool]:
         """The pts of the next frame in `LIVE_TIME_BASE`, and whether frames are missing before it.
 

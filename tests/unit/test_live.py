@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -64,7 +64,7 @@ class World:
 
 class Feed:
     def __init__(self, world: World, script: Sequence[Step]) -> None:
-        self.errors, self.dropped, self.bursts = 1, 2, world.bursts
+        self.errors, self.dropped, self.bursts, self.idle = 1, 2, world.bursts, 0.0
         self._world, self._script = world, list(script)
 
     def read(self, timeout: float) -> FeedFrame | None:
@@ -84,6 +84,25 @@ class Feed:
         self._world.closed += 1
 
 
+def test_a_stream_that_falls_behind_begins_at_the_present_again() -> None:
+    """Each frame takes twice as long as it should, of both connections."""
+    world = World(list(range(1000)), list(range(1000)))
+    world.took = 0.08
+    source = world.open(Patience(retries=1))
+    assert not source.overloaded
+    seen = ((frame, source.skips, source.overloaded, source.lag) for frame in source)
+    told = drain(seen)
+    frames = [frame for frame, *_ in told]
+    assert max(lag for *_, lag in told) < 2.0
+    assert {(skips, overloaded) for _, skips, overloaded, _ in told} == {(0, False), (1, True)}
+    assert [(skips, lag) for frame, skips, _, lag in told if frame.gap] == [(1, 0)]
+    assert [frame.gap for frame in frames].count(True) == 1
+    assert (source.skips, source.reconnects) == (2, 1)
+    assert "fell behind the camera, and began at the present again: 2 times" in "\n".join(source.remarks)
+    world.now += 61
+    assert not source.overloaded
+
+
 GONE = FeedLost("the server ended the stream")
 ONCE = Patience(retries=1)
 
@@ -92,7 +111,7 @@ def seconds(frames: Sequence[Any]) -> list[float]:
     return [round(frame.time, 2) for frame in frames]
 
 
-def drain(source: LiveSource) -> list[Any]:
+def drain(source: Iterable[Any]) -> list[Any]:
     """All frames, until it gives up."""
     frames: list[Any] = []
     with pytest.raises(SourceError, match="gave up after"):
@@ -442,28 +461,43 @@ class TestLiveTimeline:
         assert (line.repaired, any(gap for _, gap in made)) == (1, False)
 
 
+def note(backlog: Backlog, frames: Iterable[tuple[float, float, float]]) -> None:
+    for lag, now, idle in frames:
+        backlog.note(lag, now, idle)
+
+
 class TestBacklog:
+    def test_one_that_grows_is_too_much(self) -> None:
+        """By half a second a second, however much of it somebody waited."""
+        backlog = Backlog()
+        with pytest.raises(FeedBehind, match=r"fell 1\.[89] s behind the camera: this machine is short of time"):
+            note(backlog, ((frame / 60, frame / 30, 0.9 * frame / 30) for frame in range(1000)))
+
     def test_one_that_stays_is_too_much(self) -> None:
         backlog = Backlog()
-        for tenth in range(61):  # it grows by half a second a second, beyond two seconds
-            backlog.note(tenth / 20, tenth / 10)
-        with pytest.raises(FeedBehind, match=r"decoding fell 3\.1 s behind"):
-            backlog.note(3.1, 6.2)
+        with pytest.raises(FeedBehind):
+            note(backlog, ((2.0 if tenth else 0.0, tenth / 10, 0.0) for tenth in range(20)))
 
     def test_one_that_is_caught_up_with_is_not(self) -> None:
         backlog = Backlog()
         for tenth in range(300):  # a reader that was away for ten seconds, and is half as fast again as the camera
-            backlog.note(max(0.0, 10 - tenth / 20), tenth / 10)
-
-    def test_neither_is_a_slow_clock(self) -> None:
-        backlog = Backlog()
-        for frame in range(600):  # ever later, and a quarter of each frame's time nothing is there
-            backlog.note(frame / 100, frame / 60, 0.004)
+            backlog.note(max(0.0, 10 - tenth / 20), tenth / 10, 0.0)
 
     def test_neither_is_one_that_comes_and_goes(self) -> None:
         backlog = Backlog()
         for tenth in range(300):
-            backlog.note(3.0 if tenth % 20 else 0.0, tenth / 10)
+            backlog.note(3.0 if tenth % 5 == 1 else 0.0, tenth / 10, 0.0)
+
+    def test_a_slow_clock_is_told_from_it_where_there_mostly_is_nothing_to_read(self) -> None:
+        """A camera that is half a percent slower than it says: lag is counted anew each time."""
+        backlog, counted_from, anew = Backlog(), 0.0, 0
+        for second in range(3600):
+            if backlog.note(0.005 * (second - counted_from), second, 0.8 * second):
+                counted_from, anew = second, anew + 1
+        assert 8 <= anew <= 12
+        busy = Backlog()
+        with pytest.raises(FeedBehind):  # the same in a reader that has no time to wait
+            note(busy, ((0.005 * second, second, 0.2 * second) for second in range(3600)))
 
 
 class TestFit:

@@ -193,6 +193,26 @@ def test_files_have_no_lines_about_classes():
     assert stream.getvalue() == "sink     rtmp://h/x: retrying\n"
 
 
+def test_falling_behind_is_told_once_and_so_is_its_end():
+    skipping = snapshot(connected=False, state="skipping 0.2 s: fell 1.9 s behind", overloaded=True, skips=1)
+    connecting = snapshot(connected=False, state="connecting", overloaded=True, skips=1)
+    back = snapshot(overloaded=True, skips=1)
+    gone = snapshot(connected=False, state="waiting 0.2 s: gone", overloaded=True, skips=1)
+    later = snapshot(skips=2)
+    looks = iter([snapshot(), skipping, connecting, back, back, skipping, back, gone, back, later, later])
+    monitor, stream = Monitor(lambda: next(looks)), io.StringIO()
+    with logging_to(stream):
+        for _ in range(11):
+            monitor.look()
+    first, *others = [line.split(maxsplit=1)[1] for line in stream.getvalue().splitlines()]
+    assert first.startswith("falls behind the camera, and begins at the present again: this machine is short of time")
+    assert others == [
+        "lost: waiting 0.2 s: gone",
+        "connected again, 0 times so far",
+        "keeps up with the camera again, after 2 skips so far",
+    ]
+
+
 def test_classes_and_outputs():
     one = snapshot(label="yoga", probability=0.912, sinks=sink("running"))
     (first,) = changes(None, one)

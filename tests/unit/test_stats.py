@@ -25,7 +25,7 @@ class Endless(StubSource):
     """A camera at 100 fps that ends only when it is stopped; silent from frame `silent` on."""
 
     live = True
-    reconnects = 2
+    reconnects, skips, overloaded = 2, 4, True
     dropped = 4
     errors = 3
     lag = 0.25
@@ -106,6 +106,7 @@ def test_a_snapshot_of_a_running_pipeline():
     assert isinstance(now, Snapshot)
     assert (now.alive, now.connected, now.state) == (True, True, "live")
     assert (now.reconnects, now.decoder_errors, now.lag) == (2, 3, 0.25)
+    assert (now.skips, now.overloaded) == (4, True)
     assert now.frames_in > 60
     assert now.frames_in >= now.frames_out + now.dropped[("read", "queue full")] > 30
     assert 20 < now.fps_in < 110

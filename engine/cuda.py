@@ -33,6 +33,7 @@ from .cuda_jobs import (
     axes_of,
     axis,
     plane_job,
+    ring_of,
     table_of,
 )
 from .cuda_memory import View, view_of
@@ -162,6 +163,7 @@ class CudaOverlay:
         made = driver.kept(key, lambda: table_of(self.style, surface.format, surface.layout, surface.color), stream)
         job["table"], job["plane_count"] = made.pointer, len(forms)
         job["height"], job["width"] = cells
+        job["above"], job["below"], job["before"], job["after"] = ring_of(geometry, crop, surface)
         if self._cubic:
             values = np.asarray(evidence, np.float64)
             finite = np.isfinite(values)

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .cuda_memory import View, view_of
-from .fixed import U16, Record, cubic_taps, linear_columns, linear_rows, table
-from .geometry import axis_positions
+from .fixed import U16, Record, axis_places, table
+from .geometry import faded_ends
 from .picture import F32, Color, Layout
 from .style import Style
 from .types import Crop, Explanation
@@ -43,6 +43,7 @@ JOB = np.dtype(
     [("planes", PLANE_JOB, MOST_PLANES), ("parts", PART, MOST_PARTS), ("coefficients", "u8"), ("table", "u8")]
     + [("odd", "u8")]
     + [(name, "i4") for name in ("height", "width", "part_count", "plane_count")]
+    + [(name, "i4") for name in ("above", "below", "before", "after")]
 )
 JOBS = np.dtype((JOB, MOST_JOBS))
 
@@ -236,11 +237,14 @@ def _table(style: Style, layout: Layout, color: Color, bits: int) -> Record:
 def axis(
     geometry: str, is_rows: bool, cells: int, low: float, high: float, pixels: int, subsampled: bool
 ) -> tuple[int, U16]:
-    """One axis of a plane: its first sample in the crop, and where each lies, as `fixed` has it."""
-    first, positions = axis_positions(geometry, cells, low, high, pixels, subsampled)
-    if geometry != "linear":
-        return first, cubic_taps(positions, cells)
-    return first, linear_rows(positions, cells) if is_rows else linear_columns(positions, cells)
+    """`fixed.axis_places`, kept."""
+    return axis_places(geometry, is_rows, cells, low, high, pixels, subsampled)
+
+
+def ring_of(geometry: str, crop: Crop, surface: Surface) -> tuple[int, int, int, int]:
+    """Rows of zeros above and below a frame's cells, and columns of them before and after: `geometry.faded_ends`."""
+    down = faded_ends(geometry, crop.top, crop.bottom, surface.height)
+    return *down, *faded_ends(geometry, crop.left, crop.right, surface.width)
 
 
 def axes_of(geometry: str, cells: tuple[int, int], crop: Crop, surface: Surface, form: _Plane) -> tuple[Any, Any]:

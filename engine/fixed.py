@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from .geometry import axis_positions, faded_ends
 from .picture import F32, F64, Color, Layout
 from .spline import spline_coefficients, spline_taps
 from .style import Style, palette
@@ -61,6 +62,20 @@ def table(style: Style, layout: Layout, color: Color, bits: int = 8) -> Record:
         made["keep8"], made["add8"], made["bytes"] = keep, add8, 1
     made["keep"], made["offset"] = keep, offset
     return made
+
+
+def axis_places(
+    geometry: str, is_rows: bool, cells: int, low: float, high: float, pixels: int, subsampled: bool
+) -> tuple[int, U16]:
+    """Along one axis of a plane: its first sample in the crop, and where each lies between cells, zeros included.
+
+    As `geometry.axis_positions`, by `linear_rows`, `linear_columns` or `cubic_taps`.
+    """
+    first, positions = axis_positions(geometry, cells, low, high, pixels, subsampled)
+    if geometry != "linear":
+        return first, cubic_taps(positions, cells)
+    counted = cells + sum(faded_ends(geometry, low, high, pixels))
+    return first, linear_rows(positions, counted) if is_rows else linear_columns(positions, counted)
 
 
 def linear_columns(positions: F64, cells: int) -> U16:

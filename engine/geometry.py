@@ -54,13 +54,26 @@ def sample_centers(pixels: int, subsampled: bool) -> F64:
     return (first + np.minimum(first + 2, pixels)) / 2
 
 
+def faded_ends(geometry: str, low: float, high: float, pixels: int) -> tuple[int, int]:
+    """Which ends of a crop [low, high) of `pixels` pixels fade, first and last, as 1 or 0: cells of zeros to add there.
+
+    linear: an end fades where the centre of a pixel lies beyond it. At the picture's own border, or beyond it, nothing
+    is cut off, and nothing fades. paper: none.
+    """
+    if geometry == "paper":
+        return 0, 0
+    return int(low * pixels > 0.5), int(high * pixels <= pixels - 0.5)
+
+
 def axis_positions(
     geometry: str, cells: int, low: float, high: float, pixels: int, subsampled: bool
 ) -> tuple[int, F64]:
     """Along one axis: the first sample within the crop [low, high) of `pixels` pixels, and where each lies, in cells.
 
-    0 is the first cell's centre and cells - 1 the last's. linear: a cell is an area of the crop, its value stands at
-    its centre; beyond the outer centres the end cells hold. paper: corner cells stand on the crop's corner pixels.
+    Cells are counted with the zeros of `faded_ends`. linear: a cell is an area of the crop, its value stands at its
+    centre. A cell of zeros stands on the crop's edge, so evidence falls to nothing over the outer half of an outer
+    cell; at an end that does not fade, the outer cell's value holds there. paper: corner cells stand on the crop's
+    corner pixels.
     """
     centers = sample_centers(pixels, subsampled)
     left, right = low * pixels, high * pixels
@@ -74,16 +87,24 @@ def axis_positions(
         # a crop so small may hold the centre of a chroma sample, and of no pixel
         corners = luma if len(luma) else centers
         positions = (centers - corners[0]) / max(corners[-1] - corners[0], 1.0) * (cells - 1)
-    else:
-        positions = (centers - left) / (right - left) * cells - 0.5
-    return int(inside[0]), np.clip(positions, 0, cells - 1)
+        return int(inside[0]), np.clip(positions, 0, cells - 1)
+    across = (centers - left) / (right - left) * cells
+    before, after = faded_ends(geometry, low, high, pixels)
+    positions = np.clip(across - 0.5, 0, cells - 1)
+    positions += before * np.clip(2 * across, 0, 1) + after * np.clip(2 * (across - cells) + 1, 0, 1)
+    return int(inside[0]), positions
 
 
 def axis_weights(geometry: str, cells: int, low: float, high: float, pixels: int, subsampled: bool) -> tuple[int, F64]:
-    """`axis_positions` as weights [samples, cells]: linear between cells, or a cubic spline for paper."""
+    """`axis_positions` as weights [samples, cells]: linear between cells, or a cubic spline for paper.
+
+    Where an end fades, the weights of a sample there add up to less than 1: the rest is of the zeros.
+    """
     first, positions = axis_positions(geometry, cells, low, high, pixels, subsampled)
-    interpolate = spline_weights if geometry == "paper" else linear_weights
-    return first, interpolate(cells, positions)
+    if geometry == "paper":
+        return first, spline_weights(cells, positions)
+    before, after = faded_ends(geometry, low, high, pixels)
+    return first, linear_weights(before + cells + after, positions)[:, before : before + cells]
 
 
 def plane_weights(

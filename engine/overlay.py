@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import UsageError
-from .fixed import U16, Record, cubic_cells, cubic_taps, linear_columns, linear_rows, table
-from .geometry import axis_positions, blend_cells, slice_weights
+from .fixed import U16, Record, axis_places, cubic_cells, table
+from .geometry import blend_cells, faded_ends, slice_weights
 from .overlay_numpy import NumPyOverlay
 from .overlay_ref import CHANNELS
 from .picture import F32, F64, U8, Color, Layout, Picture
@@ -108,8 +108,9 @@ class Overlay:
         if self._cuda:
             self._cuda.draw(picture, cells, crop)
             return
-        values: Any = np.ascontiguousarray(cells, np.float32) if style.geometry == "linear" else cubic_cells(cells)
-        places = _places(style.geometry, cells.shape, crop, (picture.height, picture.width), picture.layout)
+        size = (picture.height, picture.width)
+        ring, places = _places(style.geometry, cells.shape, crop, size, picture.layout)
+        values: Any = _ringed(cells, ring) if style.geometry == "linear" else cubic_cells(cells)
         if self._bands == 1:
             odd = _compiled.draw(self._number, picture.planes, places, values, made, 0, 1)
         else:
@@ -128,23 +129,33 @@ class Overlay:
 
 _Place = tuple[int, int, U16, U16, int]
 """where a plane's samples lie between cells: top, left, rows, columns, and the first of its channels"""
+_Ring = tuple[tuple[int, int], tuple[int, int]]
+"""rows of zeros above and below the cells, and columns of them at the left and at the right"""
 
 
 @lru_cache(maxsize=64)
 def _places(
     geometry: str, cells: tuple[int, int], crop: Crop, size: tuple[int, int], layout: Layout
-) -> tuple[_Place, ...]:
+) -> tuple[_Ring, tuple[_Place, ...]]:
+    down, across = (crop.top, crop.bottom, size[0]), (crop.left, crop.right, size[1])
     made = []
     for plane, channels in enumerate(CHANNELS[layout]):
         subsampled = layout is not Layout.RGB and plane > 0
-        top, down = axis_positions(geometry, cells[0], crop.top, crop.bottom, size[0], subsampled)
-        left, across = axis_positions(geometry, cells[1], crop.left, crop.right, size[1], subsampled)
-        if geometry == "linear":
-            rows, columns = linear_rows(down, cells[0]), linear_columns(across, cells[1])
-        else:
-            rows, columns = cubic_taps(down, cells[0]), cubic_taps(across, cells[1])
+        top, rows = axis_places(geometry, True, cells[0], *down, subsampled)
+        left, columns = axis_places(geometry, False, cells[1], *across, subsampled)
         made.append((top, left, rows, columns, channels[0]))
-    return tuple(made)
+    return (faded_ends(geometry, *down), faded_ends(geometry, *across)), tuple(made)
+
+
+def _ringed(cells: F32 | F64, ring: _Ring) -> F32:
+    """The cells within a ring of zeros."""
+    if ring == ((0, 0), (0, 0)):
+        return np.ascontiguousarray(cells, np.float32)
+    (above, below), (before, after) = ring
+    height, width = cells.shape
+    made = np.zeros((above + height + below, before + width + after), np.float32)
+    made[above : above + height, before : before + width] = cells
+    return made
 
 
 @lru_cache(maxsize=16)

@@ -21,7 +21,7 @@ namespace {
 using namespace tubes;
 
 constexpr int MOST_PATHS = 3;
-constexpr Py_ssize_t MOST_CELLS = 1024;  // along one axis
+constexpr Py_ssize_t MOST_CELLS = 1026;  // along one axis: 1024 and zeros at both ends
 constexpr Py_ssize_t MOST_SAMPLES = 1 << 20;  // along one axis
 constexpr int MOST_PARTS = 16;
 constexpr int MOST_PLANES = 3;
@@ -207,7 +207,7 @@ bool get_cells(PyObject* object, Buffer& buffer, Work& work) {
     if (!work.cubic && !buffer.is("f", 2)) return refuse("cells must be float32 or int32, [h, w]");
     const Py_ssize_t* shape = buffer.view.shape;
     if (shape[0] < 1 || shape[1] < 1 || shape[0] > MOST_CELLS || shape[1] > MOST_CELLS)
-        return refuse("there must be 1 to 1024 cells along an axis");
+        return refuse("there must be 1 to 1026 cells along an axis");
     work.cells = buffer.view.buf, work.height = (int)shape[0], work.width = (int)shape[1];
     return true;
 }

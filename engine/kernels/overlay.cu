@@ -15,6 +15,7 @@ constexpr int TILE_ROWS = 16;
 constexpr int MOST_COLUMNS = WARP * 16;  // of a tile
 constexpr int ENTRIES = 3;  // of the table of a plane: one a channel that is drawn
 constexpr int MOST_CELLS = 32 * 32;
+constexpr int MOST_RINGED = 34 * 34;  // with a ring of zeros
 constexpr int MOST_PARTS = 4, MOST_PLANES = 3;
 constexpr int MOST_JOBS = 8;  // so that a launch's jobs fit the 4 KB of a kernel's arguments: nothing to upload, or to keep
 
@@ -39,13 +40,25 @@ struct Job {
     uint32_t* odd;  // cells that are not finite are added to it, each once a frame and part; or null. linear only
     int32_t height, width;  // cells
     int32_t part_count, plane_count;
+    int32_t above, below, before, after;  // rows and columns of zeros around the cells, which places count; linear only
+
+    TUBES_DEVICE int ringed_height() const { return above + height + below; }
+    TUBES_DEVICE int ringed_width() const { return before + width + after; }
+
+    // Evidence 0..ONE of a cell, counted with the zeros.
+    TUBES_DEVICE uint32_t evidence(int row, int column) const {
+        const int y = row - above, x = column - before;
+        if (y < 0 || y >= height || x < 0 || x >= width) return 0;
+        int odd = 0;
+        return quantized(blended(parts, part_count, y * width + x, &odd));
+    }
 };
 
 struct Jobs {
     Job jobs[MOST_JOBS];
 };
 
-static_assert(sizeof(PlaneJob) == 64 && sizeof(Part) == 40 && sizeof(Job) == 392 && sizeof(Jobs) <= 4096, "a contract");
+static_assert(sizeof(PlaneJob) == 64 && sizeof(Part) == 40 && sizeof(Job) == 408 && sizeof(Jobs) <= 4096, "a contract");
 static_assert(sizeof(Table) == 5200, "a contract");
 
 // The part of a plane that a block draws; columns and rows counted from the crop's first.
@@ -86,7 +99,7 @@ struct Linear {
     struct Shared {
         alignas(16) Step steps[MOST_COLUMNS];
         Mix mix;
-        uint16_t cells[MOST_CELLS];
+        uint16_t cells[MOST_RINGED];
         uint16_t half[TILE_ROWS], fraction[TILE_ROWS];
     };
 
@@ -97,16 +110,16 @@ struct Linear {
             shared.half[y - tile.top] = plane.down[y];
             shared.fraction[y - tile.top] = plane.down[plane.rows + y];
         }
-        const int left = plane.across[tile.left], right = min(plane.across[tile.right - 1] + 1, job.width - 1);
-        const int top = plane.down[tile.top] / 2, bottom = min(plane.down[tile.bottom - 1] / 2 + 1, job.height - 1);
+        const int height = job.ringed_height(), width = job.ringed_width();
+        const int left = plane.across[tile.left], right = min(plane.across[tile.right - 1] + 1, width - 1);
+        const int top = plane.down[tile.top] / 2, bottom = min(plane.down[tile.bottom - 1] / 2 + 1, height - 1);
         const int columns = right - left + 1, count = columns * (bottom - top + 1);
         const int first = job.table->first, bias = job.table->bias;
         bool draws = false;
         for (int i = threadIdx.x; i < count; i += THREADS) {
-            const int cell = (top + i / columns) * job.width + left + i % columns;
-            int odd = 0;
-            const uint32_t value = quantized(blended(job.parts, job.part_count, cell, &odd));
-            shared.cells[cell] = (uint16_t)value;
+            const int row = top + i / columns, column = left + i % columns;
+            const uint32_t value = job.evidence(row, column);
+            shared.cells[row * width + column] = (uint16_t)value;
             draws |= level(value + (uint32_t)bias) >= first;
         }
         return draws;
@@ -119,12 +132,12 @@ struct Linear {
 
     // The half step of each column, for the rows that are like `row`.
     static TUBES_DEVICE void expand(const Job& job, const PlaneJob& plane, const Tile& tile, int row, Shared& shared) {
-        const int half = shared.half[row];
-        const uint16_t* here = shared.cells + half / 2 * job.width;
-        const uint16_t* below = half / 2 + 1 < job.height ? here + job.width : here;
+        const int half = shared.half[row], width = job.ringed_width();
+        const uint16_t* here = shared.cells + half / 2 * width;
+        const uint16_t* below = half / 2 + 1 < job.ringed_height() ? here + width : here;
         const int bias = job.table->bias;
         for (int x = tile.left + threadIdx.x; x < tile.right; x += THREADS) {
-            const int left = plane.across[x], right = min(left + 1, job.width - 1);
+            const int left = plane.across[x], right = min(left + 1, width - 1);
             const uint32_t fraction = plane.across[plane.columns + x];
             shared.steps[x - tile.origin] = half_step(across(here[left], here[right], fraction),
                                                       across(below[left], below[right], fraction), half % 2, bias);

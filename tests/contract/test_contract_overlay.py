@@ -15,6 +15,7 @@ from saliency_tubes.engine.overlay import TITLES, Overlay, paths
 from saliency_tubes.engine.overlay_ref import overlay_ref
 from saliency_tubes.engine.picture import LUMA_WEIGHTS, Color, Layout, Picture
 from saliency_tubes.engine.style import COLORMAPS, PRESETS, Style
+from saliency_tubes.engine.style import colors as colors_of
 from saliency_tubes.engine.types import Crop
 
 COMPILED = [path for path in paths() if path != "numpy"]
@@ -31,7 +32,14 @@ styles = st.builds(
 )
 colors = st.builds(Color, st.sampled_from(sorted(LUMA_WEIGHTS)), st.booleans())
 crops = st.sampled_from(
-    [Crop(), Crop(0.2, 0, 0.8, 1), Crop(0.11, 0.07, 0.93, 0.61), Crop(-0.3, 0, 1.3, 1), Crop(0.5, 0.5, 0.501, 0.501)]
+    [
+        Crop(),
+        Crop(0.2, 0, 0.8, 1),
+        Crop(0.11, 0.07, 0.93, 0.61),
+        Crop(0, 0.3, 0.7, 1),
+        Crop(-0.3, 0, 1.3, 1),
+        Crop(0.5, 0.5, 0.501, 0.501),
+    ]
 )
 maps = st.tuples(st.integers(1, 32), st.integers(1, 32))
 
@@ -113,7 +121,45 @@ def test_only_the_crop_is_drawn_on(path):
     changed = (picture.planes[0] != before.planes[0]).any(axis=(0, 2))
     assert not changed[:30].any()
     assert not changed[70:].any()
-    assert changed[30:70].all()
+    assert changed[31:69].all()  # of the outermost two columns less than the threshold is left
+
+
+@every_path
+@pytest.mark.parametrize("cells", [(1, 1), (1, 4), (4, 1), (7, 7)], ids=str)
+@pytest.mark.parametrize("crop", [Crop(0.25, 0, 0.75, 1), Crop(0, 0.105, 0.71, 1), Crop(-0.2, 0.2, 0.5, 1.2)], ids=str)
+def test_evidence_falls_to_nothing_where_the_crop_cuts_the_picture(path, crop, cells):
+    """Over half a cell, in a straight line; and holds at the picture's own border."""
+    height, width = 80, 101
+    picture = Picture(Layout.RGB, (np.zeros((height, width, 3), np.uint8),))
+    style = Style(colormap="viridis", alpha=1.0, threshold=0.0, soft=False)
+    Overlay(style, path).draw(picture, np.ones(cells), crop)
+
+    def share(count: int, low: float, high: float, pixels: int) -> np.ndarray:
+        """How much of the evidence is left at each pixel."""
+        place = (np.arange(pixels) + 0.5) / pixels
+        half_cell = (high - low) / count / 2
+        from_low = (place - low) / half_cell if low > 0 else np.ones(pixels)
+        from_high = (high - place) / half_cell if high < 1 else np.ones(pixels)
+        return np.clip(np.minimum(from_low, from_high), 0, 1)
+
+    expected = np.outer(share(cells[0], crop.top, crop.bottom, height), share(cells[1], crop.left, crop.right, width))
+    shown = colors_of("viridis").astype(int)
+    off = np.abs(picture.planes[0].astype(int)[:, :, None] - shown[None, None]).sum(axis=3)
+    drawn = expected > 2 / 255
+    assert off.min(axis=2)[drawn].max() <= 2  # what is drawn is a colour of the map
+    level = off.argmin(axis=2)
+    assert np.abs(level - 255 * expected)[drawn].max() <= 3
+    assert not picture.planes[0][expected == 0].any()
+
+
+@every_path
+@pytest.mark.parametrize("style", [PRESETS["paper-pytorch"], PRESETS["paper-keras"]], ids=str)
+def test_the_papers_geometry_does_not_fade(path, style):
+    whole, part = (Picture(Layout.RGB, (np.zeros((side, side, 3), np.uint8),)) for side in (40, 80))
+    evidence = make_map((7, 7), 1)
+    Overlay(style, path).draw(whole, evidence, Crop())
+    Overlay(style, path).draw(part, evidence, Crop(0.25, 0.25, 0.75, 0.75))
+    assert np.array_equal(part.planes[0][20:60, 20:60], whole.planes[0])
 
 
 @every_path

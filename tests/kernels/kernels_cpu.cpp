@@ -42,10 +42,11 @@ int run_kernel(const char* name, unsigned gx, unsigned gy, unsigned gz, unsigned
 // The C++ path, generic, on a job as the GPU gets it. What it has no rows for is done here, sample by sample, from the
 // same steps: 16-bit samples, and alpha.
 void run_twin(const Job* job, int is_cubic) {
-    const int cells = job->height * job->width;
-    std::vector<uint16_t> quantised(cells);
+    const int height = job->ringed_height(), width = job->ringed_width(), cells = job->height * job->width;
+    std::vector<uint16_t> quantised(height * width);  // zeros where no cell is
     for (int i = 0, odd = 0; i < cells && !is_cubic; ++i) {
-        quantised[i] = (uint16_t)quantized(blended(job->parts, job->part_count, i, &odd));
+        const int place = (job->above + i / job->width) * width + job->before + i % job->width;
+        quantised[place] = (uint16_t)quantized(blended(job->parts, job->part_count, i, &odd));
         if (i + 1 == cells && job->odd) *job->odd += odd;
     }
     for (int index = 0; index < job->plane_count; ++index) {
@@ -65,7 +66,7 @@ void run_twin(const Job* job, int is_cubic) {
             draw_cubic(GENERIC, to, job->coefficients, job->height, job->width, down, across, table, 0, plane.rows,
                        scratch.data());
         else
-            draw_linear(GENERIC, to, quantised.data(), job->height, job->width, down, across, table, 0, plane.rows,
+            draw_linear(GENERIC, to, quantised.data(), height, width, down, across, table, 0, plane.rows,
                         scratch.data());
         if (plain) continue;
         for (int y = 0; y < plane.rows; ++y)

@@ -9,7 +9,7 @@ import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.engine.geometry import axis_weights, blend_cells
+from saliency_tubes.engine.geometry import axis_positions, axis_weights, blend_cells
 from saliency_tubes.engine.overlay import Overlay, paths
 from saliency_tubes.engine.overlay_ref import focus, overlay_ref
 from saliency_tubes.engine.picture import Color, Layout, Picture
@@ -51,7 +51,32 @@ def test_linear_axis_equals_interp(cells, pixels, low, extent):
         assert centers[first] == inside[0]
         values = np.random.default_rng(cells).random(cells)
         knots = low + (np.arange(cells) + 0.5) / cells * (high - low)
-        assert np.allclose(weights @ values, np.interp(inside, knots, values), atol=1e-9)
+        expected = np.interp(inside, knots, values)
+        if centers[0] < low:  # a pixel is cut off there: nothing stands on the crop's edge
+            expected = np.minimum(expected, np.interp(inside, [low, knots[0]], [0, values[0]], right=np.inf))
+        if not centers[-1] < high:
+            expected = np.minimum(expected, np.interp(inside, [knots[-1], high], [values[-1], 0], left=np.inf))
+        assert np.allclose(weights @ values, expected, atol=1e-9)
+
+
+@given(cells=st.integers(1, 12), pixels=st.integers(1, 200), low=st.floats(-0.5, 0.9), extent=st.floats(0.05, 1.5))
+def test_chroma_fades_as_luma_does(cells, pixels, low, extent):
+    """All planes count the same zeros, and a chroma sample lies between the pixels that it covers."""
+    (first, luma), (half, chroma) = (
+        axis_positions("linear", cells, low, low + extent, pixels, subsampled) for subsampled in (False, True)
+    )
+    assert (np.diff(luma) >= -1e-12).all()
+    for index, position in enumerate(chroma):
+        covered = [2 * (half + index) - first + i for i in range(2)]
+        inside = [luma[i] for i in covered if 0 <= i < len(luma)]
+        if len(inside) == 2 or 2 * (half + index) == pixels - 1:
+            assert min(inside) - 1e-9 <= position <= max(inside) + 1e-9
+
+
+@given(cells=st.integers(1, 12), pixels=st.integers(1, 200), low=st.floats(-0.5, 0.9), extent=st.floats(0.05, 1.5))
+def test_the_papers_geometry_takes_all_of_the_cells(cells, pixels, low, extent):
+    _, weights = axis_weights("paper", cells, low, low + extent, pixels, False)
+    assert np.allclose(weights.sum(axis=1), 1)
 
 
 class TestGolden:

@@ -76,7 +76,7 @@ WRONG = {
     "float64 cells": {"cells": np.ones((3, 4))},
     "flat cells": {"cells": np.ones(12, np.float32)},
     "no cells": {"cells": np.ones((0, 4), np.float32)},
-    "too many cells": {"cells": np.ones((1, 1025), np.float32)},
+    "too many cells": {"cells": np.ones((1, 1027), np.float32)},
     "cells of another size": {"cells": np.ones((3, 3), np.float32)},
     "fewer rows of cells": {"cells": np.ones((2, 4), np.float32)},
     "strided cells": {"cells": np.ones((3, 8), np.float32)[:, ::2]},

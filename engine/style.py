@@ -37,6 +37,8 @@ class Style:
     """alpha rises over RAMP from the threshold on; False: a hard edge, and levels and pictures rounded down"""
     add: bool = False
     """colours are added to the picture rather than blended over it"""
+    frame: bool = False
+    """a thin frame shows where the network looks: `outline`"""
 
     def __post_init__(self) -> None:
         if self.colormap not in COLORMAPS:

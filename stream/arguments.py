@@ -118,6 +118,7 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--alpha", type=float, help="opacity of strong evidence, 0 to 1")
     group.add_argument("--threshold", type=float, help="weaker evidence is not drawn, 0 to 1")
     group.add_argument("--normalize", metavar="MODE", help="positive, volume, or fixed:LOW:HIGH in logits")
+    group.add_argument("--frame", action="store_true", help="draw a thin line around where the network looks")
 
 
 def _add_inputs(group: argparse._ArgumentGroup) -> None:
@@ -190,12 +191,12 @@ def config_of(args: argparse.Namespace, name: str = "") -> Config:
 
 def style_of(args: argparse.Namespace) -> Style:
     """The preset, and what was changed in it."""
-    chosen = {
+    chosen: dict[str, Any] = {
         name: getattr(args, name) for name in ("colormap", "alpha", "threshold") if getattr(args, name) is not None
     }
     if args.normalize is not None:
         chosen["normalize"] = Normalize.parse(args.normalize)
-    return replace(PRESETS[args.preset], **chosen)
+    return replace(PRESETS[args.preset], frame=args.frame, **chosen)
 
 
 def _values(args: argparse.Namespace, kind: Any) -> dict[str, Any]:

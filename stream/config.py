@@ -29,7 +29,7 @@ SHARED = ("model", "frames", "runtime", "precision", "device", "batch")
 """of the one model that all streams share"""
 WHOLE = ("metrics", "log_format", "log_level")
 """of the whole process, not of one stream"""
-LOOK = ("preset", "colormap", "alpha", "threshold", "normalize")
+LOOK = ("preset", "colormap", "alpha", "threshold", "normalize", "frame")
 """options of how evidence is drawn"""
 LIVE = (*LOOK, "explain", "max-age")
 """options that may change while a stream runs"""

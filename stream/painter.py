@@ -1,13 +1,16 @@
-"""Draws what was placed on a frame: its tube, and the class above it. One thread's; the look may change."""
+"""Draws what was placed on a frame: its tube, the class above it, and where the network looks. One thread's; the look
+may change."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 from ..engine.caption import Caption, draw_caption
+from ..engine.outline import draw_outline
 from ..engine.overlay import Overlay
 from ..engine.style import Style
-from ..engine.types import Shown
+from ..engine.types import Crop, Shown
 from .sync import Placed
 
 
@@ -19,6 +22,8 @@ class Painter:
         self._path, self._threads = path, threads
         self._pool = ThreadPoolExecutor(threads, "saliency-tubes overlay")
         self._not_finite = 0
+        self._seen: tuple[tuple[int, int, Fraction], Crop] | None = None
+        """width, height and pixel aspect of the newest frame that was explained, and where the network looked in it"""
         self.overlay = self._make(style)
 
     @property
@@ -33,10 +38,15 @@ class Painter:
             self.overlay.close()
             self.overlay = self._make(style)
         frame, shown = placed.frame, Shown(placed.frame, placed.parts, placed.age)
-        explanation = shown.explanation
+        explanation, shape = shown.explanation, (frame.picture.width, frame.picture.height, frame.pixel_aspect)
         if explanation is not None:
+            self._seen = shape, explanation.tube.crop
             cells = self.overlay.blend(placed.parts, placed.at, placed.opacity)
             self.overlay.draw(frame.picture, cells, explanation.tube.crop)
+        # the network goes on looking there when its evidence has grown old; frames of another shape are cut elsewhere
+        if style.frame and self._seen is not None and self._seen[0] == shape:
+            draw_outline(frame.picture, self._seen[1])
+        if explanation is not None:
             draw_caption(frame.picture, Caption.of(explanation), style, float(frame.pixel_aspect), placed.opacity)
         return shown
 

@@ -213,6 +213,16 @@ def test_who_may_watch(tmp_path):
     assert SECRET not in repr(made.streams)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_frame_is_drawn_where_one_is_asked_for(tmp_path, preset):
+    text = f'input = "a.mp4"\noutputs = ["null://"]\npreset = "{preset}"\n'
+    for more, words, expected in (("", (), False), ("frame = true", (), True), ("frame = false", ("--frame",), True)):
+        (one,) = settings(tmp_path, text + more, *words).streams
+        assert one.style == replace(PRESETS[preset], frame=expected)
+    with pytest.raises(UsageError, match="frame must be true or false, got 32"):
+        settings(tmp_path, text + "frame = 32")
+
+
 def test_what_can_change_live(tmp_path):
     hook = "hook+http://h/p?class={}&over=0.5"
     (old,) = settings(tmp_path, f'input = "a.mp4"\noutputs = ["null://", "{hook.format("yoga")}"]').streams
@@ -221,6 +231,7 @@ def test_what_can_change_live(tmp_path):
         ["max-age", "alpha"],
         [],
     )
+    assert differences(old, replace(old, style=replace(old.style, frame=True))) == (["frame"], [])
     paper = replace(old, style=PRESETS["paper-keras"], source=SourceOptions(retries=3))
     assert differences(old, paper) == (["preset"], ["retries"])
     sink = SinkOptions(encoder="x264", keep="5", preset="fast", user="me", password="p", tls_ca="any")

@@ -21,6 +21,10 @@ FONT_HEIGHT = 21
 LINES_PER_FRAME = 30
 """capitals take this part of the frame's height, but never less than SMALLEST pixels"""
 SMALLEST = 9
+SMALLEST_NUMBER = 8
+"""pixels of a digit beside the colour bar: the strokes of smaller ones run into one another"""
+MOST_LINES = 3
+"""of a label too long for one line of SMALLEST letters; one too long for these shrinks"""
 BACKGROUND = 0.55
 """opacity of the dark box behind the text"""
 
@@ -83,20 +87,18 @@ def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect:
     """cover [h, w, 1] 0..1 and RGB [h, w, 3] 0..255, float32, both sides even."""
     height = float(max(SMALLEST, size[0] / LINES_PER_FRAME))
     widest = max(16.0, size[1] * pixel_aspect * 0.94 - 1.6 * height)
-    text = _text(caption.text, height)
-    if text.shape[1] > widest:
-        text = _text(caption.text, max(2.0, height * widest / text.shape[1]))[:, : math.ceil(widest)]
-    small = 0.7 * height
-    low, high = _text(caption.low, small), _text(caption.high, small)
+    text = _label(caption.text, height, math.ceil(widest))
+    low, high = (_number(number, max(SMALLEST_NUMBER, 0.7 * height)) for number in (caption.low, caption.high))
     pad, bar_height = round(0.5 * height), max(4, round(0.6 * height))
+    gap = pad // 3  # a line of text ends with room for what hangs below it
     bar_width = round(6 * height)
     second = low.shape[1] + bar_width + high.shape[1] + 2 * pad
     total_width = max(text.shape[1], second) + 2 * pad
-    total_height = text.shape[0] + max(low.shape[0], bar_height) + 3 * pad
+    total_height = text.shape[0] + max(low.shape[0], bar_height) + 2 * pad + gap
     cover = np.full((total_height, total_width), BACKGROUND, np.float32)
     rgb = np.zeros((total_height, total_width, 3), np.float32)
     _paste(cover, rgb, text, pad, pad)
-    middle = text.shape[0] + 2 * pad + max(low.shape[0], bar_height) // 2
+    middle = pad + text.shape[0] + gap + max(low.shape[0], bar_height) // 2
     _paste(cover, rgb, low, middle - low.shape[0] // 2, pad)
     left = pad + low.shape[1] + pad
     _paste(cover, rgb, high, middle - high.shape[0] // 2, left + bar_width + pad)
@@ -108,6 +110,39 @@ def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect:
         np.asarray(cv2.resize(part, target, interpolation=cv2.INTER_AREA), np.float32) for part in (cover, rgb)
     )
     return cover[..., None], rgb
+
+
+def _label(text: str, height: float, widest: int) -> F32:
+    """As `_text`, at most `widest` pixels wide: by smaller letters, down to SMALLEST, then more lines, then smaller."""
+    whole = _text(text, height)
+    if whole.shape[1] <= widest:
+        return whole
+    height = min(height, max(SMALLEST, height * widest / whole.shape[1]))
+    broken = _broken(text, height, widest)
+    lines = [_text(line, height) for line in broken]
+    needed = max(line.shape[1] for line in lines)
+    if needed > widest:
+        lines = [_text(line, max(2.0, height * widest / needed))[:, :widest] for line in broken]
+    width = max(line.shape[1] for line in lines)
+    return np.concatenate([np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in lines])
+
+
+def _broken(text: str, height: float, widest: int) -> list[str]:
+    """The text in lines, broken at its spaces, each as full as fits, but for the last of MOST_LINES."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and len(lines) < MOST_LINES and _text(longer, height).shape[1] > widest:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _number(text: str, height: float) -> F32:
+    """As `_text`, without the room below the line, where digits have nothing."""
+    image = _text(text, height)
+    return image[: np.flatnonzero(image.any(axis=1))[-1] + 1]
 
 
 def _text(text: str, height: float) -> F32:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saliency_tubes.engine.caption import SMALLEST, Caption, draw_caption
+from saliency_tubes.engine.caption import SMALLEST, SMALLEST_NUMBER, Caption, draw_caption
 from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Scale, Span, Tube
@@ -78,7 +78,31 @@ def test_long_labels_shrink_to_fit(size, letters):
     assert column.max() <= 160
 
 
-@pytest.mark.parametrize("text", ["W" * 5000, "", " "])
+@pytest.mark.parametrize("size", [(176, 144), (256, 144), (320, 180), (320, 240), (480, 270), (1280, 720)], ids=str)
+def test_the_numbers_are_legible(size):
+    """Digits have at least eight rows, one of which may be softened away."""
+    picture = grey(Layout.RGB, *size, level=90)
+    draw_caption(picture, Caption("", "888", "888"), Style())
+    bright = picture.planes[0].min(axis=2) > 170
+    assert bright.any(axis=1).sum() >= max(SMALLEST_NUMBER - 1, 0.5 * size[1] / 30)
+    _, _, _, bottom = box_of(drawn(picture))
+    assert bottom <= max(size[1] / 4, 36)
+
+
+@pytest.mark.parametrize("size", [(176, 144), (240, 426), (320, 240)], ids=str)
+def test_a_long_label_is_broken_before_its_letters_are_too_small(size):
+    words = "HHHHHHHH " * (3 if size[0] < 300 else 5)
+    picture = grey(Layout.RGB, *size, level=90)
+    draw_caption(picture, Caption(words + "0.98", "0.0", "12.3"), Style())
+    assert capital_height(picture) >= SMALLEST - 1
+    bright = (picture.planes[0].min(axis=2) > 200).any(axis=1)
+    assert np.count_nonzero(np.diff(bright.astype(int)) == 1) == 3  # lines: two of the label, one of the numbers
+    _, _, right, bottom = box_of(drawn(picture))
+    assert right <= size[0]
+    assert bottom <= 0.35 * size[1]
+
+
+@pytest.mark.parametrize("text", ["W" * 5000, "W " * 5000, "", " "])
 def test_odd_texts_do_not_fail(text):
     picture = grey(Layout.RGB, 320, 240)
     draw_caption(picture, Caption(text, "0.0", "1.0"), Style())

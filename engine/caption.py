@@ -25,6 +25,8 @@ SMALLEST_NUMBER = 8
 """pixels of a digit beside the colour bar: the strokes of smaller ones run into one another"""
 MOST_LINES = 3
 """of a label too long for one line of SMALLEST letters; one too long for these shrinks"""
+NOTE = 0.7
+"""height of a note's capitals, in those of a class"""
 BACKGROUND = 0.55
 """opacity of the dark box behind the text"""
 
@@ -34,14 +36,24 @@ class Caption:
     """What is written."""
 
     text: str
-    low: str
-    high: str
-    """evidence at the two ends of the colour bar, in logits"""
+    low: str = ""
+    high: str = ""
+    """evidence at the two ends of the colour bar, in logits; where neither is given it is a note: small, without
+    a bar"""
 
     @classmethod
     def of(cls, explanation: Explanation) -> Caption:
         text = " vs ".join(_score(score) for score in explanation.explained)
         return cls(text, f"{explanation.scale.low:.1f}", f"{explanation.scale.high:.1f}")
+
+    @classmethod
+    def of_age(cls, age: float) -> Caption:
+        """Why there is little or nothing to see: evidence that is `age` seconds old."""
+        return cls(f"evidence {age:.1f} s old" if age < 10 else f"evidence {age:.0f} s old")
+
+    @property
+    def is_note(self) -> bool:
+        return not (self.low or self.high)
 
 
 def draw_caption(
@@ -68,7 +80,8 @@ def _patches(
     caption: Caption, style: Style, layout: Layout, color: Color, size: tuple[int, int], pixel_aspect: float
 ) -> list[tuple[int, int, F32, F32]]:
     """For each plane: top, left, cover [h, w, 1] and what is added [h, w, channels], in the plane's own samples."""
-    cover, rgb = _render(caption, style, size, pixel_aspect)
+    note = caption.is_note
+    cover, rgb = _render_note(caption.text, size, pixel_aspect) if note else _render(caption, style, size, pixel_aspect)
     margin = max(2, size[0] // 60 // 2 * 2)
     values = rgb if layout is Layout.RGB else cv2.transform(rgb, np.column_stack(color.rgb_to_yuv()).astype(np.float32))
     values = values * cover
@@ -143,6 +156,23 @@ def _number(text: str, height: float) -> F32:
     """As `_text`, without the room below the line, where digits have nothing."""
     image = _text(text, height)
     return image[: np.flatnonzero(image.any(axis=1))[-1] + 1]
+
+
+def _render_note(text: str, size: tuple[int, int], pixel_aspect: float) -> tuple[F32, F32]:
+    """As `_render`."""
+    height = float(max(SMALLEST, NOTE * size[0] / LINES_PER_FRAME))
+    pad = round(0.5 * height)
+    line = _label(text, height, math.ceil(max(16.0, size[1] * pixel_aspect * 0.94 - 2 * pad)))
+    # Both sides even, as planes of half the size need them.
+    shape = [(side + 2 * pad + 1) // 2 * 2 for side in line.shape]
+    cover = np.full(shape, BACKGROUND, np.float32)
+    rgb = np.zeros((*shape, 3), np.float32)
+    _paste(cover, rgb, line, pad, pad)
+    target = (max(2, round(shape[1] / pixel_aspect / 2) * 2), shape[0])
+    cover, rgb = (
+        np.asarray(cv2.resize(part, target, interpolation=cv2.INTER_AREA), np.float32) for part in (cover, rgb)
+    )
+    return cover[..., None], rgb
 
 
 def _text(text: str, height: float) -> F32:

@@ -1,21 +1,17 @@
 """The CUDA kernels from their sources: compiled by NVRTC for the GPU that is here, once, and kept on disk.
 
-A program is known by what it was made of: sources, target, options, NVRTC's version. A file in the cache is taken only
-if it says that name and holds the bytes that it says it holds, and on POSIX only if it is this user's and nobody else
-may write it; anything else is made again. Where the cache cannot be written, programs are compiled every time.
+A program is known by what it was made of: sources, target, options, NVRTC's version. What the cache does not hold for
+certain (`cachefile`) is made again. Where the cache cannot be written, programs are compiled every time.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .cachefile import cache_folder, key_of, read_cached, write_cached
 from .errors import ModelError, UsageError
 
 KERNELS = Path(__file__).with_name("kernels")
@@ -29,11 +25,6 @@ _STDINT = "".join(
 ).replace("typedef char", "typedef signed char")
 """NVRTC has no headers of its own"""
 _MAGIC = b"saliency-tubes kernel 1\n"
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/saliency-tubes/kernels, or ~/.cache/saliency-tubes/kernels."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saliency-tubes" / "kernels"
 
 
 def load_nvrtc() -> Any:
@@ -79,8 +70,8 @@ def target_of(architecture: int, known: list[int]) -> Target:
 def build(name: str, architecture: int, folder: Path | None = None) -> bytes:
     """The program kernels/NAME.cu for a GPU, as cuModuleLoadData takes it: from the cache, or compiled and kept there.
 
-    architecture: 87 for compute capability 8.7. folder: the cache's, `cache_folder()` by default. Raises UsageError
-    where NVRTC is not to be had, ModelError with its words where it fails.
+    architecture: 87 for compute capability 8.7. folder: the cache's, `cache_folder("kernels")` by default. Raises
+    UsageError where NVRTC is not to be had, ModelError with its words where it fails.
     """
     nvrtc = load_nvrtc()
     version = _given(nvrtc, nvrtc.nvrtcVersion())
@@ -88,21 +79,14 @@ def build(name: str, architecture: int, folder: Path | None = None) -> bytes:
     source = (KERNELS / f"{name}.cu").read_bytes()
     headers = {header: (KERNELS / header).read_bytes() for header in HEADERS} | {"stdint.h": _STDINT.encode()}
     options = [*OPTIONS, target.option]
-    key = _key(source, *(part for pair in headers.items() for part in pair), *options, repr(tuple(version)))
-    path = (folder or cache_folder()) / f"{name}-{target.architecture}-{key[:32]}.bin"
-    found = _read(path, key)
+    key = key_of(source, *(part for pair in headers.items() for part in pair), *options, repr(tuple(version)))
+    path = (folder or cache_folder("kernels")) / f"{name}-{target.architecture}-{key[:32]}.bin"
+    head = _MAGIC + key.encode() + b"\n"
+    found = read_cached(path, head)
     if found is None:
         found = _compile(nvrtc, f"{name}.cu", source, headers, options, target.is_ptx)
-        _write(path, key, found)
+        write_cached(path, head, found)
     return found
-
-
-def _key(*parts: bytes | str) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()
 
 
 def _compile(
@@ -137,34 +121,3 @@ def _given(nvrtc: Any, result: tuple[Any, ...]) -> tuple[Any, ...]:
         _, text = nvrtc.nvrtcGetErrorString(code)
         raise ModelError(f"NVRTC says: {text.decode() if text else f'error {int(code)}'}")
     return tuple(values)
-
-
-def _read(path: Path, key: str) -> bytes | None:
-    """A program from the cache; None where there is none, or none that can be trusted."""
-    try:
-        with path.open("rb") as file:
-            about = os.fstat(file.fileno())
-            if os.name == "posix" and (about.st_uid != os.geteuid() or about.st_mode & 0o022):
-                return None
-            content = file.read()
-    except OSError:
-        return None
-    head = _MAGIC + key.encode() + b"\n"
-    if not content.startswith(head):
-        return None
-    digest, program = content[len(head) : len(head) + 32], content[len(head) + 32 :]
-    return program if program and hashlib.sha256(program).digest() == digest else None
-
-
-def _write(path: Path, key: str, program: bytes) -> None:
-    content = _MAGIC + key.encode() + b"\n" + hashlib.sha256(program).digest() + program
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".new")  # only this user's
-        with open(number, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError:  # read-only, or full: it is compiled again next time
-        with suppress(OSError):
-            os.unlink(temporary)

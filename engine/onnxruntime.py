@@ -11,7 +11,7 @@ import onnxruntime as ort
 from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .picture import F32
-from .runner import check_shapes, inputs, outputs
+from .runner import Choices, check_shapes, inputs, outputs
 from .types import Outputs
 
 LONGEST = 240
@@ -50,7 +50,7 @@ class OnnxRuntimeRunner:
         found = self._run(self._nothing(1), None)
         check_shapes(manifest, frames, {name: value.shape for name, value in found.items()})
         self.batch = batch if batch > 1 and self._takes_batches() else 1
-        self.description = f"onnxruntime {ort.__version__} on {device.upper()}, f32"
+        self.description = f"{_title(device)}, f32"
 
     def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         return outputs(self.manifest, self._run(clips, class_ids))
@@ -76,6 +76,15 @@ class OnnxRuntimeRunner:
         except ModelError:  # some size inside is fixed
             return False
         return all(len(value) == 2 for value in found.values())
+
+
+def choices(device: str) -> Choices:
+    """What a model can be computed in on a device."""
+    return Choices(_title(device), ("f32",))
+
+
+def _title(device: str) -> str:
+    return f"onnxruntime {ort.__version__} on {device.upper()}"
 
 
 def _first_line(error: Exception) -> str:

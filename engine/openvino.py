@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -11,7 +10,8 @@ from pathlib import Path
 from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .picture import F32
-from .runner import check_shapes, inputs, outputs
+from .processor import processor_features
+from .runner import Choices, check_shapes, inputs, outputs
 from .types import Outputs
 
 # OpenVINO reports its import to its maker's web analytics, without asking, wherever it can import this package. What
@@ -24,24 +24,14 @@ from .openvino_stem import widen_stems  # noqa: E402
 
 
 class OpenVinoRunner:
-    """A Runner on any OpenVINO device (CPU, GPU, NPU), in the precision asked for by name; auto: see `open_runner`.
+    """A Runner on any OpenVINO device (CPU, GPU, NPU), in the precision asked for by name.
 
     OpenVINO's own default on a CPU with bfloat16 is bfloat16, which moves the activation by 0.7 %.
     """
 
     def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
-        core = _core()
-        device = device.upper()
-        try:  # "GPU" is the first of GPU.0 and GPU.1, and not in the list then
-            if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
-                raise RuntimeError
-            has_bf16 = "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
-        except RuntimeError:
-            raise UsageError(
-                f"OpenVINO has no device {device!r} here: it has {', '.join(core.available_devices)}"
-            ) from None
-        if precision == "auto":
-            precision = "bf16" if device == "CPU" and has_bf16 and faster_in_bf16() else "f32"
+        core, device = _core(), device.upper()
+        has_bf16 = _has_bf16(device)  # or there is no such device
         if precision == "bf16" and not has_bf16:
             raise UsageError(f"{device} does not compute in bf16: use --precision f32")
         self.manifest, self.frames = manifest, frames
@@ -68,8 +58,7 @@ class OpenVinoRunner:
             self._request = compiled.create_infer_request()
         except (RuntimeError, ValueError) as error:  # ValueError: its own message is not UTF-8
             raise ModelError(f"OpenVINO says: {_first_reason(error)}") from None
-        version = ov.get_version().split("-")[0]
-        self.description = f"OpenVINO {version} on {device}, {precision}{' by AMX' if _uses_amx(compiled) else ''}"
+        self.description = f"{_title(device)}, {precision}{' by AMX' if _uses_amx(compiled) else ''}"
 
     def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         given = inputs(self.manifest, clips, class_ids)
@@ -89,23 +78,30 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
-def faster_in_bf16() -> bool:
-    """Whether the processor has AMX, or ARM's instructions for bfloat16, which nobody has measured here.
+def choices(device: str) -> Choices:
+    """What a model can be computed in on a device. Raises UsageError where there is no such device.
 
-    OpenVINO names bfloat16 for all x86 with AVX-512, and emulates it on most. By AVX-512's own instructions for it I3D
-    took 1.6 times as long as in float32.
+    OpenVINO names bfloat16 for all x86 with AVX-512, and emulates it on some: whether it is quicker must be measured.
     """
-    return bool({"amx_bf16", "bf16"} & processor_features())
+    device = device.upper()
+    has_bf16 = _has_bf16(device)
+    return Choices(_title(device), ("f32", "bf16") if device == "CPU" and has_bf16 else ("f32",))
 
 
-def processor_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """What the processor says it has; nothing where that is not Linux."""
-    try:
-        text = cpuinfo.read_text()
-    except OSError:
-        return frozenset()
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    return frozenset(found[1].split()) if found else frozenset()
+def _has_bf16(device: str) -> bool:
+    core = _core()
+    try:  # "GPU" is the first of GPU.0 and GPU.1, and not in the list then
+        if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
+            raise RuntimeError
+        return "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError:
+        raise UsageError(
+            f"OpenVINO has no device {device!r} here: it has {', '.join(core.available_devices)}"
+        ) from None
+
+
+def _title(device: str) -> str:
+    return f"OpenVINO {ov.get_version().split('-')[0]} on {device}"
 
 
 def _uses_amx(compiled: ov.CompiledModel) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +21,18 @@ from .types import Outputs
 ASSETS = Path(__file__).parent / "assets"
 ONNX_RUNTIMES = ("openvino", "onnxruntime")
 RUNTIMES = (*ONNX_RUNTIMES, "tensorrt")
-PRECISIONS = ("auto", "f32", "bf16")
+PRECISIONS = ("f32", "bf16")
 PLAN_SUFFIXES = (".plan", ".engine")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a model could be computed in."""
+
+    title: str
+    """runtime, version and device"""
+    precisions: tuple[str, ...]
+    """of PRECISIONS, f32 first: what is quickest among them only measuring tells"""
 
 
 class Runner(Protocol):
@@ -90,13 +101,11 @@ def open_runner(
     """Loads a model for clips of `frames` frames (None: as the manifest says), `batch` of them at a time if it can.
 
     runtime: openvino, onnxruntime, tensorrt, or auto (tensorrt for a plan; for an ONNX file the first of the others
-    that is installed). precision: f32, bf16, or auto: bf16 by AMX or ARM's instructions for it, where the
-    runtime uses them (by AMX half the time, and off by 1 % of a tube's strongest evidence in the median), else f32; a
-    plan has its own. device: auto (the CPU; for a plan the first GPU), or what the runtime calls one. Raises UsageError
+    that is installed). precision: f32, or bf16, off by 1 % of a tube's strongest evidence in the median; a plan has its
+    own. device: auto (the CPU; for a plan the first GPU), or what the runtime calls one. Raises UsageError
     for an option that nothing here can serve, ModelError for a file that cannot be used.
     """
-    if runtime not in ("auto", *RUNTIMES):
-        raise UsageError(f"runtime must be one of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
+    _check_runtime(runtime)
     if precision not in PRECISIONS:
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if batch < 1:
@@ -106,17 +115,30 @@ def open_runner(
     return open_it(path, frames, runtime, precision, device, batch)
 
 
+def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -> Choices:
+    """What `open_runner` could open a model in, for those who may take the quickest. Raises as it does.
+
+    A plan has the types it was built with, and is asked for f32.
+    """
+    _check_runtime(runtime)
+    path = find_model(model)
+    if is_plan(path):
+        return Choices("TensorRT", ("f32",))
+    if _onnx_runtime(path, runtime) == "openvino":
+        from . import openvino
+
+        return openvino.choices(_onnx_device(device))
+    from . import onnxruntime
+
+    return onnxruntime.choices(_onnx_device(device))
+
+
 def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> Runner:
-    if runtime == "tensorrt":
-        raise UsageError(f"TensorRT runs plans, and {path} is an ONNX file: make one by 'saliency-tubes build'")
+    chosen = _onnx_runtime(path, runtime)
     manifest = read_manifest(path)
     frames = manifest.default_frames if frames is None else frames
     manifest.window(frames)
-    installed = [name for name in ONNX_RUNTIMES if find_spec(name)]
-    chosen = (installed or ["openvino"])[0] if runtime == "auto" else runtime
-    if chosen not in installed:
-        raise UsageError(f"{chosen} is not installed: pip install {chosen}")
-    device = "CPU" if device.lower() == "auto" else device
+    device = _onnx_device(device)
     try:
         if chosen == "openvino":
             from .openvino import OpenVinoRunner
@@ -127,6 +149,25 @@ def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, dev
         return OnnxRuntimeRunner(path, manifest, frames, precision, device, batch)
     except ModelError as error:
         raise ModelError(f"cannot use model {path}: {error}") from None
+
+
+def _onnx_runtime(path: Path, runtime: str) -> str:
+    if runtime == "tensorrt":
+        raise UsageError(f"TensorRT runs plans, and {path} is an ONNX file: make one by 'saliency-tubes build'")
+    installed = [name for name in ONNX_RUNTIMES if find_spec(name)]
+    chosen = (installed or ["openvino"])[0] if runtime == "auto" else runtime
+    if chosen not in installed:
+        raise UsageError(f"{chosen} is not installed: pip install {chosen}")
+    return chosen
+
+
+def _check_runtime(runtime: str) -> None:
+    if runtime not in ("auto", *RUNTIMES):
+        raise UsageError(f"runtime must be one of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
+
+
+def _onnx_device(device: str) -> str:
+    return "CPU" if device.lower() == "auto" else device
 
 
 def _open_plan(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> Runner:

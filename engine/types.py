@@ -209,10 +209,11 @@ class Shown:
     """A frame with its tube drawn, and the explanations it was drawn from."""
 
     frame: Frame
-    parts: tuple[tuple[Explanation, float], ...]
+    parts: tuple[tuple[Explanation, float], ...] = ()
     """each explanation with its share of the picture; empty where none was there to draw"""
     age: float = 0.0
-    """seconds from the evidence drawn to the frame: 0 in aligned mode, the delay of the explanation in live mode"""
+    """seconds from the evidence to the frame: 0 in aligned mode, the delay of the explanation in live mode, where it is
+    too old to be drawn as well"""
 
     @property
     def explanation(self) -> Explanation | None:

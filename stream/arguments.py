@@ -65,7 +65,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--explain", default="top1", metavar="CLASS", help="top1 (default), NAME, ID, or A:B for A against B"
     )
-    what.add_argument("--frames", type=int, metavar="T", help="frames in a window (default: the model's own)")
+    what.add_argument(
+        "--frames", type=int, metavar="T",
+        help="frames in a window (default: the model's own; live: the longest whose tubes stay younger than --max-age)",
+    )  # fmt: skip
     what.add_argument("--stride", type=int, help="frames between samples (default: near the model's frame rate)")
     what.add_argument("--hop", type=int, help="frames between windows (default: T/4; live: as fast as the model runs)")
     what.add_argument("--limit", type=int, metavar="N", help="stop after N frames")
@@ -74,8 +77,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto")
     where.add_argument(
         "--precision",
-        choices=PRECISIONS,
-        help="auto: bf16 by AMX or ARM's instructions for it (live streams' default), else f32 (files' default)",
+        choices=("auto", *PRECISIONS),
+        help="auto: what is quickest here, as measured at the first start (default of live streams; of files: f32)",
     )
     where.add_argument(
         "--device",

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..engine.errors import UsageError
-from ..engine.manifest import InputSpec
+from ..engine.manifest import InputSpec, Manifest
 from ..engine.overlay import Overlay
-from ..engine.runner import Runner, find_model, open_runner, read_manifest
+from ..engine.runner import PRECISIONS, Runner, choices, find_model, open_runner, read_manifest
 from ..engine.saliency import parse_target
 from ..engine.style import Style
 from ..engine.types import Shown
@@ -28,6 +28,8 @@ from .priority import made_behind
 from .rules import check_rules
 from .sink import Sink, SinkOptions, check_outputs, open_sink
 from .source import FALLBACK_RATE, Source, SourceOptions, file_path, open_source
+from .speed import Speeds, speeds_of
+from .young import fit
 
 SYNCS = ("auto", "aligned", "live")
 
@@ -41,7 +43,7 @@ class Config:
     model: str | Path = "i3d"
     """a model shipped with the package, an ONNX file with a manifest, or a TensorRT plan"""
     frames: int | None = None
-    """T; None: the model's own default"""
+    """T; None: the model's own default, live the longest whose tubes stay younger than `max_age`"""
     stride: int | None = None
     """frames between samples; None: so that the video comes near the rate the model was trained on"""
     hop: int | None = None
@@ -53,8 +55,9 @@ class Config:
     """auto: live from what comes at its own pace, aligned from files"""
     runtime: str = "auto"
     precision: str | None = None
-    """None: auto from what comes at its own pace, so that tubes are young; f32 from files, alike on all machines. Of
-    streams that share a model: auto where one of them comes at its own pace"""
+    """f32, bf16, or auto: what is quickest here, as measured at the first start. None: auto from what comes at its own
+    pace, so that tubes are young; f32 from files, alike on all machines. Of streams that share a model: auto where one
+    of them comes at its own pace"""
     device: str = "auto"
     batch: int | None = None
     """windows of several streams that go through the model together; None: as many as keep their tubes youngest, one
@@ -78,6 +81,8 @@ class Config:
             if value is not None and value < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be 1 or more, got {value}")
         Overlay(self.style, self.overlay).close()  # says what is wrong with them
+        if self.precision not in (None, "auto", *PRECISIONS):
+            raise UsageError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
         if self.sync not in SYNCS:
             raise UsageError(f"sync must be one of {', '.join(SYNCS)}, got {self.sync!r}")
         if not self.max_age > 0:  # nan is not
@@ -94,6 +99,8 @@ class Job:
     sinks: list[Sink]
     options: Options
     pipeline: Pipeline
+    young: str = ""
+    """live: why the window is as long as it is, for people"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,22 +125,32 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
     manifest = shared.batcher.runner.manifest if shared else read_manifest(find_model(config.model))
     target = parse_target(config.explain, manifest.labels)
     check_rules(config.outputs, manifest.labels)
+    # Before the camera is connected to: what it sends meanwhile would wait.
+    chooses = config.frames is None and config.sync != "aligned" and len(manifest.windows) > 1
+    speeds = None if shared else model_speeds(config, manifest, comes_live(config.input, config.source), chooses)
     with ExitStack() as stack:
         source = open_source(config.input, config.source)
         stack.callback(source.close)
         if source.live:  # known only now; until `open` a sink is a few words about one
             sinks = [open_sink(uri, replace(config.sink, live=True)) for uri in config.outputs]
-        frames = shared.batcher.runner.frames if shared else config.frames or manifest.default_frames
         stride = config.stride or default_stride(manifest.input, source.info.rate)
-        hop = config.hop or max(1, frames * stride // 4)
+        rate = float(source.info.rate or FALLBACK_RATE)
         sync = config.sync if config.sync != "auto" else ("live" if source.live else "aligned")
+        young = ""
+        if shared:
+            runner = shared.batcher.runner
+        elif sync == "live" and chooses:
+            runner, young = load_young(config, manifest, stride, rate, speeds, source.live)
+        else:
+            runner = load_runner(config, speeds, behind=source.live)
+        frames = runner.frames
+        hop = config.hop or max(1, frames * stride // 4)
         if sync == "aligned" and hop > frames * stride:
             raise UsageError(f"hop must be 1 to {frames * stride} so that a window sees every frame, got {hop}")
-        runner = shared.batcher.runner if shared else load_runner(config, behind=source.live)
         delay = 0.0
         if sync == "aligned" and source.live:
             spent = shared.seconds if shared else run_takes(runner, 1)
-            hop, delay = plan_delay(frames, stride, hop, float(source.info.rate or FALLBACK_RATE), spent)
+            hop, delay = plan_delay(frames, stride, hop, rate, spent)
         options = Options(
             target,
             config.style,
@@ -151,21 +168,82 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
         )
         batcher = shared.batcher if shared else None
         pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher))
-        yield Job(config, source, runner, sinks, options, pipeline)
+        yield Job(config, source, runner, sinks, options, pipeline, young)
 
 
-def load_runner(config: Config, behind: bool = False, batch: int = 1) -> Runner:
-    """The model that a run asks for. behind: it may wait, for the picture must not."""
-    load = partial(
-        open_runner,
+def model_speeds(config: Config, manifest: Manifest, live: bool, chooses: bool = False) -> Speeds | None:
+    """What windows take by precision, where that decides something; else None. The first start measures, for seconds.
+
+    live: what is explained comes at its own pace. chooses: and then the length of the windows is free as well.
+    """
+    asked = config.precision or ("auto" if live else "f32")
+    wanted = live and chooses
+    if asked != "auto" and not wanted:
+        return None
+    there = choices(config.model, runtime=config.runtime, device=config.device)
+    if asked != "auto":
+        there = replace(there, precisions=(asked,))
+    if len(there.precisions) < 2 and not wanted:
+        return None
+    # Of windows of one length the shortest is soonest measured, and whoever is quickest in it is so in longer ones.
+    frames = config.frames or min(manifest.windows)
+    manifest.window(frames)
+
+    def measure() -> Speeds:
+        load = partial(_open, config, batch=1, frames=frames)
+        return speeds_of(find_model(config.model), there, frames, lambda precision: load(precision=precision))
+
+    return made_behind(measure) if live else measure()
+
+
+def load_runner(
+    config: Config, speeds: Speeds | None = None, *, behind: bool = False, batch: int = 1, frames: int | None = None
+) -> Runner:
+    """The model that a run asks for, in the quickest precision where that was measured (`model_speeds`).
+
+    behind: it may wait, for the picture must not. frames: T, unless the run asks for one.
+    """
+    named = None if config.precision == "auto" else config.precision
+    precision = named or (speeds.quickest if speeds else "f32")
+    load = partial(_open, config, precision=precision, batch=batch, frames=config.frames or frames)
+    runner = made_behind(load) if behind else load()
+    if speeds is not None and speeds.in_words:
+        runner.description += f": {speeds.in_words}"
+    return runner
+
+
+def load_young(
+    config: Config, manifest: Manifest, stride: int, rate: float, speeds: Speeds | None, behind: bool
+) -> tuple[Runner, str]:
+    """The model for the longest windows whose tubes stay young (`young.fit`), and why these, for people.
+
+    What windows take is measured on the way, as things are now: `speeds` may be of an earlier start, and says only
+    where to begin.
+    """
+    guessed = {speeds.frames: speeds.seconds[speeds.quickest]} if speeds else {}
+    seconds: dict[int, float] = {}
+    runner: Runner | None = None
+    while True:
+        known = seconds or guessed
+        chosen = fit(manifest, stride, rate, config.max_age, known) if known else None
+        frames = chosen.frames if chosen else min(manifest.windows)
+        if runner is None or runner.frames != frames:
+            runner = None  # it gives back its memory before the next one takes some
+            runner = load_runner(config, speeds, behind=behind, frames=frames)
+        if chosen is not None and frames in seconds:
+            return runner, chosen.in_words
+        seconds[frames] = run_takes(runner, 1)
+
+
+def _open(config: Config, *, precision: str, batch: int, frames: int | None) -> Runner:
+    return open_runner(
         config.model,
-        frames=config.frames,
+        frames=frames,
         runtime=config.runtime,
-        precision=config.precision or ("auto" if behind else "f32"),
+        precision=precision,
         device=config.device,
         batch=batch,
     )
-    return made_behind(load) if behind else load()
 
 
 def share_model(configs: Sequence[Config]) -> SharedModel:
@@ -178,7 +256,8 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     live = any(comes_live(one.input, one.source) for one in configs)
     asked = config.batch or (streams if live else 1)
     most = min(asked, streams)
-    runner = load_runner(config, behind=live, batch=most)
+    speeds = model_speeds(config, read_manifest(find_model(config.model)), live)
+    runner = load_runner(config, speeds, behind=live, batch=most)
     size = runner.batch
     why = "there are no more streams" if size == most else "the model takes no more at once"
     if config.batch or not live:
@@ -189,7 +268,7 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     if size < runner.batch:
         why = "more at once would make tubes no younger"
         del runner  # it gives back what larger runs have taken
-        runner = load_runner(config, behind=live, batch=size)
+        runner = load_runner(config, speeds, behind=live, batch=size)
     words = f"{size} windows at a time" if size > 1 else "one window at a time"
     if size < asked:
         words += f": {why}"

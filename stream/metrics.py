@@ -27,6 +27,7 @@ Snapshots = Callable[[], Mapping[str, Snapshot | str | None]]
 COUNTERS = {
     "frames_in": "Frames that came from the source, those included that nobody fetched there in time.",
     "frames_out": "Frames drawn and handed to every output; see sink_frames.",
+    "frames_drawn": "Frames handed to the outputs that evidence was drawn on.",
     "reconnects": "Times the source was connected again.",
     "skips": "Times the stream fell behind the camera, and began at the present again.",
     "decoder_errors": "Times the decoder failed or had to guess.",
@@ -40,7 +41,8 @@ GAUGES = {
     "batch": ("batch_size", "Windows in a run of the model, those of other streams included."),
     "lag": ("lag_seconds", "How much later than the promptest one the last frame came, by the camera's clock."),
     "last_frame": ("last_frame_age_seconds", "Since the last frame came in."),
-    "tube_age": ("tube_age_seconds", "From the evidence drawn to the frame it is drawn on."),
+    "tube_age": ("tube_age_seconds", "From the evidence drawn to the frame it is drawn on; if none is, until now."),
+    "drawn_ratio": ("drawn_ratio", "Share of frames that evidence was drawn on, over the last minute."),
     "uptime": ("uptime_seconds", "Since the stream was opened."),
 }
 
@@ -65,6 +67,8 @@ def health(snapshots: Mapping[str, Snapshot | str | None]) -> tuple[bool, dict[s
         streams[name] = {"healthy": healthy, "state": one.state, "last_frame_age": round(one.last_frame, 3)}
         if failed:
             streams[name]["failed"] = failed
+        if one.tubes_too_old:
+            streams[name]["degraded"] = ["tubes too old"]
     healthy = bool(streams) and all(one["healthy"] for one in streams.values())
     return healthy, {"status": "ok" if healthy else "failing", "streams": streams}
 

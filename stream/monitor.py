@@ -1,4 +1,4 @@
-"""Watches a running pipeline and says what changes: connected, lost, another class, an output in trouble."""
+"""Watches a running pipeline and says what changes: connected, lost, another class, old tubes, an output in trouble."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import TracebackType
 
 from .feed import OVERLOADED
 from .log import say
-from .stats import Snapshot
+from .stats import Snapshot, Spread
 
 EVERY = 0.25
 """seconds between two looks"""
@@ -48,6 +48,8 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
         found.append(Change("source", after.state, logging.WARNING))
     if after.label and after.label != (before.label if before else None):
         found.append(Change("class", f"{after.label} {after.probability:.2f}", fields=_of_class(after)))
+    if before is not None and after.alive and after.tubes_too_old != before.tubes_too_old:
+        found.append(_of_age(after))
     known = {sink.name: sink for sink in before.sinks} if before else {}
     for sink in after.sinks:
         old = known[sink.name].state if sink.name in known else "new"
@@ -78,6 +80,18 @@ TROUBLE = {"retrying", "failed", "disk full", "refused", "lost"}
 def _of_class(snapshot: Snapshot) -> dict[str, object]:
     p = snapshot.probability
     return {"class": snapshot.label, "p": round(p, 6) if math.isfinite(p) else None}
+
+
+def _of_age(snapshot: Snapshot) -> Change:
+    age, limit = snapshot.tube_age, snapshot.max_age
+    fields = {"tube_age": round(age, 3) if math.isfinite(age) else None, "max_age": limit}
+    if not snapshot.tubes_too_old:
+        return Change("tube", f"young enough again: {age:.1f} s old", fields=fields)
+    spent = snapshot.stages.get("infer", Spread()).p50
+    why = f"; the model takes {spent:.2g} s for a window" if math.isfinite(spent) else ""
+    known = f"{age:.1f} s old, and faded out beyond max-age {limit:g} s"
+    there = known if math.isfinite(age) else f"none yet, later than max-age {limit:g} s allows"
+    return Change("tube", f"{there}{why}", logging.WARNING, fields)
 
 
 def _reason(state: str) -> str:

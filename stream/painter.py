@@ -38,7 +38,8 @@ class Painter:
             self.overlay.close()
             self.overlay = self._make(style)
         frame, shown = placed.frame, Shown(placed.frame, placed.parts, placed.age)
-        explanation, shape = shown.explanation, (frame.picture.width, frame.picture.height, frame.pixel_aspect)
+        explanation, aspect = shown.explanation, float(frame.pixel_aspect)
+        shape = (frame.picture.width, frame.picture.height, frame.pixel_aspect)
         if explanation is not None:
             self._seen = shape, explanation.tube.crop
             cells = self.overlay.blend(placed.parts, placed.at, placed.opacity)
@@ -46,8 +47,10 @@ class Painter:
         # the network goes on looking there when its evidence has grown old; frames of another shape are cut elsewhere
         if style.frame and self._seen is not None and self._seen[0] == shape:
             draw_outline(frame.picture, self._seen[1])
-        if explanation is not None:
-            draw_caption(frame.picture, Caption.of(explanation), style, float(frame.pixel_aspect), placed.opacity)
+        if placed.is_too_old:  # the class it was of need not be what is there now
+            draw_caption(frame.picture, Caption.of_age(placed.age), style, aspect)
+        elif explanation is not None:
+            draw_caption(frame.picture, Caption.of(explanation), style, aspect)
         return shown
 
     def close(self) -> None:

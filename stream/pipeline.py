@@ -27,11 +27,13 @@ from .channel import Channel, Stopped
 from .clock import Pace, Stopwatch
 from .events import event
 from .explainer import Explainer, Look
+from .freshness import Freshness
 from .painter import Painter
 from .priority import step_back
 from .sink import Sink
-from .source import Source
+from .source import FALLBACK_RATE, Source
 from .stats import Snapshot, Stats, take_snapshot, too_late
+from .summary import Summary, Tally
 from .sync import Aligned, Delayed, Gaps, Live, Placed
 from .window import Window
 
@@ -72,21 +74,6 @@ class Options:
             raise ValueError(f"delay must be 0 or more and hold 1 or more, got {self.delay:g}, {self.hold}")
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a run did. frames_read = frames_written + frames_dropped, unless it was torn down half-way."""
-
-    frames_read: int
-    """all that came from the source, those included that nobody fetched there in time"""
-    frames_written: int
-    frames_dropped: int
-    windows: int
-    seconds: dict[str, float]
-    """time spent in each stage"""
-    not_finite: int = 0
-    """values of evidence that were no finite numbers, and drawn as none"""
-
-
 _Stage = tuple[Callable[[], None], list[Channel[Any]]]
 """what a thread does, and the channels that end when it is done"""
 _Result = tuple[Shown | None, str | None]
@@ -120,9 +107,11 @@ class Pipeline:
         self._explained: Channel[Frame | Explanation] = Channel(QUEUE)
         self._drawn: Channel[_Result] = Channel(QUEUE, writers=2 if newest else 1)
         self._shown: Channel[Shown] = Channel(QUEUE)
-        self._watch, self._stats, self._gaps = Stopwatch(), Stats(), Gaps()
+        spans = (runner.frames - 1) * options.stride / float(source.info.rate or FALLBACK_RATE)
+        self._watch, self._stats, self._gaps = Stopwatch(), Stats(Freshness(window=spans)), Gaps()
         self._seat = (batcher or Batcher(runner)).seat(self._watch)
         self._explainer = Explainer(self._seat, self._watch, self._gaps, steady=live, hold=options.hold)
+        self._tally = Tally()
         self._delayed = Delayed(options.hop, self._gaps)
         self._look = Look(options.target, options.style, options.max_age)
         self._newest: Explanation | None = None
@@ -221,6 +210,10 @@ class Pipeline:
             self._explainer.windows,
             self._watch.totals(),
             self._painter.not_finite,
+            stats.freshness.frames_drawn,
+            self._tally.saw,
+            self._tally.explained,
+            self._tally.repeated,
         )
 
     def snapshot(self) -> Snapshot:
@@ -339,7 +332,9 @@ class Pipeline:
                 if any(sink.wants_stop for sink in self._sinks):
                     self.stop()
                 if shown is not None:
-                    self._stats.frame_out(shown.frame.index, shown.age if shown.parts else None)
+                    if self._options.sync == "live":
+                        self._stats.freshness.max_age = self._look.max_age
+                    self._stats.frame_out(shown)
                     self._shown.put(shown)
         except BaseException:
             self._close_sinks()  # so that what was recorded can be played; the first error is the one to tell
@@ -362,6 +357,7 @@ class Pipeline:
     def _explain(self, clip: Clip) -> Explanation:
         explanation = self._newest = self._explainer.explain(clip, self._look)
         self._stats.window(self._seat.size)
+        self._tally.add(explanation)
         return explanation
 
     def _event(self, explanation: Explanation) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TextIO
 
-from ..engine.types import Explanation, Shown
+from ..engine.types import Shown
 from .job import Job
 from .log import say
 from .progress import Progress
 from .redact import redact
+
+SEEN = 5
+"""classes that are named at the end"""
 
 
 class Report:
@@ -21,9 +23,6 @@ class Report:
         total = min(total, limit) if total and limit else total or limit
         # A stream that runs for weeks has no need to fill the journal.
         self._progress = Progress(total, stream, 60.0 if job.source.live and total is None else None)
-        self._windows: Counter[str] = Counter()
-        self._best: dict[str, float] = {}
-        self._newest = -1
         self._noted: set[str] = set()
 
     def begin(self) -> None:
@@ -34,7 +33,8 @@ class Report:
         self._say("model", f"{runner.manifest.title}, {runner.description}")
         pace = "as often as the model can" if options.sync == "live" else f"every {options.hop}"
         held = f", delay {options.delay:.1f} s" if options.delay else ""
-        self._say("window", f"{runner.frames} frames, stride {options.stride}, {pace}; {options.sync}{held}")
+        young = f": {self._job.young}" if self._job.young else ""
+        self._say("window", f"{runner.frames} frames, stride {options.stride}, {pace}; {options.sync}{held}{young}")
         self._say("overlay", self._job.pipeline.overlay.description)
         chosen = [f"{sink.name} ({sink.description})" if sink.description else sink.name for sink in self._job.sinks]
         self._say("output", ", ".join(chosen) or "none")
@@ -44,10 +44,6 @@ class Report:
 
     def frame(self, shown: Shown) -> None:
         """One frame more."""
-        for explanation, _ in shown.parts:
-            if explanation.window > self._newest:
-                self._newest = explanation.window
-                self._window(explanation)
         main = shown.explanation
         self._progress.step(f"{main.label} {main.explained[0].probability:.2f}" if main else "")
 
@@ -55,23 +51,22 @@ class Report:
         """The summary: what was seen, and where every frame went."""
         self._progress.close()
         self._notes()
-        total = sum(self._windows.values())
-        for label, count in self._windows.most_common(5):
-            self._say("saw", f"{label}: {count} of {total} windows, up to {self._best[label]:.2f}")
         summary, seconds = self._job.pipeline.summary, self._progress.elapsed
+        if summary.repeated:
+            window = f"a window of {self._job.runner.frames} frames"
+            self._note(f"the video is shorter than {window}: its last frame is repeated")
+        for one in summary.saw[:SEEN]:
+            self._say("saw", f"{one.label}: {one.windows} of {summary.windows} windows, up to {one.probability:.2f}")
+        if self._job.pipeline.look.target.first is not None:  # it need not be what the network saw
+            for label, probability in summary.explained:
+                self._say("saw", f"{label}, which was asked for: up to {probability:.2f}")
         if summary.not_finite:
             self._note(f"{summary.not_finite} values of evidence were no finite numbers, and drawn as none")
         frames = f"{summary.frames_read} frames in, {summary.frames_written} out, {summary.frames_dropped} dropped"
         rate = summary.frames_written / seconds if seconds > 0 else 0.0
-        self._say("done", f"{frames}; {summary.windows} windows; {seconds:.1f} s, {rate:.1f} fps")
-
-    def _window(self, explanation: Explanation) -> None:
-        label = explanation.label
-        self._windows[label] += 1
-        self._best[label] = max(self._best.get(label, 0.0), explanation.explained[0].probability)
-        if explanation.repeated:
-            frames = explanation.tube.span.frames
-            self._note(f"the video is shorter than a window of {frames} frames: its last frame is repeated")
+        live = self._job.options.sync == "live" and summary.frames_written
+        tubes = f", {summary.frames_drawn / summary.frames_written:.0%} of them with a tube" if live else ""
+        self._say("done", f"{frames}{tubes}; {summary.windows} windows; {seconds:.1f} s, {rate:.1f} fps")
 
     def _notes(self) -> None:
         for note in (*self._job.source.info.notes, *self._job.source.remarks):

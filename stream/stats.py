@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ..engine.types import Explanation
+from ..engine.types import Explanation, Shown
 from .clock import RECENT, Stopwatch
+from .freshness import Freshness
 from .sink import Sink
 from .source import Source
 
@@ -134,7 +135,7 @@ class Snapshot:
     latency: Spread
     """from a frame's arrival to its being written, all queues included"""
     tube_age: float
-    """from the evidence drawn to the frame it is drawn on"""
+    """from the evidence drawn to the frame it is drawn on; where none is drawn, from the last there was until now"""
     queues: Mapping[str, int]
     """how many items wait in each"""
     sinks: tuple[SinkState, ...] = ()
@@ -146,6 +147,13 @@ class Snapshot:
     """how often the source fell behind the camera, and began at the present again"""
     overloaded: bool = False
     """this machine is short of time for the stream"""
+    frames_drawn: int = 0
+    """of frames_out, those that evidence was drawn on"""
+    drawn_ratio: float = math.nan
+    """share of them over the last minute"""
+    tubes_too_old: bool = False
+    """live: evidence is older than max_age, so that it fades, or does not come at all; held for some seconds"""
+    max_age: float = math.inf
 
     @property
     def last_frame(self) -> float:
@@ -157,6 +165,7 @@ class Snapshot:
         return replace(
             self, alive=False, connected=False, state="ended", fps_in=0.0, fps_out=0.0, window_rate=0.0,
             batch=math.nan, lag=math.nan, tube_age=math.nan, latency=Spread(), stages={}, queues={},
+            drawn_ratio=math.nan, tubes_too_old=False,
         )  # fmt: skip
 
 
@@ -182,11 +191,11 @@ class Rate:
 class Stats:
     """Counts what passes. Each method belongs to one thread, but `frames_out` and the like may be read by any."""
 
-    def __init__(self) -> None:
+    def __init__(self, freshness: Freshness | None = None) -> None:
         self.started = time.monotonic()
+        self.freshness = freshness or Freshness()
         self.frames_fetched = self.frames_out = self.windows = 0
         self._late = 0
-        self.tube_age = math.nan
         self.arrived = self.started
         """when the last frame came in"""
         self._in, self._out, self._explained = Rate(), Rate(), Rate()
@@ -205,11 +214,12 @@ class Stats:
         self._in.tick(now, 1 + late - self._late if self.frames_fetched > 2 else 1)
         self._late = late
 
-    def frame_out(self, index: int, age: float | None) -> None:
-        """A frame was written to every output; `age` of the tube on it, None where none is."""
-        now = time.monotonic()
+    def frame_out(self, shown: Shown) -> None:
+        """A frame was written to every output."""
+        now, index = time.monotonic(), shown.frame.index
         self.frames_out += 1
-        self.tube_age = math.nan if age is None else age
+        drawn = bool(shown.parts)
+        self.freshness.show(now, shown.age if drawn or shown.age else None, drawn, shown.frame.gap)
         self._out.tick(now)
         whose, arrival = self._arrivals[index % IN_FLIGHT]
         if whose == index:
@@ -264,19 +274,7 @@ def take_snapshot(
     fps_in, fps_out, window_rate = stats.rates(now)
     names = _distinct([sink.name for sink in sinks])
     named = list(zip(names, sinks, strict=True))
-    outputs = tuple(
-        SinkState(
-            name,
-            sink.state,
-            sink.frames,
-            sink.events,
-            sink.dropped,
-            (sink.notes or ("",))[-1],
-            sink.description,
-            sink.queued,
-        )
-        for name, sink in named
-    )
+    outputs = tuple(_state(name, sink) for name, sink in named)
     late = too_late(source)
     lost = {(f"sink {name}", reason): count for name, sink in named for reason, count in tuple(sink.drops.items())}
     return Snapshot(
@@ -296,12 +294,16 @@ def take_snapshot(
         batch=stats.batch,
         stages={name: Spread.of(values) for name, values in watch.recent().items()},
         latency=stats.latency,
-        tube_age=stats.tube_age,
+        tube_age=stats.freshness.tube_age(now),
         queues=dict(queues),
         sinks=outputs,
         not_finite=not_finite,
         label=newest.label if newest else "",
         probability=newest.explained[0].probability if newest else math.nan,
+        frames_drawn=stats.freshness.frames_drawn,
+        drawn_ratio=stats.freshness.drawn_ratio(now),
+        tubes_too_old=stats.freshness.too_old,
+        max_age=stats.freshness.max_age,
     )
 
 
@@ -317,6 +319,11 @@ def _of_connection(source: Source, alive: bool) -> dict[str, Any]:
         "skips": source.skips,
         "overloaded": alive and source.overloaded,
     }
+
+
+def _state(name: str, sink: Sink) -> SinkState:
+    note = (sink.notes or ("",))[-1]
+    return SinkState(name, sink.state, sink.frames, sink.events, sink.dropped, note, sink.description, sink.queued)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

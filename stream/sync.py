@@ -19,8 +19,13 @@ class Placed:
     at: float = 0.0
     """the frame number whose evidence is drawn: the frame's own, or an earlier one in live mode"""
     age: float = 0.0
-    """seconds from there to the frame"""
+    """seconds from there to the frame, also where that is too old to be drawn; 0 where nothing is known of the frame"""
     opacity: float = 1.0
+
+    @property
+    def is_too_old(self) -> bool:
+        """Whether evidence fades, or is gone, because of its age."""
+        return self.opacity < 1
 
 
 class Aligned:

@@ -22,6 +22,7 @@ from saliency_tubes.engine.saliency import Target as Class
 from saliency_tubes.engine.saliency import make_explanation, run_target
 from saliency_tubes.engine.style import Style
 from saliency_tubes.engine.types import Clip, Frame
+from saliency_tubes.stream.job import Config, model_speeds
 from saliency_tubes.stream.source import open_source
 from saliency_tubes.stream.window import Window
 from video import HOPS
@@ -37,11 +38,13 @@ def rows(setup: Setup) -> list[Row]:
     """For every T: milliseconds of the network and of the explanation, and their ratio."""
     work: dict[str, Callable[[], object]] = {}
     for length, hop in HOPS.items():
-        runner, live = open_runner(frames=length), open_runner(frames=length, precision="auto")
+        runner = open_runner(frames=length)
+        speeds = model_speeds(Config("test://", frames=length), runner.manifest, live=True)
         clip, frames = _window(runner)
         data = tensor(clip, runner.manifest.input)
         work[f"infer {length}"] = partial(runner.run, data)
-        if live.description != runner.description:
+        if speeds is not None and speeds.quickest != "f32":
+            live = open_runner(frames=length, precision=speeds.quickest)
             work[f"live {length}"] = partial(live.run, data)
         work[f"explain {length}"] = _Explain(runner, data, clip, frames[:hop])
     times = interleave(work, setup.pick(ROUNDS), warmup=setup.pick(1, 0))

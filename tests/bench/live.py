@@ -1,8 +1,9 @@
 """Live: a camera by RTSP, explained, out by RTSP, all on this machine: what leaves, and how late.
 
-The camera's pictures say when they were drawn (stream/pattern.py), and a client of the output reads it there. The same
-pipeline with a network that never answers is the pass-through that the latency is compared with, once for each library
-that can read the camera. Longer than make bench has time for:
+The camera's pictures say when they were drawn (stream/pattern.py), and a client of the output reads it there. What
+explains runs by its own settings, the length of its windows included. The same pipeline with a network that never
+answers is the pass-through that the latency is compared with, once for each library that can read the camera. Longer
+than make bench has time for:
 
     python tests/bench/live.py 300     # seconds of each, in one piece
 """
@@ -10,6 +11,7 @@ that can read the camera. Longer than make bench has time for:
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -32,12 +34,14 @@ from saliency_tubes.stream.pipeline import Options, Pipeline
 from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
 from saliency_tubes.stream.source import Source, SourceOptions, open_source
 
-SIZE, RATE, FRAMES = "1280x720", 30, 32
+SIZE, RATE = "1280x720", 30
 SECONDS, ROUNDS, WARM = 20, 3, 6
 """measured in each round, and before that"""
 FPS = Target(29.5, at_most=False)
-MEDIAN, P95, AGE = Target(35.0), Target(70.0), Target(1.5)
+MEDIAN, P95, AGE = Target(35.0), Target(70.0), Target(2.0)
 """milliseconds that explaining may add; seconds that a tube may be old"""
+DRAWN = Target(0.99, at_most=False)
+"""share of the frames that a tube is drawn on"""
 CORES = 2
 """that all of it may use, where this runs by itself"""
 CAMERA, OUTPUT, METRICS = 18651, 18652, 18653
@@ -55,6 +59,8 @@ class Seen:
     """number of each picture whose time can be read, and that time; ms"""
     ages: list[float]
     """of the tube, once a second; s"""
+    tubes: tuple[float, float] = (0.0, 0.0)
+    """frames handed to the outputs meanwhile, and those of them that a tube was drawn on"""
 
     @property
     def lost(self) -> int:
@@ -91,8 +97,8 @@ def measure(rounds: int, seconds: float, warm: float) -> dict[str, list[Seen]]:
             for name in list(work)[:: -1 if number % 2 else 1]:
                 role, words = work[name]
                 with _running(role, *words):
-                    age = _tube_age if role is _explain else None
-                    seen[name].append(_watch(seconds, warm, age))
+                    told = _told if role is _explain else None
+                    seen[name].append(_watch(seconds, warm, told))
     return seen
 
 
@@ -119,12 +125,14 @@ def _rows(seen: dict[str, list[Seen]], targets: bool) -> list[Row]:
         ]
     passed, explained = late["passed on, PyAV"], late["explained"]
     ages = [age for one in seen["explained"] for age in one.ages]
+    out, drawn = (sum(counts) for counts in zip(*(one.tubes for one in seen["explained"]), strict=True))
     return [
         *found,
-        row(f"latency added by I3D T={FRAMES}, median", median(explained) - median(passed), "ms", MEDIAN),
-        row(f"latency added by I3D T={FRAMES}, p95", _p95(explained) - _p95(passed), "ms", P95),
+        row("latency added by I3D, median", median(explained) - median(passed), "ms", MEDIAN),
+        row("latency added by I3D, p95", _p95(explained) - _p95(passed), "ms", P95),
         row("tube, median age", median(ages), "s"),
         row("tube, oldest", max(ages), "s", AGE),
+        row("frames with a tube", drawn / out if out else 0.0, "x", DRAWN),
     ]
 
 
@@ -147,20 +155,24 @@ def _running(role: Callable[..., None], *arguments: object) -> Iterator[None]:
             process.terminate()
 
 
-def _watch(seconds: float, warm: float, age: Callable[[], float] | None) -> Seen:
-    """age: asked once a second."""
+Told = Callable[[], dict[str, float]]
+
+
+def _watch(seconds: float, warm: float, told: Told | None) -> Seen:
+    """told: asked once a second."""
     source = open_source(_address(OUTPUT), SourceOptions(backend="gst", first_timeout=60.0))
     try:
-        return _measure(source, seconds, warm, age)
+        return _measure(source, seconds, warm, told)
     finally:
         source.close()
 
 
-def _measure(source: Source, seconds: float, warm: float, age: Callable[[], float] | None) -> Seen:
+def _measure(source: Source, seconds: float, warm: float, told: Told | None) -> Seen:
     start = time.monotonic() + warm
     drawn: list[tuple[int, float]] = []
     stamps: list[tuple[int, float]] = []
     ages: list[float] = []
+    counts: list[tuple[float, float]] = []
     for frame in source:
         now, luma = float(now_ms()), frame.picture.planes[0]
         elapsed = time.monotonic() - start
@@ -173,16 +185,21 @@ def _measure(source: Source, seconds: float, warm: float, age: Callable[[], floa
             drawn.append((number, now))
             if stamp is not None:
                 stamps.append((number, float(stamp)))
-        if age is not None and elapsed >= len(ages):
-            value = age()
+        if told is not None and elapsed >= len(ages):
+            values = told()
+            value = values["tube_age_seconds"]
             ages.append(elapsed + warm if isnan(value) else value)  # none: as old as all this
-    return Seen(seconds, drawn, stamps, ages)
+            counts.append((values["frames_out_total"], values["frames_drawn_total"]))
+    (out, tubes), (last_out, last_tubes) = (counts[0], counts[-1]) if counts else ((0.0, 0.0), (0.0, 0.0))
+    return Seen(seconds, drawn, stamps, ages, (last_out - out, last_tubes - tubes))
 
 
-def _tube_age() -> float:
+def _told() -> dict[str, float]:
+    """What the one stream's metrics without further labels are."""
     with urllib.request.urlopen(f"http://127.0.0.1:{METRICS}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
-    return next(float(line.split()[-1]) for line in lines if line.startswith("saliency_tubes_tube_age_seconds"))
+    found = (re.fullmatch(r"saliency_tubes_(\w+)\{stream=\S+\} (\S+)", line) for line in lines)
+    return {match[1]: float(match[2]) for match in found if match}
 
 
 # roles
@@ -207,7 +224,7 @@ def _explain() -> None:
     from saliency_tubes.stream.cli import main
 
     output = f"rtsp://@:{OUTPUT}/live"
-    words = ["run", _address(CAMERA), output, "--frames", str(FRAMES), "--metrics", str(METRICS)]
+    words = ["run", _address(CAMERA), output, "--metrics", str(METRICS)]
     sys.exit(main([*words, "--first-timeout", "60"]))
 
 
@@ -220,7 +237,7 @@ class _Silent:
 
     def __init__(self) -> None:
         self.manifest = read_manifest(find_model("i3d"))
-        self.frames, self.batch = FRAMES, 1
+        self.frames, self.batch = self.manifest.default_frames, 1
         self.description = "never answers"
 
     def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:

@@ -209,3 +209,25 @@ def test_words(names, text):
     assert caption.text.isascii()
     assert float(caption.low) == pytest.approx(-0.25, abs=0.051)
     assert float(caption.high) == pytest.approx(12.345, abs=0.051)
+
+
+@pytest.mark.parametrize(
+    ("age", "text"), [(3.14, "evidence 3.1 s old"), (0.04, "evidence 0.0 s old"), (61.6, "evidence 62 s old")]
+)
+def test_the_age_of_evidence_in_words(age, text):
+    assert Caption.of_age(age).text == text
+
+
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_note_is_small_and_has_no_bar(layout, size):
+    note, full = grey(layout, *size, level=90), grey(layout, *size, level=90)
+    draw_caption(note, Caption.of_age(3.1), Style())
+    draw_caption(full, Caption("evidence 3.1 s old", "0.0", "1.0"), Style())
+    left, top, right, bottom = box_of(drawn(note))
+    assert (left, top) == box_of(drawn(full))[:2]
+    assert right < size[0]
+    assert bottom - top < 0.7 * (box_of(drawn(full))[3] - top)
+    assert capital_height(note) >= SMALLEST - 1
+    colours = note.rgb().astype(int)
+    assert np.ptp(colours, axis=2).max() <= 6  # all grey

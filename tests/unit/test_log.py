@@ -213,6 +213,22 @@ def test_falling_behind_is_told_once_and_so_is_its_end():
     ]
 
 
+def test_old_tubes_are_told_when_it_begins_and_when_it_ends():
+    stages = {"infer": Spread(1.01, 1.2, 9)}
+    old = snapshot(tubes_too_old=True, tube_age=2.61, max_age=2.0, stages=stages)
+    (begun,) = changes(snapshot(), old)
+    assert (begun.event, begun.level) == ("tube", logging.WARNING)
+    assert begun.message == "2.6 s old, and faded out beyond max-age 2 s; the model takes 1 s for a window"
+    assert begun.fields == {"tube_age": 2.61, "max_age": 2.0}
+    assert changes(old, replace(old, tube_age=3.0)) == []
+    (ended,) = changes(old, snapshot(tube_age=0.91, max_age=2.0))
+    assert (ended.message, ended.level) == ("young enough again: 0.9 s old", logging.INFO)
+    nan = float("nan")
+    (never,) = changes(snapshot(), snapshot(tubes_too_old=True, tube_age=nan, max_age=2.0))
+    assert (never.message, never.fields["tube_age"]) == ("none yet, later than max-age 2 s allows", None)
+    assert changes(old, replace(old, alive=False).ended()) == []
+
+
 def test_classes_and_outputs():
     one = snapshot(label="yoga", probability=0.912, sinks=sink("running"))
     (first,) = changes(None, one)

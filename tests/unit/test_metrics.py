@@ -70,6 +70,8 @@ def test_metrics(snapshot):
     assert values[("saliency_tubes_sink_events_total", sink, door)] == 17
     assert values[("saliency_tubes_sink_queue_depth", sink, door)] == 3
     assert values[("saliency_tubes_lag_seconds", door)] == 0.5
+    assert values[("saliency_tubes_frames_drawn_total", door)] == 40
+    assert values[("saliency_tubes_drawn_ratio", door)] == 1
     assert values[("saliency_tubes_resident_memory_bytes",)] > 1e6
     assert not values[("saliency_tubes_allocated_memory_bytes",)] <= 1e6  # nan where the C library does not tell
     # Prometheus' own conventions: one prefix, units by name, counters end in total
@@ -100,6 +102,12 @@ def test_memory_is_told_before_any_stream_is_open():
         _, text = get(server, "/metrics")
     (line,) = [line for line in text.splitlines() if line.startswith("saliency_tubes_resident_memory_bytes ")]
     assert float(line.split()[1]) > 1e6
+
+
+def test_old_tubes_are_a_reason_on_the_health_page(snapshot):
+    _, told = health({"door": snapshot, "yard": replace(snapshot, tubes_too_old=True)})
+    assert "degraded" not in told["streams"]["door"]
+    assert told["streams"]["yard"]["degraded"] == ["tubes too old"]
 
 
 def test_health(snapshot):

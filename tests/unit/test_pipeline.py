@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,6 +211,26 @@ class TestLive:
         assert pipeline.summary.windows <= 4  # it was busy nearly all the time, and yet:
         assert len(shown) + pipeline.summary.frames_dropped == 30
         assert len(shown) >= 20
+
+    def test_evidence_that_is_too_old_is_told(self):
+        """A window takes a second: its tube is old when it comes, older at each frame, and never drawn."""
+        options = replace(self.OPTIONS, max_age=0.1)
+        ages, told = [], []
+        with Pipeline(StubSource(60), StubRunner(delay=1.0), [MemorySink()], options) as pipeline:
+            for shown in pipeline:
+                now = pipeline.snapshot()
+                ages.append(now.tube_age)
+                told.append(now.tubes_too_old)
+                assert not shown.parts
+        known = [age for age in ages if not math.isnan(age)]
+        assert math.isnan(ages[0])
+        assert len(known) > 5
+        assert min(known) > 0.6
+        assert not any(math.isnan(age) for age in ages[-len(known) :])  # never again, once there was one
+        assert told[-1]
+        assert not told[0]
+        assert (now.frames_drawn, now.drawn_ratio, now.max_age) == (0, 0, 0.1)
+        assert pipeline.summary.saw[0].windows == pipeline.summary.windows > 0  # they were seen, if never drawn
 
     def test_a_slow_output_loses_the_oldest_frames_and_counts_them(self):
         class Slow(MemorySink):

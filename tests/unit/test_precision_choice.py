@@ -1,50 +1,205 @@
-"""Which precision a run asks for where its user names none."""
+"""Which precision and which window a run takes where its user names none."""
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from saliency_tubes.engine.errors import ModelError, UsageError
+from saliency_tubes.engine.manifest import WindowSpec
+from saliency_tubes.engine.runner import Choices, choices
 from saliency_tubes.stream import job
-from saliency_tubes.stream.job import Config, comes_live, load_runner, share_model
+from saliency_tubes.stream.job import (
+    Config,
+    comes_live,
+    load_runner,
+    load_young,
+    model_speeds,
+    open_job,
+    share_model,
+)
+from saliency_tubes.stream.log import logging_to
+from saliency_tubes.stream.report import Report
 from saliency_tubes.stream.source import SourceOptions, open_source
-from stubs import StubRunner
+from saliency_tubes.stream.speed import Speeds
+from saliency_tubes.stream.young import fit
+from stubs import SLICES, StubRunner, make_manifest
 from videos import make_video
 
 
+class Models:
+    """Models that take so many seconds a window, by T and precision, instead of any that is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, str], float]) -> None:
+        self.opened: list[tuple[int, str, int]] = []
+        """T, precision and batch of each"""
+        self.raced: list[tuple[int, tuple[str, ...]]] = []
+        self._seconds = seconds
+        monkeypatch.setattr(job, "open_runner", self.open)
+        monkeypatch.setattr(job, "run_takes", lambda runner, clips: seconds[runner.frames, runner.precision])
+        monkeypatch.setattr(job, "choices", lambda model, **options: Choices("stub", ("f32", "bf16")))
+        monkeypatch.setattr(job, "speeds_of", self.race)
+        monkeypatch.setattr(job, "read_manifest", lambda path: MANIFEST)
+
+    def open(self, model: object, *, frames: int | None, precision: str, batch: int, **options: Any) -> StubRunner:
+        frames = frames or MANIFEST.default_frames
+        self.opened.append((frames, precision, batch))
+        runner = StubRunner(MANIFEST, frames, batch)
+        runner.precision = precision  # type: ignore[attr-defined]
+        return runner
+
+    def race(self, model: Path, choices: Choices, frames: int, load: Any) -> Speeds:
+        self.raced.append((frames, choices.precisions))
+        return Speeds(frames, {name: self._seconds[frames, name] for name in choices.precisions})
+
+
+WINDOWS = {frames: WindowSpec((1 / SLICES,) * SLICES, (0, SLICES)) for frames in (8, 16, 32)}
+MANIFEST = replace(make_manifest(32), windows=WINDOWS)
+
+
+def seconds(f32: float, bf16: float) -> dict[tuple[int, str], float]:
+    """Of a frame, by precision; a window's are in proportion."""
+    return {(frames, name): frames * spent for frames in WINDOWS for name, spent in (("f32", f32), ("bf16", bf16))}
+
+
 @pytest.mark.parametrize(
-    ("named", "behind", "asked"),
-    [(None, False, "f32"), (None, True, "auto"), ("f32", True, "f32"), ("bf16", False, "bf16")],
+    ("named", "live", "chosen", "raced"),
+    [
+        (None, False, "f32", []),
+        (None, True, "bf16", [(8, ("f32", "bf16"))]),
+        ("auto", True, "bf16", [(8, ("f32", "bf16"))]),
+        ("auto", False, "bf16", [(8, ("f32", "bf16"))]),
+        ("f32", True, "f32", []),
+        ("bf16", False, "bf16", []),
+    ],
 )
 def test_live_is_quick_and_files_are_exact(
-    named: str | None, behind: bool, asked: str, monkeypatch: pytest.MonkeyPatch
+    named: str | None, live: bool, chosen: str, raced: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: dict[str, Any] = {}
-    monkeypatch.setattr(job, "open_runner", lambda model, **options: found.update(options))
-    load_runner(Config("clip.mp4", precision=named), behind=behind)
-    assert found["precision"] == asked
+    models, config = Models(monkeypatch, seconds(0.02, 0.01)), Config("clip.mp4", precision=named)
+    runner = load_runner(config, model_speeds(config, MANIFEST, live), behind=live)
+    assert (models.opened, models.raced) == ([(32, chosen, 1)], raced)
+    assert runner.description == ("stub: 80 ms a window of 8 against 160 ms in f32, measured" if raced else "stub")
+
+
+def test_bf16_that_is_slower_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by AVX-512's own instructions on some processors, and with AMX in others: no rule says which."""
+    models, config = Models(monkeypatch, seconds(0.01, 0.016)), Config("rtsp://camera/live")
+    runner = load_runner(config, model_speeds(config, MANIFEST, True))
+    assert models.opened == [(32, "f32", 1)]
+    assert runner.description == "stub: 80 ms a window of 8 against 128 ms in bf16, measured"
+
+
+def test_the_window_asked_for_is_the_one_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = Models(monkeypatch, seconds(0.02, 0.01))
+    model_speeds(Config("rtsp://camera/live", frames=16), MANIFEST, True, chooses=False)
+    assert models.raced == [(16, ("f32", "bf16"))]
+    with pytest.raises(ModelError, match="takes clips of 8, 16 or 32 frames, got 9"):
+        model_speeds(Config("rtsp://camera/live", frames=9), MANIFEST, True)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_what_there_is_to_choose_is_asked_of_the_runtime(runtime: str, tmp_path: Path) -> None:
+    pytest.importorskip(runtime)
+    found = choices("i3d", runtime=runtime)
+    assert found.precisions[0] == "f32"
+    assert set(found.precisions) <= ({"f32", "bf16"} if runtime == "openvino" else {"f32"})
+    with pytest.raises(UsageError, match="TensorRT runs plans"):
+        choices("i3d", runtime="tensorrt")
+    (tmp_path / "x.plan").touch()
+    assert choices(tmp_path / "x.plan").precisions == ("f32",)
+
+
+def test_a_precision_that_there_is_not() -> None:
+    with pytest.raises(UsageError, match="precision must be one of auto, f32, bf16, got 'int8'"):
+        Config("clip.mp4", precision="int8")
 
 
 @pytest.mark.parametrize(
-    ("inputs", "batch", "asked", "size"),
+    ("inputs", "batch", "chosen", "size"),
     [
         (("a.mp4", "b.mp4", "test://?frames=9"), None, "f32", 1),
         (("a.mp4", "b.mp4"), 2, "f32", 2),
-        (("a.mp4", "rtsp://camera/live"), None, "auto", 2),
+        (("a.mp4", "rtsp://camera/live"), None, "bf16", 2),
     ],
 )
 def test_files_that_share_a_model_are_exact_too(
-    inputs: tuple[str, ...], batch: int | None, asked: str, size: int, monkeypatch: pytest.MonkeyPatch
+    inputs: tuple[str, ...], batch: int | None, chosen: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And each by itself: what a window gives may depend, if little, on those beside it."""
-    found: list[Any] = []
-    monkeypatch.setattr(job, "run_takes", lambda runner, clips: 1.0)
-    monkeypatch.setattr(
-        job, "open_runner", lambda model, **options: found.append(options) or StubRunner(batch=options["batch"])
-    )
+    models = Models(monkeypatch, seconds(0.02, 0.01))
     share_model([Config(one, ("null://",), batch=batch) for one in inputs])
-    assert (found[-1]["precision"], found[-1]["batch"]) == (asked, size)
+    assert models.opened[-1] == (32, chosen, size)
+
+
+def young(models: Models, guess: Speeds | None, rate: float = 30.0, **options: Any) -> tuple[int, str]:
+    config = Config("rtsp://camera/live", **options)
+    runner, why = load_young(config, MANIFEST, 1, rate, guess, behind=False)
+    assert runner.frames == models.opened[-1][0]
+    return runner.frames, why
+
+
+def guess(spent: float) -> Speeds:
+    """Of a start before, in the shortest window; seconds of a frame."""
+    return Speeds(8, {"f32": 8 * spent}, kept=True)
+
+
+@pytest.mark.parametrize(
+    ("guessed", "now", "opened"),
+    [
+        (guess(0.001), 0.001, [32]),
+        (guess(0.03), 0.03, [16]),
+        (guess(0.5), 0.5, [8]),
+        (guess(0.5), 0.001, [8, 32]),  # it was busy when it was measured first
+        (guess(0.001), 0.5, [32, 8]),  # and now it is
+        (guess(0.001), 0.03, [32, 16]),
+        (None, 0.001, [8, 32]),
+    ],
+)
+def test_live_takes_the_longest_window_whose_tubes_are_young_now(
+    guessed: Speeds | None, now: float, opened: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Models(monkeypatch, seconds(now, now))
+    frames, why = young(models, guessed)
+    assert [one[0] for one in models.opened] == opened
+    assert frames == opened[-1]
+    assert why == fit(MANIFEST, 1, 30.0, 2.0, {8: 8 * now}).in_words
+
+
+def test_windows_that_do_not_take_their_share_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the shortest the longest would do, by that one the middle; and what was measured is not measured again."""
+    models = Models(monkeypatch, {(8, "f32"): 0.08, (16, "f32"): 0.9, (32, "f32"): 1.0})
+    assert young(models, None)[0] == 8
+    assert [one[0] for one in models.opened] == [8, 32, 16, 8]
+
+
+def test_a_longer_patience_allows_longer_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = Models(monkeypatch, seconds(0.03, 0.03))
+    assert [young(models, guess(0.03), max_age=age)[0] for age in (0.5, 2.0, 4.0)] == [8, 16, 32]
+
+
+@pytest.mark.parametrize(
+    ("options", "frames"),
+    [({}, 16), ({"frames": 32}, 32), ({"sync": "aligned"}, 32)],
+    ids=["by itself", "--frames", "aligned"],
+)
+def test_a_run_with_a_camera_says_why_its_window_is_so_long(
+    options: dict[str, Any], frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Models(monkeypatch, seconds(0.03, 0.03))
+    said = io.StringIO()
+    with logging_to(said), open_job(Config("test://?size=160x96&rate=30", ("null://",), limit=3, **options)) as opened:
+        Report(opened, None).begin()
+        assert opened.runner.frames == frames
+        list(opened.pipeline)
+    (line,) = [line for line in said.getvalue().splitlines() if line.startswith("window")]
+    assert line.startswith(f"window   {frames} frames")
+    assert ("a tube is" in line) == (not options)
+    assert not options or opened.young == ""
+    assert options or line.endswith("; 32 frames would make it 3.2 s, older than max-age 2 s")
 
 
 @pytest.mark.parametrize("uri", ["clip", "file://clip", "test://", "test://?frames=2", "test://?frames=2&realtime=1"])

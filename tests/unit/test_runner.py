@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from saliency_tubes.engine import runner as runner_module
 from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
-from saliency_tubes.engine.runner import ONNX_RUNTIMES, find_model, open_runner, read_manifest
+from saliency_tubes.engine.processor import processor_features
+from saliency_tubes.engine.runner import ONNX_RUNTIMES, choices, find_model, open_runner, read_manifest
 from saliency_tubes.engine.saliency import Normalize, Target, make_explanation, pooled, run_target
 from saliency_tubes.engine.types import Clip, Crop, Span
 
@@ -555,31 +556,20 @@ class TestChoice:
             open_runner(tiny, runtime="onnxruntime", precision="bf16")
         message(error, "f32", "'bf16'")
 
-    @pytest.mark.parametrize(
-        ("features", "precision"),
-        [
-            ({"avx512f", "amx_bf16", "avx512_bf16"}, "bf16"),
-            ({"asimd", "bf16"}, "bf16"),  # ARM
-            ({"avx512f", "avx512_bf16"}, "f32"),  # slower in bfloat16
-            ({"avx512f"}, "f32"),
-            (set(), "f32"),
-        ],
-    )
-    def test_auto_is_bf16_only_where_it_is_faster(self, tiny, monkeypatch, features, precision):
+    def test_bf16_is_near_where_there_is_some(self, tiny):
         openvino = pytest.importorskip("saliency_tubes.engine.openvino")
-        has_amx = "amx_bf16" in openvino.processor_features()
-        monkeypatch.setattr(openvino, "processor_features", lambda: features)
-        if "BF16" not in openvino._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            precision = "f32"
-        runner = open_runner(tiny, runtime="openvino", precision="auto")
-        by = " by AMX" if has_amx and precision == "bf16" else ""
-        assert runner.description.endswith(f"on CPU, {precision}{by}")
+        if choices(tiny, runtime="openvino").precisions != ("f32", "bf16"):
+            pytest.skip("this processor has no bf16")
+        runner = open_runner(tiny, runtime="openvino", precision="bf16")
+        by = " by AMX" if "amx_bf16" in openvino.processor_features() else ""
+        assert runner.description.endswith(f"on CPU, bf16{by}")
         clips = RNG.normal(size=(1, 3, 4, SIDE, SIDE)).astype(np.float32)
         (found,), (exact,) = runner.run(clips), open_runner(tiny, runtime="openvino").run(clips)
         np.testing.assert_allclose(found.activation, exact.activation, atol=0.02 * exact.activation.max())
 
-    def test_auto_is_f32_where_openvino_does_not_use_what_the_processor_has(self, tiny, monkeypatch):
-        """As on some ARM processors."""
+    @pytest.mark.parametrize("has_bf16", [True, False])
+    def test_what_openvino_can_compute_in_is_asked_of_it(self, tiny, monkeypatch, has_bf16):
+        """And not of the processor, whose instructions it may not use, as on some of ARM's."""
         openvino = pytest.importorskip("saliency_tubes.engine.openvino")
 
         class Core:
@@ -587,18 +577,28 @@ class TestChoice:
                 return getattr(core, name)
 
             def get_property(self, device, name):
-                return [one for one in core.get_property(device, name) if one != "BF16"]
+                return [one for one in core.get_property(device, name) if one != "BF16"] + ["BF16"] * has_bf16
 
         core = openvino._core()
         monkeypatch.setattr(openvino, "_core", Core)
-        monkeypatch.setattr(openvino, "faster_in_bf16", lambda: True)
-        assert open_runner(tiny, runtime="openvino", precision="auto").description.endswith("f32")
-        with pytest.raises(UsageError, match="CPU does not compute in bf16: use --precision f32"):
-            open_runner(tiny, runtime="openvino", precision="bf16")
+        found = choices(tiny, runtime="openvino")
+        assert found.precisions == (("f32", "bf16") if has_bf16 else ("f32",))
+        assert open_runner(tiny, runtime="openvino").description == f"{found.title}, f32"
+        if not has_bf16:
+            with pytest.raises(UsageError, match="CPU does not compute in bf16: use --precision f32"):
+                open_runner(tiny, runtime="openvino", precision="bf16")
+        with pytest.raises(UsageError, match="OpenVINO has no device 'TOASTER' here"):
+            choices(tiny, runtime="openvino", device="toaster")
 
-    def test_auto_is_f32_in_onnxruntime(self, tiny):
+    def test_onnxruntime_computes_in_f32(self, tiny):
         pytest.importorskip("onnxruntime")
-        assert open_runner(tiny, runtime="onnxruntime", precision="auto").description.endswith("f32")
+        found = choices(tiny, runtime="onnxruntime")
+        assert found.precisions == ("f32",)
+        assert open_runner(tiny, runtime="onnxruntime").description == f"{found.title}, f32"
+
+    def test_what_is_quickest_only_measuring_tells(self, tiny):
+        with pytest.raises(UsageError, match="precision must be one of f32, bf16, got 'auto'"):
+            open_runner(tiny, precision="auto")
 
     @pytest.mark.parametrize(
         ("line", "features"),
@@ -609,10 +609,9 @@ class TestChoice:
         ],
     )
     def test_what_the_processor_says_of_itself(self, tmp_path, line, features):
-        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
-        assert openvino.processor_features(tmp_path / "cpuinfo") == features
-        assert openvino.processor_features(tmp_path / "none") == set()
+        assert processor_features(tmp_path / "cpuinfo") == features
+        assert processor_features(tmp_path / "none") == set()
 
     def test_a_provider_that_is_not_there(self, tiny):
         ort = pytest.importorskip("onnxruntime")

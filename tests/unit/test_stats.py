@@ -12,13 +12,15 @@ from fractions import Fraction
 import pytest
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.style import Style
-from saliency_tubes.engine.types import Frame
+from saliency_tubes.engine.types import Frame, Shown
 from saliency_tubes.stream import stats
 from saliency_tubes.stream.explainer import Look
 from saliency_tubes.stream.job import plan_delay
 from saliency_tubes.stream.pipeline import Options, Pipeline
 from saliency_tubes.stream.stats import Rate, Snapshot, Spread, Stats, resident_bytes
 from stubs import MemorySink, StubRunner, StubSource
+
+PICTURE = next(iter(StubSource(1))).picture
 
 
 class Endless(StubSource):
@@ -75,12 +77,16 @@ def test_frames_that_nobody_fetched_in_time_came_all_the_same():
     assert len(told._in._moments) == stats.KEPT
 
 
+def shown(index: int) -> Shown:
+    return Shown(Frame(index, index, Fraction(1, 25), PICTURE))
+
+
 def test_nothing_grows():
     told = Stats()
     for index in range(20_000):
         told.frame_in(index)
         if index % 3:  # the others are dropped on their way
-            told.frame_out(index, None)
+            told.frame_out(shown(index))
     assert len(told._arrivals) == stats.IN_FLIGHT
     assert len(told._latencies) == stats.KEPT == len(told._in._moments)
     assert told.arrival(19_999) is not None
@@ -93,7 +99,7 @@ def test_it_is_cheap():
     start = time.perf_counter()
     for index in range(count):
         told.frame_in(index)
-        told.frame_out(index, 0.1)
+        told.frame_out(shown(index))
     assert (time.perf_counter() - start) / count < 200e-6
 
 

@@ -10,6 +10,16 @@ import numpy as np
 from .picture import F32, U8, Picture
 
 
+@dataclass(frozen=True)
+class WallTime:
+    """A moment by a clock on the wall."""
+
+    seconds: float
+    """since 1970, UTC"""
+    clock: str
+    """whose: camera, which says when it took the frame; local, this machine's, when the frame arrived"""
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One decoded frame, upright."""
@@ -27,6 +37,8 @@ class Frame:
     """frames are missing before this one: what came before does not belong with it"""
     rate: Fraction | None = None
     """frames a second from this one on, where that changes within a stream; comes with a gap"""
+    wall: WallTime | None = None
+    """when it was taken or arrived; None for frames of files"""
 
     def __post_init__(self) -> None:
         if self.index < 0:
@@ -107,6 +119,8 @@ class Clip:
     time_base: Fraction
     repeated: int = 0
     """how many of the samples repeat the last frame, where the video ended before the window was full"""
+    wall: WallTime | None = None
+    """of the last sampled frame; None for frames of files"""
 
     def __post_init__(self) -> None:
         shapes = {sample.shape for sample in self.samples}
@@ -198,6 +212,8 @@ class Explanation:
     time_base: Fraction
     repeated: int = 0
     """samples that repeat the last frame of a video shorter than the window"""
+    wall: WallTime | None = None
+    """of the last frame of the window; None for frames of files"""
 
     @property
     def label(self) -> str:

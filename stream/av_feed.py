@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -102,6 +104,8 @@ class AvFeed:
         self._stall = timeout[1]
         self._reader: PictureReader | None = None
         self._format = ""
+        self._ahead: float | None = None
+        """seconds that the camera's clock is ahead of the stream's pts"""
         try:
             self._stream = self._video()
         except BaseException:
@@ -147,6 +151,7 @@ class AvFeed:
             self.idle += now - start
             if packet is not None:
                 self._times.sent(packet)
+                self._note_sent(packet)
             try:
                 frames = packet.decode() if packet is not None else []
             except av.EOFError:
@@ -186,7 +191,19 @@ class AvFeed:
             frame.color_primaries,
             frame.color_trc,
             self._reader.notes,
+            self._sent(frame),
         )
+
+    def _note_sent(self, packet: Packet[VideoStream]) -> None:
+        """Remembers what the camera's last report (RTCP) says of its clock: FFmpeg puts it beside the packets."""
+        if packet.pts is not None and packet.has_sidedata("prft"):
+            microseconds = int.from_bytes(bytes(packet.get_sidedata("prft"))[:8], sys.byteorder, signed=True)
+            self._ahead = microseconds / 1e6 - float(packet.pts * packet.time_base)
+
+    def _sent(self, frame: VideoFrame) -> float | None:
+        if self._ahead is None or frame.pts is None or frame.time_base is None:
+            return None
+        return self._ahead + float(frame.pts * frame.time_base)
 
     def _rate(self) -> Fraction | None:
         """Frames a second as the container or the codec says; FFmpeg's own guess may be of fields, twice as many."""

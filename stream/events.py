@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from ..engine.measure import boxes, centroids, peak, shares
@@ -14,9 +15,13 @@ VERSION = 1
 
 
 def event(
-    explanation: Explanation, threshold: float, size: tuple[int, int], timings: Mapping[str, float] | None = None
+    explanation: Explanation,
+    threshold: float,
+    size: tuple[int, int],
+    timings: Mapping[str, float] | None = None,
+    stream: str = "",
 ) -> str:
-    """The line, without its end, for frames of `size` = (width, height).
+    """The line, without its end, for frames of `size` = (width, height). stream: its name, where it is told.
 
     Key order and rounding are fixed, so that equal explanations give equal bytes.
     """
@@ -50,9 +55,28 @@ def event(
             "boxes": [[list(box) for box in found] for found in boxes(tube, explanation.scale, threshold, size)],
         },
     }
+    record |= _live_fields(explanation, stream)
     if timings is not None:
         record["timings"] = {stage: round(seconds * 1e3, 3) for stage, seconds in timings.items()}
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _live_fields(explanation: Explanation, stream: str) -> dict[str, Any]:
+    """What events of live inputs hold beside the others: the stream's name and the time by a clock. Else nothing."""
+    wall = explanation.wall
+    if wall is None:
+        return {}
+    first, last = explanation.pts
+    # Both from one reading: by two of them, of two clocks, a window could seem to end before it began.
+    seconds = (wall.seconds - float((last - first) * explanation.time_base), wall.seconds)
+    name = {"stream": stream} if stream else {}
+    return {**name, "clock": wall.clock, "utc": [utc(moment) for moment in seconds]}
+
+
+def utc(seconds: float) -> str:
+    """Seconds since 1970 as RFC 3339 writes them, in UTC, to the millisecond."""
+    text = datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _score(score: ClassScore) -> dict[str, Any]:

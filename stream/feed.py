@@ -84,6 +84,8 @@ class FeedFrame:
     transfer: int = 2
     notes: tuple[str, ...] = ()
     """remarks on how the picture was converted"""
+    sent: float | None = None
+    """when the camera took it by its own clock, in seconds since 1970; None where the camera has not said so yet"""
 
 
 class Backlog:

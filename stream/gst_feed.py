@@ -34,6 +34,8 @@ _BACKLOG = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=0"
 CLOSED = 3
 """times in a row: by UDP, rtspsrc would ask a dead server behind a proxy a thousand times a second"""
 NANOSECONDS = Fraction(1, 10**9)
+SINCE_1900 = 2_208_988_800
+"""seconds from NTP's zero, 1900, to 1970 (RFC 868)"""
 SLICE = 0.05
 """seconds: how often the pipeline's messages are looked at while no frame comes"""
 
@@ -114,6 +116,7 @@ class GstFeed:
         self._gst, self._uri, self._tls_ca = gst, uri, tls_ca
         self._finite = description.startswith("filesrc ")
         self._caps: Any = None
+        self._ntp = gst.Caps.from_string("timestamp/x-ntp")
         self._reader: SampleReader | None = None
         trusted = _trusted(tls_ca)
         tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers={CAPACITY}"
@@ -129,6 +132,8 @@ class GstFeed:
                 source.set_property(name, value)
         self._rtsp = source if source is not None and source.get_factory().get_name() == "rtspsrc" else None
         if self._rtsp is not None:
+            if source.find_property("add-reference-timestamp-meta"):  # since GStreamer 1.22
+                source.set_property("add-reference-timestamp-meta", True)
             source.connect("select-stream", _is_video)
             _trust(source, trusted)
         self._pipeline.connect("deep-element-added", _prepare, trusted)
@@ -171,8 +176,14 @@ class GstFeed:
             running = sample.get_segment().to_running_time(self._gst.Format.TIME, buffer.pts)
         pts = None if running == none else int(running)
         return FeedFrame(
-            picture, time.monotonic(), pts, NANOSECONDS, reader.pixel_aspect, reader.rate, matrix=reader.matrix
-        )
+            picture, time.monotonic(), pts, NANOSECONDS, reader.pixel_aspect, reader.rate, matrix=reader.matrix,
+            sent=self._sent(buffer),
+        )  # fmt: skip
+
+    def _sent(self, buffer: Any) -> float | None:
+        """When the camera took it by its own clock, once its reports (RTCP) have said so."""
+        found = buffer.get_reference_timestamp_meta(self._ntp) if self._rtsp is not None else None
+        return found.timestamp / self._gst.SECOND - SINCE_1900 if found is not None else None
 
     def close(self) -> None:
         # An error that was raised holds the frames that it passed, and they this feed with its pipeline.

@@ -165,6 +165,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
             config.hold,
             delay,
             partial(default_stride, manifest.input) if sync == "live" and config.stride is None else None,
+            config.name,
         )
         batcher = shared.batcher if shared else None
         pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher))

@@ -34,6 +34,7 @@ from .fit import fit
 from .log import say
 from .source import VideoInfo
 from .timeline import LIVE_TIME_BASE, LiveTimeline
+from .wall_clock import CameraClock
 
 POLL = 0.25
 """seconds: how soon a waiting reader notices `stop`, where the technology below lets it"""
@@ -164,6 +165,7 @@ class LiveSource:
         self._started = True
         self._color = self._first.picture.color
         self._timeline = LiveTimeline(self.info.rate)
+        self._camera = CameraClock()
         self._rate = self.info.rate
         self._frames = self._read()
 
@@ -316,7 +318,8 @@ class LiveSource:
             gap = gap or rate is not None
             if self._bursts and self._hold(float(pts * LIVE_TIME_BASE), gap):
                 break
-            yield replace(self._make(got, index, pts, gap), rate=rate)
+            wall = self._camera.at(float(pts * LIVE_TIME_BASE), got.sent, gap)
+            yield replace(self._make(got, index, pts, gap), rate=rate, wall=wall)
             index += 1
         self._drop()
 

@@ -35,6 +35,7 @@ from .source import FALLBACK_RATE, Source
 from .stats import Snapshot, Stats, take_snapshot, too_late
 from .summary import Summary, Tally
 from .sync import Aligned, Delayed, Gaps, Live, Placed
+from .wall_clock import LocalClock
 from .window import Window
 
 QUEUE = 4
@@ -68,6 +69,8 @@ class Options:
     """seconds; aligned, of a live stream: every frame leaves so long after it came. 0: as long as it takes"""
     replan: Callable[[Fraction], int] | None = None
     """live: the stride for another rate of the camera, frames a second; None: it stays"""
+    name: str = ""
+    """of the stream, where there are several; events of live inputs hold it"""
 
     def __post_init__(self) -> None:
         if self.delay < 0 or self.hold < 1:
@@ -107,8 +110,13 @@ class Pipeline:
         self._explained: Channel[Frame | Explanation] = Channel(QUEUE)
         self._drawn: Channel[_Result] = Channel(QUEUE, writers=2 if newest else 1)
         self._shown: Channel[Shown] = Channel(QUEUE)
+        self._channels: dict[str, Channel[Any]] = {
+            "read": self._read, "clip": self._clips, "explained": self._explained, "drawn": self._drawn,
+            "shown": self._shown,
+        }  # fmt: skip
         spans = (runner.frames - 1) * options.stride / float(source.info.rate or FALLBACK_RATE)
         self._watch, self._stats, self._gaps = Stopwatch(), Stats(Freshness(window=spans)), Gaps()
+        self._wall = LocalClock(name=options.name)
         self._seat = (batcher or Batcher(runner)).seat(self._watch)
         self._explainer = Explainer(self._seat, self._watch, self._gaps, steady=live, hold=options.hold)
         self._tally = Tally()
@@ -182,7 +190,7 @@ class Pipeline:
         self.stop()
         self._halted.set()
         self._seat.stop()
-        for channel in (self._read, self._clips, self._explained, self._drawn, self._shown):
+        for channel in self._channels.values():
             channel.stop()
 
     @property
@@ -225,13 +233,7 @@ class Pipeline:
             self._sinks,
             alive=self._error is None and any(thread.is_alive() for thread in self._threads),
             dropped={("read", "queue full"): self._read.dropped, ("clip", "newer window"): self._clips.dropped},
-            queues={
-                "read": len(self._read),
-                "clip": len(self._clips),
-                "explained": len(self._explained),
-                "drawn": len(self._drawn),
-                "shown": len(self._shown),
-            },
+            queues={name: len(channel) for name, channel in self._channels.items()},
             not_finite=self._painter.not_finite,
             newest=self._newest,
         )
@@ -248,7 +250,7 @@ class Pipeline:
             self._stats.frame_in(frame.index, too_late(self._source))
             if frame.gap:
                 self._gaps.add(frame.index)
-            yield frame
+            yield self._wall.stamped(frame) if self._source.live else frame
 
     def _read_all(self) -> None:
         for frame in self._frames():
@@ -363,7 +365,7 @@ class Pipeline:
     def _event(self, explanation: Explanation) -> str:
         size = (self._source.info.width, self._source.info.height)
         timings = self._watch.since_last() if self._options.timings else None
-        return event(explanation, self._look.style.threshold, size, timings)
+        return event(explanation, self._look.style.threshold, size, timings, self._options.name)
 
     def _draw(self, placed: Placed) -> Shown:
         with self._watch("draw") if placed.parts else nullcontext():

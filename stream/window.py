@@ -9,7 +9,7 @@ from fractions import Fraction
 from ..engine.manifest import InputSpec
 from ..engine.picture import U8
 from ..engine.preprocess import sample
-from ..engine.types import Clip, Crop, Frame, Span
+from ..engine.types import Clip, Crop, Frame, Span, WallTime
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +19,7 @@ class _Sample:
     index: int
     pts: int
     time_base: Fraction
+    wall: WallTime | None
 
 
 class Window:
@@ -42,7 +43,7 @@ class Window:
         if frame.gap:
             self.cut()
         picture, crop = sample(frame, self._spec)
-        self._samples.append(_Sample(picture, crop, frame.index, frame.pts, frame.time_base))
+        self._samples.append(_Sample(picture, crop, frame.index, frame.pts, frame.time_base, frame.wall))
         self._seen += 1
         if self._seen < self._next:
             return None
@@ -90,4 +91,5 @@ class Window:
             pts=(first.pts, last.pts),
             time_base=first.time_base,
             repeated=sum(offset >= len(held) for offset in offsets),
+            wall=last.wall,
         )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Scale, Span, Tube
+from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Scale, Span, Tube, WallTime
 from saliency_tubes.stream.events import VERSION, event
 from stubs import even_pool
 
@@ -52,7 +53,8 @@ def documented() -> set[str]:
 
 
 def test_keys_are_those_documented():
-    record = strict(event(explanation(), 0.2, (1280, 720), {"infer": 0.5}))
+    live = replace(explanation(), wall=WallTime(1.5e9, "camera"))
+    record = strict(event(live, 0.2, (1280, 720), {"infer": 0.5}, "door"))
     found = {path for path in paths(record) if not path.startswith("timings.")}
     assert found == documented()
     assert record["version"] == VERSION
@@ -62,7 +64,7 @@ def test_the_example_in_the_reference_is_of_this_version():
     (example,) = re.findall(r"^\{.*\}$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     record = strict(example)
     assert record["version"] == VERSION
-    assert paths(record) | {"timings"} == documented()
+    assert paths(record) | {"timings", "stream", "clock", "utc"} == documented()
     labels = LABELS.read_text(encoding="utf-8").splitlines()
     assert all(labels[score["id"]] == score["class"] for score in (*record["top"], *record["explained"]))
 

@@ -160,6 +160,11 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--keep", default="", metavar="LIMIT", help='of a recording: "50" files, "20GB", "14d"; several with commas'
     )
+    group.add_argument(
+        "--overwrite", action="store_true",
+        help="replace films, pictures and JSON lines that are there (default: they are kept, and the new ones get a "
+        "number; JSON lines of live inputs are added)",
+    )  # fmt: skip
     group.add_argument("--on-full", choices=ON_FULL, default="stop", help="what a recording does on a full disk")
     group.add_argument("--listen", default="127.0.0.1", metavar="HOST", help="address that RTSP is served on")
     group.add_argument(

@@ -15,7 +15,9 @@ from ..engine.errors import SinkError
 from ..engine.types import Shown
 from .av_encoder import H264, choose_encoder
 from .av_sink import FLUSH_SECONDS, AvSink
+from .claim import Claim, claim_pattern
 from .encoders import Chosen
+from .log import say
 from .segments import Cutter, Keep, Names, Recorded
 from .sink import Sink, SinkOptions, is_full, os_reason
 from .source import VideoInfo
@@ -38,7 +40,7 @@ class AvSegmentSink(Sink):
         pattern: Path,
         container: str,
         options: SinkOptions,
-        wall: Callable[[], datetime] = datetime.now,
+        wall: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises UsageError for a pattern, an encoder or a limit that cannot be. wall, clock: for tests."""
@@ -53,6 +55,9 @@ class AvSegmentSink(Sink):
         self._retry_at = 0.0
         self._closing = False
         """nothing more will be written: nothing is deleted for it"""
+        self._claim: Claim | None = None
+        self._begun: dict[Path, int] = {}
+        """what this run has recorded and not deleted yet -> 1 for its first segment, and so on"""
         self._said: dict[str, str] = {}
         self._failures = 0
         self.segments = 0
@@ -68,6 +73,9 @@ class AvSegmentSink(Sink):
             raise SinkError(f"{self.name}: cannot make the folder {folder}: {os_reason(error)}") from error
         if not os.access(folder, os.W_OK):
             raise SinkError(f"{self.name}: no permission to write in {folder}")
+        if not self._options.live:  # which waits for who records there, as the process before this one
+            with suppress(OSError):  # tried again when there is something to record
+                self._hold()
         self._info = replace(info, audio=None)
         if info.audio is not None:
             self._say("audio", "the audio is left out: segments hold none")
@@ -108,6 +116,7 @@ class AvSegmentSink(Sink):
     def close(self) -> None:
         self._closing = True
         self._end()
+        self._release()
         if self.state != "new":
             self.state = "closed"
 
@@ -120,6 +129,8 @@ class AvSegmentSink(Sink):
             if self._free() < ROOM and not (self._options.on_full == "delete" and self._delete_oldest()):
                 self._retry_at = self._clock() + RETRY_SECONDS
                 return False
+        if not self._may_begin():
+            return False
         path = self._names.at(self._wall(), os.path.exists)  # Path.exists raises where a disk is gone
         sink = AvSink(path, self._container, self._settings, FLUSH_SECONDS, segment=True)
         try:
@@ -133,11 +144,39 @@ class AvSegmentSink(Sink):
         self._first = shown.frame.pts
         self._start = shown.frame.pts * shown.frame.time_base
         self.segments += 1
+        if self._keep != Keep() or self._options.on_full == "delete":
+            self._begun[path] = self.segments
         self.state = "running"
         for note in sink.notes:
             self._say(note, note)
         self._retain()
         return True
+
+    def _may_begin(self) -> bool:
+        """Whether these names are ours alone, or can be had."""
+        try:
+            self._hold()
+        except (SinkError, OSError) as error:
+            self._path = Path(self.name)
+            self._failed(error)
+            return False
+        return True
+
+    def _hold(self) -> None:
+        """Raises HeldError where another process records by this pattern, and OSError."""
+        if self._claim is None or not self._claim.stands:
+            self._names.folder.mkdir(parents=True, exist_ok=True)
+            self._release()
+            try:
+                self._claim = claim_pattern(self._names.lock, Path(self.name))
+            except OSError as error:  # what is recorded is worth more than the lock, tried for again next time
+                if not is_full(error):
+                    raise
+
+    def _release(self) -> None:
+        claimed, self._claim = self._claim, None
+        if claimed is not None:
+            claimed.release()
 
     def _end(self) -> None:
         sink, self._current = self._current, None
@@ -182,22 +221,24 @@ class AvSegmentSink(Sink):
             for path in self._names.folder.glob(f"{pattern}{self._path.suffix}"):
                 if path in self._names:
                     with suppress(OSError):
-                        status = path.stat()
-                        found.append(Recorded(path, status.st_mtime, status.st_size))
+                        status, (begun, number) = path.stat(), self._names.begun(path)
+                        written = status.st_mtime if begun is None else begun
+                        found.append(Recorded(path, written, status.st_size, number, self._begun.get(path, 0)))
         return found
 
     def _retain(self) -> None:
         if self._keep != Keep():
-            doomed = self._keep.doomed(self._recorded(), time.time())
-            self._delete([path for path in doomed if path != self._path])
+            for path, why in self._keep.doomed(self._recorded(), self._wall().timestamp()):
+                if path != self._path:
+                    self._delete(path, why)
 
     def _delete_oldest(self) -> bool:
         """Until there is room, but one at least: under a quota bytes are free all the same. False: none went."""
         before = self.deleted
-        for one in sorted(self._recorded(), key=lambda one: one.modified):
+        for one in sorted(self._recorded(), key=lambda one: one.age_order):
             if self.deleted > before and self._free() >= ROOM:
                 break
-            self._delete([one.path])
+            self._delete(one.path, "the disk is full")
         return self.deleted > before
 
     def _free(self) -> int:
@@ -206,17 +247,18 @@ class AvSegmentSink(Sink):
         except OSError:
             return ROOM  # whatever is wrong shows when a file is made
 
-    def _delete(self, paths: list[Path]) -> None:
-        for path in paths:
-            try:
-                path.unlink()
-            except OSError as error:
-                self._say("delete", f"{path}: cannot be deleted: {os_reason(error)}")
-                continue
-            self.deleted += 1
-            if self._names.dated_folders and path.parent != self._names.folder:
-                with suppress(OSError):  # not empty yet
-                    path.parent.rmdir()
+    def _delete(self, path: Path, why: str) -> None:
+        try:
+            path.unlink()
+        except OSError as error:
+            self._say("delete", f"{path}: cannot be deleted: {os_reason(error)}")
+            return
+        self.deleted += 1
+        self._begun.pop(path, None)
+        say("deleted", f"{path}: {why}")
+        if self._names.dated_folders and path.parent != self._names.folder:
+            with suppress(OSError):  # not empty yet
+                path.parent.rmdir()
 
     def _say(self, kind: str, text: str) -> None:
         """The newest note of each kind, the newest of all last: a run of weeks has a bounded number of them."""

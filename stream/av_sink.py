@@ -14,6 +14,7 @@ from ..engine.types import Frame, Shown
 from .av_audio import AudioCopy
 from .av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder
 from .av_planes import reason
+from .claim import Claim, claim, exists_note
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
 
@@ -50,17 +51,21 @@ class AvSink(Sink):
         settings: H264 | None = None,
         flush_seconds: float | None = None,
         segment: bool = False,
+        overwrite: bool = False,
     ) -> None:
         """flush_seconds: so much of what was taken may be missing from the file at any time; None: up to a keyframe.
 
         With it the video may never end, unless it is a segment: an MP4 then stays in fragments, for a plain one's index
-        grows in memory, 77 bytes a frame.
+        grows in memory, 77 bytes a frame. overwrite: replace a file that is there; else a number is put behind the
+        name. A segment is written where it says: its name was chosen for it.
         """
         super().__init__(str(path))
         self._path = path
         self._format = container
         self._settings = settings or H264()
         self._flush_seconds = flush_seconds
+        self._overwrite, self._segment = overwrite, segment
+        self._claim: Claim | None = None
         self._endless = flush_seconds is not None and not segment
         self._failed = False
         self._output: OutputContainer | None = None
@@ -70,6 +75,8 @@ class AvSink(Sink):
 
     def open(self, info: VideoInfo) -> None:
         try:
+            if not self._segment:
+                self._take_place()
             output = av.open(f"file:{self._path}", "w", self._format, container_options=self._muxer_options(info))
             self._output = output
             self._track = VideoTrack(output, info, self._settings)
@@ -102,8 +109,15 @@ class AvSink(Sink):
     def close(self) -> None:
         output, self._output = self._output, None
         self._last = None
-        if output is None:
-            return
+        try:
+            if output is not None:
+                self._finish(output)
+        finally:
+            claimed, self._claim = self._claim, None
+            if claimed is not None:
+                claimed.release()
+
+    def _finish(self, output: OutputContainer) -> None:
         try:
             # After an error the trailer is still tried, for it can make the difference to a player; the frames that the
             # encoder holds are not.
@@ -114,7 +128,13 @@ class AvSink(Sink):
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
         finally:
-            self._finish(output)
+            self._end_file(output)
+
+    def _take_place(self) -> None:
+        claimed = self._claim = claim(self._path, replace=self._overwrite)
+        if claimed.path != self._path:
+            self.notes += (exists_note(self._path),)
+            self._path, self.name = claimed.path, str(claimed.path)
 
     def _bridge(self, output: OutputContainer, frame: Frame) -> None:
         """Over the outage of a camera, shows what was seen last again and again, as often as the format needs it."""
@@ -124,7 +144,7 @@ class AvSink(Sink):
             if last.pts < frame.pts:
                 output.mux(self._track.encode(last))
 
-    def _finish(self, output: OutputContainer) -> None:
+    def _end_file(self, output: OutputContainer) -> None:
         if self._audio is not None:
             self._audio.close()
             self.notes += tuple(self._audio.notes)

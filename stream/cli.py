@@ -26,7 +26,7 @@ from .job import Config
 from .log import hide_arguments, logging_to, say
 from .memory import kept_small
 from .redact import redact, secrets
-from .sink import SERVED
+from .sink import SERVED, SinkOptions
 
 DEMO_CLIP = Path(__file__).parent / "assets" / "bigbuckbunny.mp4"
 DEMO_FRAMES = 132
@@ -141,7 +141,8 @@ def _demo(args: argparse.Namespace) -> int:
         raise UsageError(f"cannot make the folder {args.folder}: {error.strerror}") from None
     video, lines, sheet = (args.folder / f"demo.{suffix}" for suffix in ("mp4", "jsonl", "png"))
     contact = ContactSheet(DEMO_FRAMES)
-    fleet = Fleet(Settings((Config(str(DEMO_CLIP), (str(video), str(lines))),)))
+    config = Config(str(DEMO_CLIP), (str(video), str(lines)), sink=SinkOptions(overwrite=True))
+    fleet = Fleet(Settings((config,)))
     with logging_to(sys.stderr), fleet.signals():
         fleet.run(contact.add)
     contact.write(sheet)

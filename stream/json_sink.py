@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import select
 import sys
 from contextlib import suppress
@@ -9,34 +11,39 @@ from io import FileIO
 from pathlib import Path
 
 from ..engine.errors import SinkError
+from .claim import Claim, claim, exists_note
 from .sink import Sink, os_reason
 from .source import VideoInfo
+
+LONGEST = 1 << 20
+"""bytes; no line is as long"""
 
 
 class JsonSink(Sink):
     """Writes `event` lines to a file, or to standard output where `path` is None: each at once, and whole or not.
 
-    live: a line that cannot be written to a file is lost, and no error. What else writes to the disk may make room
-    again. A reader of standard output who leaves ends the run: with BrokenPipeError, and live by `wants_stop` first.
+    What an earlier run wrote is added to where the input is live; else it is kept, and a number put behind the name.
+    overwrite: it is replaced. live: a line that cannot be written to a file is lost, and no error. What else writes to
+    the disk may make room again. A reader of standard output who leaves ends the run: with BrokenPipeError, and live by
+    `wants_stop` first.
     """
 
     takes_pictures = False
 
-    def __init__(self, path: Path | None, live: bool = False) -> None:
+    def __init__(self, path: Path | None, live: bool = False, overwrite: bool = False) -> None:
         super().__init__(str(path) if path else "standard output")
-        self._path, self._live = path, live
+        self._path, self._live, self._overwrite = path, live, overwrite
+        self._claim: Claim | None = None
         if path is None:
             self.close_seconds = 0.5  # there is nothing to finish, and the reader may stand still
         self._open = False
         self._file: FileIO | None = None
-        self._end = 0
-        """bytes of whole lines"""
         self._left: BrokenPipeError | None = None
 
     def open(self, info: VideoInfo) -> None:
         if self._path is not None:
             try:
-                self._file = FileIO(str(self._path), "w")
+                self._file = self._take_place(self._path)
             except OSError as error:
                 raise SinkError(f"{self.name}: {os_reason(error)}") from error
         elif sys.stdout is None:
@@ -46,6 +53,19 @@ class JsonSink(Sink):
             with suppress(OSError, AttributeError):  # somebody's own, such as a notebook's
                 self._file = FileIO(sys.stdout.fileno(), "w", closefd=False)
         self._open = True
+
+    def _take_place(self, path: Path) -> FileIO:
+        """The file, open at its end. Raises SinkError where another process writes it, and OSError."""
+        claimed = self._claim = claim(path, replace=self._overwrite or self._live)
+        if claimed.path != path:
+            self.notes, self.name = (exists_note(path),), str(claimed.path)
+        if claimed.descriptor is None:
+            return FileIO(str(path), "w")
+        if self._overwrite:
+            os.ftruncate(claimed.descriptor, 0)
+        elif _end_line(claimed.descriptor):
+            self.notes = ("its last line was cut short, as a kill does, and is taken away",)
+        return FileIO(str(claimed.path), "a")
 
     def event(self, line: str) -> None:
         if "\n" in line:
@@ -64,6 +84,7 @@ class JsonSink(Sink):
         self._open = False
         file, self._file = self._file, None
         left, self._left = self._left, None
+        claimed, self._claim = self._claim, None
         if left is not None:
             raise left
         if file is not None:
@@ -71,6 +92,8 @@ class JsonSink(Sink):
                 file.close()
             except OSError as error:
                 raise SinkError(f"{self.name}: {os_reason(error)}") from error
+        if claimed is not None:
+            claimed.release()
 
     def _not_written(self, error: OSError) -> None:
         if isinstance(error, BrokenPipeError) and self._path is None:
@@ -92,8 +115,7 @@ class JsonSink(Sink):
                 out.write(text.encode())  # UTF-8 whatever the terminal has
             sys.stdout.flush()
             return
-        data = text.encode()
-        left = memoryview(data)
+        left, end = memoryview(text.encode()), os.fstat(self._file.fileno()).st_size
         try:
             while left:
                 written = self._file.write(left)
@@ -103,7 +125,23 @@ class JsonSink(Sink):
         except OSError:
             if self._path is not None:
                 with suppress(OSError):  # a part of a line would spoil the next one
-                    self._file.truncate(self._end)
-                    self._file.seek(self._end)
+                    self._file.truncate(end)
             raise
-        self._end += len(data)
+
+
+def _end_line(descriptor: int) -> bool:
+    """Ends the last line of a file, so that the next one begins anew. True: it was a part of one, and is gone."""
+    size = os.fstat(descriptor).st_size
+    start = max(0, size - LONGEST)
+    tail = os.pread(descriptor, size - start, start)
+    line = tail[tail.rfind(b"\n") + 1 :]
+    if not line:
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        if len(line) < LONGEST:
+            os.ftruncate(descriptor, size - len(line))
+            return True
+    os.pwrite(descriptor, b"\n", size)
+    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +12,15 @@ from pathlib import Path
 from ..engine.errors import UsageError
 
 DIRECTIVES = {"Y": r"\d{4}", "y": r"\d\d", "m": r"\d\d", "d": r"\d\d", "H": r"\d\d", "M": r"\d\d", "S": r"\d\d",
-              "j": r"\d{3}"}  # fmt: skip
+              "j": r"\d{3}", "z": r"[+-]\d{4}(?:\d\d)?"}  # fmt: skip
 """strftime's that a name may hold -> what they look like in it: retention deletes what it recognises, nothing else"""
 
 _DIRECTIVE = re.compile(r"%(.)")
+_DAYS = ({"Y", "m", "d"}, {"y", "m", "d"}, {"Y", "j"}, {"y", "j"})
+"""directives that say which day it is"""
+AGED_AT_ONCE = 2
+"""segments at most that are deleted for their age each time that one begins: a clock that was set years ahead makes all
+of them look old, and whoever sees it has time to set it back"""
 _SIZES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -26,6 +32,8 @@ class Names:
         """Raises UsageError for a directive that is not one of DIRECTIVES."""
         self._pattern = str(pattern)
         for letter in _DIRECTIVE.findall(self._pattern):
+            if letter == "Z":
+                raise UsageError(f"{pattern}: what %Z writes cannot be read back; %z says the same, as +0100")
             if letter != "%" and letter not in DIRECTIVES:
                 raise UsageError(f"{pattern}: a name may hold %{', %'.join(DIRECTIVES)} and %%, got %{letter}")
         fixed = [part for part in pattern.parts if not _DIRECTIVE.search(part.replace("%%", ""))]
@@ -33,7 +41,10 @@ class Names:
         self.folder = Path(*(part.replace("%%", "%") for part in pattern.parts[:depth]))
         """the folder that holds all of them, or the folders they lie in"""
         self.dated_folders = len(pattern.parts) - depth > 1
+        self.lock = self.folder / f".{'_'.join(pattern.parts[depth:])}.lock"
+        """a file of ours for as long as we record: no other process may delete or number these files meanwhile"""
         stem, dot, suffix = self._pattern.rpartition(".")
+        self._letters = [letter for letter in _DIRECTIVE.findall(stem) if letter != "%"]
         self._expression = re.compile(f"{_expression(stem)}(~\\d+)?{re.escape(dot + suffix)}")
 
     def at(self, now: datetime, taken: Callable[[Path], bool]) -> Path:
@@ -41,6 +52,7 @@ class Names:
 
         With a - it could be the name of another recording: %Y-%m-%d beside %Y-%m.
         """
+        now = now if now.tzinfo else now.astimezone()  # for %z
         plain = Path(now.strftime(self._pattern))
         path, number = plain, 0
         while taken(path):
@@ -51,6 +63,22 @@ class Names:
     def __contains__(self, path: Path) -> bool:
         """Whether this is a name that `at` gives."""
         return self._expression.fullmatch(str(path)) is not None
+
+    def begun(self, path: Path) -> tuple[float | None, int]:
+        """When a segment began, as its name says, in seconds since 1970: None where names do not tell the day. And the
+        number behind the ~ in it, or 0.
+        """
+        match = self._expression.fullmatch(str(path))
+        if match is None:
+            return None, 0
+        *values, number = match.groups()
+        told = dict(zip(self._letters, values, strict=True))
+        begun = None
+        if any(day <= set(told) for day in _DAYS):
+            with suppress(ValueError, OverflowError):  # the 31st of February is no time
+                text = " ".join(told.values())
+                begun = datetime.strptime(text, " ".join(f"%{letter}" for letter in told)).timestamp()
+        return begun, int(number[1:]) if number else 0
 
 
 class Cutter:
@@ -71,10 +99,20 @@ class Recorded:
     """A segment on the disk."""
 
     path: Path
-    modified: float
-    """seconds since 1970"""
+    begun: float
+    """seconds since 1970, as the name says; where it does not say the day, when the file was written last"""
     size: int
     """bytes"""
+    number: int = 0
+    """behind the ~ in the name: segments that began in the same second, or hour, in their order"""
+    order: int = 0
+    """1 for the first segment that this run has begun, and so on; 0 for those of earlier runs. It goes before what the
+    names say: clocks are set"""
+
+    @property
+    def age_order(self) -> tuple[int, float, int, str]:
+        """Sorts segments, the oldest first."""
+        return self.order, self.begun, self.number, str(self.path)
 
 
 @dataclass(frozen=True)
@@ -105,24 +143,31 @@ class Keep:
         files, size = found.get("files"), found.get("size")
         return cls(None if files is None else int(files), None if size is None else int(size), found.get("age"))
 
-    def doomed(self, recorded: Iterable[Recorded], now: float) -> list[Path]:
-        """What is past a limit, oldest first. The newest segment always stays: it is being written."""
-        newest_first = sorted(recorded, key=lambda one: (one.modified, str(one.path)), reverse=True)
-        gone: list[Path] = []
+    def doomed(self, recorded: Iterable[Recorded], now: float) -> list[tuple[Path, str]]:
+        """What is past a limit, the oldest first, and past which. The newest segment always stays: it is being written.
+
+        Those that are only too old go as long as there are no more than AGED_AT_ONCE in all.
+        """
+        newest_first = sorted(recorded, key=lambda one: one.age_order, reverse=True)
+        surplus: list[tuple[Path, str]] = []
+        aged: list[tuple[Path, str]] = []
         total = 0
         for number, one in enumerate(newest_first):
             total += one.size
-            too_many = self.files is not None and number >= self.files
-            too_large = self.size is not None and total > self.size
-            too_old = self.age is not None and now - one.modified > self.age
-            if number and (too_many or too_large or too_old):
-                gone.append(one.path)
-        return gone[::-1]
+            if not number:
+                continue
+            if self.files is not None and number >= self.files:
+                surplus.append((one.path, f"there are more than {self.files}"))
+            elif self.size is not None and total > self.size:
+                surplus.append((one.path, f"together they are larger than {self.size} bytes"))
+            elif self.age is not None and now - one.begun > self.age:
+                aged.append((one.path, f"it is older than {self.age:g} s"))
+        return surplus[::-1] + aged[::-1][: max(0, AGED_AT_ONCE - len(surplus))]
 
 
 def _expression(stem: str) -> str:
     parts, last = [], 0
     for match in _DIRECTIVE.finditer(stem):
-        parts += [re.escape(stem[last : match.start()]), "%" if match[1] == "%" else DIRECTIVES[match[1]]]
+        parts += [re.escape(stem[last : match.start()]), "%" if match[1] == "%" else f"({DIRECTIVES[match[1]]})"]
         last = match.end()
     return "".join([*parts, re.escape(stem[last:])])

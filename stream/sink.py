@@ -65,6 +65,8 @@ class SinkOptions:
     """who may watch what is served over RTSP; None: $SALIENCY_TUBES_RTSP_USER, or anybody"""
     password: str | None = field(default=None, repr=False)
     """None: $SALIENCY_TUBES_RTSP_PASSWORD"""
+    overwrite: bool = False
+    """replace files that an earlier run wrote; else a number is put behind the name, and live JSON lines are added"""
     listen: str = "127.0.0.1"
     """address that servers bind to where the output names none"""
     tls_ca: str | None = None
@@ -203,12 +205,12 @@ def _file_sink(uri: str, path: Path, options: SinkOptions) -> Sink:
     if suffix == ".png":
         from .png_sink import PngSink
 
-        return PngSink(path, options.live)
+        return PngSink(path, options.live, options.overwrite)
     if suffix == ".jsonl":
         from .json_sink import JsonSink
 
         check_writable(path)
-        return JsonSink(path, options.live)
+        return JsonSink(path, options.live, options.overwrite)
     if suffix in CONTAINERS and _STRFTIME.search(str(path)):
         from .av_segment_sink import AvSegmentSink
 
@@ -217,7 +219,8 @@ def _file_sink(uri: str, path: Path, options: SinkOptions) -> Sink:
         from .av_sink import FLUSH_SECONDS, AvSink, file_settings
 
         check_writable(path)
-        return AvSink(path, CONTAINERS[suffix], file_settings(options), FLUSH_SECONDS if options.live else None)
+        flush = FLUSH_SECONDS if options.live else None
+        return AvSink(path, CONTAINERS[suffix], file_settings(options), flush, overwrite=options.overwrite)
     wrong = (
         f"no output is known by the suffix {suffix!r}" if suffix else "a file's name tells by its suffix what to write"
     )

@@ -241,7 +241,7 @@ class Threaded(Sink):
         """What the sink says of itself, as if this were it."""
         inner = self.inner
         self._add_drops()
-        self.frames, self.events = inner.frames, inner.events
+        self.name, self.frames, self.events = inner.name, inner.frames, inner.events
         self.description, self.wants_stop = inner.description, inner.wants_stop
         self.notes = (*inner.notes, *([self._own_note] if self._own_note else []))
         if self._ready and inner.state != "new":

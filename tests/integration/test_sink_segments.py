@@ -105,6 +105,33 @@ def test_retention_takes_the_oldest_and_nothing_else(tmp_path: Path) -> None:
     assert sink.deleted == 4
 
 
+@pytest.mark.parametrize("keep", ["20", "1d", "20, 1d", "1GB"])
+@pytest.mark.parametrize("days", [-4000, 4000])
+def test_a_clock_that_is_set_costs_no_more_than_a_step_s_worth(
+    tmp_path: Path, keep: str, days: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    wall = Wall()
+    for number in range(20):  # of an earlier run; their times on the disk say nothing: they were copied here
+        (tmp_path / f"20260102-0200{number:02}.mkv").write_bytes(b"of an earlier run")
+    sink = AvSegmentSink(tmp_path / "%Y%m%d-%H%M%S.mkv", "matroska", SinkOptions(segment_seconds=1, keep=keep), wall)
+    sink.open(INFO)
+    with caplog.at_level("INFO"):
+        record(sink, 25, wall)
+        before = {path.name for path in tmp_path.glob("*.mkv")}
+        wall.now += timedelta(days=days)
+        shown = make_shown(0, 0, INFO)
+        for index in range(25, 75):
+            sink.write(replace(shown, frame=replace(shown.frame, index=index, pts=index * STEP)))
+            wall.now += timedelta(seconds=1 / RATE)
+        sink.close()
+    gone = before - {path.name for path in tmp_path.glob("*.mkv")}
+    told = [record.getMessage() for record in caplog.records if "mkv: " in record.getMessage()]
+    assert len(told) == sink.deleted
+    assert len(gone) <= 4  # two segments began since, and two for each may go
+    assert gone <= {f"20260102-0200{number:02}.mkv" for number in range(5)}  # the oldest, and none of this run
+    assert all(str(tmp_path / name) in " ".join(told) for name in gone)
+
+
 RECORDED = ("rec/%Y%m%d-%H%M%S.mkv", "rec/%Y%m%d-%H%M%S.mp4", "plain.mkv", "plain.mp4")
 
 
@@ -290,7 +317,7 @@ def test_what_grows_too_old_on_a_full_disk_makes_room(small_disk: Path) -> None:
     assert sink.segments == 2
 
 
-@pytest.mark.parametrize("small_disk", ["size=9m,nr_inodes=5"], indirect=True)  # the folder, and four files
+@pytest.mark.parametrize("small_disk", ["size=9m,nr_inodes=6"], indirect=True)  # and the folder and the lock
 def test_a_disk_with_bytes_and_no_room_eats_the_oldest(small_disk: Path) -> None:
     options = SinkOptions(on_full="delete", segment_seconds=0.4)
     sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", options, Wall())

@@ -73,6 +73,7 @@ def test_times_come_back_exactly(tmp_path: Path, suffix: str, time_base: Fractio
 def test_any_rhythm_comes_back_exactly(tmp_path: Path, start: int, steps: list[int], time_base: Fraction) -> None:
     pts = [start, *(start + int(total) for total in np.cumsum(steps, dtype=int))]
     path = tmp_path / "out.mp4"
+    path.unlink(missing_ok=True)  # of the example before
     write(path, make_info(width=16, height=16, time_base=time_base), pts)
     assert all_pts(path) == [stamp * time_base for stamp in pts]
 
@@ -272,7 +273,7 @@ def test_settings_are_checked_and_used(tmp_path: Path) -> None:
         H264(threads=0)
     info, sizes = make_info(), []
     for crf in (10, 40):
-        sink = AvSink(tmp_path / "out.mp4", "mp4", H264(crf=crf))
+        sink = AvSink(tmp_path / "out.mp4", "mp4", H264(crf=crf), overwrite=True)
         sink.open(info)
         for index in range(20):
             sink.write(make_shown(index, index * 512, info))

@@ -126,16 +126,16 @@ def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect:
 
 
 def _label(text: str, height: float, widest: int) -> F32:
-    """As `_text`, at most `widest` pixels wide: by smaller letters, down to SMALLEST, then more lines, then smaller."""
-    whole = _text(text, height)
+    """As `lettering`, at most `widest` pixels wide: by smaller letters, down to SMALLEST, then more lines, then smaller."""
+    whole = lettering(text, height)
     if whole.shape[1] <= widest:
         return whole
     height = min(height, max(SMALLEST, height * widest / whole.shape[1]))
     broken = _broken(text, height, widest)
-    lines = [_text(line, height) for line in broken]
+    lines = [lettering(line, height) for line in broken]
     needed = max(line.shape[1] for line in lines)
     if needed > widest:
-        lines = [_text(line, max(2.0, height * widest / needed))[:, :widest] for line in broken]
+        lines = [lettering(line, max(2.0, height * widest / needed))[:, :widest] for line in broken]
     width = max(line.shape[1] for line in lines)
     return np.concatenate([np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in lines])
 
@@ -145,7 +145,7 @@ def _broken(text: str, height: float, widest: int) -> list[str]:
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and len(lines) < MOST_LINES and _text(longer, height).shape[1] > widest:
+        if lines[-1] and len(lines) < MOST_LINES and lettering(longer, height).shape[1] > widest:
             lines.append(word)
         else:
             lines[-1] = longer
@@ -153,8 +153,8 @@ def _broken(text: str, height: float, widest: int) -> list[str]:
 
 
 def _number(text: str, height: float) -> F32:
-    """As `_text`, without the room below the line, where digits have nothing."""
-    image = _text(text, height)
+    """As `lettering`, without the room below the line, where digits have nothing."""
+    image = lettering(text, height)
     return image[: np.flatnonzero(image.any(axis=1))[-1] + 1]
 
 
@@ -175,7 +175,7 @@ def _render_note(text: str, size: tuple[int, int], pixel_aspect: float) -> tuple
     return cover[..., None], rgb
 
 
-def _text(text: str, height: float) -> F32:
+def lettering(text: str, height: float) -> F32:
     """White on nothing, [h, w] 0..1, capitals `height` pixels high."""
     scale, weight = height / FONT_HEIGHT, max(1, round(height / 9))
     (width, above), below = cv2.getTextSize(text or " ", FONT, scale, weight)

@@ -230,6 +230,8 @@ class Shown:
     age: float = 0.0
     """seconds from the evidence to the frame: 0 in aligned mode, the delay of the explanation in live mode, where it is
     too old to be drawn as well"""
+    outage: bool = False
+    """no frame of the source's: the last one in grey again, while the camera is away"""
 
     @property
     def explanation(self) -> Explanation | None:

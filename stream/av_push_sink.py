@@ -47,6 +47,7 @@ class AvPushSink(Sink):
     """
 
     reconnects = True
+    shows_outages = True
 
     def __init__(self, uri: str, options: SinkOptions) -> None:
         """Raises UsageError for an address without a host, a port that is none, an encoder that does not work here."""
@@ -109,7 +110,7 @@ class AvPushSink(Sink):
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from None
         self._newest = frame
-        self.frames += 1
+        self.frames += not shown.outage
         self._since_open += 1
         if self._since_open > QUEUE:
             self.state = "running"

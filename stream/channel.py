@@ -56,6 +56,11 @@ class Channel(Generic[T]):
         """How many items wait now."""
         return len(self._items)
 
+    @property
+    def ended(self) -> bool:
+        """Whether every writer is done."""
+        return self._writers <= 0
+
     def end(self) -> None:
         """One writer is done. After the last one, readers get the items there are, then leave their loops."""
         with self._changed:

@@ -30,6 +30,8 @@ class DisplaySink(Sink):
     nothing, and says so to stderr alone. `open` may come from another thread than `write` and `close`.
     """
 
+    shows_outages = True
+
     def __init__(self, uri: str) -> None:
         """Raises UsageError for display:// with anything behind it."""
         super().__init__("display://")
@@ -65,7 +67,7 @@ class DisplaySink(Sink):
             raise SinkError(f"display://: {_first_line(error)}") from None
         if key in QUIT or closed:
             self.wants_stop = True
-        self.frames += 1
+        self.frames += not shown.outage
 
     def close(self) -> None:
         self._info = None

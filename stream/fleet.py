@@ -173,9 +173,10 @@ class Fleet:
                     if each is not None:
                         each(shown)
             finally:
-                report.end()
+                final = job.pipeline.snapshot()  # one for both: the summary and /metrics say the same
+                report.end(final)
                 with self._lock:
-                    self._ended[label] = job.pipeline.snapshot().ended()
+                    self._ended[label] = final.ended()
 
     def _run_several(self) -> None:
         self._main_opening = True

@@ -14,8 +14,45 @@ from .source import VideoInfo
 
 RAW_FRAMES = 2
 """pictures that wait for the encoder; the oldest is lost for a new one"""
+REORDERS = 16
+"""most pictures that H.264 may hold back to show them later (max_dec_frame_buffering)"""
+SHORTEST = 1_000_000
+"""nanoseconds from one picture to the next: RTP counts in 1/90000 s, and two at one time would be taken for one"""
 MEND_EVERY = 5.0
 """seconds between two attempts to start an encoder that failed"""
+
+
+class Account:
+    """Which pictures went into an encoder, and what became of them: each comes out, or is lost. For several threads."""
+
+    def __init__(self, reorders: int) -> None:
+        """reorders: so many later ones at most may come out before a picture does: B-frames."""
+        self._reorders, self._lock = reorders, threading.Lock()
+        self._inside: dict[int, int] = {}
+        """time of each picture -> how many later ones have come out"""
+
+    def put(self, stamp: int) -> None:
+        """A picture of that time went in."""
+        with self._lock:
+            self._inside[stamp] = 0
+
+    def out(self, stamp: int) -> tuple[bool, int]:
+        """One of that time came out: whether it was put in, and how many before it are lost, told once."""
+        with self._lock:
+            known = self._inside.pop(stamp, None) is not None
+            for earlier in [one for one in self._inside if one < stamp]:
+                self._inside[earlier] += 1
+            lost = [one for one, later in self._inside.items() if later > self._reorders]
+            for one in lost:
+                del self._inside[one]
+        return known, len(lost)
+
+    def empty(self) -> int:
+        """How many are inside; they are lost."""
+        with self._lock:
+            left = len(self._inside)
+            self._inside.clear()
+        return left
 
 
 class Encode:
@@ -34,19 +71,20 @@ class Encode:
         self._chain = encoder(chosen.name, width, height, self.frames.rate, options.bitrate, preset, low)
         self.description = f"H.264 by {chosen.name}"
         self.notes = (*self.frames.notes, *chosen.notes)
+        self.account = Account(0 if low else REORDERS)
         self._mended = 0.0
         self._stamp = 0
         self._lock = threading.Lock()
         self._start()
 
-    def push(self, buffer: Any, stamp: float) -> bool:
-        """Takes a picture to be shown at `stamp` seconds. False: another one was lost for it."""
+    def push(self, buffer: Any, stamp: float, counts: bool = True) -> None:
+        """Takes a picture to be shown at `stamp` seconds. counts: it is kept account of, as all but repeated ones."""
         with self._lock:
             # A picture sent again in silence may be later than the next one that comes.
-            self._stamp = buffer.pts = buffer.dts = max(self._stamp + 1000, round(stamp * 1e9))
-            full = self._feed.get_property("current-level-buffers") >= RAW_FRAMES
+            self._stamp = buffer.pts = buffer.dts = max(self._stamp + SHORTEST, round(stamp * 1e9))
+            if counts:
+                self.account.put(self._stamp)
             self._feed.push_buffer(buffer)
-        return not full
 
     def keyframe(self) -> None:
         """The next picture becomes a keyframe."""

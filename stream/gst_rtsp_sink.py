@@ -44,9 +44,13 @@ class _Client:
 
 
 class GstRtspSink(Sink):
-    """Serves H.264 to any number of clients. Nothing is encoded while there is none. `write` never waits."""
+    """Serves H.264 to any number of clients. Nothing is encoded while there is none. `write` never waits.
+
+    `frames` counts what was encoded: none while nobody watches, and none that was sent again in silence.
+    """
 
     never_waits = True
+    shows_outages = True
 
     def __init__(self, uri: str, options: SinkOptions) -> None:
         """Raises UsageError for an address without a path, or a user name without a password."""
@@ -104,14 +108,13 @@ class GstRtspSink(Sink):
         size = (frame.picture.width, frame.picture.height)
         if size != encode.frames.size:
             raise SinkError(f"{self.name}: frame {frame.index} is {size[0]}x{size[1]}, not what was announced")
-        self.frames += 1
         now = self._written = time.monotonic()
         stamp = self._clock.stamp(frame.time, self._now())
         if not self._clients and now - self._last_time < IDLE_EVERY:
             return
         self._last, self._last_time = encode.frames.make(frame.picture), now
-        if self._clients and not encode.push(self._last, stamp):
-            self._drop("encoder too slow")
+        if self._clients:
+            encode.push(self._last, stamp, counts=not shown.outage)
 
     def close(self) -> None:
         server, self._server = self._server, None
@@ -127,6 +130,11 @@ class GstRtspSink(Sink):
             self.state = "closed"
         if encode is not None:
             encode.close()
+            self._lose("at the end", encode.account.empty())
+
+    def _lose(self, reason: str, count: int) -> None:
+        if count:
+            self._drop(reason, count)
 
     def _serve(self) -> RtspServer:
         server = RtspServer.acquire(self._gst, self.name, self._address, self._port, self._login)
@@ -157,13 +165,15 @@ class GstRtspSink(Sink):
         if encode is not None and self._clients and time.monotonic() - self._written > SILENCE:
             self._repeat()
         failed = encode.mend() if encode is not None else ""
+        if encode is not None and failed:
+            self._lose("encoder failed", encode.account.empty())
         if failed and self.state != "retrying":  # said once, until pictures come again
             self.state, self.notes = "retrying", (f"the encoder failed and is started anew: {failed}",)
 
     def _repeat(self) -> None:
         encode, last = self._encode, self._last
         if encode is not None and last is not None:
-            encode.push(with_own_times(self._gst, last), self._now())
+            encode.push(with_own_times(self._gst, last), self._now(), counts=False)
 
     # the encoder's thread
 
@@ -172,6 +182,10 @@ class GstRtspSink(Sink):
             clients = tuple(self._clients)
         if self.state == "retrying":
             self.state = "running"
+        if self._encode is not None:
+            known, lost = self._encode.account.out(buffer.pts)
+            self.frames += known
+            self._lose("encoder too slow", lost)
         waiting = False
         for client in clients:
             feed = client.feed

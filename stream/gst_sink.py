@@ -27,6 +27,7 @@ class GstSink(Sink):
     """
 
     reconnects = True
+    shows_outages = True
 
     def __init__(self, uri: str, options: SinkOptions) -> None:
         """Raises UsageError for a gst:// that is no pipeline, a srt:// without a port, or an encoder that does not work
@@ -75,10 +76,14 @@ class GstSink(Sink):
         stamp = round(self._clock.stamp(frame.time, now / 1e9) * 1e9)
         buffer = self._frames.make(frame.picture)
         buffer.pts = max(0, stamp - (base or now))
-        if self._feed.get_property("current-level-buffers") >= QUEUE:
-            self._drop("too slow")
+        full = self._feed.get_property("current-level-buffers") >= QUEUE
         self._feed.push_buffer(buffer)
-        self.frames += 1
+        if shown.outage:
+            return
+        if full:  # the oldest is lost for it, which was counted as written: this one is not
+            self._drop("too slow")
+        else:
+            self.frames += 1
 
     def close(self) -> None:
         pipeline, self._pipeline = self._pipeline, None

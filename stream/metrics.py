@@ -32,6 +32,7 @@ COUNTERS = {
     "skips": "Times the stream fell behind the camera, and began at the present again.",
     "decoder_errors": "Times the decoder failed or had to guess.",
     "windows": "Windows explained.",
+    "outage_frames": "Frames shown while the camera was away, in no other count.",
     "not_finite": "Values of evidence that were no finite numbers, and drawn as none.",
 }
 GAUGES = {

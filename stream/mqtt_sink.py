@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from ..engine.errors import SinkError, UsageError
+from .events import utc
 from .redact import redact, scrub
 from .sink import Sink, SinkOptions
 from .source import VideoInfo
@@ -38,7 +39,8 @@ REFUSALS = {"Bad user name or password", "Not authorized", "Banned", "Client ide
 
 
 class MqttSink(Sink):
-    """Publishes every event at `topic`, and "online" or "offline", retained, at `topic/status`.
+    """Publishes every event at `topic`, and "online" or "offline", retained, at `topic/status`; while the camera is
+    away, "no signal since 2026-03-04T09:41:37.000Z" there.
 
     "offline" is also the last will: the broker says it where this process cannot. Connects, and connects again, in
     threads of its own; the stream never waits. ca: a file with the certificate of who signed the broker's.
@@ -76,8 +78,10 @@ class MqttSink(Sink):
         """when it connected"""
         self._pause = float(DELAYS[0])
         """before the next attempt, after a connection"""
+        self._status = self._said = "online"
+        """what is to be known at `topic/status`, and what was published there last"""
         self._greeting: int | None = None
-        """the number of an "online" that is not yet acknowledged; the client sends it again when it has connected"""
+        """the number of a first status that is not yet acknowledged; the client sends it again when it has connected"""
         self._closing: float | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -108,6 +112,16 @@ class MqttSink(Sink):
                 self._drop("too slow" if self._connected else "not connected")
             self._items.append(line)
             self._changed.notify_all()
+
+    def signal(self, since: float | None) -> None:
+        self._status = "online" if since is None else f"no signal since {utc(since)}"
+        if self._connected:  # else as soon as it is
+            self._tell()
+
+    def _tell(self) -> int | None:
+        """Publishes the status; its number."""
+        self._said = self._status
+        return self._publish(self.status_topic, self._said, 1, retain=True)
 
     def close(self) -> None:
         thread, self._thread = self._thread, None
@@ -205,10 +219,12 @@ class MqttSink(Sink):
             return
         self._since = time.monotonic()
         if self._greeting is None:
-            self._greeting = self._publish(self.status_topic, "online", 1, retain=True)
+            self._greeting = self._tell()
         with self._changed:
             self._connected, self._refused = True, False
             self._changed.notify_all()
+        if self._said != self._status:  # it changed since, or the client has sent an older one again
+            self._tell()
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         with self._changed:

@@ -28,9 +28,11 @@ from .clock import Pace, Stopwatch
 from .events import event
 from .explainer import Explainer, Look
 from .freshness import Freshness
+from .outage import Outage
 from .painter import Painter
 from .priority import step_back
 from .sink import Sink
+from .sinks import Sinks
 from .source import FALLBACK_RATE, Source
 from .stats import Snapshot, Stats, take_snapshot, too_late
 from .summary import Summary, Tally
@@ -108,7 +110,7 @@ class Pipeline:
         self._read: Channel[Frame | Clip] = Channel(QUEUE + held, newest_wins=newest)
         self._clips: Channel[Clip] = Channel(2 if delayed else 1, newest_wins=True)
         self._explained: Channel[Frame | Explanation] = Channel(QUEUE)
-        self._drawn: Channel[_Result] = Channel(QUEUE, writers=2 if newest else 1)
+        self._drawn: Channel[_Result] = Channel(QUEUE, writers=3 if newest else 1)
         self._shown: Channel[Shown] = Channel(QUEUE)
         self._channels: dict[str, Channel[Any]] = {
             "read": self._read, "clip": self._clips, "explained": self._explained, "drawn": self._drawn,
@@ -116,7 +118,8 @@ class Pipeline:
         }  # fmt: skip
         spans = (runner.frames - 1) * options.stride / float(source.info.rate or FALLBACK_RATE)
         self._watch, self._stats, self._gaps = Stopwatch(), Stats(Freshness(window=spans)), Gaps()
-        self._wall = LocalClock(name=options.name)
+        self._wall, self._outputs = LocalClock(name=options.name), Sinks(sinks)
+        self._outage = Outage(source, self._stats, lambda shown: self._drawn.put((shown, None)), self._outputs.signal)
         self._seat = (batcher or Batcher(runner)).seat(self._watch)
         self._explainer = Explainer(self._seat, self._watch, self._gaps, steady=live, hold=options.hold)
         self._tally = Tally()
@@ -144,16 +147,12 @@ class Pipeline:
             (self._read_live, [self._read, self._clips]),
             (self._explain_live, [self._drawn]),
             (self._draw_delayed if delayed else self._draw_live, [self._drawn]),
+            (self._show_outages, [self._drawn]),
             (self._write_all, [self._shown]),
         ]
 
     def __enter__(self) -> Pipeline:
-        try:
-            for sink in self._sinks:
-                sink.open(self._source.info)
-        except BaseException:
-            self._close_sinks()  # the first error is the one to tell
-            raise
+        self._outputs.open(self._source.info)
         try:
             for thread in self._threads:
                 thread.start()
@@ -162,7 +161,7 @@ class Pipeline:
             for thread in self._threads:
                 if thread.ident is not None:
                     thread.join()
-            self._close_sinks()
+            self._outputs.close()
             raise
         return self
 
@@ -325,25 +324,28 @@ class Pipeline:
     def _write_all(self) -> None:
         try:
             for shown, line in self._drawn:
+                if shown is not None and shown.outage:
+                    self._stats.outage_frames += self._outputs.show_outage(shown)
+                    continue
                 with self._watch("write"):
-                    for sink in self._sinks:
-                        if shown is not None:
-                            sink.write(shown)
-                        if line is not None:
-                            sink.event(line)
-                if any(sink.wants_stop for sink in self._sinks):
+                    self._outputs.write(shown, line)
+                if self._outputs.wants_stop:
                     self.stop()
                 if shown is not None:
+                    self._outage.last = shown
                     if self._options.sync == "live":
                         self._stats.freshness.max_age = self._look.max_age
                     self._stats.frame_out(shown)
                     self._shown.put(shown)
         except BaseException:
-            self._close_sinks()  # so that what was recorded can be played; the first error is the one to tell
+            self._outputs.close()  # so that what was recorded can be played; the first error is the one to tell
             raise
-        failed = self._close_sinks()
+        failed = self._outputs.close()
         if failed is not None:
             raise failed
+
+    def _show_outages(self) -> None:
+        self._outage.watch(lambda seconds: self._stop_reading.wait(seconds) or self._read.ended)
 
     # steps
 
@@ -385,12 +387,3 @@ class Pipeline:
         finally:
             for channel in outputs:
                 channel.end()
-
-    def _close_sinks(self) -> Exception | None:
-        failed: Exception | None = None
-        for sink in self._sinks:
-            try:
-                sink.close()
-            except Exception as error:  # the others must be finished all the same
-                failed = failed or error
-        return failed

@@ -9,6 +9,7 @@ from .job import Job
 from .log import say
 from .progress import Progress
 from .redact import redact
+from .stats import Snapshot
 
 SEEN = 5
 """classes that are named at the end"""
@@ -47,8 +48,8 @@ class Report:
         main = shown.explanation
         self._progress.step(f"{main.label} {main.explained[0].probability:.2f}" if main else "")
 
-    def end(self) -> None:
-        """The summary: what was seen, and where every frame went."""
+    def end(self, final: Snapshot) -> None:
+        """The summary: what was seen, and where every frame went. final: what /metrics says at the end as well."""
         self._progress.close()
         self._notes()
         summary, seconds = self._job.pipeline.summary, self._progress.elapsed
@@ -60,13 +61,20 @@ class Report:
         if self._job.pipeline.look.target.first is not None:  # it need not be what the network saw
             for label, probability in summary.explained:
                 self._say("saw", f"{label}, which was asked for: up to {probability:.2f}")
-        if summary.not_finite:
-            self._note(f"{summary.not_finite} values of evidence were no finite numbers, and drawn as none")
-        frames = f"{summary.frames_read} frames in, {summary.frames_written} out, {summary.frames_dropped} dropped"
-        rate = summary.frames_written / seconds if seconds > 0 else 0.0
-        live = self._job.options.sync == "live" and summary.frames_written
-        tubes = f", {summary.frames_drawn / summary.frames_written:.0%} of them with a tube" if live else ""
-        self._say("done", f"{frames}{tubes}; {summary.windows} windows; {seconds:.1f} s, {rate:.1f} fps")
+        if final.not_finite:
+            self._note(f"{final.not_finite} values of evidence were no finite numbers, and drawn as none")
+        if final.outage_frames:
+            self._note(f"{final.outage_frames} frames said that there was no signal, in no other count")
+        lost = [(place, reason, count) for (place, reason), count in final.dropped.items() if count]
+        if lost:
+            listed = [{"place": place, "reason": reason, "count": count} for place, reason, count in lost]
+            text = "; ".join(f"{place}, {reason}: {count}" for place, reason, count in lost)
+            say("dropped", text, stream=self._name, dropped=listed)
+        frames = f"{final.frames_in} frames in, {final.frames_out} out, {final.frames_dropped} dropped"
+        rate = final.frames_out / seconds if seconds > 0 else 0.0
+        live = self._job.options.sync == "live" and final.frames_out
+        tubes = f", {final.frames_drawn / final.frames_out:.0%} of them with a tube" if live else ""
+        self._say("done", f"{frames}{tubes}; {final.windows} windows; {seconds:.1f} s, {rate:.1f} fps")
 
     def _notes(self) -> None:
         for note in (*self._job.source.info.notes, *self._job.source.remarks):

@@ -103,6 +103,8 @@ class Sink:
     """whether `write` and `event` return at once, whatever the disk or the network does"""
     takes_pictures = True
     """False: `write` does nothing"""
+    shows_outages = False
+    """whether `write` is given frames with `Shown.outage` as well, which it does not count: somebody watches"""
     close_seconds = 20.0
     """that `close` is given, of a live run: a muxer that finishes a file of hours takes its time"""
 
@@ -140,6 +142,9 @@ class Sink:
 
     def event(self, line: str) -> None:
         """Takes one JSON document, on one line, without the line's end."""
+
+    def signal(self, since: float | None) -> None:
+        """The camera has been away since then, in seconds since 1970; None: it is back. In any thread; at once."""
 
     def close(self) -> None:
         """Finishes the output; may be called twice, and without `open`."""

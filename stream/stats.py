@@ -140,6 +140,8 @@ class Snapshot:
     """how many items wait in each"""
     sinks: tuple[SinkState, ...] = ()
     not_finite: int = 0
+    outage_frames: int = 0
+    """shown while the camera was away; in none of the other counts"""
     label: str = ""
     """the class explained in the newest window; empty before the first"""
     probability: float = math.nan
@@ -154,6 +156,11 @@ class Snapshot:
     tubes_too_old: bool = False
     """live: evidence is older than max_age, so that it fades, or does not come at all; held for some seconds"""
     max_age: float = math.inf
+
+    @property
+    def frames_dropped(self) -> int:
+        """Of those that came in, how many went to no output: frames_in = frames_out + frames_dropped at the end."""
+        return sum(count for (place, _), count in self.dropped.items() if place in ("source", "read"))
 
     @property
     def last_frame(self) -> float:
@@ -194,7 +201,7 @@ class Stats:
     def __init__(self, freshness: Freshness | None = None) -> None:
         self.started = time.monotonic()
         self.freshness = freshness or Freshness()
-        self.frames_fetched = self.frames_out = self.windows = 0
+        self.frames_fetched = self.frames_out = self.windows = self.outage_frames = 0
         self._late = 0
         self.arrived = self.started
         """when the last frame came in"""
@@ -274,7 +281,6 @@ def take_snapshot(
     fps_in, fps_out, window_rate = stats.rates(now)
     names = _distinct([sink.name for sink in sinks])
     named = list(zip(names, sinks, strict=True))
-    outputs = tuple(_state(name, sink) for name, sink in named)
     late = too_late(source)
     lost = {(f"sink {name}", reason): count for name, sink in named for reason, count in tuple(sink.drops.items())}
     return Snapshot(
@@ -296,8 +302,9 @@ def take_snapshot(
         latency=stats.latency,
         tube_age=stats.freshness.tube_age(now),
         queues=dict(queues),
-        sinks=outputs,
+        sinks=tuple(_state(name, sink) for name, sink in named),
         not_finite=not_finite,
+        outage_frames=stats.outage_frames,
         label=newest.label if newest else "",
         probability=newest.explained[0].probability if newest else math.nan,
         frames_drawn=stats.freshness.frames_drawn,

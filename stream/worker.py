@@ -34,6 +34,11 @@ def delay(failures: int, refusals: int) -> float:
     return min(longest, first * 2.0 ** min((refusals or failures) - 1, 10))
 
 
+def counted(item: Shown | str) -> int:
+    """1 for a line and for a frame of the source's, 0 for one that is shown while the camera is away."""
+    return 0 if isinstance(item, Shown) and item.outage else 1
+
+
 class Threaded(Sink):
     """Runs `sink` behind a bounded queue. Newest wins: what the sink is too slow for is lost, and counted by reason.
 
@@ -61,11 +66,17 @@ class Threaded(Sink):
         """open; lost for good"""
         self._failures = self._refusals = 0
         self._ready_since = 0.0
+        self._busy = 0
+        """1 while the sink has an item in hand that counts"""
         self._lost_here: dict[str, int] = {}
         self._own_note = ""
         self._left: BrokenPipeError | None = None
         """whoever read the sink's output has left: the run ends by that, and so does the program"""
         self._thread: threading.Thread | None = None
+
+    @property
+    def shows_outages(self) -> bool:  # type: ignore[override]
+        return self.inner.shows_outages
 
     @property
     def queued(self) -> int:
@@ -86,11 +97,10 @@ class Threaded(Sink):
             return
         freeze(shown)
         with self._changed:
-            if self._gone():
+            if self._gone(counted(shown)):
                 return
             if len(self._frames) == self._capacity:
-                self._frames.popleft()
-                self._drop("too slow" if self.state == "running" else "not connected")
+                self._drop("too slow" if self.state == "running" else "not connected", counted(self._frames.popleft()))
             self._frames.append(shown)
             self._changed.notify_all()
 
@@ -114,6 +124,7 @@ class Threaded(Sink):
         thread.join(self._drain + self.inner.close_seconds)
         if thread.is_alive():
             self._own_note = "it did not end in time and was given up"
+            self._drop("at the end", self._busy)
         with self._changed:
             self._drop_queued("at the end")
         self._copy_facts()
@@ -128,16 +139,19 @@ class Threaded(Sink):
             item = self._take()
             if item is None:
                 break
+            self._busy = counted(item)
             try:
                 if isinstance(item, str):
                     self.inner.event(item)
                 else:
                     self.inner.write(item)
             except Exception as error:  # a thread that dies would take the output with it, in silence
-                self._lost(error)
+                self._lost(error, counted(item))
+                self._busy = 0  # it is lost, and counted
                 if self._dead:
                     break
                 self._pause()
+            self._busy = 0
             self._copy_facts()
         self._finish()
 
@@ -168,12 +182,12 @@ class Threaded(Sink):
                 return self._events.popleft()
             return self._frames.popleft() if self._frames else None
 
-    def _lost(self, error: Exception) -> None:
+    def _lost(self, error: Exception, count: int = 0) -> None:
         told = isinstance(error, TubesError | Missing)
         text = str(error) if told else f"{type(error).__name__}: {error}"
         text = text.removeprefix(f"{self.name}: ").splitlines()[0]
         if self._ready:
-            self._drop("error")  # the item that failed
+            self._drop("error", count)  # the item that failed
             # A server that takes a connection only to drop it is not asked four times a second.
             if time.monotonic() - self._ready_since > STEADY_SECONDS:
                 self._failures = 0
@@ -211,23 +225,23 @@ class Threaded(Sink):
 
     # both sides
 
-    def _gone(self) -> bool:
+    def _gone(self, count: int = 1) -> bool:
         """Whether nobody will take what comes; it is counted."""
         if self._dead or self._closing is not None or self._thread is None:
-            self._drop("failed" if self._dead else "at the end")
+            self._drop("failed" if self._dead else "at the end", count)
             return True
         return False
 
     def _drop_queued(self, reason: str) -> None:
-        left = len(self._frames) + len(self._events)
+        left = len(self._events) + sum(counted(shown) for shown in self._frames)
         self._frames.clear()
         self._events.clear()
-        if left:
-            self._drop(reason, left)
+        self._drop(reason, left)
 
     def _drop(self, reason: str, count: int = 1) -> None:
         with self._counting:
-            self._lost_here[reason] = self._lost_here.get(reason, 0) + count
+            if count:
+                self._lost_here[reason] = self._lost_here.get(reason, 0) + count
         self._add_drops()
 
     def _add_drops(self) -> None:

@@ -78,6 +78,43 @@ def test_every_event_arrives_in_order(plain, qos):
 
 
 @needs_mosquitto
+def test_the_status_says_that_the_camera_is_away(plain):
+    def said() -> list[str]:
+        return [payload for topic, payload, _ in heard if topic == "home/events/status"]
+
+    gone = "no signal since 2026-01-01T12:00:00.000Z"
+    with listening(plain.port) as heard:
+        with opened(f"mqtt://127.0.0.1:{plain.port}/home/events") as sink:
+            wait_for(lambda: said() == ["online"])
+            sink.signal(1_767_268_800.0)
+            wait_for(lambda: said() == ["online", gone])
+            plain.kill()
+            plain.start()  # what is retained there may be lost with it: it is said anew
+            wait_for(lambda: sink.reopened > 0, 30)
+            with listening(plain.port) as later:
+                wait_for(lambda: ("home/events/status", gone, True) in later, 30)
+            sink.signal(None)
+            with listening(plain.port) as later:
+                wait_for(lambda: ("home/events/status", "online", True) in later, 30)
+        with listening(plain.port) as later:
+            wait_for(lambda: ("home/events/status", "offline", True) in later, 30)
+
+
+@needs_mosquitto
+def test_a_camera_that_goes_before_the_broker_is_there_is_told_later(tmp_path):
+    late = Broker(tmp_path)
+    with opened(f"mqtt://127.0.0.1:{late.port}/home/events") as sink:
+        sink.signal(1_767_268_800.0)
+        late.start()
+        try:
+            with listening(late.port) as heard:
+                gone = "no signal since 2026-01-01T12:00:00.000Z"
+                wait_for(lambda: any(payload == gone for _, payload, _ in heard), 30)
+        finally:
+            late.kill()
+
+
+@needs_mosquitto
 def test_the_status_is_retained_and_the_will_told(plain):
     with opened(f"mqtt://127.0.0.1:{plain.port}/home/events") as sink:
         wait_for(lambda: sink.state == "running")

@@ -154,6 +154,40 @@ def test_a_new_client_need_not_wait_for_the_next_keyframe_nor_for_the_source() -
         assert seen[0][0] <= max(feeder.written)
 
 
+def test_what_was_encoded_is_counted_and_what_was_not_is_not() -> None:
+    with served() as (sink, feeder):
+        wait_for(lambda: len(feeder.written) > 10)
+        assert (sink.frames, sink.dropped) == (0, 0)  # nobody watches
+        watch(sink.port, 20)
+        wait_for(lambda: sink.clients == 0)
+        time.sleep(0.3)
+        watched, written = sink.frames, len(feeder.written)
+        assert 20 <= watched + sink.dropped < written
+        feeder.paused.set()
+        time.sleep(0.3)
+        watched = sink.frames
+        watch(sink.port, 10)  # the last picture, sent again
+        assert sink.frames == watched
+
+
+def test_what_the_encoder_loses_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = gst_encode.encoder
+    slow = "identity sleep-time=100000 ! "
+    monkeypatch.setattr(gst_encode, "encoder", lambda *args: slow + encoder(*args))
+    with served() as (sink, feeder):
+        assert sink._encode is not None
+        pushed: list[float] = []
+        push = sink._encode.push
+        monkeypatch.setattr(
+            sink._encode, "push", lambda *args, counts: (pushed.append(counts), push(*args, counts=counts))
+        )
+        watch(sink.port, 10)
+        feeder.stop()
+    assert sink.frames >= 5
+    assert sink.drops["encoder too slow"] >= 10
+    assert sum(pushed) == sink.frames + sink.drops["encoder too slow"] + sink.drops.get("at the end", 0)
+
+
 BAD = {"stuck": 2, "storm": 50, "slow": 10_000}
 """those of rtspclients.py: of each kind that never goes, a second, bytes a second"""
 

@@ -28,6 +28,7 @@ class WebSink(Sink):
     """
 
     never_waits = True
+    shows_outages = True
 
     def __init__(self, uri: str, options: SinkOptions) -> None:
         """Raises UsageError for an address that is none, or a name with other signs than letters, digits, . _ and -."""
@@ -103,7 +104,7 @@ class WebSink(Sink):
         with self._encoding:
             if self._encoded is None or self._encoded[0] < number:
                 self._encoded = (number, self._encode(shown))
-                self.frames += 1
+                self.frames += not shown.outage
             return self._encoded
 
     def watch(self, viewers: int) -> None:

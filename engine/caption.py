@@ -126,7 +126,7 @@ def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect:
 
 
 def _label(text: str, height: float, widest: int) -> F32:
-    """As `lettering`, at most `widest` pixels wide: by smaller letters, down to SMALLEST, then more lines, then smaller."""
+    """Of `text`, at most `widest` pixels wide: by smaller letters, down to SMALLEST, then more lines, then smaller."""
     whole = lettering(text, height)
     if whole.shape[1] <= widest:
         return whole

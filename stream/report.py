@@ -73,8 +73,8 @@ class Report:
         frames = f"{final.frames_in} frames in, {final.frames_out} out, {final.frames_dropped} dropped"
         rate = final.frames_out / seconds if seconds > 0 else 0.0
         live = self._job.options.sync == "live" and final.frames_out
-        tubes = f", {final.frames_drawn / final.frames_out:.0%} of them with a tube" if live else ""
-        self._say("done", f"{frames}{tubes}; {final.windows} windows; {seconds:.1f} s, {rate:.1f} fps")
+        tubes = f", a tube on {final.frames_drawn / final.frames_out:.0%} of the frames" if live else ""
+        self._say("done", f"{frames}; {final.windows} windows{tubes}; {seconds:.1f} s, {rate:.1f} fps")
 
     def _notes(self) -> None:
         for note in (*self._job.source.info.notes, *self._job.source.remarks):

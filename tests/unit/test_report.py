@@ -41,23 +41,28 @@ def end(windows: list[Explanation], target: Target | None = None, sync: str = "l
     for one in windows:
         tally.add(one)
     summary = Summary(41, 40, 1, len(windows), {}, 0, drawn, tally.saw, tally.explained, tally.repeated)
+    final = SimpleNamespace(
+        frames_in=41, frames_out=40, frames_dropped=1, frames_drawn=drawn, windows=len(windows), not_finite=0,
+        outage_frames=0, dropped={("read", "queue full"): 1},
+    )  # fmt: skip
     pipeline = SimpleNamespace(summary=summary, look=Look(target or Target()))
     said = io.StringIO()
     with logging_to(said):
-        Report(Job(pipeline, SimpleNamespace(sync=sync)), None).end()  # type: ignore[arg-type]
+        Report(Job(pipeline, SimpleNamespace(sync=sync)), None).end(final)  # type: ignore[arg-type]
     return [" ".join(line.split()) for line in said.getvalue().splitlines()]
 
 
 def test_all_windows_count_whether_they_were_drawn_or_not():
-    *saw, done = end([window("yoga", 0.5), window("tai chi", 0.4), window("yoga", 0.9)], drawn=0)
+    *saw, dropped, done = end([window("yoga", 0.5), window("tai chi", 0.4), window("yoga", 0.9)], drawn=0)
     assert saw == ["saw yoga: 2 of 3 windows, up to 0.90", "saw tai chi: 1 of 3 windows, up to 0.40"]
-    assert done.startswith("done 41 frames in, 40 out, 1 dropped, 0% of them with a tube; 3 windows; ")
+    assert dropped == "dropped read, queue full: 1"
+    assert done.startswith("done 41 frames in, 40 out, 1 dropped; 3 windows, a tube on 0% of the frames; ")
 
 
 def test_it_saw_what_was_most_probable_and_not_what_was_held_or_asked_for():
     windows = [window("yoga", 0.6, "tai chi", 0.3), window("yoga", 0.7, "tai chi", 0.2)]
-    assert end(windows)[:-1] == ["saw yoga: 2 of 2 windows, up to 0.70"]
-    assert end(windows, Target(1))[:-1] == [
+    assert end(windows)[:-2] == ["saw yoga: 2 of 2 windows, up to 0.70"]
+    assert end(windows, Target(1))[:-2] == [
         "saw yoga: 2 of 2 windows, up to 0.70",
         "saw tai chi, which was asked for: up to 0.30",
     ]
@@ -65,12 +70,14 @@ def test_it_saw_what_was_most_probable_and_not_what_was_held_or_asked_for():
 
 def test_the_most_frequent_classes_are_named():
     windows = [window(f"class {number}", 0.5) for number in range(9) for _ in range(number + 1)]
-    saw = end(windows)[:-1]
+    saw = end(windows)[:-2]
     assert len(saw) == SEEN
     assert saw[0] == "saw class 8: 9 of 45 windows, up to 0.50"
 
 
-@pytest.mark.parametrize(("sync", "words"), [("live", ", 75% of them with a tube;"), ("aligned", "1 dropped;")])
+@pytest.mark.parametrize(
+    ("sync", "words"), [("live", "1 windows, a tube on 75% of the frames;"), ("aligned", "1 windows; ")]
+)
 def test_how_many_frames_had_a_tube_is_said_of_live_runs(sync: str, words: str):
     assert words in end([window("yoga", 0.5)], sync=sync)[-1]
 

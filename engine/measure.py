@@ -9,6 +9,7 @@ import numpy as np
 
 from .geometry import linear_weights
 from .picture import F64
+from .saliency import finite
 from .types import Crop, Scale, Tube
 
 FINENESS = 9
@@ -21,9 +22,10 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Peak:
-    """The strongest cell."""
+    """The strongest cell of some slices."""
 
     slice: int
+    """counted from the tube's first slice, 0"""
     frame: float
     """the frame number at the slice's centre"""
     x: float
@@ -33,18 +35,22 @@ class Peak:
     """logits"""
 
 
-def peak(tube: Tube, size: tuple[int, int]) -> Peak:
-    """The strongest cell, in a frame of `size` = (width, height)."""
-    cells = _finite(tube)
-    slices, height, width = cells.shape
+def peak(tube: Tube, size: tuple[int, int], *, all_slices: bool = False) -> Peak:
+    """The strongest cell of the slices that can be trusted, in a frame of `size` = (width, height).
+
+    all_slices: of the whole tube instead. At a window's ends padding often makes the strongest cell, in a corner.
+    """
+    first = 0 if all_slices else tube.trusted[0]
+    cells = finite(tube.evidence if all_slices else tube.trusted_evidence)
     t, y, x = (int(i) for i in np.unravel_index(int(np.argmax(cells)), cells.shape))
+    slices, height, width = tube.evidence.shape
     px, py = _pixel(tube.crop, size, (x + 0.5) / width, (y + 0.5) / height)
-    return Peak(t, tube.span.slice_center(t, slices), px, py, float(cells[t, y, x]))
+    return Peak(first + t, tube.span.slice_center(first + t, slices), px, py, float(cells[t, y, x]))
 
 
 def centroids(tube: Tube, size: tuple[int, int]) -> list[tuple[float, float] | None]:
     """For each slice the centre of mass of its positive evidence, in pixels; None where there is none."""
-    cells = np.maximum(_finite(tube), 0)
+    cells = np.maximum(finite(tube.evidence), 0)
     _, height, width = cells.shape
     out: list[tuple[float, float] | None] = []
     for one in cells:
@@ -60,14 +66,14 @@ def centroids(tube: Tube, size: tuple[int, int]) -> list[tuple[float, float] | N
 
 def shares(tube: Tube) -> list[float]:
     """For each slice its part of the positive evidence as the head pools it; sums to 1, or is 0 where there is none."""
-    positive = (np.maximum(_finite(tube), 0) * tube.pool).sum(axis=(1, 2))
+    positive = (np.maximum(finite(tube.evidence), 0) * tube.pool).sum(axis=(1, 2))
     total = positive.sum()
     return [float(value) for value in positive / total] if total > 0 else [0.0] * len(positive)
 
 
 def boxes(tube: Tube, scale: Scale, threshold: float, size: tuple[int, int]) -> list[list[Box]]:
     """For each slice the boxes around connected evidence of `threshold` or more after scaling, largest first."""
-    cells = np.clip((_finite(tube) - scale.low) / (scale.high - scale.low), 0, 1)
+    cells = np.clip((finite(tube.evidence) - scale.low) / (scale.high - scale.low), 0, 1)
     rows, columns = (_finer(count) for count in cells.shape[1:])
     return [_boxes(rows @ one @ columns.T >= threshold, tube.crop, size) for one in cells]
 
@@ -88,10 +94,6 @@ def _boxes(strong: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], crop: Crop, 
 def _finer(cells: int) -> F64:
     fine = (np.arange(cells * FINENESS) + 0.5) / FINENESS - 0.5
     return linear_weights(cells, fine)
-
-
-def _finite(tube: Tube) -> F64:
-    return np.where(np.isfinite(tube.evidence), tube.evidence, 0).astype(np.float64)
 
 
 def _pixel(crop: Crop, size: tuple[int, int], x: float, y: float) -> tuple[float, float]:

@@ -135,6 +135,11 @@ def make_explanation(
     return Explanation(window, explained, top, tube, scale, clip.pts, clip.time_base, clip.repeated, clip.wall)
 
 
+def finite(evidence: F32) -> F64:
+    """The same in float64; evidence that is not a finite number counts as none."""
+    return np.where(np.isfinite(evidence), evidence, 0).astype(np.float64)
+
+
 def pooled(tube: Tube) -> float:
     """The tube as the head pools it: plus the class's bias it is the logit, exactly, where the head is linear."""
     return float((tube.pool * tube.evidence.astype(np.float64)).sum())
@@ -144,8 +149,9 @@ def pooled(tube: Tube) -> float:
 class Normalize:
     """How evidence becomes 0..1.
 
-    positive: 0 is no evidence for the class, 1 the window's strongest. volume: min-max of the window, the paper's.
-    fixed: `low` and `high`, in logits, so that windows and videos compare.
+    positive: 0 is no evidence for the class, 1 the strongest in the slices that can be trusted; what is stronger in the
+    others is drawn as 1. volume: min-max of the whole window, slices that cannot be trusted included, for that is the
+    paper's definition. fixed: `low` and `high`, in logits, so that windows and videos compare.
     """
 
     mode: str = "positive"
@@ -172,17 +178,23 @@ class Normalize:
 
 
 def scale_of(tube: Tube, normalize: Normalize, volume: tuple[int, int, int] | None = None) -> Scale:
-    """The scale of one window. `volume` = (T, H, W): min and max after the paper's cubic zoom, which overshoots."""
+    """The scale of one window, for drawing.
+
+    volume: (T, H, W) where the geometry is the paper's, None where it is linear. The paper's scripts know nothing of
+    trust, so with their geometry every slice counts, and the mode `volume` takes min and max after their cubic zoom,
+    which overshoots.
+    """
     if normalize.mode == "fixed":
         return Scale(normalize.low, normalize.high)
-    cells = np.where(np.isfinite(tube.evidence), tube.evidence, 0).astype(np.float64)
+    whole = volume is not None or normalize.mode == "volume"
+    cells = finite(tube.evidence if whole else tube.trusted_evidence)
     if normalize.mode == "positive":
         low, high = 0.0, float(cells.max())
     else:
         for axis, count in enumerate(volume or ()):
             cells = np.moveaxis(np.tensordot(zoom_weights(cells.shape[axis], count), cells, (1, axis)), 0, axis)
         low, high = float(cells.min()), float(cells.max())
-    # a window without evidence, or with the same everywhere, draws nothing
+    # Where nothing speaks for the class, or all cells are equal, these cells must not be drawn.
     return Scale(low, high) if high > low else Scale(low, low + max(1.0, abs(low)))
 
 

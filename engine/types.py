@@ -172,6 +172,12 @@ class Tube:
         if not 0 <= self.trusted[0] < self.trusted[1] <= slices:
             raise ValueError(f"trusted must be within 0 to {slices}, got {self.trusted}")
 
+    @property
+    def trusted_evidence(self) -> F32:
+        """[trusted slices, h, w]: the evidence without the slices that padding spoils."""
+        first, end = self.trusted
+        return self.evidence[first:end]
+
 
 @dataclass(frozen=True)
 class Scale:

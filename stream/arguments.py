@@ -120,7 +120,11 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--colormap", choices=sorted(COLORMAPS))
     group.add_argument("--alpha", type=float, help="opacity of strong evidence, 0 to 1")
     group.add_argument("--threshold", type=float, help="weaker evidence is not drawn, 0 to 1")
-    group.add_argument("--normalize", metavar="MODE", help="positive, volume, or fixed:LOW:HIGH in logits")
+    group.add_argument(
+        "--normalize", metavar="MODE",
+        help="what full colour means: positive, the strongest evidence in slices to be trusted; "
+        "volume, of all slices, and 0 is the weakest, as in the paper; or fixed:LOW:HIGH in logits",
+    )  # fmt: skip
     group.add_argument("--frame", action="store_true", help="draw a thin line around where the network looks")
 
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from ..engine.measure import boxes, centroids, peak, shares
+from ..engine.measure import Peak, boxes, centroids, peak, shares
 from ..engine.types import ClassScore, Explanation
 
-VERSION = 1
+VERSION = 2
 
 
 def event(
@@ -27,7 +27,6 @@ def event(
     """
     tube, span = explanation.tube, explanation.tube.span
     first, last = explanation.pts
-    highest = peak(tube, size)
     record: dict[str, Any] = {
         "version": VERSION,
         "window": explanation.window,
@@ -43,13 +42,8 @@ def event(
             "shape": list(tube.evidence.shape),
             "scale": [_round(explanation.scale.low), _round(explanation.scale.high)],
             "trusted": list(tube.trusted),
-            "peak": {
-                "slice": highest.slice,
-                "frame": round(highest.frame, 3),
-                "x": _round(highest.x),
-                "y": _round(highest.y),
-                "evidence": _round(highest.evidence),
-            },
+            "peak": _peak(peak(tube, size)),
+            "peak_all_slices": _peak(peak(tube, size, all_slices=True)),
             "centroids": [center and [_round(value) for value in center] for center in centroids(tube, size)],
             "shares": [_round(share) for share in shares(tube)],
             "boxes": [[list(box) for box in found] for found in boxes(tube, explanation.scale, threshold, size)],
@@ -81,6 +75,16 @@ def utc(seconds: float) -> str:
 
 def _score(score: ClassScore) -> dict[str, Any]:
     return {"id": score.id, "class": score.name, "p": _round(score.probability), "logit": _round(score.logit)}
+
+
+def _peak(strongest: Peak) -> dict[str, Any]:
+    return {
+        "slice": strongest.slice,
+        "frame": round(strongest.frame, 3),
+        "x": _round(strongest.x),
+        "y": _round(strongest.y),
+        "evidence": _round(strongest.evidence),
+    }
 
 
 def _round(value: float) -> float | None:

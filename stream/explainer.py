@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..engine.picture import F32
 from ..engine.preprocess import tensor
 from ..engine.runner import Runner
-from ..engine.saliency import Target, make_explanation, run_target
+from ..engine.saliency import Normalize, Target, make_explanation, run_target
 from ..engine.style import Style
 from ..engine.types import Clip, Explanation, Outputs, Scale
 from .clock import Stopwatch
@@ -76,7 +76,7 @@ class Explainer:
     def _settle(self, start: int, look: Look) -> None:
         """Forgets what belongs to other frames, or to another question."""
         before = self._look
-        changed = before is not None and (before.target, before.style.normalize) != (look.target, look.style.normalize)
+        changed = before is not None and _question(before) != _question(look)
         if changed or (self._last is not None and self._gaps.between(self._last, start)):
             self._scale = None
             if self._hysteresis is not None:
@@ -96,3 +96,8 @@ class Explainer:
             else:  # the graph's gradient is of the class it was asked for
                 outputs, weights = run_target(self._runner, data, Target(chosen))
         return outputs, weights, Target(chosen)
+
+
+def _question(look: Look) -> tuple[Target, Normalize, str]:
+    """What scales depend on: those of another question cannot be smoothed with these."""
+    return look.target, look.style.normalize, look.style.geometry

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from brokers import broker, free_port, listening, needs_mosquitto, wait_for
+from saliency_tubes.stream.events import VERSION
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.pattern import draw
 from saliency_tubes.stream.source import SourceOptions, open_source
@@ -206,7 +207,7 @@ def test_events_go_to_a_broker_while_the_rest_is_written(tmp_path):
     with broker(tmp_path / "broker") as made, listening(made.port) as heard:
         uri = f"mqtt://127.0.0.1:{made.port}/home/events"
         with running(tmp_path, CAMERA, uri, "out.mp4", *FAST, "--log-format", "json") as run:
-            wait_for(lambda: len([one for one in heard if one[0] == "home/events"]) >= 3, 30)
+            wait_for(lambda: len([one for one in heard if one[0] == "home/events"]) >= 3, 120)
             assert run.end() == 143
         wait_for(lambda: ("home/events/status", "offline", False) in heard)
-    assert json.loads(next(payload for topic, payload, _ in heard if topic == "home/events"))["version"] == 1
+    assert json.loads(next(payload for topic, payload, _ in heard if topic == "home/events"))["version"] == VERSION

@@ -99,6 +99,19 @@ def test_values():
     assert top < tube["peak"]["y"] < bottom
 
 
+def test_the_peak_is_of_the_slices_that_can_be_trusted():
+    cells = np.zeros((8, 7, 7))
+    cells[2, 1, 5], cells[7, 0, 6] = 6, 18
+    whole = explanation(cells)
+    padded = replace(whole, tube=replace(whole.tube, trusted=(1, 7)))
+    tube, other = (strict(event(one, 0.2, (1280, 720)))["tube"] for one in (padded, whole))
+    assert tube["trusted"] == [1, 7]
+    assert (tube["peak"]["slice"], tube["peak"]["frame"], tube["peak"]["evidence"]) == (2, 25, 6)
+    assert (tube["peak_all_slices"]["slice"], tube["peak_all_slices"]["evidence"]) == (7, 18)
+    assert tube["peak_all_slices"] == other["peak"] == other["peak_all_slices"]
+    assert all(tube[key] == other[key] for key in ("centroids", "shares", "boxes"))  # each slice speaks for itself
+
+
 def test_a_short_video():
     assert strict(event(explanation(repeated=3), 0.2, (64, 48)))["frames"] == [16, 40]
 

@@ -7,9 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from saliency_tubes.engine.manifest import WindowSpec
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.style import Style
-from saliency_tubes.engine.types import Clip, Crop, Outputs, Span
+from saliency_tubes.engine.style import PRESETS, Style
+from saliency_tubes.engine.types import Clip, Crop, Outputs, Scale, Span
 from saliency_tubes.stream.clock import Stopwatch
 from saliency_tubes.stream.explainer import Explainer, Look
 from saliency_tubes.stream.sync import Gaps
@@ -37,6 +38,21 @@ class Told(StubRunner):
         best = int(logits.argmax()) if class_id is None else class_id
         weights = None if self.manifest.head is not None else np.array([(10.0, -10.0)[best]], np.float32)
         return [Outputs(logits, np.full((1, 2, 4, 4), 1.0, np.float32), weights)]
+
+
+class Padded(Told):
+    """Evidence 10 where it can be trusted, and of class 0 what padding makes of the other slice, window by window."""
+
+    def __init__(self, *spikes: float) -> None:
+        super().__init__(0.9)
+        window = WindowSpec((0.5, 0.5), (0, 1))
+        self.manifest = replace(self.manifest, windows={8: window})
+        self.spikes = list(spikes)
+
+    def run(self, clips, class_ids=None) -> list[Outputs]:
+        (outputs,) = super().run(clips, class_ids)
+        outputs.activation[0, 1, 0, 0] = self.spikes.pop(0)
+        return [outputs]
 
 
 def clip(start: int = 0) -> Clip:
@@ -75,6 +91,18 @@ def test_a_gap_starts_anew():
     after = made.explain(clip(5), LOOK)
     assert after.explained[0].id == 1
     assert after.scale == explainer(Told(0.45)).explain(clip(5), LOOK).scale  # not smoothed with the one before
+
+
+def test_spikes_in_spoiled_slices_do_not_move_a_smoothed_scale():
+    made = explainer(Padded(1, 30, 2, 0.5))
+    assert {made.explain(clip(i), LOOK).scale for i in range(4)} == {Scale(0, 10)}
+
+
+def test_a_scale_of_the_papers_geometry_is_not_smoothed_into_another():
+    """Both looks have the same name for their scale, but the published script's counts the spoiled slices too."""
+    made = explainer(Padded(30, 1))
+    assert made.explain(clip(0), Look(style=PRESETS["paper-keras"])).scale == Scale(0, 300)
+    assert made.explain(clip(1), LOOK).scale == Scale(0, 10)
 
 
 def test_another_question_starts_anew():

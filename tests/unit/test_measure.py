@@ -1,5 +1,7 @@
 """Numbers about tubes made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -58,12 +60,36 @@ class TestPeak:
     @given(tubes)
     def test_it_is_the_strongest_and_lies_in_its_cell(self, tube):
         found = peak(tube, SIZE)
+        assert found == peak(tube, SIZE, all_slices=True)  # all can be trusted
         slices, height, width = tube.evidence.shape
         assert found.evidence == tube.evidence.max()
         across = (found.x / SIZE[0] - tube.crop.left) / (tube.crop.right - tube.crop.left) * width
         down = (found.y / SIZE[1] - tube.crop.top) / (tube.crop.bottom - tube.crop.top) * height
         assert tube.evidence[found.slice, int(down), int(across)] == found.evidence
         assert found.frame == tube.span.slice_center(found.slice, slices)
+
+    def test_a_spike_in_a_spoiled_corner(self):
+        cells = one_cell(2, 1, 5)
+        cells[3, 0, 6], cells[0, 6, 0] = 15, 14
+        tube = replace(tube_of(cells), trusted=(1, 3))
+        assert peak(tube, SIZE) == peak(tube_of(one_cell(2, 1, 5)), SIZE)
+        assert peak(tube, SIZE, all_slices=True) == peak(tube_of(cells), SIZE)
+        assert peak(tube, SIZE, all_slices=True).slice == 3
+
+    @settings(deadline=None)
+    @given(tubes, st.data())
+    def test_only_slices_that_can_be_trusted_move_it(self, tube, data):
+        slices = len(tube.evidence)
+        first = data.draw(st.integers(0, slices - 1))
+        tube = replace(tube, trusted=(first, data.draw(st.integers(first + 1, slices))))
+        found, spike = peak(tube, SIZE), np.float32(abs(tube.evidence).max() + 1)
+        for index in range(slices):
+            other = tube.evidence.copy()
+            other[index, 0, 0] = spike
+            moved, trusted = replace(tube, evidence=other), first <= index < tube.trusted[1]
+            highest = peak(moved, SIZE, all_slices=True)
+            assert (highest.slice, highest.evidence) == (index, spike)
+            assert peak(moved, SIZE) == (highest if trusted else found)
 
 
 class TestCentroids:

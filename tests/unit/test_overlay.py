@@ -23,10 +23,10 @@ WHOLE = Crop()
 
 
 def make_explanation(
-    tube: np.ndarray, frames: int, normalize: Normalize, volume=None, crop: Crop = WHOLE
+    tube: np.ndarray, frames: int, normalize: Normalize, volume=None, crop: Crop = WHOLE, trusted=None
 ) -> Explanation:
     slices = len(tube)
-    made = Tube(tube, Span(0, frames), crop, even_pool(tube), (0, slices))
+    made = Tube(tube, Span(0, frames), crop, even_pool(tube), trusted or (0, slices))
     return Explanation(0, (), (), made, scale_of(made, normalize, volume), (0, frames - 1), Fraction(1, 25))
 
 
@@ -92,7 +92,9 @@ class TestGolden:
 
     def volume(self, inputs, style):
         cells = evidence(inputs["activation"], inputs["weights"])
-        explanation = make_explanation(cells, 16, style.normalize, (16, 224, 224))
+        weakest = int(cells.max(axis=(1, 2)).argmin())  # the scripts scale by all slices, whichever can be trusted
+        trusted = (weakest, weakest + 1)
+        explanation = make_explanation(cells, 16, style.normalize, (16, 224, 224), trusted=trusted)
         return [blend_cells([(explanation, 1.0)], frame, "paper") for frame in range(16)]
 
     def test_cam(self, case):
@@ -144,6 +146,26 @@ def test_evidence_against_the_class_does_not_erode_its_neighbours():
     tube[0, 0] = [-100, 2, 1]
     explanation = make_explanation(tube, 8, Normalize())
     assert np.allclose(blend_cells([(explanation, 1.0)], 3), [[0, 1, 0.5]])
+
+
+@pytest.mark.parametrize("path", ["definition", *paths()])
+def test_what_is_beyond_the_scale_is_drawn_as_its_end(path):
+    """A slice that padding spoils may hold more than the scale's: it is drawn as the strongest, and no stronger."""
+    drawn = []
+    for spike in (2, 6):
+        tube = np.full((2, 3, 3), 0.5, np.float32)
+        tube[0, 1, 1], tube[1, 0, 0] = 2, spike
+        explanation = make_explanation(tube, 8, Normalize(), trusted=(0, 1))
+        assert explanation.scale.high == 2
+        picture = Picture(Layout.RGB, (np.full((60, 60, 3), 100, np.uint8),))
+        if path == "definition":
+            overlay_ref(picture, blend_cells([(explanation, 1.0)], 7), WHOLE, Style())
+        else:
+            overlay = Overlay(Style(), path)
+            overlay.draw(picture, overlay.blend([(explanation, 1.0)], 7), WHOLE)
+        drawn.append(picture.planes[0])
+    assert np.array_equal(*drawn)
+    assert (drawn[0][5, 5] != 100).any()
 
 
 def test_infinite_evidence_is_none():

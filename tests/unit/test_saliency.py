@@ -352,6 +352,15 @@ class TestNormalize:
         assert got.mode != "fixed" or got.low < got.high
 
 
+padded_tubes = st.builds(
+    lambda seed, trusted: dataclasses.replace(
+        tube_of(np.random.default_rng(seed).normal(0, 3, (8, 2, 3)).astype(np.float32)), trusted=trusted
+    ),
+    st.integers(0, 9999),
+    st.sampled_from([(1, 7), (0, 7), (1, 8), (2, 3), (7, 8), (0, 8)]),
+)
+
+
 class TestScale:
     def test_positive_starts_at_no_evidence(self):
         assert scale_of(tube_of([[[-3, 0, 2]]]), Normalize()) == Scale(0, 2)
@@ -380,6 +389,36 @@ class TestScale:
         scale = scale_of(tube_of([[[-5, -1]]]), Normalize())
         assert scale.low == 0
         assert scale.high > 0
+
+    @settings(deadline=None)
+    @given(padded_tubes, st.integers(0, 9999))
+    def test_slices_that_padding_spoils_do_not_move_it(self, tube, seed):
+        first, end = tube.trusted
+        other = np.random.default_rng(seed).normal(0, 100, tube.evidence.shape).astype(np.float32)
+        other[first:end] = tube.evidence[first:end]
+        scale = scale_of(tube, Normalize())
+        assert scale == scale_of(dataclasses.replace(tube, evidence=other), Normalize())
+        strongest = float(tube.evidence[first:end].max())
+        assert scale == Scale(0, strongest if strongest > 0 else 1)
+
+    @settings(deadline=None)
+    @given(padded_tubes, st.data())
+    def test_a_slice_that_can_be_trusted_moves_it(self, tube, data):
+        cell = (data.draw(st.integers(tube.trusted[0], tube.trusted[1] - 1)), 0, 0)
+        other = tube.evidence.copy()
+        other[cell] = strongest = np.float32(abs(tube.evidence).max() + 1)
+        assert scale_of(dataclasses.replace(tube, evidence=other), Normalize()) == Scale(0, float(strongest))
+
+    def test_a_spike_in_a_spoiled_corner(self):
+        cells = np.ones((4, 2, 2), np.float32)
+        cells[2, 1, 1], cells[3, 0, 0], cells[0, 1, 0] = 2, 6, -7
+        tube = dataclasses.replace(tube_of(cells), trusted=(1, 3))
+        assert scale_of(tube, Normalize()) == Scale(0, 2)
+        assert scale_of(tube, Normalize("volume")) == Scale(-7, 6)  # as the paper defines it
+        volume = (4, 2, 2)
+        assert scale_of(tube, Normalize(), volume) == Scale(0, 6)  # the published Keras script's
+        paper = scale_of(tube, Normalize("volume"), volume)
+        assert (paper.low, paper.high) == (pytest.approx(-7), pytest.approx(6))
 
     @settings(max_examples=40, deadline=None)
     @given(

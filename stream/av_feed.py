@@ -21,7 +21,7 @@ from .av_planes import PictureReader, reason
 from .av_times import FrameTimes
 from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
-from .source import SourceOptions, first_rate
+from .source import ENDLESS, SourceOptions, first_rate
 from .tls import checks
 
 # FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
@@ -112,7 +112,7 @@ class AvFeed:
             self.close()
             raise
         self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
-        self.ends = bool(self._container.duration)
+        self.ends = bool(self._container.duration) and uri.partition("://")[0].lower() not in ENDLESS
         """whether it is something that has an end"""
         self._device = _watch(address) if container == "v4l2" else None
         self.bursts = uri.lower().startswith("http") and (self.ends or "hls" in self._container.format.name)

@@ -24,7 +24,7 @@ from .gst_inbox import CAPACITY, Inbox
 from .gst_load import Missing, load
 from .gst_planes import CAPS, SampleReader
 from .redact import redact, scrub
-from .source import SourceOptions
+from .source import ENDLESS, SourceOptions
 from .tls import ANY, SCHEMES
 
 JITTER = 200
@@ -260,8 +260,10 @@ class GstFeed:
         """Whether this is something with an end, such as a file: it has a duration."""
         if self._finite:
             return True
+        if self._uri.partition("://")[0].lower() in ENDLESS:
+            return False
         known, duration = self._pipeline.query_duration(self._gst.Format.TIME)
-        return bool(known and duration > 0) and not self._uri.lower().startswith("rtsp")
+        return bool(known and duration > 0)
 
 
 def _status(gst: Any, message: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,11 @@ WIDEST = 8
 """times as wide as high: beyond, the mark has no room below the barcode"""
 SMALLEST = (160, 96)
 """pixels; below that a cell is too small to survive an encoder"""
+LARGEST = (8192, 8192)
+"""pixels; encoders of H.264 and H.265 take no more"""
+RATES = (Fraction(1, 100), Fraction(1000))
+"""frames a second, from the slowest to the fastest"""
+MOST_FRAMES = 10**9
 _CONTRAST = 8.0
 """levels of luma between a cell's halves, on average, below which there is no barcode"""
 _MASK = (1 << BITS) - 1
@@ -110,14 +116,14 @@ class PatternSpec:
             raise UsageError(f"{redact(uri)}: {error}; an example: test://?size=1280x720&rate=30&frames=300") from None
 
     def __post_init__(self) -> None:
-        if self.size[0] < SMALLEST[0] or self.size[1] < SMALLEST[1]:
-            raise ValueError("size must be {}x{} or more, got {}x{}".format(*SMALLEST, *self.size))
+        if any(not low <= side <= high for low, side, high in zip(SMALLEST, self.size, LARGEST, strict=True)):
+            raise ValueError("size must be {}x{} to {}x{}, got {}x{}".format(*SMALLEST, *LARGEST, *self.size))
         if self.size[0] > WIDEST * self.size[1]:
             raise ValueError("size must be at most {} times as wide as high, got {}x{}".format(WIDEST, *self.size))
-        if not 0 < self.rate <= 1000:
-            raise ValueError(f"rate must be more than 0 and at most 1000, got {self.rate}")
-        if self.frames is not None and self.frames < 1:
-            raise ValueError(f"frames must be 1 or more, got {self.frames}")
+        if not RATES[0] <= self.rate <= RATES[1]:
+            raise ValueError("rate must be {:g} to {:g}, got {:g}".format(*map(float, (*RATES, self.rate))))
+        if self.frames is not None and not 1 <= self.frames <= MOST_FRAMES:
+            raise ValueError(f"frames must be 1 to {MOST_FRAMES}, got {self.frames}")
 
 
 class PatternSource:
@@ -193,11 +199,18 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def _rate(text: str) -> Fraction:
+    if not re.fullmatch(r"\d{1,9}(\.\d{0,9}|/\d{1,9})?", text):  # Fraction would compute 1e999999999, for hours
+        raise ValueError
+    rate = Fraction(text)
+    return rate.limit_denominator(100_000) or rate  # a container's time base has 31 bits
+
+
 _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "size": (_size, "WxH in pixels"),
-    "rate": (Fraction, "frames a second, as 25 or 30000/1001"),
+    "rate": (_rate, "frames a second, as 25 or 30000/1001"),
     "frames": (int, "a whole number"),
-    "realtime": (lambda text: bool(int(text)), "0 or 1"),
+    "realtime": (lambda text: bool(("0", "1").index(text)), "0 or 1"),
 }
 """what test:// takes -> how it is read, and what it may be"""
 

@@ -29,6 +29,8 @@ ACCEPTED = "give a video file, rtsp://, http://, /dev/videoN, csi://N, gst://PIP
 BACKENDS = ("auto", "av", "gst")
 TRANSPORTS = ("tcp", "udp")
 NETWORK = {"rtsp", "rtsps", "http", "https", "udp", "srt", "rtmp", "rtmps"}
+ENDLESS = (NETWORK - {"http", "https"}) | {"v4l2", "csi"}
+"""schemes of what is over only when it is stopped, whatever duration a server names: it is connected to again"""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from proxy import Proxy
@@ -17,6 +18,7 @@ from saliency_tubes.stream.feed import BEHIND
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.source import Source, SourceOptions, open_source
 from servers import NOISE, RtspServer, open_files, python_with_gi, wait_for
+from videos import make_video
 from viewer import Viewer
 
 pytestmark = pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer (make system-deps)")
@@ -110,6 +112,21 @@ def test_giving_up(backend: str) -> None:
         assert "gave up after 2 attempts" in str(viewer.error)
         viewer.error = None
         viewer.close()
+
+
+@pytest.mark.slow
+def test_a_file_that_a_server_plays_is_live_all_the_same(backend: str, tmp_path: Path) -> None:
+    """Its SDP names a range; over is what a server kills, or ends, only when the run is stopped."""
+    clip = make_video(tmp_path / "clip.mp4", size=(320, 240), frames=50, options={"g": "10", "bf": "0"})
+    with RtspServer(file=clip) as server, Viewer(server.url(), backend=backend) as viewer:
+        viewer.more(60, within=20)  # played to its end, and from its beginning again
+        played = viewer.source.reconnects
+        assert played >= 1
+        server.kill()
+        wait_for(lambda: not viewer.source.connected)
+        server.start()
+        viewer.more(5, within=20)
+        assert viewer.source.reconnects > played
 
 
 def test_waiting_for_a_server_that_is_not_there_yet(backend: str) -> None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from types import FrameType
 
-from ..engine.errors import TubesError
+from ..engine.errors import SourceError, TubesError
 from ..engine.runner import find_model, read_manifest
 from ..engine.saliency import parse_target
 from ..engine.types import Shown
 from .config import WHOLE, Settings, differences
 from .explainer import Look
-from .job import Config, Job, SharedModel, open_job, share_model
+from .job import Config, Job, SharedModel, comes_live, open_job, share_model
 from .log import Redacting, say
 from .monitor import Monitor
 from .redact import redact
@@ -73,6 +73,10 @@ class Fleet:
         """reread: gives the settings anew, for SIGHUP."""
         self.settings, self._reread = settings, reread
         self._jobs: dict[str, Job] = {}
+        self._absent: dict[str, SourceError] = {}
+        """why those streams gave no first frame in time that are tried again, while others run"""
+        self._came_up = False
+        """whether any stream ever did"""
         self._ended: dict[str, Snapshot | str] = {}
         """the last snapshot; of one that could not be opened, why"""
         self._lock = threading.Lock()
@@ -89,11 +93,11 @@ class Fleet:
             job.pipeline.stop()
 
     def snapshots(self) -> Mapping[str, Snapshot | str | None]:
-        """Every stream's, by label: None where it is not open yet, the last one where it has ended, "failed: ..." where
-        it could not be opened.
+        """Every stream's, by label: None where it is not open yet, "waited for: ..." where that takes longer than it
+        should, the last one where it has ended, "failed: ..." where it could not be opened.
         """
         with self._lock:
-            jobs, ended = dict(self._jobs), dict(self._ended)
+            jobs, ended = dict(self._jobs), {**self._waited_for(), **self._ended}
         found: dict[str, Snapshot | str | None] = {}
         for config in self.settings.streams:
             label = label_of(config)
@@ -156,6 +160,8 @@ class Fleet:
         with open_job(config, shared) as job, ExitStack() as stack:
             self._main_opening = False
             with self._lock:
+                self._came_up = True
+                self._absent.pop(label, None)
                 newest = self._config(label)
                 if newest is not config:  # read anew while this one waited for its first frame
                     _update(job, newest)
@@ -187,25 +193,58 @@ class Fleet:
 
         def run(config: Config) -> None:
             try:
-                self._run_one(config, shared, None)
+                self._run_patiently(config, shared)
             except Exception as error:  # the others go on
                 say("stream", f"failed: {error}", stream=config.name, level=logging.ERROR)
                 errors.append(error)
                 self._failed(label_of(config), error)
 
-        threads = [
-            threading.Thread(target=run, args=(config,), name=f"saliency-tubes {config.name}", daemon=True)
+        threads = {
+            label_of(config): threading.Thread(
+                target=run, args=(config,), name=f"saliency-tubes {config.name}", daemon=True
+            )
             for config in self.settings.streams
-        ]
-        for thread in threads:
+        }
+        for thread in threads.values():
             thread.start()
-        for thread, config in zip(threads, self.settings.streams, strict=True):
+        for own, thread in threads.items():
             # Bit by bit, so that signals are heard; one that still waits for its first frame is not waited for.
-            while thread.is_alive() and not (self._stopping.is_set() and label_of(config) not in self._jobs):
+            while thread.is_alive() and not (self._stopping.is_set() and own not in self._jobs):
                 thread.join(0.2)
+                with self._lock:
+                    absent = dict(self._absent)
+                # Nobody is left who runs, or may yet: those that are only waited for end as well.
+                if not self._stopping.is_set() and not any(
+                    other.is_alive() and label not in absent for label, other in threads.items()
+                ):
+                    errors.extend(absent.values())
+                    self._stopping.set()
             thread.join(1.0)
         if errors:
+            if not self._came_up:
+                say("stream", "no stream came up", level=logging.ERROR)
             raise errors[0]
+
+    def _run_patiently(self, config: Config, shared: SharedModel) -> None:
+        """As one of several: a camera that is away at the start is waited for, as long as others run."""
+        label = label_of(config)
+        try:
+            self._run_one(config, shared, None)
+        except SourceError as error:
+            if label in self._ended or not comes_live(config.input, config.source):
+                raise
+            with self._lock:
+                self._absent[label] = error
+            say("stream", f"{error}; tried again while other streams run", stream=config.name, level=logging.WARNING)
+            try:
+                self._run_one(replace(config, source=replace(config.source, wait=True)), shared, None)
+            finally:
+                with self._lock:
+                    self._absent.pop(label, None)
+
+    def _waited_for(self) -> dict[str, str]:
+        clean = Redacting(self.settings.addresses).clean
+        return {label: clean(f"waited for: {error}") for label, error in self._absent.items()}
 
     def _failed(self, label: str, error: Exception) -> None:
         state = Redacting(self.settings.addresses).clean(f"failed: {error}")

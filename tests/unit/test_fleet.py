@@ -203,6 +203,63 @@ class TestSignals:
         assert third.value.code == 143
 
 
+class Away:
+    """Cameras that are not there, until `back` is set: who does not wait for them is told so."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses, self.back, self.ended = addresses, threading.Event(), threading.Event()
+
+    def open(self, uri: str, options: SourceOptions) -> Source:
+        if uri in self.addresses:
+            while options.wait and not (self.back.wait(0.05) or self.ended.is_set()):
+                pass
+            if not self.back.is_set():
+                raise SourceError("rtsp://me:hunter22@camera/: it is away")
+        return open_source(uri, options)
+
+
+class TestAway:
+    @pytest.fixture
+    def away(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Away]:
+        cameras = Away(f"{CAMERA}&frames=9&realtime=1", f"{CAMERA}&frames=8&realtime=1")
+        monkeypatch.setattr(jobs, "open_source", cameras.open)
+        yield cameras
+        cameras.ended.set()
+
+    def test_one_of_several_is_tried_again_while_others_run(self, away, said):
+        late = replace(YARD, input=away.addresses[0])
+        with running(DOOR, late, opened=1) as run:
+            wait_for(lambda: run.fleet.snapshots()["yard"] is not None)
+            assert run.fleet.snapshots()["yard"] == "waited for: rtsp://me:***@camera/: it is away"
+            assert run.fleet.snapshots()["door"].alive
+            away.back.set()
+            wait_for(lambda: isinstance(run.fleet.snapshots()["yard"], Snapshot))
+        assert run.error is None
+        assert "yard: rtsp://me:***@camera/: it is away; tried again while other streams run" in said.getvalue()
+
+    def test_none_at_all_ends_the_run(self, away, said):
+        run = Run(*(replace(DOOR, name=name, input=uri) for name, uri in zip("ab", away.addresses, strict=True)))
+        run.thread.start()
+        run.thread.join(30)
+        assert not run.thread.is_alive()
+        assert isinstance(run.error, SourceError)
+        assert "no stream came up" in said.getvalue()
+
+    def test_it_is_not_waited_for_once_the_others_have_ended(self, away, said):
+        short = replace(DOOR, input=f"{CAMERA}&frames=5&realtime=1")
+        run = Run(short, replace(YARD, input=away.addresses[0]))
+        run.thread.start()
+        run.thread.join(30)
+        assert not run.thread.is_alive()
+        assert isinstance(run.error, SourceError)
+        assert "no stream came up" not in said.getvalue()
+
+    def test_a_file_that_is_not_there_is_no_camera_that_is_away(self, said):
+        with running(DOOR, replace(YARD, input="none.mp4"), opened=0) as run:
+            wait_for(lambda: str(run.fleet.snapshots()["yard"]).startswith("failed: "))
+        assert "tried again" not in said.getvalue()
+
+
 class TestOpening:
     def test_a_webhook_of_a_class_that_is_not_there(self):
         with pytest.raises(UsageError, match=r"^hook\+http://me:\*\*\*@.*: no class 'drak' .* did you mean 'dark'"):

@@ -17,6 +17,7 @@ from .av_encoder import H264, choose_encoder
 from .av_sink import FLUSH_SECONDS, AvSink
 from .claim import Claim, claim_pattern
 from .encoders import Chosen
+from .fit import followed
 from .log import say
 from .segments import Cutter, Keep, Names, Recorded
 from .sink import Sink, SinkOptions, is_full, os_reason
@@ -31,9 +32,12 @@ ROOM = 1 << 20
 class AvSegmentSink(Sink):
     """Writes segments named by the time they begin. Errors after `open` are notes and counts, and never end the run.
 
-    Each segment is a video of its own: it begins with a keyframe, at time 0. Frames that come while the disk is full,
+    Each segment is a video of its own: it begins with a keyframe, at time 0. Where frames change their size, the next
+    segment begins, in theirs. Frames that come while the disk is full,
     or the folder gone, are dropped and counted; it is tried again every RETRY_SECONDS.
     """
+
+    follows_size = True
 
     def __init__(
         self,
@@ -98,6 +102,9 @@ class AvSegmentSink(Sink):
     def write(self, shown: Shown) -> None:
         frame = shown.frame
         start = frame.pts * frame.time_base
+        if (frame.picture.width, frame.picture.height) != (self._info.width, self._info.height):
+            self._end()
+            self._info = followed(self._info, frame)
         if self._current is not None and self._cutter.due(float(start - self._start), self._size()):
             self._end()
         if self._current is None and not self._begin(shown):

@@ -1,11 +1,40 @@
-"""Pictures made alike: whatever a stream changes to, what comes out has the first picture's size, layout and colour."""
+"""Pictures made alike: whatever a stream changes to, outputs get the layout, the colour and the size that they take."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from ..engine.picture import U8, Color, Layout, Picture
+from ..engine.types import Frame, Shown
+from .source import UNSPECIFIED, VideoInfo
+
+_CODES = {"bt601": 6, "bt709": 1, "bt2020": 9}
+"""ITU-T H.273, table 4"""
+
+
+def fitted(shown: Shown, info: VideoInfo) -> Shown:
+    """The frame in the size that `info` names, for outputs that cannot change theirs: itself where it is so already."""
+    frame, size = shown.frame, (info.width, info.height)
+    if size == (frame.picture.width, frame.picture.height):
+        return shown
+    picture = fit(frame.picture, size, info.layout, info.color)
+    return replace(shown, frame=replace(frame, picture=picture, pixel_aspect=info.pixel_aspect))
+
+
+def followed(info: VideoInfo, frame: Frame) -> VideoInfo:
+    """What a video is that goes on in the frame's size."""
+    # Where no matrix is named, players guess it by the size; the colours have stayed what they were.
+    named = info.matrix != UNSPECIFIED or info.layout is Layout.RGB
+    return replace(
+        info,
+        width=frame.picture.width,
+        height=frame.picture.height,
+        pixel_aspect=frame.pixel_aspect,
+        matrix=info.matrix if named else _CODES[info.color.matrix],
+    )
 
 
 def fit(picture: Picture, size: tuple[int, int], layout: Layout, color: Color) -> Picture:

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ..engine.errors import SourceError
+from ..engine.picture import Picture
 from ..engine.types import Frame
 from .feed import (
     KEY_FRAME,
@@ -110,8 +111,8 @@ class _Connections(NamedTuple):
 class LiveSource:
     """Frames from one connection after the other, as one stream that ends only when stopped.
 
-    Indexes have no gaps, pts increase in one time base, pictures have one size and layout. The first frame after a
-    reconnect or a hole carries `gap`. Opening waits for the first frame.
+    Indexes have no gaps, pts increase in one time base, pictures have one layout and colour. The first frame after a
+    reconnect or a hole, or in another size, carries `gap`. Opening waits for the first frame.
     """
 
     live = True
@@ -150,6 +151,8 @@ class LiveSource:
         """whether the first frame of all has come"""
         self._said = "connecting"
         self._resized: str | None = None
+        self._size = (0, 0)
+        """width and height of the newest picture"""
         self._rated: str | None = None
         self._rate: Fraction | None = None
         """frames a second, as the connection at hand says"""
@@ -163,7 +166,7 @@ class LiveSource:
             self.close()
             raise
         self._started = True
-        self._color = self._first.picture.color
+        self._color, self._size = self._first.picture.color, (self.info.width, self.info.height)
         self._timeline = LiveTimeline(self.info.rate)
         self._camera = CameraClock()
         self._rate = self.info.rate
@@ -315,7 +318,7 @@ class LiveSource:
             self.reconnects += again
             again = False
             rate = self._new_rate(got.rate, index)
-            gap = gap or rate is not None
+            gap = self._new_size(got.picture, index) or gap or rate is not None
             if self._bursts and self._hold(float(pts * LIVE_TIME_BASE), gap):
                 break
             wall = self._camera.at(float(pts * LIVE_TIME_BASE), got.sent, gap)
@@ -338,14 +341,22 @@ class LiveSource:
         return placed
 
     def _make(self, got: FeedFrame, index: int, pts: int, gap: bool) -> Frame:
-        size = (self.info.width, self.info.height)
-        came = (got.picture.width, got.picture.height)
-        if came != size and self._resized is None:
-            self._resized = (
-                f"the picture changes to {came[0]}x{came[1]} at frame {index}; it is scaled to fit {size[0]}x{size[1]}"
-            )
-        picture = fit(got.picture, size, self.info.layout, self._color)
-        return Frame(index, pts, self.info.time_base, picture, self.info.pixel_aspect, gap)
+        picture = fit(got.picture, self._size, self.info.layout, self._color)
+        as_first = self._size == (self.info.width, self.info.height)
+        aspect = self.info.pixel_aspect if as_first else got.pixel_aspect
+        return Frame(index, pts, self.info.time_base, picture, aspect, gap)
+
+    def _new_size(self, picture: Picture, index: int) -> bool:
+        """Whether the picture has another size than the one before; says so."""
+        before, self._size = self._size, (picture.width, picture.height)
+        if self._size == before:
+            return False
+        came, first = "{}x{}".format(*self._size), f"{self.info.width}x{self.info.height}"
+        other = f"; recordings go on in that size, all else is scaled to fit {first}" if came != first else ""
+        said = f"the picture changes to {came} at frame {index}{other}"
+        self._resized = self._resized or said
+        say("source", f"{self.name}: {said}")
+        return True
 
     def _new_rate(self, rate: Fraction | None, index: int) -> Fraction | None:
         """The rate, where it is another one than before: by a tenth, for 29.97 and 30 are told of one camera."""

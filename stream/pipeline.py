@@ -323,12 +323,12 @@ class Pipeline:
 
     def _write_all(self) -> None:
         try:
-            for shown, line in self._drawn:
-                if shown is not None and shown.outage:
-                    self._stats.outage_frames += self._outputs.show_outage(shown)
+            for drawn, line in self._drawn:
+                if drawn is not None and drawn.outage:
+                    self._stats.outage_frames += self._outputs.show_outage(drawn)
                     continue
                 with self._watch("write"):
-                    self._outputs.write(shown, line)
+                    shown = self._outputs.write(drawn, line)
                 if self._outputs.wants_stop:
                     self.stop()
                 if shown is not None:

@@ -101,6 +101,8 @@ class Sink:
     """whether `open` may be called again after `close`: the other side may come back"""
     never_waits = False
     """whether `write` and `event` return at once, whatever the disk or the network does"""
+    follows_size = False
+    """whether frames may change their size; for other sinks they are scaled to fit the first one"""
     takes_pictures = True
     """False: `write` does nothing"""
     shows_outages = False
@@ -138,7 +140,9 @@ class Sink:
         """Called once, before the first frame."""
 
     def write(self, shown: Shown) -> None:
-        """Takes a drawn frame, as large as `info` said, pts increasing. Its picture may be kept: nobody changes it."""
+        """Takes a drawn frame, pts increasing, as large as `info` said unless the sink `follows_size`. Its picture may be
+        kept: nobody changes it.
+        """
 
     def event(self, line: str) -> None:
         """Takes one JSON document, on one line, without the line's end."""

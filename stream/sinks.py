@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..engine.types import Shown
+from .fit import fitted
 from .sink import Sink
 from .source import VideoInfo
 
@@ -24,6 +25,7 @@ class Sinks:
 
     def open(self, info: VideoInfo) -> None:
         """Opens them all; where one fails, all are closed again, and its error is raised."""
+        self._info = info
         try:
             for sink in self._sinks:
                 sink.open(info)
@@ -31,15 +33,17 @@ class Sinks:
             self.close()  # the first error is the one to tell
             raise
 
-    def write(self, shown: Shown | None, line: str | None) -> None:
-        """A frame, or the line of a window."""
+    def write(self, drawn: Shown | None, line: str | None) -> Shown | None:
+        """A frame, or the line of a window. Returns the frame in the size that the video began with."""
+        shown = fitted(drawn, self._info) if drawn is not None else None
         if shown is not None:
             self._newest = shown.frame.index
         for sink in self._sinks:
-            if shown is not None:
-                sink.write(shown)
+            if drawn is not None and shown is not None:
+                sink.write(drawn if sink.follows_size else shown)
             if line is not None:
                 sink.event(line)
+        return shown
 
     def show_outage(self, shown: Shown) -> bool:
         """A frame of an outage, to those whose viewers would miss it. False: the camera is back already."""

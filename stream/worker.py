@@ -79,6 +79,10 @@ class Threaded(Sink):
         return self.inner.shows_outages
 
     @property
+    def follows_size(self) -> bool:  # type: ignore[override]
+        return self.inner.follows_size
+
+    @property
     def queued(self) -> int:
         return len(self._frames) + len(self._events) + self.inner.queued
 

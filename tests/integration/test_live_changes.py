@@ -18,8 +18,11 @@ from saliency_tubes.stream import av_feed, gst_feed
 from saliency_tubes.stream.feed import FeedEnded, FeedLost
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.pattern import read_barcode
+from saliency_tubes.stream.pipeline import Options, Pipeline
+from saliency_tubes.stream.sink import SinkOptions, open_sink
 from saliency_tubes.stream.source import SourceOptions, open_source
 from servers import RtspServer, python_with_gi, wait_for
+from stubs import StubRunner
 from videos import make_video
 from web import SECONDS, SIZE, Handler, barcode, make_hls, web
 
@@ -83,8 +86,13 @@ def test_an_encoder_that_starts_anew_under_another_number(tmp_path: Path) -> Non
     assert read.count(10) == 2
 
 
+def size_of(picture: Any) -> tuple[int, int]:
+    return picture.width, picture.height
+
+
 @pytest.mark.parametrize("backend", ["av", pytest.param("gst", marks=[pytest.mark.slow, needs_gst])])
 def test_another_size_in_one_connection(tmp_path: Path, backend: str) -> None:
+    """Recordings go on in it, in a segment of its own; whatever cannot change its size gets the first one."""
     sizes = (SIZE, (480, 272))
     parts = [
         make_video(tmp_path / f"{size[0]}.ts", size=size, frames=50, draw=barcode, options={"g": "10", "bf": "0"})
@@ -92,12 +100,25 @@ def test_another_size_in_one_connection(tmp_path: Path, backend: str) -> None:
     ]
     (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     with web(tmp_path) as address:
-        source = open_source(f"{address}/slowly/both.ts", SourceOptions(backend=backend, stall=3))
-        frames = list(islice(source, 80))
-        assert {(frame.picture.width, frame.picture.height) for frame in frames} == {SIZE}
+        source: Any = open_source(f"{address}/slowly/both.ts", SourceOptions(backend=backend, stall=3))
+        recorded, plain = (
+            open_sink(str(tmp_path / name), SinkOptions(live=True)) for name in ("rec-%Y%m%d-%H%M%S.mkv", "plain.mkv")
+        )
+        with Pipeline(source, StubRunner(), [recorded, plain], Options(sync="live", limit=80)) as pipeline:
+            shown = [size_of(one.frame.picture) for one in pipeline]
         assert any("the picture changes to 480x272" in line for line in source.remarks)
-        assert source.reconnects == 0  # type: ignore[attr-defined]
+        assert source.reconnects == 0
         source.close()
+    assert set(shown) == {SIZE}
+    counts = []
+    for path, size in zip(sorted(tmp_path.glob("rec-*.mkv")), sizes, strict=True):
+        frames = list(open_source(str(path)))
+        assert {size_of(frame.picture) for frame in frames} == {size}
+        counts.append(len(frames))
+    assert min(counts) >= 10
+    assert sum(counts) == recorded.frames
+    assert recorded.frames + recorded.dropped == plain.frames + plain.dropped == len(shown)
+    assert {size_of(frame.picture) for frame in open_source(str(tmp_path / "plain.mkv"))} == {SIZE}
 
 
 def test_of_several_sizes_the_best_one_is_fetched_alone(tmp_path: Path) -> None:

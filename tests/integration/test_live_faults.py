@@ -67,7 +67,7 @@ def resize(at: Place, turn: int) -> None:
     at.lost()
     at.server.start(size=["480x272", "320x240"][turn % 2])
     at.back()
-    assert any("it is scaled to fit 320x240" in line for line in at.viewer.source.remarks)
+    assert any("all else is scaled to fit 320x240" in line for line in at.viewer.source.remarks)
 
 
 def recode(at: Place, turn: int) -> None:

@@ -20,10 +20,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SinkError, SourceError
+from saliency_tubes.engine.picture import Color
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream import av_segment_sink
 from saliency_tubes.stream.av_segment_sink import AvSegmentSink
 from saliency_tubes.stream.av_sink import AvSink
+from saliency_tubes.stream.fit import followed
 from saliency_tubes.stream.sink import SinkOptions, open_sink
 from saliency_tubes.stream.source import open_source
 from servers import free_port, wait_for
@@ -85,6 +87,30 @@ def test_cut_by_size_and_names_stay_unique(tmp_path: Path) -> None:
     assert len(files) == sink.segments >= 3
     assert tmp_path / "030405~1.mkv" in files
     assert sum(len(all_pts(path)) for path in files) == 150
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_another_size_begins_a_segment(tmp_path: Path, suffix: str) -> None:
+    sink = AvSegmentSink(tmp_path / f"%H%M%S.{suffix}", {"mkv": "matroska"}.get(suffix, suffix), SinkOptions(), Wall())
+    sink.open(INFO)
+    infos = [INFO, replace(INFO, width=2 * INFO.width, height=3 * INFO.height, pixel_aspect=Fraction(3, 2)), INFO]
+    for part, info in enumerate(infos):
+        for index in range(10 * part, 10 * part + 10):
+            one = make_shown(index, index * STEP, info)
+            sink.write(replace(one, frame=replace(one.frame, pixel_aspect=info.pixel_aspect)))
+    sink.close()
+    assert (sink.segments, sink.frames, sink.dropped, sink.notes) == (3, 30, 0, ())
+    for path, info in zip(sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns), infos, strict=True):
+        video = open_source(str(path))
+        assert (video.info.width, video.info.height) == (info.width, info.height)
+        assert video.info.pixel_aspect == info.pixel_aspect
+        assert len(list(video)) == 10
+
+
+def test_colours_stay_in_another_size() -> None:
+    """Players guess a matrix that is not named by the size; what was recorded in another one names it."""
+    info = followed(replace(INFO, color=Color("bt601")), make_shown(0, 0, replace(INFO, width=1920, height=1080)).frame)
+    assert (info.width, info.height, info.matrix) == (1920, 1080, 6)
 
 
 def test_retention_takes_the_oldest_and_nothing_else(tmp_path: Path) -> None:

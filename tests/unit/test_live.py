@@ -319,14 +319,22 @@ def test_states_that_are_seen_while_waiting() -> None:
     source.close()
 
 
-def test_another_size_is_scaled_and_said_once() -> None:
-    world = World([0, GONE], ["larger", "larger", GONE])
+def test_another_size_is_followed_and_said_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World([0, "larger", "larger", GONE], [0, GONE])
     source = world.open(ONCE)
-    frames = drain(source)
-    assert {(frame.picture.width, frame.picture.height) for frame in frames} == {(32, 16)}
-    assert [line for line in source.remarks if "changes" in line] == [
-        "the picture changes to 64x32 at frame 1; it is scaled to fit 32x16"
-    ]
+    frames, lines = iter(source), []
+    with caplog.at_level(logging.INFO, "saliency_tubes"):
+        for size in ((32, 16), (64, 32), (64, 32), (32, 16)):
+            frame = next(frames)
+            assert (frame.picture.width, frame.picture.height) == size
+            lines.append([record.getMessage() for record in caplog.records])
+            assert frame.gap == (frame.index in (1, 3))
+    source.close()
+    larger = "the picture changes to 64x32 at frame 1; recordings go on in that size, all else is scaled to fit 32x16"
+    again = "the picture changes to 32x16 at frame 3"
+    told = [f"rtsp://camera: {line}" for line in (larger, again)]
+    assert lines == [[], told[:1], told[:1], told]
+    assert [line for line in source.remarks if "changes" in line] == [larger]
 
 
 def test_bursts_are_paced() -> None:

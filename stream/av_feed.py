@@ -21,6 +21,7 @@ from .av_planes import PictureReader, reason
 from .av_times import FrameTimes
 from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
 from .redact import scrub
+from .rtsp_redirect import led_to
 from .source import ENDLESS, SourceOptions, first_rate
 from .tls import checks
 
@@ -41,6 +42,14 @@ _REFUSED = {
 }
 OVER = 30.0
 """seconds after which HLS that was live and has ended is over, and not only its encoder started anew"""
+_REACHES = {
+    **dict.fromkeys(("http", "https"), "http,https,httpproxy,tls,tcp,crypto,data"),
+    **dict.fromkeys(("rtsp", "rtsps"), "rtp,srtp,udp,tcp,tls,http,https,httpproxy"),
+    **dict.fromkeys(("rtmp", "rtmps"), "rtmp,rtmps,ffrtmphttp,http,tcp,tls"),
+    "udp": "udp",
+    "srt": "srt",
+}
+"""scheme -> protocols that may be used for it: what comes may be a list that names a file of this machine"""
 _POLL = 100
 """milliseconds that a camera is waited for at once"""
 _TIMELESS = {"mpjpeg", "mjpeg"}
@@ -56,7 +65,10 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
 
     def connect() -> AvFeed:
         nonlocal was_live, over
-        feed = AvFeed(address, uri, container, settings, timeout, options.tls_ca)
+        place = address
+        if address.partition("://")[0].lower() in ("rtsp", "rtsps") and "@" in address:
+            place = led_to(address, options.open_timeout, options.tls_ca)
+        feed = AvFeed(place, uri, container, settings, timeout, options.tls_ca)
         if not feed.ends:
             was_live, over = True, None
         elif was_live:
@@ -98,7 +110,8 @@ class AvFeed:
             if time.monotonic() - start >= timeout[0]:  # whatever FFmpeg calls it then
                 raise FeedLost(f"no answer within {timeout[0]:g} s") from None
             ours = isinstance(error, ValueError) and not isinstance(error, av.FFmpegError)
-            if ours or isinstance(error, av.ProtocolNotFoundError):
+            web = uri.lower().startswith("http")  # a playlist there may name what is known nowhere
+            if ours or (isinstance(error, av.ProtocolNotFoundError) and not web):
                 raise UsageError(scrub(f"{uri}: {reason(error)}", uri)) from None
             raise self._failure(error, timeout[0]) from None
         self._stall = timeout[1]
@@ -257,7 +270,7 @@ def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[st
     }.get(scheme.lower(), dict)
     if scheme.lower() == "v4l2":
         return rest, "v4l2", make()
-    return uri, None, make()
+    return uri, None, {"protocol_whitelist": _REACHES[scheme.lower()], **make()}
 
 
 def _watch(device: str) -> select.poll | None:

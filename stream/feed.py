@@ -153,7 +153,7 @@ class Feed(Protocol):
         ...
 
 
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 
 
 def diagnose(uri: str, tls_ca: str | None) -> FeedError | None:
@@ -166,10 +166,10 @@ def diagnose(uri: str, tls_ca: str | None) -> FeedError | None:
         host, port, scheme = parts.hostname or "", parts.port, parts.scheme.lower()
     except ValueError:  # it quotes what it takes for the port, which may be a password
         return None
-    if scheme not in _PORTS:
+    if scheme not in PORTS:
         return None
     try:
-        with socket.create_connection((host, port or _PORTS[scheme]), timeout=1.0) as connection:
+        with socket.create_connection((host, port or PORTS[scheme]), timeout=1.0) as connection:
             wrong = distrust(connection, host, tls_ca) if scheme in SCHEMES else None
     except socket.gaierror:
         return FeedLost(f"no host is known by the name {host}")

@@ -26,6 +26,7 @@ from .gst_planes import CAPS, SampleReader
 from .redact import redact, scrub
 from .source import ENDLESS, SourceOptions
 from .tls import ANY, SCHEMES
+from .web_gate import Gate
 
 JITTER = 200
 """milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
@@ -62,7 +63,7 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
     """How to connect to the URI, again and again. Raises UsageError."""
     description, settings = describe(uri, options)
     modules()
-    if uri.partition("://")[0].lower() in SCHEMES and not _gio().TlsBackend.get_default().supports_tls():
+    if uri.lower().startswith("rtsps:") and not _gio().TlsBackend.get_default().supports_tls():
         raise UsageError(f"{redact(uri)}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
     # Web servers send faster than real time, and wait: what is dropped there is lost for nothing.
     drop = not uri.lower().startswith("http")
@@ -118,12 +119,16 @@ class GstFeed:
         self._caps: Any = None
         self._ntp = gst.Caps.from_string("timestamp/x-ntp")
         self._reader: SampleReader | None = None
-        trusted = _trusted(tls_ca)
+        web = uri.partition("://")[0].lower() in ("http", "https")
+        trusted = None if web else _trusted(tls_ca)
         tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers={CAPACITY}"
         try:
             self._pipeline = gst.parse_launch(f"{description} ! {tail} drop={str(drop).lower()}")
         except Exception as error:  # GLib.Error, whose class only gi knows
             raise UsageError(scrub(f"{uri}: GStreamer cannot make this pipeline: {error}", uri)) from None
+        self._gate = _gate(uri, tls_ca) if web else None
+        if self._gate is not None:
+            settings = {"uri": self._gate.url}
         source = self._pipeline.get_by_name("src")
         for name, value in settings.items():
             if name == "protocols":
@@ -136,7 +141,7 @@ class GstFeed:
                 source.set_property("add-reference-timestamp-meta", True)
             source.connect("select-stream", _is_video)
             _trust(source, trusted)
-        self._pipeline.connect("deep-element-added", _prepare, trusted)
+        self._pipeline.connect("deep-element-added", _prepare, trusted, self._gate)
         self._sink = self._pipeline.get_by_name("saliency_tubes")
         self._inbox = Inbox(gst, self._sink) if drop else None
         self._bus = self._pipeline.get_bus()
@@ -190,6 +195,8 @@ class GstFeed:
         self._held = self._broken = None
         self._pipeline.set_state(self._gst.State.NULL)
         self._bus.set_flushing(True)
+        if self._gate is not None:
+            self._gate.close()
 
     def _open(self, timeout: float) -> None:
         self._pipeline.set_state(self._gst.State.PLAYING)
@@ -239,6 +246,8 @@ class GstFeed:
 
     def _listen(self) -> None:
         """Takes note of what the pipeline says; frames from before its failure are still given out."""
+        if self._gate is not None and self._gate.refused:
+            self._broken = self._broken or FeedRefused(self._gate.refused)
         kinds = self._gst.MessageType
         while message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING):
             if message.type == kinds.WARNING and message.src != self._rtsp:
@@ -280,12 +289,30 @@ def _status(gst: Any, message: Any) -> int:
     return named.get(error.code, 0) if error.domain == "gst-resource-error-quark" else 0
 
 
-def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any) -> None:
-    name = element.get_factory().get_name() if element.get_factory() is not None else ""
-    if name == "multipartdemux":
+def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate | None) -> None:
+    factory = element.get_factory()
+    if factory is None:
+        return
+    if factory.get_name() == "multipartdemux":
         element.set_property("single-stream", True)  # MJPEG; it would be waited for more streams otherwise
-    elif name == "souphttpsrc":
+    elif gate is None and factory.get_name() == "souphttpsrc":
         _trust(element, trusted)
+    elif gate is not None and "Source" in factory.get_metadata("klass"):
+        # Something other than a playlist of HLS, which the gate knows, may name an address as well.
+        where = element.get_uri() if hasattr(element, "get_uri") else None
+        if factory.get_name() != "souphttpsrc" or (where and not gate.leads(where)):
+            gate.refuse(where or factory.get_name())
+            types = import_module("gi.repository.Gst")
+            for pad in element.pads:
+                pad.add_probe(types.PadProbeType.DATA_DOWNSTREAM, lambda *_: types.PadProbeReturn.DROP)
+
+
+def _gate(uri: str, tls_ca: str | None) -> Gate:
+    """For what comes by http(s). Raises FeedLost."""
+    try:
+        return Gate(uri, tls_ca)
+    except (OSError, ValueError):
+        raise FeedLost(f"no certificates can be read from {tls_ca}") from None
 
 
 def _trusted(tls_ca: str | None) -> Any:

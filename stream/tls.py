@@ -46,12 +46,19 @@ def checks(tls_ca: str | None) -> dict[str, str]:
     return {"tls_verify": str(int(tls_ca != ANY)), **({"ca_file": ca} if ca else {})}
 
 
+def trusting(tls_ca: str | None) -> ssl.SSLContext:
+    """For connections of our own. Raises OSError or ValueError for a file that cannot be read."""
+    context = ssl.create_default_context(cafile=authorities(tls_ca))
+    if tls_ca == ANY:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def distrust(connection: socket.socket, host: str, tls_ca: str | None) -> str | None:
     """What is wrong with the certificate of whom this leads to; None where it can be trusted, or need not be."""
     if tls_ca != ANY:
         try:
-            context = ssl.create_default_context(cafile=authorities(tls_ca))
-            context.wrap_socket(connection, server_hostname=host).close()
+            trusting(tls_ca).wrap_socket(connection, server_hostname=host).close()
         except ssl.SSLCertVerificationError as error:
             advice = "name who signed it by --tls-ca FILE, or trust any by --tls-ca any"
             return f"the certificate of {host} is not trusted ({error.verify_message}): {advice}"

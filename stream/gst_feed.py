@@ -25,7 +25,7 @@ from .gst_load import Missing, load
 from .gst_planes import CAPS, SampleReader
 from .redact import redact, scrub
 from .source import ENDLESS, SourceOptions
-from .tls import ANY, SCHEMES
+from .tls import ANY
 from .web_gate import Gate
 
 JITTER = 200

@@ -29,6 +29,7 @@ from .rules import check_rules
 from .sink import Sink, SinkOptions, check_outputs, open_sink
 from .source import FALLBACK_RATE, Source, SourceOptions, file_path, open_source
 from .speed import Speeds, speeds_of
+from .uri import escaped
 from .young import fit
 
 SYNCS = ("auto", "aligned", "live")
@@ -76,6 +77,8 @@ class Config:
     """of the stream, where there are several"""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "input", escaped(self.input))
+        object.__setattr__(self, "outputs", tuple(map(escaped, self.outputs)))
         for name in ("frames", "stride", "hop", "limit", "overlay_threads", "hold", "batch"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -140,8 +140,9 @@ class Sink:
         """Called once, before the first frame."""
 
     def write(self, shown: Shown) -> None:
-        """Takes a drawn frame, pts increasing, as large as `info` said unless the sink `follows_size`. Its picture may be
-        kept: nobody changes it.
+        """Takes a drawn frame, pts increasing, as large as `info` said unless the sink `follows_size`.
+
+        Its picture may be kept: nobody changes it.
         """
 
     def event(self, line: str) -> None:

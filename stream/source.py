@@ -128,8 +128,9 @@ class VideoInfo:
 class Source(Protocol):
     """A stream of frames, read once and by one thread at a time: a second `iter()` goes on where the first stopped.
 
-    Frames have an index without gaps from 0, strictly increasing pts, one layout, one size unless the source is live,
-    and planes that belong to the receiver. Iterating raises SourceError only where nothing more can come and that is not the stream's end.
+    Frames have an index without gaps from 0, strictly increasing pts, one layout, one size unless the source is live
+    (another one comes with a gap), and planes that belong to the receiver. Iterating raises SourceError only where
+    nothing more can come and that is not the stream's end.
     """
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import socket
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.stream.gst_feed import available
+from saliency_tubes.stream.job import Config
 from saliency_tubes.stream.pattern import read_barcode
 from saliency_tubes.stream.source import SourceOptions, open_source
 from saliency_tubes.stream.web_gate import Gate
@@ -93,9 +95,8 @@ def test_a_remote_playlist_reaches_no_file_of_this_machine(
 def test_what_is_refused_is_named(folders: tuple[Path, Path], form: str) -> None:
     public, private = folders
     named = f"file://{private / 'live0.ts'}"
-    (public / "bad.m3u8").write_text(
-        {"segment": "#EXTM3U\n#EXTINF:1,\n", "playlist": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\n"}[form] + named + "\n"
-    )
+    tag = {"segment": "#EXTINF:1,", "playlist": "#EXT-X-STREAM-INF:BANDWIDTH=9"}[form]
+    (public / "bad.m3u8").write_text(f"#EXTM3U\n{tag}\n{named}\n")
     with web(public) as address, pytest.raises(SourceError, match=rf"it names {named}: only what is on web servers"):
         open_source(f"{address}/bad.m3u8", SourceOptions(backend="gst", first_timeout=0.5))
 
@@ -116,7 +117,9 @@ def test_what_no_playlist_was_rewritten_for_reaches_no_file_either(
 class Leading(http.server.SimpleHTTPRequestHandler):
     """A server whose files are at `elsewhere`, or whose playlists name them there; notes who logs in."""
 
-    def __init__(self, *arguments: Any, logins: list[str], elsewhere: str = "", asks: bool = False, **rest: Any) -> None:
+    def __init__(
+        self, *arguments: Any, logins: list[str], elsewhere: str = "", asks: bool = False, **rest: Any
+    ) -> None:
         self.logins, self.elsewhere, self.asks = logins, elsewhere, asks
         super().__init__(*arguments, **rest)
 
@@ -215,6 +218,29 @@ def rtsp_server(logins: list[str], challenge: str, location: str = "") -> Any:
             connection.sendall(f"RTSP/1.0 {answer}\r\nCSeq: {headers['CSeq']}\r\n\r\n".encode())
 
     return talk
+
+
+RAW = "hu/sh#1@%zz[?"
+"""a password as it is, in an address as nobody should write it"""
+
+
+@pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer")
+def test_a_password_with_signs_of_addresses_opens_the_camera(backend: str) -> None:
+    with RtspServer(user="me", password=RAW) as camera:
+        uri = Config(camera.url(f"me:{RAW}")).input
+        source = open_source(uri, SourceOptions(backend=backend))
+        assert len(list(islice(source, 5))) == 5
+        source.close()
+        with pytest.raises(SourceError, match=r"wrong user or password \(401\)") as caught:
+            open_source(uri.replace("sh", "5h"), SourceOptions(backend=backend))
+        assert str(caught.value) == f"{camera.url('me:***')}: wrong user or password (401)"
+
+
+def test_a_password_with_signs_of_addresses_opens_a_web_server(folders: tuple[Path, Path], backend: str) -> None:
+    logins: list[str] = []
+    with leading(folders[0], "127.0.0.1", logins, asks=True) as own:
+        assert watch(Config(f"http://me:{RAW}@{own}/x/live.m3u8").input, backend, 10) == list(range(10))
+    assert {base64.b64decode(login.removeprefix("Basic ")).decode() for login in logins if login} == {f"me:{RAW}"}
 
 
 CHALLENGES = ['Basic realm="x"', 'Digest realm="x", nonce="abc"', 'Digest realm="x", nonce="abc", qop="auth"']

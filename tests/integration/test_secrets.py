@@ -207,6 +207,10 @@ def test_inputs_that_refuse_and_inputs_that_are_not_there(backend: str, tmp_path
             for page in ("metrics", "healthz"):
                 search(read(metrics, page), page)
             run.end()
+    for name, login in (("slash", "me:hush/slash#1@%zz[?"), ("two ways", "me:12/hush")):
+        with running(tmp_path / name, f"rtsp://{login}@127.0.0.1:{free_port()}/live", *fast) as run:
+            run.process.wait(60)
+            run.end(1 if name == "slash" else 2)
     address = f"rtsp://me:{secret('nobody')}@127.0.0.1:{free_port()}/live"
     with running(tmp_path / "nobody", address, *fast, "--first-timeout", "0.5") as run:
         run.process.wait(60)
@@ -248,6 +252,14 @@ RTSP = f"rtsp://me:{secret('in')}@127.0.0.1/live"
         ["run", "in.mp4", "null://", "--access-token", secret("option")],
         ["run", "in.mp4", "null://", "--rtsp-password", secret("option"), "--alpha", "much"],
         ["run", "in.mp4", "null://", f"--rts={secret('short')}"],
+        *(
+            ["run", *words]
+            for login in ("me:12/hush", "me:hush@two/hush", "me:hush?a=hush", "me:12#hush")
+            for words in (
+                *([f"{scheme}://{login}@cam/x", "null://"] for scheme in ("rtsp", "rtsps", "http", "https", "rtmp")),
+                *(["in.mp4", f"{scheme}://{login}@cam/x"] for scheme in ("rtsp", "rtmp", "mqtt", "hook+https")),
+            )
+        ),
         *(
             ["run", *words]
             for bad in (f"me:{secret('bracket')}[1@h", "me:hush\uff0f1@h", f"me:{secret('space')} [1@h")

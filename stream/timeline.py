@@ -158,6 +158,7 @@ class LiveTimeline:
         moved = float(time - self._stream)
         if moved < -REPAIR or moved > elapsed + LEAP:
             self.jumps += 1
+            self._behind = Lag()  # what was prompt by the clock before says nothing of this one
             return by_wall_clock, True
         ticks = self._stream_ticks + round((time - self._stream) / LIVE_TIME_BASE)
         if ticks <= last:

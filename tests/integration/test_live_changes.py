@@ -27,6 +27,10 @@ from videos import make_video
 from web import SECONDS, SIZE, Handler, barcode, make_hls, web
 
 needs_gst = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
+PACE = 17
+"""frames a second: 100 of them take as long as /slowly/ does, and none is late"""
+OFTEN = {"g": "10", "bf": "0"}
+"""key frames"""
 
 
 def sound_goes_on(path: Path) -> Path:
@@ -61,7 +65,7 @@ def test_silence_of_the_pictures_is_noticed_where_sound_goes_on(tmp_path: Path) 
 @pytest.mark.slow
 def test_an_encoder_that_starts_anew_under_another_number(tmp_path: Path) -> None:
     parts = [
-        make_video(tmp_path / f"{pid}.ts", size=SIZE, frames=50, draw=barcode, options={"g": "10", "bf": "0"})
+        make_video(tmp_path / f"{pid}.ts", size=SIZE, frames=50, rate=PACE, draw=barcode, options=OFTEN)
         for pid in (256, 512)
     ]
     with (
@@ -95,7 +99,7 @@ def test_another_size_in_one_connection(tmp_path: Path, backend: str) -> None:
     """Recordings go on in it, in a segment of its own; whatever cannot change its size gets the first one."""
     sizes = (SIZE, (480, 272))
     parts = [
-        make_video(tmp_path / f"{size[0]}.ts", size=size, frames=50, draw=barcode, options={"g": "10", "bf": "0"})
+        make_video(tmp_path / f"{size[0]}.ts", size=size, frames=50, rate=PACE, draw=barcode, options=OFTEN)
         for size in sizes
     ]
     (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))

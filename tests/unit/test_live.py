@@ -422,7 +422,7 @@ class TestLiveTimeline:
         for i in range(10):
             line.next(Fraction(i, 25), i / 25)
         pts, gap = line.next(Fraction(10, 25) + jump, 10 / 25)
-        assert (pts, gap, line.jumps) == (36_000, True, 1)
+        assert (pts, gap, line.jumps, line.lag) == (36_000, True, 1, 0)
         assert line.next(Fraction(11, 25) + jump, 11 / 25) == (39_600, False)
 
     def test_a_hole_is_said(self) -> None:

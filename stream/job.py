@@ -142,6 +142,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
         young = ""
         if shared:
             runner = shared.batcher.runner
+            young = f"in turns with other streams, every {shared.seconds:.1f} s" if sync == "live" else ""
         elif sync == "live" and chooses:
             runner, young = load_young(config, manifest, stride, rate, speeds, source.live)
         else:
@@ -217,14 +218,21 @@ def load_runner(
 
 
 def load_young(
-    config: Config, manifest: Manifest, stride: int, rate: float, speeds: Speeds | None, behind: bool
+    config: Config,
+    manifest: Manifest,
+    stride: int,
+    rate: float,
+    speeds: Speeds | None,
+    behind: bool,
+    streams: int = 1,
+    batch: int = 1,
 ) -> tuple[Runner, str]:
     """The model for the longest windows whose tubes stay young (`young.fit`), and why these, for people.
 
     What windows take is measured on the way, as things are now: `speeds` may be of an earlier start, and says only
-    where to begin.
+    where to begin. streams: that take turns at it, one window at a time.
     """
-    guessed = {speeds.frames: speeds.seconds[speeds.quickest]} if speeds else {}
+    guessed = {speeds.frames: streams * speeds.seconds[speeds.quickest]} if speeds else {}
     seconds: dict[int, float] = {}
     runner: Runner | None = None
     while True:
@@ -233,10 +241,10 @@ def load_young(
         frames = chosen.frames if chosen else min(manifest.windows)
         if runner is None or runner.frames != frames:
             runner = None  # it gives back its memory before the next one takes some
-            runner = load_runner(config, speeds, behind=behind, frames=frames)
+            runner = load_runner(config, speeds, behind=behind, batch=batch, frames=frames)
         if chosen is not None and frames in seconds:
             return runner, chosen.in_words
-        seconds[frames] = run_takes(runner, 1)
+        seconds[frames] = streams * run_takes(runner, 1)
 
 
 def _open(config: Config, *, precision: str, batch: int, frames: int | None) -> Runner:
@@ -253,16 +261,24 @@ def _open(config: Config, *, precision: str, batch: int, frames: int | None) -> 
 def share_model(configs: Sequence[Config]) -> SharedModel:
     """The model that these streams ask for, with `batch` windows in a run.
 
-    None: where one of them is live, what runs take is measured, and decides (`youngest`). From files alone one window
-    goes at a time, in f32: what a file gives depends neither on the machine nor on the other files.
+    None: where one of them is live, what runs take is measured, and decides (`youngest`). It decides on the length of
+    the windows, too. From files alone one window goes at a time, in f32: what a file gives depends neither on the machine
+    nor on the other files.
     """
     config, streams = configs[0], len(configs)
     live = any(comes_live(one.input, one.source) for one in configs)
+    manifest = read_manifest(find_model(config.model))
+    chooses = live and config.frames is None and len(manifest.windows) > 1
     asked = config.batch or (streams if live else 1)
     most = min(asked, streams)
-    speeds = model_speeds(config, read_manifest(find_model(config.model)), live)
-    runner = load_runner(config, speeds, behind=live, batch=most)
-    size = runner.batch
+    speeds, young = model_speeds(config, manifest, live, chooses), ""
+    if chooses:  # samples come as in the video it was trained on, whatever the cameras' rates are (`default_stride`)
+        strictest = replace(config, max_age=min(one.max_age for one in configs))
+        seen = manifest.input
+        runner, young = load_young(strictest, manifest, seen.stride, seen.rate, speeds, live, streams, most)
+    else:
+        runner = load_runner(config, speeds, behind=live, batch=most)
+    frames, size = runner.frames, runner.batch
     why = "there are no more streams" if size == most else "the model takes no more at once"
     if config.batch or not live:
         takes = {size: run_takes(runner, size)}
@@ -272,11 +288,15 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     if size < runner.batch:
         why = "more at once would make tubes no younger"
         del runner  # it gives back what larger runs have taken
-        runner = load_runner(config, speeds, behind=live, batch=size)
+        runner = load_runner(config, speeds, behind=live, batch=size, frames=frames)
     words = f"{size} windows at a time" if size > 1 else "one window at a time"
     if size < asked:
         words += f": {why}"
-    return SharedModel(Batcher(runner), takes[size] * math.ceil(streams / size), f"{streams} streams share it, {words}")
+    seconds = takes[size] * math.ceil(streams / size)
+    remark = f"{streams} streams share it, {words}"
+    if live:
+        remark = f"{streams} streams: a window of {frames} frames every {seconds:.1f} s each, {words}"
+    return SharedModel(Batcher(runner), seconds, f"{remark}; {young}" if young else remark)
 
 
 def comes_live(uri: str, options: SourceOptions) -> bool:

@@ -529,15 +529,52 @@ class TestHowMany:
     def test_what_four_streams_share(self, takes, asked, size, seconds, words, monkeypatch):
         opened = []
         monkeypatch.setattr(job, "run_takes", lambda runner, clips: takes[clips])
-        monkeypatch.setattr(
-            job, "load_runner", lambda config, behind, batch: opened.append(batch) or StubRunner(batch=batch)
-        )
-        shared = share_model([Config("test://", batch=asked)] * 4)
+        monkeypatch.setattr(job, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(job, "load_runner", loading(lambda frames, batch: opened.append(batch)))
+        shared = share_model([Config("test://", batch=asked, frames=8)] * 4)
         assert shared.batcher.runner.batch == opened[-1] == size
         assert shared.seconds == seconds
-        assert shared.remark == f"4 streams share it, {words}"
+        assert shared.remark == f"4 streams: a window of 8 frames every {seconds:.1f} s each, {words}"
 
     def test_a_model_that_takes_one_at_a_time(self, monkeypatch):
-        monkeypatch.setattr(job, "load_runner", lambda config, behind, batch: StubRunner(batch=1))
-        remark = share_model([Config("test://")] * 4).remark
+        monkeypatch.setattr(job, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(job, "load_runner", lambda *_, **__: StubRunner(batch=1))
+        remark = share_model([Config("test://", frames=8)] * 4).remark
         assert remark.endswith("one window at a time: the model takes no more at once")
+
+    @pytest.mark.parametrize(
+        ("a_frame_takes", "streams", "frames", "says"),
+        [
+            (0.002, 2, 64, "2 streams: a window of 64 frames every 0.3 s each, "),
+            (0.008, 4, 16, "4 streams: a window of 16 frames every 0.5 s each, "),
+            (0.016, 4, 16, "older than max-age 2 s: the model is too slow here, and tubes will fade"),
+        ],
+    )
+    def test_windows_are_as_short_as_the_number_of_streams_asks(
+        self, a_frame_takes, streams, frames, says, monkeypatch
+    ):
+        """As for one stream alone, to which a window takes as long as those of all."""
+        monkeypatch.setattr(job, "run_takes", lambda runner, clips: clips * runner.frames * a_frame_takes)
+        monkeypatch.setattr(job, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(job, "load_runner", loading(lambda frames, batch: None))
+        shared = share_model([Config("test://")] * streams)
+        assert shared.batcher.runner.frames == frames
+        assert says in shared.remark
+
+    def test_files_alone_have_the_models_own_windows(self, monkeypatch):
+        monkeypatch.setattr(job, "run_takes", lambda runner, clips: 9.0)
+        monkeypatch.setattr(job, "load_runner", loading(lambda frames, batch: None))
+        shared = share_model([Config("a.mp4"), Config("b.mp4")])
+        assert shared.remark == "2 streams share it, one window at a time"
+
+
+def loading(tell):
+    """In the place of job.load_runner: tells the T and the batch that it is asked for."""
+
+    def load(config, speeds=None, *, behind=False, batch=1, frames=None):
+        tell(frames, batch)
+        runner = StubRunner(batch=batch)
+        runner.frames = config.frames or frames or 8
+        return runner
+
+    return load

@@ -131,7 +131,7 @@ def test_files_that_share_a_model_are_exact_too(
 ) -> None:
     """And each by itself: what a window gives may depend, if little, on those beside it."""
     models = Models(monkeypatch, seconds(0.02, 0.01))
-    share_model([Config(one, ("null://",), batch=batch) for one in inputs])
+    share_model([Config(one, ("null://",), batch=batch, frames=32) for one in inputs])
     assert models.opened[-1] == (32, chosen, size)
 
 

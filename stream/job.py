@@ -262,8 +262,8 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     """The model that these streams ask for, with `batch` windows in a run.
 
     None: where one of them is live, what runs take is measured, and decides (`youngest`). It decides on the length of
-    the windows, too. From files alone one window goes at a time, in f32: what a file gives depends neither on the machine
-    nor on the other files.
+    the windows, too. From files alone one window goes at a time, in f32: what a file gives depends neither on the
+    machine nor on the other files.
     """
     config, streams = configs[0], len(configs)
     live = any(comes_live(one.input, one.source) for one in configs)

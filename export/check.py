@@ -269,7 +269,7 @@ def _torch(model: nn.Module, manifest: Manifest) -> Callable[[F32, int | None], 
     """The network itself; where its head is not linear, weights are the gradient of the class's logit, by autograd."""
     import torch
 
-    from .tap import Tapped, cut, evaluating
+    from .tap import Tapped, cut, evaluating, find_logits
 
     def linear(clip: F32, class_id: int | None) -> Outputs:
         with torch.no_grad(), evaluating(model):
@@ -278,7 +278,7 @@ def _torch(model: nn.Module, manifest: Manifest) -> Callable[[F32, int | None], 
 
     def gradient(clip: F32, class_id: int | None) -> Outputs:
         with torch.enable_grad(), evaluating(model), cut(model, manifest.tap) as kept:
-            logits = model(torch.from_numpy(clip))
+            logits, _ = find_logits(model(torch.from_numpy(clip)))
             chosen = int(logits[0].argmax()) if class_id is None else class_id
             (slopes,) = torch.autograd.grad(logits[0, chosen], kept[0])
         weights = slopes[0].sum((1, 2, 3)).numpy()

@@ -110,6 +110,8 @@ def export(args: argparse.Namespace) -> int:
     except OSError as error:
         raise ModelError(f"cannot write {output}: {error.strerror}") from None
     _print(output, manifest, analysis.reason)
+    if analysis.output:
+        print(f"  output      {analysis.output}; the file gives no other")
     if remark:
         print(f"  batch       1 only: {remark}")
     print(report.table)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from .tap import check_logits, check_name, cut, evaluating
+from .tap import check_name, cut, evaluating, find_logits
 
 AXES = 3
 aten = torch.ops.aten
@@ -36,7 +36,7 @@ class WithGradient(nn.Module):
 
     def forward(self, clip: Tensor, class_id: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with cut(self.model, self.layer) as kept:
-            logits = check_logits(self.model(clip))
+            logits, _ = find_logits(self.model(clip))
         chosen = torch.where(class_id < 0, logits.detach().argmax(1), class_id)
         # not one_hot, which asks for the values while they are traced
         pick = torch.arange(logits.shape[1], device=logits.device)[None] == chosen[:, None]

@@ -54,6 +54,8 @@ class HeadAnalysis:
     """[C, t, h, w] of the activation"""
     classes: int
     """K"""
+    output: str = ""
+    """which of several outputs is taken for the logits, in words; empty: there is one"""
 
     @property
     def linear(self) -> bool:
@@ -98,7 +100,7 @@ def analyse_head(model: nn.Module, tap: str, example: Tensor, mode: str = "auto"
                 head = _head(model, weights, probe.bias(weights, cells))
     if mode == "linear" and head is None:
         raise UsageError(f"the head behind {tap} is not linear: {reason}")
-    return HeadAnalysis(head, pool, reason, shape, classes)
+    return HeadAnalysis(head, pool, reason, shape, classes, probe.output)
 
 
 def find_pool(model: nn.Module, tap: str, example: Tensor, head: LinearHead) -> Pool:
@@ -126,7 +128,7 @@ class _Probe:
         # the trunk's graph, which may take gigabytes, is kept only where ways around the tap are looked for
         clip = self.example.clone().requires_grad_(trunk).clone()
         with cut(model, tap) as kept:
-            self.logits = logits_of(model, clip)
+            self.logits, self.output = logits_of(model, clip)
         self.leaf = kept[0]
         self.bypassed = trunk and connected((self.logits.grad_fn, self.logits.output_nr), clip.grad_fn)
 
@@ -143,7 +145,7 @@ class _Probe:
 
     def _run(self, activations: Tensor) -> Tensor:
         with cut(self.model, self.tap, activations):
-            return logits_of(self.model, self.example)
+            return logits_of(self.model, self.example)[0]
 
     def row(self, index: int) -> F64:
         """d logit / d activation, [C, cells]."""

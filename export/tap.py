@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -35,8 +35,9 @@ class Candidate:
 class Tapped(nn.Module):
     """Wraps a network: clip [N, 3, T, H, W] gives (logits [N, K], activation [N, C, t, h, w] of the tapped layer).
 
-    `layer` is its name in `named_modules()`. Raises UsageError, naming the nearest ones, if there is none of that name;
-    and ModelError at the first call if the layer is not run exactly once or gives no such tensor.
+    Of a network that gives several outputs the first is the logits (`find_logits`). `layer` is its name in
+    `named_modules()`. Raises UsageError, naming the nearest ones, if there is none of that name; and ModelError at the
+    first call if the layer is not run exactly once or gives no such tensor.
     """
 
     def __init__(self, model: nn.Module, layer: str) -> None:
@@ -48,7 +49,7 @@ class Tapped(nn.Module):
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         # a copy, since the next layer may work in place
         with _hooked(self.model, self.layer, lambda output: (output.clone(), output)) as outputs:
-            logits = self.model(clip)
+            logits, _ = find_logits(self.model(clip))
         return logits, _only(self.layer, outputs)
 
 
@@ -117,18 +118,49 @@ def check_name(model: nn.Module, layer: str) -> None:
         raise UsageError(f"no layer {layer!r}; there are {', '.join(near[:20])}{more}")
 
 
-def check_logits(logits: object) -> Tensor:
-    """Raises UsageError unless they are one tensor [N, K]."""
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
-        found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UsageError(f"the network must give logits [N, K], it gave {found}")
-    return logits
+def find_logits(output: object) -> tuple[Tensor, str]:
+    """What a network gave, as one tensor [N, K]; and, where it gave several, which of them that is, in words.
+
+    It is the first one of a tuple, a list, a dictionary or a dataclass (whose fields that are None do not count, as in
+    the outputs of `transformers`). Raises UsageError where that is no tensor [N, K].
+    """
+    named = _parts(output)
+    if named is None:
+        return _matrix("it gave", output), ""
+    kind = type(output).__name__
+    if not named:
+        raise UsageError(f"the network must give logits [N, K], it gave an empty {kind}")
+    name, first = named[0]
+    which = f"the first of {len(named)} outputs in a {kind}" if len(named) > 1 else f"the one output in a {kind}"
+    which += f", {name!r}" if name else ""
+    logits = _matrix(f"{which} is", first)
+    return logits, f"{which}, {list(logits.shape)}, is taken for the logits"
 
 
-def logits_of(model: nn.Module, clip: Tensor) -> Tensor:
-    """Logits [N, K] of a clip. Raises UsageError, with the network's own words, where it gives none."""
+def _parts(output: object) -> list[tuple[str, object]] | None:
+    """Names, if any, and values of what holds several outputs; None for what is none of that kind."""
+    if isinstance(output, Mapping):  # before dataclasses: the outputs of `transformers` are both
+        return [(str(name), value) for name, value in output.items()]
+    if isinstance(output, (tuple, list)):
+        names = getattr(output, "_fields", ("",) * len(output))
+        return list(zip(names, output, strict=True))
+    if is_dataclass(output) and not isinstance(output, type):
+        given = [(field.name, getattr(output, field.name)) for field in fields(output)]
+        return [(name, value) for name, value in given if value is not None]
+    return None
+
+
+def _matrix(said: str, value: object) -> Tensor:
+    if not isinstance(value, torch.Tensor) or value.ndim != 2:
+        found = list(value.shape) if isinstance(value, torch.Tensor) else f"no tensor: {type(value).__name__}"
+        raise UsageError(f"the network must give logits [N, K], {said} {found}")
+    return value
+
+
+def logits_of(model: nn.Module, clip: Tensor) -> tuple[Tensor, str]:
+    """`find_logits` of what a network says of a clip. Raises UsageError, with its own words, where it gives none."""
     try:
-        return check_logits(model(clip))
+        return find_logits(model(clip))
     except UsageError:
         raise
     except Exception as error:  # somebody's code
@@ -184,7 +216,7 @@ class _Record:
         try:
             with evaluating(model), torch.enable_grad():
                 clip = example.detach().requires_grad_(True).clone()
-                logits = logits_of(model, clip)
+                logits, _ = logits_of(model, clip)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -96,7 +96,8 @@ def count_classes(model: nn.Module, spec: InputSpec, frames: int) -> int:
     """K, by one run of a clip [1, 3, `frames`, H, W]. Raises UsageError if the network does not give logits for it."""
     clip = torch.from_numpy(smooth_noise(spec, frames))
     with evaluating(model), torch.no_grad():
-        return int(logits_of(model, clip).shape[1])
+        logits, _ = logits_of(model, clip)
+    return int(logits.shape[1])
 
 
 def _import_file(path: Path) -> ModuleType:

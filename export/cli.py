@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,11 +32,14 @@ PREPROCESSING: dict[str, Any] = {
     "stride": 1,
 }
 """how a network sees that is not of the zoo, unless told otherwise"""
+COLORS, FRAMING = ("mean", "std"), ("resize", "rate", "stride")
+"""the part of it that may be told of a network of the zoo too, for weights that were trained so; and the rest"""
 
 EXPORT_EXAMPLES = """\
 examples:
   saliency-tubes export i3d -o i3d.onnx
   saliency-tubes export r3d_18 --weights my.safetensors --labels my-classes.txt --precision fp16
+  saliency-tubes export mfnet --weights mfnet.pth --std 0.229 0.224 0.225    as the paper's PyTorch script feeds it
   saliency-tubes export mymodels.py:network --weights best.pt --input-shape 3,16,112,112 --labels ucf101
   saliency-tubes export mymodels.py:network --input-shape 3,16,112,112 --list-layers
 """
@@ -67,7 +71,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibrate", type=Path, nargs="+", default=[], metavar="DIR", help="int8: videos to calibrate on"
     )
     how.add_argument("--compact", action=argparse.BooleanOptionalAction, help="fp32, kernels stored as float16")
-    seen = parser.add_argument_group("how the network sees (your own networks; the zoo knows)")
+    seen = parser.add_argument_group("how the network sees (the zoo knows, and takes --mean and --std)")
     seen.add_argument("--size", type=int, metavar="PIXELS", help="zoo: height and width of the input")
     seen.add_argument("--input-shape", metavar="3,T,H,W", help="what the network takes")
     seen.add_argument("--classes", type=int, metavar="K", help="check that the network has as many")
@@ -189,7 +193,7 @@ def manifest_add(args: argparse.Namespace) -> int:
 def _add_preprocessing(group: argparse._ActionsContainer) -> None:
     """What `_input_spec` reads. Without defaults, so that what was given can be told from what was not."""
     add = group.add_argument
-    for name in ("mean", "std"):
+    for name in COLORS:
         values = " ".join(f"{value:g}" for value in PREPROCESSING[name])
         add(f"--{name}", type=float, nargs=3, metavar="V", help=f"of R, G and B, values in 0..1 (default: {values})")
     add("--resize", choices=RESIZE_RULES, help="the frame to the input's size (default: center)")
@@ -207,13 +211,13 @@ def _network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
 def _zoo_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
     from .zoo import load
 
-    for option in ("input_shape", "classes", "short_side", *PREPROCESSING):
+    colors = _colors(args)
+    for option in ("input_shape", "classes", "short_side", *FRAMING):
         if (value := getattr(args, option)) is not None:
-            values = value if isinstance(value, list) else [value]
-            given = " ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
+            given = f"{value:g}" if isinstance(value, float) else value
             raise UsageError(
                 f"--{option.replace('_', '-')} {given} is for your own networks: {args.model} is fed as it was "
-                f"trained; --frames and --size are what can be changed"
+                f"trained; --frames, --size, --mean and --std are what can be changed"
             )
     model, recipe = load(
         args.model,
@@ -222,6 +226,8 @@ def _zoo_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
         size=args.size,
         labels=_labels(args.labels) if args.labels else None,
     )
+    with _as_usage():
+        recipe = replace(recipe, input=replace(recipe.input, **colors))
     return model, recipe if args.compact is None else replace(recipe, compact=args.compact)
 
 
@@ -273,24 +279,30 @@ def _input_spec(args: argparse.Namespace) -> tuple[InputSpec, int]:
         channels = frames = height = width = 0
     if channels != 3 or min(frames, height, width) < 1:
         raise UsageError(f"--input-shape must be 3,T,H,W, got {args.input_shape!r}")
-    given = {name: getattr(args, name) for name in PREPROCESSING}
-    seen = {name: PREPROCESSING[name] if value is None else value for name, value in given.items()}
-    if max(seen["mean"]) > 1:
-        values = " ".join(f"{value:g}" for value in seen["mean"])
+    given = {name: value for name in PREPROCESSING if (value := getattr(args, name)) is not None}
+    seen = {**PREPROCESSING, **given, **_colors(args)}
+    seen["short_side"] = max(height, width) if args.short_side is None else args.short_side
+    with _as_usage():
+        spec = InputSpec(size=(height, width), **seen)
+    return spec, frames
+
+
+def _colors(args: argparse.Namespace) -> dict[str, Any]:
+    """mean and std, as far as they were given."""
+    given = {name: tuple(values) for name in COLORS if (values := getattr(args, name)) is not None}
+    if max(given.get("mean", (0.0,))) > 1:
+        values = " ".join(f"{value:g}" for value in given["mean"])
         raise UsageError(f"--mean is of values in 0..1, got {values}: divide it, and --std, by 255")
+    return given
+
+
+@contextmanager
+def _as_usage() -> Iterator[None]:
+    """What is wrong with a specification is wrong with the arguments that make it."""
     try:
-        spec = InputSpec(
-            size=(height, width),
-            mean=tuple(seen["mean"]),
-            std=tuple(seen["std"]),
-            resize=seen["resize"],
-            short_side=max(height, width) if args.short_side is None else args.short_side,
-            stride=seen["stride"],
-            rate=seen["rate"],
-        )
+        yield
     except ModelError as error:
         raise UsageError(str(error)) from None
-    return spec, frames
 
 
 def _clips(paths: Sequence[Path], spec: InputSpec, frames: int) -> list[F32]:

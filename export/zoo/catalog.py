@@ -178,7 +178,7 @@ NETWORKS: Mapping[str, Network] = {
         compact=True,
     ),
     # As the authors feed it: less (124, 117, 104), times 0.0167; 256 x 256, cut to 224; every second frame.
-    # (The script of Saliency Tubes divides by ImageNet's .229 .224 .225 instead.)
+    # (The PyTorch script of Saliency Tubes divides by ImageNet's .229 .224 .225 instead: export's --std.)
     "mfnet": Network(
         title="MF-Net 3D",
         license="MIT (PyTorch-MFNet)",

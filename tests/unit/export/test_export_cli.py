@@ -1,8 +1,10 @@
 """The arguments of `saliency-tubes export`, `check` and `manifest`, and what they say when they cannot."""
 
 import argparse
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,8 +143,6 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "words",
         [
-            ("--mean", "0.5", "0.5", "0.5"),
-            ("--std", "0.5", "0.5", "0.5"),
             ("--resize", "center"),
             ("--short-side", "256"),
             ("--rate", "30"),
@@ -155,8 +155,30 @@ class TestRefusals:
     def test_a_network_of_the_zoo_knows_how_it_sees(self, words):
         with pytest.raises(UsageError) as raised:
             cli.export(parse("r3d_18", "--weights", "random", *words))
-        said = f"{' '.join(words)} is for your own networks: r3d_18 is fed as it was trained; --frames and --size"
-        assert str(raised.value) == f"{said} are what can be changed"
+        said = f"{' '.join(words)} is for your own networks: r3d_18 is fed as it was trained; --frames, --size"
+        assert str(raised.value) == f"{said}, --mean and --std are what can be changed"
+
+    def test_weights_that_were_trained_on_other_colours_are_fed_so(self):
+        """The script of Saliency Tubes, for one, does not divide as MF-Net's own authors do."""
+        _, recipe = cli._network(parse("mfnet", "--weights", "random"))
+        assert recipe.input.mean == (124 / 255, 117 / 255, 104 / 255)
+        assert recipe.input.std == (1 / (0.0167 * 255),) * 3
+        words = ("mfnet", "--weights", "random", "--std", "0.229", "0.224", "0.225")
+        _, script = cli._network(parse(*words))
+        assert script.input == replace(recipe.input, std=(0.229, 0.224, 0.225))
+        _, other = cli._network(parse(*words, "--mean", "0.5", "0.5", "0.5"))
+        assert other.input.mean == (0.5, 0.5, 0.5)
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("--mean", "124", "117", "104"), "--mean is of values in 0..1, got 124 117 104: divide it"),
+            (("--std", "0", "1", "1"), "input.std must be positive"),
+        ],
+    )
+    def test_colours_that_are_none(self, words, said):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            cli.export(parse("mfnet", "--weights", "random", *words))
 
     def test_labels_that_are_none_are_found_out_before_weights_are_loaded(self, tmp_path):
         with pytest.raises(UsageError, match=r"no labels 'kinetics': .*did you mean kinetics400"):

@@ -23,6 +23,8 @@ from .picture import F32
 FORMAT = 1
 MANIFEST_KEY = "saliency_tubes.manifest"
 WEIGHTS_KEY = "saliency_tubes.class_weights"
+OWN = "f32"
+"""the precision that every file is right in, or refused"""
 RESIZE_RULES = ("center", "stretch", "letterbox")
 LARGEST = 1 << 16
 """of anything that is counted in pixels or frames; and the lowest rate is one frame in so many"""
@@ -138,6 +140,58 @@ class LinearHead:
         _require(bool(np.isfinite(weights).all() and np.isfinite(bias).all()), "class_weights and bias must be finite")
 
 
+@dataclass(frozen=True)
+class Missed:
+    """A precision of a runtime in which a file was further off than is accepted; in its own it was right."""
+
+    runtime: str
+    precision: str
+    frames: int
+    """T, where it was furthest off"""
+    what: str
+    """what was: logits, activation, tube, completeness, weights; or run, which failed"""
+    measured: float | None = None
+    """None: no finite number"""
+    allowed: float | None = None
+    """None of a run"""
+
+    def __post_init__(self) -> None:
+        for name in ("runtime", "precision", "what"):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and value.isprintable(), f"missed.{name} must be a line, got {value!r}")
+        _require(self.precision != OWN, f"missed.precision must not be {OWN}, which a file has to be right in")
+        _require(_is_count(self.frames), f"missed.frames must be 1 or more, got {self.frames!r}")
+        numbers = {"measured": self.measured, "allowed": self.allowed}
+        for name, number in numbers.items():
+            _require(number is None or _is_finite(number), f"missed.{name} must be a number or null, got {number!r}")
+        _require(
+            (self.allowed is None) == (self.what == "run"), f"missed.allowed must be a number, got {self.allowed!r}"
+        )
+
+    @property
+    def excess(self) -> float:
+        """How many times what is accepted it is off; infinite where it is no finite number, or failed."""
+        if self.measured is None or self.allowed is None:
+            return math.inf
+        off, accepted = (1 - self.measured, 1 - self.allowed) if self.what == "tube" else (self.measured, self.allowed)
+        return off / accepted
+
+    @property
+    def words(self) -> str:
+        """As in: openvino in bf16 at 16 frames: activation error 3.5e-02 (at most 3e-02 is accepted)."""
+        found = "does not run" if self.allowed is None else miss_in_words(self.what, self.measured, self.allowed)
+        return f"{self.runtime} in {self.precision} at {self.frames} frames: {found}"
+
+
+def miss_in_words(what: str, measured: float | None, allowed: float) -> str:
+    """What is beyond its bound; None and NaN: no number at all."""
+    if what == "tube":
+        found = "nan" if measured is None else f"{measured:.4f}"
+        return f"tube correlation {found} (at least {allowed:g} is accepted)"
+    found = "nan" if measured is None else f"{measured:.1e}"
+    return f"{what} error {found} (at most {allowed:.0e} is accepted)"
+
+
 @dataclass(frozen=True, eq=False)
 class Manifest:
     """Everything engine needs to know of a model."""
@@ -161,6 +215,8 @@ class Manifest:
     """names of the outputs in the graph: logits, activation, and weights where there is no linear head"""
     class_input: str = "class"
     """name of the input [batch] int64 of a graph with gradients: a class index, or -1 for the top class"""
+    missed: tuple[Missed, ...] = ()
+    """what the check at its export found too far off, where that was no reason to refuse the file"""
 
     def __post_init__(self) -> None:
         _require(bool(self.labels), "labels must not be empty")
@@ -191,6 +247,10 @@ class Manifest:
             raise ModelError(f"{self.name} takes clips of {_listed(sorted(self.windows))} frames, got {frames}")
         return self.windows[frames]
 
+    def missed_precisions(self, runtime: str) -> frozenset[str]:
+        """Those of a runtime in which the file was too far off: none should be chosen unless it is asked for."""
+        return frozenset(one.precision for one in self.missed if one.runtime == runtime)
+
     def to_properties(self) -> dict[str, str]:
         """The metadata entries. Weights are stored as float16 where that loses nothing, else as float32."""
         text: dict[str, Any] = {
@@ -219,6 +279,8 @@ class Manifest:
                 "bias": [float(value) for value in self.head.bias],
             }
             properties[WEIGHTS_KEY] = base64.b64encode(stored.tobytes()).decode("ascii")
+        if self.missed:
+            text["missed"] = [asdict(one) for one in self.missed]
         text["labels"] = list(self.labels)
         return {MANIFEST_KEY: json.dumps(text, ensure_ascii=False), **properties}
 
@@ -270,6 +332,7 @@ class Manifest:
             head=head,
             outputs=dict(text["outputs"]),
             class_input=text["head"].get("class_input", "class"),
+            missed=tuple(Missed(**one) for one in text.get("missed", [])),
         )
 
 
@@ -291,6 +354,10 @@ def _decode_weights(data: str, dtype: str, shape: list[int]) -> F32:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _strings(name: str, values: object) -> tuple[str, ...]:

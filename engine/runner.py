@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -118,7 +118,8 @@ def open_runner(
 def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -> Choices:
     """What `open_runner` could open a model in, for those who may take the quickest. Raises as it does.
 
-    A plan has the types it was built with, and is asked for f32.
+    A plan has the types it was built with, and is asked for f32. What the file was too far off in when it was exported
+    (`Manifest.missed`) is left out, though `open_runner` takes it.
     """
     _check_runtime(runtime)
     path = find_model(model)
@@ -127,7 +128,8 @@ def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -
     if _onnx_runtime(path, runtime) == "openvino":
         from . import openvino
 
-        return openvino.choices(_onnx_device(device))
+        found, missed = openvino.choices(_onnx_device(device)), read_manifest(path).missed_precisions("openvino")
+        return replace(found, precisions=tuple(name for name in found.precisions if name not in missed))
     from . import onnxruntime
 
     return onnxruntime.choices(_onnx_device(device))

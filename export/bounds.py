@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.manifest import miss_in_words
 from ..engine.onnxfile import read_metadata
 
 PRECISION_KEY = "saliency_tubes.precision"
@@ -63,17 +64,17 @@ class Errors:
 
     def misses(self, bounds: Errors | None = None) -> list[str]:
         """One phrase for each number beyond its bound; NaN counts as beyond. None: the bounds of compact files."""
-        bounds = bounds or BOUNDS["compact"]
+        return [miss_in_words(*one) for one in self.beyond(bounds or BOUNDS["compact"])]
+
+    def beyond(self, bounds: Errors) -> list[tuple[str, float, float]]:
+        """Name, value and bound of each number beyond its bound; NaN counts as beyond."""
         found = []
         for field in fields(self):
             value, bound = getattr(self, field.name), getattr(bounds, field.name)
             if value is None or bound is None:
                 continue
-            if field.name == "tube":
-                if not value >= bound:
-                    found.append(f"tube correlation {value:.4f} (at least {bound:g} is accepted)")
-            elif not value <= bound:
-                found.append(f"{field.name} error {value:.1e} (at most {bound:.0e} is accepted)")
+            if not (value >= bound if field.name == "tube" else value <= bound):
+                found.append((field.name, value, bound))
         return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -13,106 +13,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..engine.errors import ModelError, TubesError, UsageError
-from ..engine.manifest import Manifest
+from ..engine.manifest import OWN, Manifest
 from ..engine.picture import F32
 from ..engine.planfile import PlanInfo, read_plan
 from ..engine.runner import Runner, open_runner, read_manifest
 from ..engine.tensorrt import find_place
 from ..engine.types import Outputs
-from .bounds import AGREEMENT, BF16, BOUNDS, TF32, Errors, read_precision
+from .bounds import BF16, BOUNDS, TF32, Errors, read_precision
 from .noise import smooth_noise
 from .plan import onnx_sha256
-from .table import table
+from .report import Report, Row
 
 if TYPE_CHECKING:
     from torch import nn
 
 RUNTIMES = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16"))
-HEADER = ("runtime", "T", "logits", "activation", "tube", "head", "top-1", "ms")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One runtime on the clips of one length."""
-
-    runtime: str
-    frames: int
-    """T; 0 for a runtime that was not run"""
-    bounds: Errors
-    errors: Errors | None = None
-    """the worst over the clips"""
-    agreed: int = 0
-    """clips with the reference's top class"""
-    clips: int = 0
-    milliseconds: float = 0.0
-    """for a clip, median"""
-    held: bool = False
-    """whether the classes must agree: on clips that were given, but for bfloat16"""
-    remark: str = ""
-    failed: bool = False
-    """the runtime refuses the file, or cannot run the plan that was named; the remark says why"""
-
-    def misses(self) -> list[str]:
-        """One phrase for each thing that is not as it must be."""
-        if self.failed:
-            return [self.remark]
-        found = self.errors.misses(self.bounds) if self.errors else []
-        if self.held and self.agreed < int(AGREEMENT * self.clips):
-            found.append(f"top-1 agreement {self.agreed} of {self.clips} (at least {AGREEMENT:g} is accepted)")
-        return found
-
-    def cells(self) -> tuple[str, ...]:
-        """As `HEADER` names them. `head` is the error of completeness, or of the weights where the graph gives them."""
-        name, frames = self.runtime, str(self.frames or "")
-        if self.remark:
-            return (name, frames, self.remark)
-        errors = self.errors
-        if errors is None:
-            return (name, frames, "reference", "", "", "", "", f"{self.milliseconds:.0f}")
-        head = errors.weights if errors.completeness is None else errors.completeness
-        return (
-            name,
-            frames,
-            f"{errors.logits:.1e}",
-            f"{errors.activation:.1e}",
-            f"{errors.tube:.5f}",
-            "-" if head is None else f"{head:.1e}",
-            f"{self.agreed} of {self.clips}",
-            f"{self.milliseconds:.0f}",
-        )
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a check found."""
-
-    name: str
-    precision: str
-    """a key of BOUNDS"""
-    reference: str
-    rows: tuple[Row, ...]
-    inputs: Mapping[int, str]
-    """by T: what was run, "noise" or so many clips"""
-
-    def misses(self) -> list[str]:
-        """One phrase for each thing that is not as it must be, with where."""
-        return [
-            f"{self.name}{f' at {row.frames} frames' if row.frames else ''}, {row.runtime}: {'; '.join(found)}"
-            for row in self.rows
-            if (found := row.misses())
-        ]
-
-    @property
-    def table(self) -> str:
-        """Several lines of plain text."""
-        bounds = BOUNDS[self.precision]
-        gradient = any(row.errors and row.errors.weights is not None for row in self.rows)
-        head = bounds.weights if gradient else bounds.completeness
-        limits = (f"{bounds.logits:.0e}", f"{bounds.activation:.0e}", f"{bounds.tube:g}", f"{head:.0e}", "", "")
-        inputs = ", ".join(f"T = {frames}: {what}" for frames, what in self.inputs.items())
-        lines = table([HEADER, *(row.cells() for row in self.rows), (f"accepted ({self.precision})", "", *limits)])
-        kind = "the weights" if gradient else "completeness"
-        return f"checked against {self.reference}, on {inputs}; head: error of {kind}\n{lines}"
 
 
 def check(
@@ -134,7 +49,7 @@ def check(
     `plan`: a TensorRT plan of the file; None: the one of its name beside it, if it can run here. `manifest`: the file's
     own unless given. `precision` chooses the bounds (BOUNDS); None: as the file says. Raises ModelError, the table in
     its message, if a bound is missed, a runtime refuses the file or `plan` cannot be run, unless `force`; UsageError
-    for clips that do not fit.
+    for clips that do not fit. What a run can do without, bfloat16, is no reason to refuse a file: `Report.missed`.
     """
     manifest = manifest or read_manifest(path)
     precision = precision or read_precision(path)
@@ -316,18 +231,19 @@ class _Judge:
         if precision == "bf16":
             bounds = bounds.loosened(BF16)
         title = f"{runtime}, {precision}"
+        spare = (runtime, precision) if precision != OWN else None
         try:
             runner = open_runner(path, frames=self.frames, runtime=runtime, precision=precision)
+            found, milliseconds = _timed(partial(_run, runner), self.group.clips, self.tops)
         except UsageError as error:
             return Row(title, 0, bounds, remark=f"not run: {error}")
         except ModelError as error:
-            return Row(title, self.frames, bounds, remark=f"failed: {error}", failed=True)
-        found, milliseconds = _timed(partial(_run, runner), self.group.clips, self.tops)
+            return Row(title, self.frames, bounds, remark=f"failed: {error}", failed=True, spare=spare)
         pairs = zip(found, self.expected, strict=True)
         errors = Errors.worst([compare(one, other, self.manifest, self.frames) for one, other in pairs])
         agreed = sum(int(np.argmax(one.logits)) == top for one, top in zip(found, self.tops, strict=True))
         held = self.group.real and precision != "bf16"
-        return Row(runner.description, self.frames, bounds, errors, agreed, len(found), milliseconds, held)
+        return Row(runner.description, self.frames, bounds, errors, agreed, len(found), milliseconds, held, spare=spare)
 
 
 def _said_once(rows: Sequence[Row]) -> tuple[Row, ...]:

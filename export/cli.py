@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import ModelError, UsageError
-from ..engine.manifest import RESIZE_RULES, InputSpec, Manifest
+from ..engine.manifest import OWN, RESIZE_RULES, InputSpec, Manifest
 from ..engine.picture import F32
 from ..engine.runner import PLAN_SUFFIXES, find_model, is_plan, read_manifest
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .recipe import Recipe
+    from .report import Report
 
 NEEDS = ("torch", "onnx", "onnxscript")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -90,7 +91,7 @@ def export(args: argparse.Namespace) -> int:
     if args.calibrate and args.precision != "int8":
         raise UsageError(f"--calibrate is for --precision int8, not {args.precision}")
     from .check import check
-    from .onnx import describe, write_onnx
+    from .onnx import describe, restate, write_onnx
     from .precision import convert_file
 
     model, recipe = _network(args)
@@ -110,6 +111,8 @@ def export(args: argparse.Namespace) -> int:
             remark = write_onnx(model, manifest, unchecked, recipe)
             convert_file(unchecked, args.precision, manifest=manifest, calibration=calibration)
             report = check(unchecked, model, clips=clips, force=args.force)
+            if report.missed:
+                restate(unchecked, replace(manifest, missed=report.missed))
             unchecked.replace(output)
     except OSError as error:
         raise ModelError(f"cannot write {output}: {error.strerror}") from None
@@ -119,6 +122,8 @@ def export(args: argparse.Namespace) -> int:
     if remark:
         print(f"  batch       1 only: {remark}")
     print(report.table)
+    for one in report.missed:
+        print(f"warning: {one.words}; --precision auto will not choose it for this file")
     return 0
 
 
@@ -159,8 +164,23 @@ def check_file(args: argparse.Namespace) -> int:
     except ModelError as error:
         raise UsageError(str(error)) from None
     clips = _clips(args.clip, manifest.input, frames)
-    print(check(path, reference=args.reference, plan=args.plan, clips=clips, force=args.force).table)
+    report = check(path, reference=args.reference, plan=args.plan, clips=clips, force=args.force)
+    print(report.table)
+    _warn(report, manifest)
     return 0
+
+
+def _warn(report: Report, manifest: Manifest) -> None:
+    """What was too far off here, and what was where the file was exported."""
+    for one in report.missed:
+        if one.precision in manifest.missed_precisions(one.runtime):
+            print(f"warning: {one.words}; --precision auto does not choose it for this file")
+        else:
+            print(f"warning: {one.words}; the file does not say so: run it with --precision {OWN}, or export it here")
+    here = {(one.runtime, one.precision) for one in report.missed}
+    for one in manifest.missed:
+        if (one.runtime, one.precision) not in here:
+            print(f"warning: {one.words}, where it was exported; --precision auto does not choose it for this file")
 
 
 def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:

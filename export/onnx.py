@@ -130,6 +130,14 @@ def write_onnx(model: nn.Module, manifest: Manifest, path: Path, recipe: Recipe,
     return remark
 
 
+def restate(path: Path, manifest: Manifest) -> None:
+    """Puts another manifest into a file, in place. Raises OSError if it cannot be written."""
+    proto = onnx.load(path)
+    known = {entry.key: entry.value for entry in proto.metadata_props}
+    helper.set_model_props(proto, {**known, **manifest.to_properties()})
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
 def stored_weights(weights: F32 | Tensor) -> F32:
     """Weights [out, in] as a compact file will hold them: rounded to float16, given as float32."""
     array = weights.detach().numpy() if isinstance(weights, torch.Tensor) else weights

@@ -78,7 +78,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--precision",
         choices=("auto", *PRECISIONS),
-        help="auto: what is quickest here, as measured at the first start (default of live streams; of files: f32)",
+        help="auto: what is quickest here, as measured at the first start, without what the model file says is too far "
+        "off (default of live streams; of files: f32)",
     )
     where.add_argument(
         "--device",

@@ -180,4 +180,5 @@ def _describe_model(manifest: Manifest) -> list[tuple[str, str]]:
         ("tap", f"{manifest.tap}, {manifest.channels} channels"),
         ("head", head),
         ("classes", f"{len(manifest.labels)}: {', '.join(manifest.labels[:4])}, ..."),
+        *(("warning", f"{one.words}; --precision auto does not choose it") for one in manifest.missed),
     ]

@@ -181,7 +181,7 @@ def model_speeds(config: Config, manifest: Manifest, live: bool, chooses: bool =
 
     live: what is explained comes at its own pace. chooses: and then the length of the windows is free as well.
     """
-    asked = config.precision or ("auto" if live else "f32")
+    asked = asked_precision(config, live)
     wanted = live and chooses
     if asked != "auto" and not wanted:
         return None
@@ -256,6 +256,11 @@ def _open(config: Config, *, precision: str, batch: int, frames: int | None) -> 
         device=config.device,
         batch=batch,
     )
+
+
+def asked_precision(config: Config, live: bool) -> str:
+    """f32, bf16, or auto. live: what is explained comes at its own pace."""
+    return config.precision or ("auto" if live else "f32")
 
 
 def share_model(configs: Sequence[Config]) -> SharedModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from ..engine.types import Shown
-from .job import Job
+from .job import Job, asked_precision
 from .log import say
 from .progress import Progress
 from .redact import redact
@@ -32,6 +32,7 @@ class Report:
         rate = f", {float(info.rate):.2f} fps" if info.rate else ""
         self._say("input", f"{redact(self._job.source.name)}, {info.width}x{info.height}{rate}")
         self._say("model", f"{runner.manifest.title}, {runner.description}")
+        self._precision()
         pace = "as often as the model can" if options.sync == "live" else f"every {options.hop}"
         held = f", delay {options.delay:.1f} s" if options.delay else ""
         young = f": {self._job.young}" if self._job.young else ""
@@ -75,6 +76,15 @@ class Report:
         live = self._job.options.sync == "live" and final.frames_out
         tubes = f", a tube on {final.frames_drawn / final.frames_out:.0%} of the frames" if live else ""
         self._say("done", f"{frames}; {final.windows} windows{tubes}; {seconds:.1f} s, {rate:.1f} fps")
+
+    def _precision(self) -> None:
+        """What the file says against a precision, where that has or had a part in the choice."""
+        asked = asked_precision(self._job.config, self._job.source.live)
+        for one in self._job.runner.manifest.missed:
+            if asked == one.precision:
+                self._note(f"{one.words}, as this file says; it runs in it all the same, as --precision asks")
+            elif asked == "auto":
+                self._note(f"{one.words}, as this file says, so that --precision auto does not choose it")
 
     def _notes(self) -> None:
         for note in (*self._job.source.info.notes, *self._job.source.remarks):

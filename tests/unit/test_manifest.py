@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from saliency_tubes.engine.errors import ModelError
-from saliency_tubes.engine.manifest import MANIFEST_KEY, WEIGHTS_KEY, InputSpec, LinearHead, Manifest, WindowSpec
+from saliency_tubes.engine.manifest import (
+    MANIFEST_KEY,
+    WEIGHTS_KEY,
+    InputSpec,
+    LinearHead,
+    Manifest,
+    Missed,
+    WindowSpec,
+)
 from saliency_tubes.engine.onnxfile import read_metadata
 
 CELLS = ((0.125, 0.25, 0.0625), (0.0625, 0.375, 0.125))
@@ -47,6 +56,14 @@ def manifest_of(head: LinearHead | None, outputs: dict[str, str], **more: str) -
     )
 
 
+MISSED = {
+    "runtime": "openvino",
+    "precision": "bf16",
+    "frames": 8,
+    "what": "activation",
+    "measured": 0.035,
+    "allowed": 0.03,
+}
 GOOD = make_manifest().to_properties()
 GRADIENT = make_gradient().to_properties()
 
@@ -98,6 +115,19 @@ class TestRoundTrip:
         assert dict(other.windows) == dict(make_gradient().windows)
         assert other.to_properties() == GRADIENT
         assert set(GRADIENT) == {MANIFEST_KEY}  # there is no matrix to carry
+
+    def test_what_was_too_far_off(self):
+        """A manifest from before there was such an entry is one without it, and is written as it was."""
+        assert "missed" not in json.loads(GOOD[MANIFEST_KEY])
+        assert make_manifest().missed_precisions("openvino") == frozenset()
+        both = (Missed("openvino", "bf16", 4, "tube", 0.9, 0.995), Missed("other", "f16", 8, "run"))
+        other = Manifest.from_properties(replace(make_manifest(), missed=both).to_properties())
+        assert other.missed == both
+        assert (other.missed_precisions("openvino"), other.missed_precisions("other")) == ({"bf16"}, {"f16"})
+        assert [one.words for one in both] == [
+            "openvino in bf16 at 4 frames: tube correlation 0.9000 (at least 0.995 is accepted)",
+            "other in f16 at 8 frames: does not run",
+        ]
 
     def test_weights_are_plain_little_endian_rows(self):
         """So that any program can read them by the two entries alone."""
@@ -217,6 +247,17 @@ class TestDamage:
             (["channels"], 2.0, ["channels must be 1 or more", "2.0"]),
             (["channels"], True, ["channels must be 1 or more", "True"]),
             (["channels"], 3, ["(3, 2)", "3 channels"]),
+            (["missed"], 3, ["manifest is wrong"]),
+            (["missed"], [3], ["manifest is wrong"]),
+            (["missed"], [{"runtime": "openvino"}], ["missing", "'precision'"]),
+            (["missed"], [{**MISSED, "color": 1}], ["color"]),
+            (["missed"], [{**MISSED, "runtime": 1}], ["missed.runtime must be a line", "1"]),
+            (["missed"], [{**MISSED, "what": "a\nb"}], ["missed.what must be a line"]),
+            (["missed"], [{**MISSED, "precision": "f32"}], ["missed.precision must not be f32"]),
+            (["missed"], [{**MISSED, "frames": 0}], ["missed.frames must be 1 or more", "0"]),
+            (["missed"], [{**MISSED, "measured": "much"}], ["missed.measured must be a number or null", "'much'"]),
+            (["missed"], [{**MISSED, "allowed": float("nan")}], ["missed.allowed must be a number or null", "nan"]),
+            (["missed"], [{**MISSED, "allowed": None}], ["missed.allowed must be a number, got None"]),
             (["head"], KeyError, ["lacks 'head'"]),
             (["head"], None, ["manifest is wrong"]),
             (["head", "kind"], KeyError, ["lacks 'kind'"]),

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from saliency_tubes.engine import runner as runner_module
 from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
-from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
+from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, Missed, WindowSpec
 from saliency_tubes.engine.processor import processor_features
 from saliency_tubes.engine.runner import ONNX_RUNTIMES, choices, find_model, open_runner, read_manifest
 from saliency_tubes.engine.saliency import Normalize, Target, make_explanation, pooled, run_target
@@ -589,6 +589,23 @@ class TestChoice:
                 open_runner(tiny, runtime="openvino", precision="bf16")
         with pytest.raises(UsageError, match="OpenVINO has no device 'TOASTER' here"):
             choices(tiny, runtime="openvino", device="toaster")
+
+    def test_what_the_file_says_is_too_far_off_is_not_among_them(self, tmp_path, monkeypatch):
+        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+
+        class Core:
+            def __getattr__(self, name):
+                return getattr(core, name)
+
+            def get_property(self, device, name):
+                return ["FP32", "BF16"]
+
+        core = openvino._core()
+        monkeypatch.setattr(openvino, "_core", Core)
+        missed = Missed("openvino", "bf16", 4, "activation", 0.035, 0.03)
+        for file, expected in (((), ("f32", "bf16")), ((missed,), ("f32",))):
+            path = write(tmp_path / "m.onnx", make_manifest(missed=file))
+            assert choices(path, runtime="openvino").precisions == expected
 
     def test_onnxruntime_computes_in_f32(self, tiny):
         pytest.importorskip("onnxruntime")

@@ -1,0 +1,119 @@
+"""What a check found, a row for each runtime: what is wrong with the file, and what only a run should not choose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..engine.manifest import Missed
+from .bounds import AGREEMENT, BOUNDS, Errors
+from .table import table
+
+HEADER = ("runtime", "T", "logits", "activation", "tube", "head", "top-1", "ms")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One runtime on the clips of one length."""
+
+    runtime: str
+    frames: int
+    """T; 0 for a runtime that was not run"""
+    bounds: Errors
+    errors: Errors | None = None
+    """the worst over the clips"""
+    agreed: int = 0
+    """clips with the reference's top class"""
+    clips: int = 0
+    milliseconds: float = 0.0
+    """for a clip, median"""
+    held: bool = False
+    """whether the classes must agree: on clips that were given, but for bfloat16"""
+    remark: str = ""
+    failed: bool = False
+    """the runtime refuses the file, or cannot run the plan that was named; the remark says why"""
+    spare: tuple[str, str] | None = None
+    """runtime and precision, where runs can do without it: then nothing here is a reason to refuse the file"""
+
+    def missed(self) -> list[Missed]:
+        """What is not as it must be, in a row that runs can do without."""
+        if self.spare is None:
+            return []
+        if self.failed:
+            return [Missed(*self.spare, self.frames, "run")]
+        beyond = self.errors.beyond(self.bounds) if self.errors else []
+        return [
+            Missed(*self.spare, self.frames, what, measured if math.isfinite(measured) else None, allowed)
+            for what, measured, allowed in beyond
+        ]
+
+    def misses(self) -> list[str]:
+        """One phrase for each thing that is not as it must be."""
+        if self.failed:
+            return [self.remark]
+        found = self.errors.misses(self.bounds) if self.errors else []
+        if self.held and self.agreed < int(AGREEMENT * self.clips):
+            found.append(f"top-1 agreement {self.agreed} of {self.clips} (at least {AGREEMENT:g} is accepted)")
+        return found
+
+    def cells(self) -> tuple[str, ...]:
+        """As `HEADER` names them. `head` is the error of completeness, or of the weights where the graph gives them."""
+        name, frames = self.runtime, str(self.frames or "")
+        if self.remark:
+            return (name, frames, self.remark)
+        errors = self.errors
+        if errors is None:
+            return (name, frames, "reference", "", "", "", "", f"{self.milliseconds:.0f}")
+        head = errors.weights if errors.completeness is None else errors.completeness
+        return (
+            name,
+            frames,
+            f"{errors.logits:.1e}",
+            f"{errors.activation:.1e}",
+            f"{errors.tube:.5f}",
+            "-" if head is None else f"{head:.1e}",
+            f"{self.agreed} of {self.clips}",
+            f"{self.milliseconds:.0f}",
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found."""
+
+    name: str
+    precision: str
+    """a key of BOUNDS"""
+    reference: str
+    rows: tuple[Row, ...]
+    inputs: Mapping[int, str]
+    """by T: what was run, "noise" or so many clips"""
+
+    def misses(self) -> list[str]:
+        """One phrase for each thing that is not as it must be, with where: reasons to refuse the file."""
+        return [
+            f"{self.name}{f' at {row.frames} frames' if row.frames else ''}, {row.runtime}: {'; '.join(found)}"
+            for row in self.rows
+            if row.spare is None and (found := row.misses())
+        ]
+
+    @property
+    def missed(self) -> tuple[Missed, ...]:
+        """The precisions of runtimes that runs should do without, each at the length where it is furthest off."""
+        worst: dict[tuple[str, str], Missed] = {}
+        for one in sorted((one for row in self.rows for one in row.missed()), key=lambda one: -one.excess):
+            worst.setdefault((one.runtime, one.precision), one)
+        return tuple(worst.values())
+
+    @property
+    def table(self) -> str:
+        """Several lines of plain text."""
+        bounds = BOUNDS[self.precision]
+        gradient = any(row.errors and row.errors.weights is not None for row in self.rows)
+        head = bounds.weights if gradient else bounds.completeness
+        limits = (f"{bounds.logits:.0e}", f"{bounds.activation:.0e}", f"{bounds.tube:g}", f"{head:.0e}", "", "")
+        inputs = ", ".join(f"T = {frames}: {what}" for frames, what in self.inputs.items())
+        lines = table([HEADER, *(row.cells() for row in self.rows), (f"accepted ({self.precision})", "", *limits)])
+        kind = "the weights" if gradient else "completeness"
+        return f"checked against {self.reference}, on {inputs}; head: error of {kind}\n{lines}"

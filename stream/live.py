@@ -182,8 +182,8 @@ class LiveSource:
 
     @property
     def state(self) -> str:
-        """For people: "connecting", "live", "waiting 1.2 s: wrong user or password", "stopped"; "skipping 0.2 s: ..."
-        where the stream fell behind the camera.
+        """For people: "connecting", "live", "waiting 1.2 s: wrong user or password", "stopped"; "skipping: ..." where
+        the stream fell behind the camera.
         """
         if self._stop.is_set():
             return "stopped"
@@ -214,7 +214,7 @@ class LiveSource:
     @property
     def remarks(self) -> tuple[str, ...]:
         lines = []
-        if self.reconnects:
+        if self.reconnects > self.skips:
             lines.append(f"reconnected: {self.reconnects} times; last: {self.last_error}")
         if self.skips:
             lines.append(f"fell behind the camera, and began at the present again: {self.skips} times; {OVERLOADED}")
@@ -257,7 +257,9 @@ class LiveSource:
         """The next frame of the connection at hand, which is made if there is none. Raises FeedError."""
         feed = self._connections.feed
         if feed is None:
-            self._said, self._fresh = "connecting", True
+            self._fresh = True
+            if not self._said.startswith("skipping"):  # that is one thing, for whoever watches, until a frame comes
+                self._said = "connecting"
             feed = self._connect()
             self._connections = self._connections._replace(feed=feed)
             self._since, self._bursts, self._backlog = self._clock(), feed.bursts, Backlog()
@@ -286,10 +288,10 @@ class LiveSource:
         if self._started and self._patience.retries is not None and self._failures >= self._patience.retries:
             self._said = f"gave up after {self._failures} attempts: {error}"
             raise SourceError(f"{self.name}: {self._said}")
-        delay, word = self._backoff.next(error), "waiting"
+        delay = self._backoff.next(error)
+        self._said = f"waiting {delay:.1f} s: {error}"
         if isinstance(error, FeedBehind):
-            self.skips, self._skipped_at, word = self.skips + 1, self._clock(), "skipping"
-        self._said = f"{word} {delay:.1f} s: {error}"
+            self.skips, self._skipped_at, self._said = self.skips + 1, self._clock(), f"skipping: {error}"
         self._wait(delay)
 
     def _drop(self) -> None:

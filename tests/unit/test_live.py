@@ -88,7 +88,14 @@ def test_a_stream_that_falls_behind_begins_at_the_present_again() -> None:
     """Each frame takes twice as long as it should, of both connections."""
     world = World(list(range(1000)), list(range(1000)))
     world.took = 0.08
-    source = world.open(Patience(retries=1))
+    states, connect = [], world.connect
+
+    def told_meanwhile() -> Feed:
+        if world.attempts:
+            states.append(source.state)
+        return connect()
+
+    source = LiveSource(told_meanwhile, "x", Patience(retries=1), clock=world.clock, wait=world.wait, seed=1)
     assert not source.overloaded
     seen = ((frame, source.skips, source.overloaded, source.lag) for frame in source)
     told = drain(seen)
@@ -98,7 +105,9 @@ def test_a_stream_that_falls_behind_begins_at_the_present_again() -> None:
     assert [(skips, lag) for frame, skips, _, lag in told if frame.gap] == [(1, 0)]
     assert [frame.gap for frame in frames].count(True) == 1
     assert (source.skips, source.reconnects) == (2, 1)
+    assert [state[:16] for state in states[:2]] == ["skipping: fell 1"] * 2, states
     assert "fell behind the camera, and began at the present again: 2 times" in "\n".join(source.remarks)
+    assert not any(remark.startswith("reconnected") for remark in source.remarks)
     world.now += 61
     assert not source.overloaded
 

@@ -194,12 +194,11 @@ def test_files_have_no_lines_about_classes():
 
 
 def test_falling_behind_is_told_once_and_so_is_its_end():
-    skipping = snapshot(connected=False, state="skipping 0.2 s: fell 1.9 s behind", overloaded=True, skips=1)
-    connecting = snapshot(connected=False, state="connecting", overloaded=True, skips=1)
+    skipping = snapshot(connected=False, state="skipping: fell 1.9 s behind", overloaded=True, skips=1)
     back = snapshot(overloaded=True, skips=1)
     gone = snapshot(connected=False, state="waiting 0.2 s: gone", overloaded=True, skips=1)
     later = snapshot(skips=2)
-    looks = iter([snapshot(), skipping, connecting, back, back, skipping, back, gone, back, later, later])
+    looks = iter([snapshot(), skipping, skipping, back, back, skipping, back, gone, back, later, later])
     monitor, stream = Monitor(lambda: next(looks)), io.StringIO()
     with logging_to(stream):
         for _ in range(11):

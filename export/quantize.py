@@ -69,6 +69,8 @@ def quantize(
                 _Clips(manifest, calibration),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
+                # Kernels have 7 bits: processors without VNNI add two products in 16 bits, which 8 bits would overflow.
+                reduce_range=True,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
                 op_types_to_quantize=list(OPERATORS),

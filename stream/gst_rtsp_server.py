@@ -8,14 +8,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from typing import Any, ClassVar
 
 from ..engine.errors import SinkError
+from .doorkeeper import Doorkeeper, party
+from .gst_load import load
 from .log import say
 
 PARTS = ("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
 MAX_CONNECTIONS = 128
 """at a time: each costs a few threads and sockets; whoever comes then is sent away"""
+MAX_CONNECTIONS_EACH = MAX_CONNECTIONS // 4
+"""at a time, of one address: one viewer, or one machine behind whose address many are, cannot keep all others out"""
 MAX_SESSIONS = 2
 """that one connection may begin: each costs threads and up to 17 files"""
 FILES = 17 * MAX_CONNECTIONS * MAX_SESSIONS + 512
@@ -54,10 +59,15 @@ class RtspServer:
         self._trouble = ""
         self._without_session: dict[Any, float] = {}
         """clients, and since when they are connected"""
+        self._parties: dict[Any, str] = {}
+        """whom each client's address counts for"""
+        self._doorkeeper = Doorkeeper()
+        self._closing = threading.Event()
         self._counting = threading.Condition()
         self._key = (address, port)
         self._ticks: list[Callable[[], None]] = []
-        self._paths: set[str] = set()
+        self._refused: dict[str, Callable[[], None]] = {}
+        """by path, who is told of failed logins"""
         self._context = gst.GLib.MainContext.new()
         self._loop = gst.GLib.MainLoop.new(self._context, False)
         _allow_files(FILES)
@@ -72,7 +82,7 @@ class RtspServer:
         server.set_thread_pool(threads)
         server.connect("client-connected", self._greet)
         if login is not None:
-            server.set_auth(_auth(gst, *login))
+            server.set_auth(_auth(gst, *login, self._login_failed))
         self._source = server.create_source(None)
         self._source.attach(self._context)
         self.port = int(server.get_bound_port())
@@ -109,6 +119,7 @@ class RtspServer:
         server_filter = self._gst.GstRtspServer.RTSPFilterResult.REMOVE
         self._source.destroy()
         self._timer.destroy()
+        self._closing.set()
         with self._counting:
             self._hang_up(self._sockets)
             self._counting.wait_for(lambda: not self._sockets, HANG_UP_SECONDS)
@@ -120,15 +131,23 @@ class RtspServer:
         end.attach(self._context)
         self._thread.join(5.0)
 
-    def mount(self, name: str, path: str, configure: Callable[[Any], None], tick: Callable[[], None]) -> None:
+    def mount(
+        self,
+        name: str,
+        path: str,
+        configure: Callable[[Any], None],
+        tick: Callable[[], None],
+        refused: Callable[[], None],
+    ) -> None:
         """Serves `path`. configure(media): called for each client, in a thread of the server's. tick(): TICK_MS.
+        refused(): called for each failed login there, one at a time.
 
         Raises SinkError, beginning with `name`, where it is served already: GStreamer would let the newest one win.
         """
         with self._lock:
-            if path in self._paths:
+            if path in self._refused:
                 raise SinkError(f"{name}: {path} is already served on port {self.port}")
-            self._paths.add(path)
+            self._refused[path] = refused
         gst = self._gst
         factory = gst.GstRtspServer.RTSPMediaFactory.new()
         factory.set_launch(_LAUNCH)
@@ -149,18 +168,36 @@ class RtspServer:
         self._server.get_mount_points().remove_factory(path)
         self._ticks.remove(tick)
         with self._lock:
-            self._paths.discard(path)
+            self._refused.pop(path, None)
 
     def _greet(self, _: Any, client: Any) -> None:
         client.connect("closed", self._gone)
         client.connect("new-session", self._begin_session)
         # 0 would close it in the thread that finds its session expired, which is not its own (see `_hang_up`).
         client.set_property("post-session-timeout", 1)
+        who = party(client.get_connection().get_ip())
         with self._counting:
             self._sockets[client] = client.get_connection().get_read_socket()
             self._without_session[client] = time.monotonic()
-            if len(self._sockets) > MAX_CONNECTIONS:
+            self._parties[client] = who
+            of_theirs = sum(other == who for other in self._parties.values())
+            if len(self._sockets) > MAX_CONNECTIONS or of_theirs > MAX_CONNECTIONS_EACH:
+                self._doorkeeper.turned_away(who)
                 self._hang_up([client])
+
+    def _login_failed(self, client: Any, path: str) -> None:
+        """Makes whoever fails too often wait for the answer: in the client's own thread, and nobody waits with it.
+
+        It keeps its place meanwhile, even where it hangs up: who has all that one address may have must wait as well.
+        """
+        with self._counting:
+            if client in self._sessions:
+                return  # it has logged in before: the server's challenge has grown old, and it answers a new one
+            pause = self._doorkeeper.failed(self._parties.get(client, "?"), time.monotonic())
+            for served, refused in self._refused.items():
+                if path == served or path.startswith(f"{served}/"):
+                    refused()
+        self._closing.wait(pause)
 
     def _begin_session(self, client: Any, session: Any) -> None:
         session.set_timeout(SESSION_SECONDS)
@@ -175,10 +212,11 @@ class RtspServer:
             self._sockets.pop(client, None)
             self._sessions.pop(client, None)
             self._without_session.pop(client, None)
+            self._parties.pop(client, None)
             self._counting.notify_all()
 
     def _tick(self, *_: object) -> bool:
-        for work in (self._server.get_session_pool().cleanup, self._end_half_open, *self._ticks):
+        for work in (self._server.get_session_pool().cleanup, self._end_half_open, self._tell, *self._ticks):
             try:
                 work()
             except Exception as error:  # a timer whose callback raises is gone, and with it all the others
@@ -193,6 +231,12 @@ class RtspServer:
         latest = time.monotonic() - SESSION_SECONDS
         with self._counting:
             self._hang_up([client for client, since in self._without_session.items() if since < latest])
+
+    def _tell(self) -> None:
+        with self._counting:
+            line = self._doorkeeper.line(time.monotonic())
+        if line:
+            say("sink", f"RTSP on port {self.port}: {line}", level=logging.WARNING)
 
     def _hang_up(self, clients: Iterable[Any]) -> None:
         """From any thread that holds the lock, for it only ends the sockets: each client's own thread sees that, and
@@ -213,9 +257,30 @@ def _allow_files(count: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _auth(gst: Any, user: str, password: str) -> Any:
-    """Digest, which sends no password."""
-    auth = gst.GstRtspServer.RTSPAuth.new()
+@cache
+def _auth_type() -> type:
+    """Made once: GLib never forgets a type."""
+    gst = load(*PARTS)
+    base: Any = gst.GstRtspServer.RTSPAuth
+
+    class Auth(base):  # type: ignore[misc]
+        """Tells of each refusal of a login, before it is sent. The first challenge is none: it answers no login."""
+
+        failed: Callable[[Any, str], None]
+
+        def do_generate_authenticate_header(self, context: Any) -> None:
+            _, login = context.request.get_header(gst.GstRtsp.RTSPHeaderField.AUTHORIZATION, 0)
+            if login is not None:
+                self.failed(context.client, context.uri.abspath if context.uri else "")
+            base.do_generate_authenticate_header(self, context)
+
+    return Auth
+
+
+def _auth(gst: Any, user: str, password: str, failed: Callable[[Any, str], None]) -> Any:
+    """Digest, which sends no password. failed(client, path): called in the client's thread for each failed login."""
+    auth = _auth_type()()
+    auth.failed = failed
     token = gst.GstRtspServer.RTSPToken.new()
     token.set_string("media.factory.role", "viewer")
     auth.set_supported_methods(gst.GstRtsp.RTSPAuthMethod.DIGEST)

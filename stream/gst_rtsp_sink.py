@@ -65,6 +65,7 @@ class GstRtspSink(Sink):
         if bool(user) != bool(password):
             raise UsageError(f"{self.name}: a user name and a password belong together")
         self._login = (user, password) if user and password else None
+        self.failed_logins = 0 if self._login else None
         self._options = options
         self._server: RtspServer | None = None
         self._encode: Encode | None = None
@@ -74,8 +75,7 @@ class GstRtspSink(Sink):
         self._last_time = self._asked = self._written = 0.0
 
     @property
-    def clients(self) -> int:
-        """how many watch"""
+    def viewers(self) -> int:
         return len(self._clients)
 
     @property
@@ -139,7 +139,7 @@ class GstRtspSink(Sink):
     def _serve(self) -> RtspServer:
         server = RtspServer.acquire(self._gst, self.name, self._address, self._port, self._login)
         try:
-            server.mount(self.name, self._path, self._configure, self._fill_silence)
+            server.mount(self.name, self._path, self._configure, self._fill_silence, self._refuse)
         except BaseException:
             server.release()
             raise
@@ -154,6 +154,9 @@ class GstRtspSink(Sink):
         with self._lock:
             self._clients.append(client)
         self._ask_for_keyframe()
+
+    def _refuse(self) -> None:
+        self.failed_logins = (self.failed_logins or 0) + 1
 
     def _forget(self, client: _Client) -> None:
         with self._lock:

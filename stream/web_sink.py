@@ -57,7 +57,6 @@ class WebSink(Sink):
 
     @property
     def viewers(self) -> int:
-        """how many watch"""
         return self._viewers
 
     def open(self, info: VideoInfo) -> None:

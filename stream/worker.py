@@ -86,6 +86,10 @@ class Threaded(Sink):
     def queued(self) -> int:
         return len(self._frames) + len(self._events) + self.inner.queued
 
+    @property
+    def viewers(self) -> int | None:
+        return self.inner.viewers
+
     def open(self, info: VideoInfo) -> None:
         self._info = info
         self.state = "connecting"

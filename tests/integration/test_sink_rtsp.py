@@ -118,7 +118,7 @@ def test_every_frame_arrives_in_order_and_soon(transport: str) -> None:
         assert np.median(late) < 0.2
         assert feeder.slowest < 0.1
         assert sink.dropped == 0
-        wait_for(lambda: sink.clients == 0)
+        wait_for(lambda: sink.viewers == 0)
     assert "H.264 by " in sink.description
     assert not [thread for thread in threading.enumerate() if thread.name == "saliency-tubes rtsp"]
 
@@ -216,9 +216,9 @@ def well_served(sink: GstRtspSink, seconds: float) -> float:
 def test_bad_clients_cost_a_good_one_no_frame() -> None:
     with served() as (sink, _):
         with bad_clients(sink.port, BAD):
-            wait_for(lambda: sink.clients > 5)
+            wait_for(lambda: sink.viewers > 5)
             well_served(sink, 3)
-        wait_for(lambda: sink.clients == 0)
+        wait_for(lambda: sink.viewers == 0)
 
 
 @pytest.mark.slow  # milliseconds are asserted
@@ -228,7 +228,7 @@ def test_bad_clients_stall_nobody(kinds: Iterable[str]) -> None:
         with bad_clients(sink.port, kinds):
             assert well_served(sink, 10) <= 0.1  # between two frames, which are 33 ms apart by themselves
         assert feeder.slowest < 0.1
-        wait_for(lambda: sink.clients == 0)
+        wait_for(lambda: sink.viewers == 0)
 
 
 def test_whoever_never_asks_for_a_stream_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +243,7 @@ def test_whoever_never_asks_for_a_stream_is_sent_away(monkeypatch: pytest.Monkey
         while curious.recv(8192):
             pass
         assert (silent.recv(1), half.recv(1)) == (b"", b"")
-        wait_for(lambda: sink.clients == 0)
+        wait_for(lambda: sink.viewers == 0)
 
 
 def test_whoever_falls_silent_is_sent_away_in_a_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_whoever_falls_silent_is_sent_away_in_a_thread_of_its_own(monkeypatch: p
         silent.sendall(f"{head}Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n".encode())
         assert b" 200 OK" in silent.recv(8192)
         assert silent.recv(8192) == b""
-        wait_for(lambda: sink.clients == 0)
+        wait_for(lambda: sink.viewers == 0)
         wait_for(lambda: _can_watch(sink.port))
     assert "saliency-tubes rtsp" not in closed_in
 

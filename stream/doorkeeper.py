@@ -1,0 +1,91 @@
+"""Failed logins at a server: how long each must wait for its answer, and what is logged. Pure: it is told the time."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+
+FREE = 5
+"""failed logins of one address that are answered at once"""
+PAUSES = (1.0, 10.0)
+"""seconds before the answer to the next ones: doubled from the first to the second"""
+FORGET = 600.0
+"""seconds without a failed login after which an address may fail FREE times again"""
+EVERY = 60.0
+"""seconds between two lines in the log"""
+ADDRESSES = 1024
+"""that are remembered; of more, those that failed longest ago are forgotten"""
+NAMED = 5
+"""addresses in one line of the log"""
+
+
+def party(address: str) -> str:
+    """Whom an address counts for: itself; with IPv6 its network of 64 bits, for one machine may have all of that."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    if found.is_loopback or found.is_link_local:  # all machines of a link share the network
+        return str(found)
+    return str(ipaddress.ip_network((found, 64), strict=False))
+
+
+@dataclass(frozen=True)
+class _Record:
+    failures: int
+    last: float
+
+
+class Doorkeeper:
+    """Remembers failed logins by address. Not safe for several threads."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._failed: Counter[str] = Counter()
+        self._turned_away: Counter[str] = Counter()
+        self._told = -EVERY
+
+    def failed(self, who: str, now: float) -> float:
+        """A login failed. The seconds to wait before that is answered. who: as `party` says. now: seconds."""
+        known = self._records.pop(who, None)
+        failures = 1 if known is None or now - known.last > FORGET else known.failures + 1
+        self._records[who] = _Record(failures, now)
+        if len(self._records) > ADDRESSES:
+            self._records.popitem(last=False)
+        _count(self._failed, who)
+        first, longest = PAUSES
+        return 0.0 if failures <= FREE else min(longest, first * 2.0 ** min(failures - FREE - 1, 10))
+
+    def turned_away(self, who: str) -> None:
+        """A connection was refused, for want of a place."""
+        _count(self._turned_away, who)
+
+    def line(self, now: float) -> str:
+        """What is to be logged now: at most one line every EVERY seconds; empty where there is nothing to tell."""
+        if not (self._failed or self._turned_away) or now - self._told < EVERY:
+            return ""
+        self._told = now
+        parts = []
+        if self._failed:
+            parts.append(f"failed logins: {_listed(self._failed)}")
+        if self._turned_away:
+            parts.append(f"connections for which there was no place: {_listed(self._turned_away)}")
+        self._failed.clear()
+        self._turned_away.clear()
+        return "; ".join(parts)
+
+
+def _count(counts: Counter[str], who: str) -> None:
+    if who in counts or len(counts) < ADDRESSES:
+        counts[who] += 1
+
+
+def _listed(counts: Counter[str]) -> str:
+    named = [f"{count} from {who}" for who, count in counts.most_common(NAMED)]
+    more = len(counts) - len(named)
+    return ", ".join([*named, f"and others from {more} more addresses"] if more else named)

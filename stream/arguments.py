@@ -98,7 +98,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_outputs(parser.add_argument_group("outputs"))
     tell = parser.add_argument_group("what it tells")
     tell.add_argument(
-        "--metrics", metavar="[HOST:]PORT", help="serve Prometheus metrics and /healthz (default host: 127.0.0.1)"
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="serve metrics and /healthz, as at 8346 (default host: 127.0.0.1)",
     )
     tell.add_argument("--log-format", choices=FORMATS, default="text", help="of what goes to stderr")
     tell.add_argument(

@@ -41,7 +41,7 @@ examples:
   saliency-tubes run clip.mp4 out.mp4 --preset paper-pytorch
   saliency-tubes run clip.mp4 - --timings | jq .explained      JSON lines to a program
   saliency-tubes run rtsp://camera/live rtsp://@:8554/explained recordings/%Y%m%d-%H%M%S.mkv mqtt://broker/topic
-  saliency-tubes run --config live.toml --metrics 9090
+  saliency-tubes run --config live.toml --metrics 8346
 """
 
 
@@ -121,7 +121,7 @@ def _run(args: argparse.Namespace) -> int:
             if settings.metrics is not None:
                 from .metrics import MetricsServer
 
-                stack.enter_context(MetricsServer(settings.metrics, fleet.snapshots))
+                stack.enter_context(MetricsServer(settings.metrics, fleet.snapshots, lambda: fleet.reloaded))
             fleet.run()
         except TubesError as error:
             if settings.log_format == "text":

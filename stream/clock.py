@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
+from .histogram import Histogram, Tally
 from .timeline import leap
 
 RECENT = 256
@@ -20,7 +21,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._totals: dict[str, float] = {}
+        self._tallies: dict[str, Tally] = {}
         self._reported: dict[str, float] = {}
         self._recent: dict[str, deque[float]] = {}
 
@@ -35,12 +36,17 @@ class Stopwatch:
     def add(self, name: str, seconds: float) -> None:
         """So many seconds were spent, by whoever measured them."""
         with self._lock:
-            self._totals[name] = self._totals.get(name, 0.0) + seconds
+            self._tallies.setdefault(name, Tally()).add(seconds)
             self._recent.setdefault(name, deque(maxlen=RECENT)).append(seconds)
 
     def totals(self) -> dict[str, float]:
         with self._lock:
-            return dict(self._totals)
+            return {name: tally.sum for name, tally in self._tallies.items()}
+
+    def histograms(self) -> dict[str, Histogram]:
+        """All durations spent under each name, by how long they were."""
+        with self._lock:
+            return {name: tally.histogram for name, tally in self._tallies.items()}
 
     def recent(self) -> dict[str, list[float]]:
         """The last seconds spent under each name, at most RECENT of each."""

@@ -56,6 +56,16 @@ class Settings:
         return [uri for stream in self.streams for uri in (stream.input, *stream.outputs)] + logins
 
 
+@dataclass(frozen=True)
+class Reloaded:
+    """How the file was last read."""
+
+    successful: bool
+    """whether it was accepted; where not, what was read before still holds"""
+    accepted: float
+    """when it last was, in seconds since 1970"""
+
+
 def read_settings(words: Sequence[str]) -> Settings:
     """What the words after `run` ask for, and the file that --config names among them. Raises UsageError."""
     given = _parse(words)

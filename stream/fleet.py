@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from ..engine.errors import SourceError, TubesError
 from ..engine.runner import find_model, read_manifest
 from ..engine.saliency import parse_target
 from ..engine.types import Shown
-from .config import WHOLE, Settings, differences
+from .config import WHOLE, Reloaded, Settings, differences
 from .explainer import Look
 from .job import Config, Job, SharedModel, comes_live, open_job, share_model
 from .log import Redacting, say
@@ -72,6 +73,8 @@ class Fleet:
     def __init__(self, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
         """reread: gives the settings anew, for SIGHUP."""
         self.settings, self._reread = settings, reread
+        self.reloaded = None if reread is None else Reloaded(True, time.time())
+        """how the file was last read; None where there is none"""
         self._jobs: dict[str, Job] = {}
         self._absent: dict[str, SourceError] = {}
         """why those streams gave no first frame in time that are tried again, while others run"""
@@ -110,12 +113,20 @@ class Fleet:
         if self._reread is None:
             say("reload", "there is no --config file to read", level=logging.WARNING)
             return
+        before, accepted = self.reloaded or Reloaded(True, 0.0), False
         try:
-            asked = self._reread()
+            accepted = self._take_over(self._reread)
+        finally:
+            self.reloaded = Reloaded(accepted, time.time() if accepted else before.accepted)
+
+    def _take_over(self, reread: Callable[[], Settings]) -> bool:
+        """Whether all was accepted."""
+        try:
+            asked = reread()
             self._check(asked.streams)
         except TubesError as error:
             say("reload", f"refused, nothing changes: {error}", level=logging.ERROR)
-            return
+            return False
         pairs = self._pairs(asked.streams)
         changes = [Change.between(old, new) for old, new in pairs if label_of(old) not in self._ended]
         if not len(pairs) == len(self.settings.streams) == len(asked.streams):
@@ -123,11 +134,14 @@ class Fleet:
         for name in WHOLE:
             if getattr(asked, name) != getattr(self.settings, name):
                 say("reload", f"needs a restart: {name.replace('_', '-')}", level=logging.WARNING)
+        accepted = True
         for change in changes:
             try:
                 self._apply(change)
             except TubesError as error:
                 say("reload", f"refused: {error}", stream=change.old.name, level=logging.ERROR)
+                accepted = False
+        return accepted
 
     # running
 

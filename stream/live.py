@@ -203,8 +203,11 @@ class LiveSource:
 
     @property
     def lag(self) -> float:
-        """Seconds that frames come later than the promptest of this connection did: a queue that grows somewhere."""
-        return self._timeline.lag
+        """Seconds that frames come later than the promptest of this connection did: a queue that grows somewhere.
+
+        nan where they come in bursts: then nearly all come later than the promptest, and nothing is wrong.
+        """
+        return math.nan if self._bursts else self._timeline.lag
 
     @property
     def overloaded(self) -> bool:

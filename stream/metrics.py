@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-import math
+import platform
+import time
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any, ClassVar
 
 from ..engine.errors import UsageError
+from .config import Reloaded
+from .health import REASONS, Told, health, reasons
+from .histogram import Histogram
 from .http_server import Handler, HttpServer
 from .log import say
 from .loopback import is_loopback
 from .memory import allocated_bytes
-from .stats import Snapshot, Spread, resident_bytes
+from .sink import STATES
+from .stats import Snapshot, resident_bytes
 
-STALE = 5.0
-"""seconds without a frame after which a stream is not healthy"""
 CLIENTS = 16
 """requests at once; more are turned away"""
 PREFIX = "saliency_tubes"
-Snapshots = Callable[[], Mapping[str, Snapshot | str | None]]
-"""by stream; None where it is not open yet, a text where it could not be opened: why"""
+UNITS = ("seconds", "bytes", "pixels")
+Snapshots = Callable[[], Mapping[str, Told]]
+"""by stream"""
 
 COUNTERS = {
     "frames_in": "Frames that came from the source, those included that nobody fetched there in time.",
@@ -46,108 +51,153 @@ GAUGES = {
     "drawn_ratio": ("drawn_ratio", "Share of frames that evidence was drawn on, over the last minute."),
     "uptime": ("uptime_seconds", "Since the stream was opened."),
 }
+SINK_COUNTERS = {
+    "frames": "Frames an output has written.",
+    "events": "Lines an output has written.",
+    "failed_logins": "Logins that an output has refused to those who wanted to watch.",
+}
+SINK_GAUGES = {
+    "queued": ("queue_depth", "Frames and lines that wait for an output."),
+    "viewers": ("viewers", "How many watch at an output."),
+}
 
 
 def parse_address(text: str) -> tuple[str, int]:
     """[HOST:]PORT; the host is the loopback where none is named. Raises UsageError."""
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 <= int(port) <= 65535 or (text.startswith(":") and not host):
-        raise UsageError(f"metrics must be [HOST:]PORT, as 9090 or 0.0.0.0:9090, got {text!r}")
+        raise UsageError(f"metrics must be [HOST:]PORT, as 8346 or 0.0.0.0:8346, got {text!r}")
     return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def health(snapshots: Mapping[str, Snapshot | str | None]) -> tuple[bool, dict[str, Any]]:
-    """Whether every stream runs, gives frames, and has lost no output for good; each one's state. Pure."""
-    streams: dict[str, Any] = {}
-    for name, one in snapshots.items():
-        if not isinstance(one, Snapshot):
-            streams[name] = {"healthy": False, "state": one or "opening", "last_frame_age": None}
-            continue
-        failed = [f"{sink.name}: {sink.note}" for sink in one.sinks if sink.state == "failed"]
-        healthy = one.alive and one.connected and one.last_frame < STALE and not failed
-        streams[name] = {"healthy": healthy, "state": one.state, "last_frame_age": round(one.last_frame, 3)}
-        if failed:
-            streams[name]["failed"] = failed
-        if one.tubes_too_old:
-            streams[name]["degraded"] = ["tubes too old"]
-    healthy = bool(streams) and all(one["healthy"] for one in streams.values())
-    return healthy, {"status": "ok" if healthy else "failing", "streams": streams}
 
 
 class Collector:
     """Asks the streams at every scrape: between two of them nothing is kept."""
 
-    def __init__(self, snapshots: Snapshots) -> None:
-        self._snapshots = snapshots
+    def __init__(self, snapshots: Snapshots, reloaded: Callable[[], Reloaded | None], started: float) -> None:
+        self._snapshots, self._reloaded, self._started = snapshots, reloaded, started
 
     def collect(self) -> Iterable[Any]:
         """As prometheus_client wants it."""
-        from prometheus_client.core import CounterMetricFamily as Counter
-        from prometheus_client.core import GaugeMetricFamily as Gauge
+        from prometheus_client import core
 
         found = self._snapshots()
-        up = Gauge(f"{PREFIX}_up", "1 where frames come, 0 where not.", labels=["stream"])
-        for name, one in found.items():
-            up.add_metric(_labels(name), float(isinstance(one, Snapshot) and one.alive and one.connected))
-        yield up
+        yield from _of_all(core, found, time.monotonic() - self._started)
         streams = {name: one for name, one in found.items() if isinstance(one, Snapshot)}
         for field, text in COUNTERS.items():
-            counter = Counter(f"{PREFIX}_{field}", text, labels=["stream"])
+            counter = core.CounterMetricFamily(f"{PREFIX}_{field}", text, labels=["stream"])
             for name, one in streams.items():
                 counter.add_metric(_labels(name), getattr(one, field))
             yield counter
         for field, (title, text) in GAUGES.items():
-            gauge = Gauge(f"{PREFIX}_{title}", text, labels=["stream"])
+            gauge = _gauge(core, title, text, "stream")
             for name, one in streams.items():
                 gauge.add_metric(_labels(name), getattr(one, field))
             yield gauge
-        yield from self._labelled(streams, Counter, Gauge)
-        yield from self._quantiles(streams, Gauge)
-        yield Gauge(f"{PREFIX}_resident_memory_bytes", "Memory of the process.", value=float(resident_bytes()))
-        yield Gauge(f"{PREFIX}_allocated_memory_bytes", "What malloc has given out.", value=allocated_bytes())
+        yield from _of_pictures(core, streams)
+        yield from _of_places(core, streams)
+        yield from _of_sinks(core, streams)
+        yield from _durations(core, streams)
+        yield from _of_process(core, self._reloaded())
 
-    def _labelled(self, streams: Mapping[str, Snapshot], counter: Any, gauge: Any) -> Iterable[Any]:
-        dropped = counter(
-            f"{PREFIX}_dropped", "Frames, windows and events lost, where and why.", labels=["stream", "place", "reason"]
-        )
-        depth = gauge(f"{PREFIX}_queue_depth", "Items that wait.", labels=["stream", "queue"])
-        state = gauge(f"{PREFIX}_sink_state", "1 for the state an output is in.", labels=["stream", "sink", "state"])
-        sinks = {
-            field: kind(f"{PREFIX}_sink_{title}", text, labels=["stream", "sink"])
-            for field, (kind, title, text) in {
-                "frames": (counter, "frames", "Frames an output has written."),
-                "events": (counter, "events", "Lines an output has written."),
-                "queued": (gauge, "queue_depth", "Frames and lines that wait for an output."),
-            }.items()
-        }
-        for name, one in streams.items():
-            for (place, reason), count in one.dropped.items():
-                dropped.add_metric(_labels(name, place, reason), count)
-            for queue, items in one.queues.items():
-                depth.add_metric(_labels(name, queue), items)
-            for sink in one.sinks:
-                state.add_metric(_labels(name, sink.name, sink.state), 1.0)
-                for field, family in sinks.items():
-                    family.add_metric(_labels(name, sink.name), getattr(sink, field))
-        return dropped, depth, state, *sinks.values()
 
-    def _quantiles(self, streams: Mapping[str, Snapshot], gauge: Any) -> Iterable[Any]:
-        # Gauges, not summaries: a summary's sum and count would be of a bounded memory, and go down.
-        stages = gauge(
-            f"{PREFIX}_stage_seconds",
-            "What a frame or window spends in a stage.",
-            labels=["stream", "stage", "quantile"],
-        )
-        latency = gauge(
-            f"{PREFIX}_latency_seconds", "From a frame's arrival to its being written.", labels=["stream", "quantile"]
-        )
-        for name, one in streams.items():
-            for stage, spread in one.stages.items():
-                for quantile, value in _pairs(spread):
-                    stages.add_metric(_labels(name, stage, quantile), value)
-            for quantile, value in _pairs(one.latency):
-                latency.add_metric(_labels(name, quantile), value)
-        return stages, latency
+def _gauge(core: Any, title: str, text: str, *labels: str) -> Any:
+    """A gauge; what its name ends with is its unit, where that is one."""
+    unit = title.rpartition("_")[2]
+    return core.GaugeMetricFamily(f"{PREFIX}_{title}", text, labels=labels, unit=unit if unit in UNITS else "")
+
+
+def _of_all(core: Any, found: Mapping[str, Told], since: float) -> Iterable[Any]:
+    """Of streams that are not open as well."""
+    up = _gauge(core, "up", "1 where frames come, 0 where not.", "stream")
+    trouble = _gauge(core, "trouble", "1 for each reason on the health page, 0 for all others.", "stream", "reason")
+    for name, one in found.items():
+        up.add_metric(_labels(name), float(isinstance(one, Snapshot) and one.alive and one.connected))
+        wrong = {reason.name for reason, _ in reasons(one, since)}
+        for reason in REASONS:
+            trouble.add_metric(_labels(name, reason.name), float(reason.name in wrong))
+    return up, trouble
+
+
+def _of_pictures(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
+    width = _gauge(core, "input_width_pixels", "Of the source's pictures.", "stream")
+    height = _gauge(core, "input_height_pixels", "Of the source's pictures.", "stream")
+    info = core.InfoMetricFamily(f"{PREFIX}_stream", "What was chosen for a stream.", labels=["stream"])
+    for name, one in streams.items():
+        width.add_metric(_labels(name), one.size[0])
+        height.add_metric(_labels(name), one.size[1])
+        info.add_metric(_labels(name), dict(zip(one.facts, _labels(*one.facts.values()), strict=True)))
+    return width, height, info
+
+
+def _of_places(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
+    dropped = core.CounterMetricFamily(
+        f"{PREFIX}_dropped", "Frames, windows and events lost, where and why.", labels=["stream", "place", "reason"]
+    )
+    depth = _gauge(core, "queue_depth", "Items that wait.", "stream", "queue")
+    for name, one in streams.items():
+        for (place, reason), count in one.dropped.items():
+            dropped.add_metric(_labels(name, place, reason), count)
+        for queue, items in one.queues.items():
+            depth.add_metric(_labels(name, queue), items)
+    return dropped, depth
+
+
+def _of_sinks(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
+    # A series for each state there is, and not for the one at hand alone: that would leave behind the one before it,
+    # which Prometheus goes on showing for five minutes.
+    state = _gauge(core, "sink_state", "1 for the state an output is in, 0 for all others.", "stream", "sink", "state")
+    families = {
+        field: core.CounterMetricFamily(f"{PREFIX}_sink_{field}", text, labels=["stream", "sink"])
+        for field, text in SINK_COUNTERS.items()
+    } | {field: _gauge(core, f"sink_{title}", text, "stream", "sink") for field, (title, text) in SINK_GAUGES.items()}
+    for name, one in streams.items():
+        for sink in one.sinks:
+            for known in dict.fromkeys((*STATES, sink.state)):
+                state.add_metric(_labels(name, sink.name, known), float(known == sink.state))
+            for field, family in families.items():
+                value = getattr(sink, field)
+                if value is not None:
+                    family.add_metric(_labels(name, sink.name), value)
+    return state, *families.values()
+
+
+def _durations(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
+    stages = core.HistogramMetricFamily(
+        f"{PREFIX}_stage_seconds", "What a frame or window spends in a stage.", labels=["stream", "stage"],
+        unit="seconds",
+    )  # fmt: skip
+    latency = core.HistogramMetricFamily(
+        f"{PREFIX}_latency_seconds", "From a frame's arrival to its being written.", labels=["stream"], unit="seconds"
+    )
+    for name, one in streams.items():
+        for stage, spread in one.stages.items():
+            stages.add_metric(_labels(name, stage), _buckets(spread.total), spread.total.sum)
+        latency.add_metric(_labels(name), _buckets(one.latency.total), one.latency.total.sum)
+    return stages, latency
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, int]]:
+    from prometheus_client.utils import floatToGoString
+
+    return [(floatToGoString(bound), count) for bound, count in histogram.cumulative]
+
+
+def _of_process(core: Any, reloaded: Reloaded | None) -> Iterable[Any]:
+    build = core.InfoMetricFamily(f"{PREFIX}_build", "What runs.")
+    build.add_metric([], {"version": version("saliency-tubes"), "python": platform.python_version()})
+    yield build
+    yield _value(_gauge(core, "resident_memory_bytes", "Memory of the process."), float(resident_bytes()))
+    yield _value(_gauge(core, "allocated_memory_bytes", "What malloc has given out."), allocated_bytes())
+    if reloaded is not None:
+        successful = _gauge(core, "config_last_reload_successful", "1 where the file was accepted when last read.")
+        yield _value(successful, float(reloaded.successful))
+        accepted = _gauge(core, "config_last_reload_success_timestamp_seconds", "When the file was last accepted.")
+        yield _value(accepted, reloaded.accepted)
+
+
+def _value(family: Any, value: float) -> Any:
+    family.add_metric([], value)
+    return family
 
 
 def _labels(*names: str) -> list[str]:
@@ -155,14 +205,13 @@ def _labels(*names: str) -> list[str]:
     return [name.encode(errors="backslashreplace").decode() for name in names]
 
 
-def _pairs(spread: Spread) -> list[tuple[str, float]]:
-    return [] if math.isnan(spread.p50) else [("0.5", spread.p50), ("0.95", spread.p95)]
-
-
 class MetricsServer:
     """Serves while the block lasts. Raises UsageError where the address cannot be had."""
 
-    def __init__(self, address: str, snapshots: Snapshots) -> None:
+    def __init__(
+        self, address: str, snapshots: Snapshots, reloaded: Callable[[], Reloaded | None] = lambda: None
+    ) -> None:
+        """reloaded: how the configuration was last read."""
         host, port = parse_address(address)
         shown = f"[{host}]" if ":" in host else host
         try:
@@ -170,10 +219,13 @@ class MetricsServer:
         except ImportError:
             raise UsageError("--metrics needs prometheus-client: pip install 'saliency-tubes[live]'") from None
         registry = CollectorRegistry()
-        registry.register(Collector(snapshots))
-        handler = type(
-            "Handler", (_Handler,), {"registry": registry, "verdict": staticmethod(lambda: health(snapshots()))}
-        )
+        started = time.monotonic()
+        registry.register(Collector(snapshots, reloaded, started))
+
+        def verdict() -> dict[str, Any]:
+            return health(snapshots(), time.monotonic() - started)
+
+        handler = type("Handler", (_Handler,), {"registry": registry, "verdict": staticmethod(verdict)})
         try:
             self._server = HttpServer((host, port), handler, CLIENTS, "metrics")
         except (OSError, ValueError, TypeError) as error:  # the last two for what can be no host's name
@@ -202,13 +254,15 @@ class _Handler(Handler):
     verdict: ClassVar[Any]
 
     def do_GET(self) -> None:
-        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+        from prometheus_client.exposition import choose_encoder
 
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            self.answer(200, CONTENT_TYPE_LATEST, generate_latest(self.registry))
+            encode, kind = choose_encoder(", ".join(self.headers.get_all("Accept", [])))
+            self.answer(200, kind, encode(self.registry))
         elif path == "/healthz":
-            healthy, facts = self.verdict()
-            self.answer(200 if healthy else 503, "application/json", json.dumps(facts).encode() + b"\n")
+            facts = self.verdict()
+            status = 503 if facts["status"] == "failing" else 200
+            self.answer(status, "application/json", json.dumps(facts).encode() + b"\n")
         else:
             self.answer(404, "text/plain; charset=utf-8", b"there are /metrics and /healthz\n")

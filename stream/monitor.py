@@ -37,7 +37,7 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
     was = before.connected if before else None
     if before and after.alive and after.overloaded != before.overloaded:
         found.append(_of_overload(after))
-    if before and _skips(before if after.connected else after):
+    if before and (before if after.connected else after).skipping:
         pass  # told as a whole: it would be said again and again
     elif after.alive and was is not None and after.connected != was:
         if after.connected:
@@ -66,11 +66,6 @@ def _of_overload(after: Snapshot) -> Change:
     if not after.overloaded:
         return Change("source", f"keeps up with the camera again, after {after.skips} skips so far")
     return Change("source", f"falls behind the camera, and begins at the present again: {OVERLOADED}", logging.WARNING)
-
-
-def _skips(snapshot: Snapshot) -> bool:
-    """Whether the source is between two connections because it fell behind."""
-    return snapshot.state.startswith("skipping")
 
 
 TROUBLE = {"retrying", "failed", "disk full", "refused", "lost"}

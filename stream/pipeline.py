@@ -34,7 +34,7 @@ from .priority import step_back
 from .sink import Sink
 from .sinks import Sinks
 from .source import FALLBACK_RATE, Source
-from .stats import Snapshot, Stats, take_snapshot, too_late
+from .stats import Snapshot, Stats, facts_of, take_snapshot, too_late
 from .summary import Summary, Tally
 from .sync import Aligned, Delayed, Gaps, Live, Placed
 from .wall_clock import LocalClock
@@ -235,6 +235,7 @@ class Pipeline:
             queues={name: len(channel) for name, channel in self._channels.items()},
             not_finite=self._painter.not_finite,
             newest=self._newest,
+            facts=facts_of(self._runner, self._painter.overlay),
         )
 
     # stages

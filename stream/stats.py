@@ -7,13 +7,16 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from ..engine.overlay import Overlay
+from ..engine.runner import Runner
 from ..engine.types import Explanation, Shown
 from .clock import RECENT, Stopwatch
 from .freshness import Freshness
+from .histogram import Histogram, Tally
 from .sink import Sink
 from .source import Source
 
@@ -67,16 +70,18 @@ class Spread:
     p50: float = math.nan
     p95: float = math.nan
     count: int = 0
-    """how many it was taken over"""
+    """how many it was taken over: the last ones"""
+    total: Histogram = Histogram()
+    """of all there ever were"""
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def of(cls, values: Sequence[float], total: Histogram | None = None) -> Spread:
         """Nearest rank: each is a value that was measured."""
         if not values:
-            return cls()
+            return cls(total=total or Histogram())
         ranked = sorted(values)
         last = len(ranked) - 1
-        return cls(ranked[round(0.5 * last)], ranked[round(0.95 * last)], len(ranked))
+        return cls(ranked[round(0.5 * last)], ranked[round(0.95 * last)], len(ranked), total or Histogram())
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,12 @@ class SinkState:
     """how it encodes, once that is known"""
     queued: int = 0
     """frames and lines that wait for it"""
+    trying: float = 0.0
+    """seconds for which it has tried to work, and does not"""
+    viewers: int | None = None
+    """how many watch there; None where nobody can"""
+    failed_logins: int | None = None
+    """None where nobody can log in"""
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,10 @@ class Snapshot:
     tubes_too_old: bool = False
     """live: evidence is older than max_age, so that it fades, or does not come at all; held for some seconds"""
     max_age: float = math.inf
+    size: tuple[int, int] = (0, 0)
+    """width and height of the source's pictures, in pixels"""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """what was chosen for it, by name: model, runtime, precision, overlay"""
 
     @property
     def frames_dropped(self) -> int:
@@ -167,12 +182,18 @@ class Snapshot:
         """since the last frame came in, until now: of a stream that has ended as well"""
         return time.monotonic() - self.arrived
 
+    @property
+    def skipping(self) -> bool:
+        """The source fell behind the camera, and is about to begin at the present again."""
+        return self.state.startswith("skipping")
+
     def ended(self) -> Snapshot:
         """What is left to tell once the pipeline is gone: totals, and nothing of what no longer moves."""
         return replace(
             self, alive=False, connected=False, state="ended", fps_in=0.0, fps_out=0.0, window_rate=0.0,
-            batch=math.nan, lag=math.nan, tube_age=math.nan, latency=Spread(), stages={}, queues={},
-            drawn_ratio=math.nan, tubes_too_old=False,
+            batch=math.nan, lag=math.nan, tube_age=math.nan, latency=Spread(total=self.latency.total), queues={},
+            stages={name: Spread(total=spread.total) for name, spread in self.stages.items()},
+            drawn_ratio=math.nan, tubes_too_old=False, overloaded=False,
         )  # fmt: skip
 
 
@@ -207,6 +228,7 @@ class Stats:
         """when the last frame came in"""
         self._in, self._out, self._explained = Rate(), Rate(), Rate()
         self._latencies: deque[float] = deque(maxlen=KEPT)
+        self._latency = Tally()
         self._batches: deque[float] = deque(maxlen=RECENT)
         # A ring rather than a dict: a frame dropped on its way leaves nothing behind.
         self._arrivals: list[tuple[int, float]] = [(-1, 0.0)] * IN_FLIGHT
@@ -231,6 +253,7 @@ class Stats:
         whose, arrival = self._arrivals[index % IN_FLIGHT]
         if whose == index:
             self._latencies.append(now - arrival)
+            self._latency.add(now - arrival)
 
     def window(self, batch: int = 1) -> None:
         """A window was explained, one of `batch` in a run of the model."""
@@ -256,7 +279,7 @@ class Stats:
 
     @property
     def latency(self) -> Spread:
-        return Spread.of(_copy(self._latencies))
+        return Spread.of(_copy(self._latencies), self._latency.histogram)
 
 
 def _copy(values: deque[float]) -> list[float]:
@@ -275,12 +298,14 @@ def take_snapshot(
     queues: Mapping[str, int],
     not_finite: int,
     newest: Explanation | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> Snapshot:
     """Everything at one moment."""
     now = time.monotonic()
     fps_in, fps_out, window_rate = stats.rates(now)
     names = _distinct([sink.name for sink in sinks])
     named = list(zip(names, sinks, strict=True))
+    recent, totals = watch.recent(), watch.histograms()
     late = too_late(source)
     lost = {(f"sink {name}", reason): count for name, sink in named for reason, count in tuple(sink.drops.items())}
     return Snapshot(
@@ -298,7 +323,7 @@ def take_snapshot(
         windows=stats.windows,
         window_rate=window_rate,
         batch=stats.batch,
-        stages={name: Spread.of(values) for name, values in watch.recent().items()},
+        stages={name: Spread.of(recent.get(name, ()), total) for name, total in totals.items()},
         latency=stats.latency,
         tube_age=stats.freshness.tube_age(now),
         queues=dict(queues),
@@ -311,6 +336,8 @@ def take_snapshot(
         drawn_ratio=stats.freshness.drawn_ratio(now),
         tubes_too_old=stats.freshness.too_old,
         max_age=stats.freshness.max_age,
+        size=(source.info.width, source.info.height),
+        facts=facts or {},
     )
 
 
@@ -328,9 +355,20 @@ def _of_connection(source: Source, alive: bool) -> dict[str, Any]:
     }
 
 
+def facts_of(runner: Runner, overlay: Overlay) -> dict[str, str]:
+    """What computes and what draws, as labels have it: model, runtime, precision, overlay."""
+    runtime, _, precision = runner.description.rpartition(", ")
+    return {
+        "model": runner.manifest.name, "runtime": runtime or precision, "precision": precision, "overlay": overlay.path,
+    }  # fmt: skip
+
+
 def _state(name: str, sink: Sink) -> SinkState:
     note = (sink.notes or ("",))[-1]
-    return SinkState(name, sink.state, sink.frames, sink.events, sink.dropped, note, sink.description, sink.queued)
+    return SinkState(
+        name, sink.state, sink.frames, sink.events, sink.dropped, note, sink.description, sink.queued, sink.trying,
+        sink.viewers, sink.failed_logins,
+    )  # fmt: skip
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -76,9 +76,9 @@ class Sample:
     allocated: float
     """MB that malloc has given out: the same without holes; nan where the C library does not say"""
     latency: float
-    """ms, median of the last frames, from arrival to being written"""
-    late: float
-    """ms, its 95th percentile"""
+    """ms from a frame's arrival to its being written, the mean since the sample before; nan in the first"""
+    timed: tuple[float, float]
+    """frames whose latency was measured so far, and the sum, in seconds"""
     fps_in: float
     fps_out: float
     dropped: float
@@ -196,8 +196,8 @@ def watch(address: str, stop: threading.Event) -> None:
             source.close()
 
 
-def measure(port: int, process: int, start: float) -> Sample | None:
-    """What /metrics and /proc say now; None where they do not answer."""
+def measure(port: int, process: int, start: float, before: Sample | None = None) -> Sample | None:
+    """What /metrics and /proc say now; None where they do not answer. before: the sample before it."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
@@ -214,12 +214,14 @@ def measure(port: int, process: int, start: float) -> Sample | None:
         ]
         return sum(found) if found else float("nan")
 
+    timed = total("latency_seconds_count"), total("latency_seconds_sum")
+    frames, spent = (now - then for now, then in zip(timed, before.timed, strict=True)) if before else (0.0, 0.0)
     return Sample(
         time=time.monotonic() - start,
         rss=total("resident_memory_bytes") / 1e6,
         allocated=total("allocated_memory_bytes") / 1e6,
-        latency=total("latency_seconds", 'quantile="0.5"') * 1e3,
-        late=total("latency_seconds", 'quantile="0.95"') * 1e3,
+        latency=spent / frames * 1e3 if frames > 0 else float("nan"),
+        timed=timed,
         fps_in=total("fps_in"),
         fps_out=total("fps_out"),
         dropped=total("dropped_total"),
@@ -258,12 +260,13 @@ def soak(seconds: float, args: argparse.Namespace, folder: Path) -> tuple[list[S
 
 
 def sample_all(seconds: float, metrics: int, process: subprocess.Popen[bytes], line: Proxy) -> list[Sample]:
-    start, samples, cuts = time.monotonic(), [], 0
+    samples: list[Sample] = []
+    start, cuts = time.monotonic(), 0
     while (elapsed := time.monotonic() - start) < seconds and process.poll() is None:
         if elapsed > (cuts + 1) * min(CUT_EVERY, seconds / 4):
             cuts += 1
             line.sever()
-        sample = measure(metrics, process.pid, start)
+        sample = measure(metrics, process.pid, start, samples[-1] if samples else None)
         if sample is not None:
             samples.append(sample)
         time.sleep(max(0.0, EVERY - (time.monotonic() - start - elapsed)))

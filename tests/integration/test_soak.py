@@ -14,7 +14,7 @@ import soak
 from servers import python_with_gi
 from soak import Fit, Sample, Verdict, judge
 
-STEADY = Sample(0, 500, 300, 8, 12, 120, 119, 0, 5, 20, 0.5, 0.02, 20, 40)
+STEADY = Sample(0, 500, 300, 8, (100, 0.8), 120, 119, 0, 5, 20, 0.5, 0.02, 20, 40)
 
 
 def run(minutes: float = 30, leak: float = 0, drift: float = 0, **other: float) -> list[Sample]:

@@ -20,9 +20,9 @@ from saliency_tubes.stream import fleet as fleets
 from saliency_tubes.stream import job as jobs
 from saliency_tubes.stream.config import Settings
 from saliency_tubes.stream.fleet import Fleet
+from saliency_tubes.stream.health import health
 from saliency_tubes.stream.job import Config, open_job, open_source
 from saliency_tubes.stream.log import logging_to
-from saliency_tubes.stream.metrics import health
 from saliency_tubes.stream.sink import SinkOptions
 from saliency_tubes.stream.source import Source, SourceOptions
 from saliency_tubes.stream.stats import Snapshot
@@ -308,8 +308,8 @@ class TestOpening:
         with running(DOOR, replace(YARD, input=f"{CAMERA}&frames=9"), opened=0) as run:
             wait_for(lambda: "yard" in run.fleet._ended and "failed" in str(run.fleet._ended["yard"]))
             wait_for(lambda: "door" in run.fleet._jobs)
-            healthy, facts = health(run.fleet.snapshots())
-        assert not healthy
+            facts = health(run.fleet.snapshots(), 1.0)
+        assert facts["status"] == "failing"
         assert facts["streams"]["yard"]["state"] == "failed: rtsp://me:***@camera/: the camera is gone"
         assert isinstance(run.fleet.snapshots()["yard"], str if fails == "at first" else Snapshot)
         assert run.error is gone

@@ -1,0 +1,139 @@
+"""What is wrong with a stream, and how bad that is: what /healthz answers. Pure: the time is told to it.
+
+A stream fails where no picture of it comes, or where only a new start brings an output back. It is degraded where
+pictures still come and something else is wrong: a new start would not mend it, and would take the pictures away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .stats import SinkState, Snapshot
+
+STALE = 5.0
+"""seconds without a frame after which a stream fails"""
+OPENING = 60.0
+"""seconds that a stream may take to open before that is a reason of its own"""
+LATE = 2.0
+"""seconds that frames may come later than the promptest, by the camera's clock"""
+TRYING = 60.0
+"""seconds that an output may be tried again before that is told"""
+
+Told = Snapshot | str | None
+"""of one stream; None where it is not open yet, a text where it could not be opened: why"""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that can be wrong with a stream."""
+
+    name: str
+    failing: bool
+    """else it is degraded"""
+    remedy: str
+    """what to do"""
+    find: Callable[[Told, float], str]
+    """Given what a stream tells of itself, and the seconds since the process started: what is wrong exactly; empty
+    where nothing is.
+    """
+
+
+def _running(find: Callable[[Snapshot], str]) -> Callable[[Told, float], str]:
+    """A reason that only a stream can have that is open and runs."""
+    return lambda told, since: find(told) if isinstance(told, Snapshot) and told.alive else ""
+
+
+def _outputs(wrong: Callable[[SinkState], bool]) -> Callable[[Told, float], str]:
+    def find(snapshot: Snapshot) -> str:
+        return "; ".join(f"{sink.name}: {sink.note or sink.state}" for sink in snapshot.sinks if wrong(sink))
+
+    return _running(find)
+
+
+def _failed(told: Told, since: float) -> str:
+    text = _over(told)
+    return text if text.startswith("failed") else ""
+
+
+def _ended(told: Told, since: float) -> str:
+    return _over(told) if isinstance(told, Snapshot) and not _failed(told, since) else ""
+
+
+def _over(told: Told) -> str:
+    """How a stream ended, or what it says in place of opening; empty where it runs."""
+    if isinstance(told, Snapshot):
+        return "" if told.alive else told.state
+    return told or ""
+
+
+def _is_silent(one: Snapshot) -> bool:
+    return (one.connected or one.skipping) and one.last_frame >= STALE
+
+
+def _overloaded(one: Snapshot) -> str:
+    if one.lag > LATE:
+        return f"frames come {one.lag:.1f} s late"
+    return f"it fell behind the camera, {one.skips} times so far" if one.overloaded else ""
+
+
+def _opening(late: bool) -> Callable[[Told, float], str]:
+    def find(told: Told, since: float) -> str:
+        if isinstance(told, Snapshot) or _failed(told, since) or (since > OPENING) != late:
+            return ""
+        return told or f"for {since:.0f} s"
+
+    return find
+
+
+REASONS = (
+    Reason("failed", True, "see the log for what failed, and start it again", _failed),
+    Reason("ended", True, "nothing, where the input is a file; else see the log", _ended),
+    Reason("opening", True, "wait", _opening(late=False)),
+    Reason("opening_too_long", True, "see whether the camera is on, and its address and password", _opening(late=True)),
+    Reason("not_connected", True, "see whether the camera is on, and the network to it",
+           _running(lambda one: "" if one.connected or one.skipping else one.state)),
+    Reason("no_frame", True, "see whether the camera sends; where it does, start this again",
+           _running(lambda one: f"for {one.last_frame:.0f} s" if _is_silent(one) else "")),
+    Reason("output_failed", True, "mend what it names, and start this again: nothing is written there until then",
+           _outputs(lambda sink: sink.state == "failed")),
+    Reason("overloaded", False, "take a smaller or slower stream of the camera, fewer streams or another machine",
+           _running(_overloaded)),
+    Reason("tubes_too_old", False, "take fewer frames a window, a smaller model, fewer streams or another machine",
+           _running(lambda one: f"{one.tube_age:.1f} s old, or none" if one.tubes_too_old else "")),
+    Reason("disk_full", False, "make room, or set keep and on-full",
+           _outputs(lambda sink: sink.state == "disk full")),
+    Reason("output_refused", False, "give the right user and password: it is asked again now and then",
+           _outputs(lambda sink: sink.state == "refused")),
+    Reason("output_lost", False, "see whether the other side answers: the newest call to it was lost",
+           _outputs(lambda sink: sink.state == "lost")),
+    Reason("output_retrying", False, "see whether the other side is there: it is tried again until it works",
+           _outputs(lambda sink: sink.state in ("retrying", "connecting") and sink.trying > TRYING)),
+)  # fmt: skip
+
+
+def reasons(told: Told, since: float) -> list[tuple[Reason, str]]:
+    """What is wrong with a stream, and of each the particulars. since: seconds since the process started."""
+    return [(reason, text) for reason in REASONS if (text := reason.find(told, since))]
+
+
+def health(streams: Mapping[str, Told], since: float) -> dict[str, Any]:
+    """The status of all streams together, the worst of any, and each one's; as JSON has it."""
+    pages = {name: _page(told, reasons(told, since)) for name, told in streams.items()}
+    return {"status": _worst(page["status"] for page in pages.values()), "streams": pages}
+
+
+def _page(told: Told, found: list[tuple[Reason, str]]) -> dict[str, Any]:
+    return {
+        "status": _worst(["failing" if reason.failing else "degraded" for reason, _ in found] or ["ok"]),
+        "state": told.state if isinstance(told, Snapshot) else told or "opening",
+        "last_frame_age": round(told.last_frame, 3) if isinstance(told, Snapshot) else None,
+        "reasons": [{"reason": one.name, "detail": text, "remedy": one.remedy} for one, text in found],
+    }
+
+
+def _worst(found: Iterable[str]) -> str:
+    """Where there is no stream at all, nothing works."""
+    known = set(found) or {"failing"}
+    return next(status for status in ("failing", "degraded", "ok") if status in known)

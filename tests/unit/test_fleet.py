@@ -158,6 +158,18 @@ class TestReload:
         assert says in refused
         assert list(tmp_path.iterdir()) == []
 
+    def test_how_the_file_was_read_last_is_known(self, said):
+        assert Fleet(Settings((DOOR,))).reloaded is None
+        with running(DOOR, YARD) as run:
+            assert run.fleet.reloaded.successful
+            run.reload(replace(DOOR, explain="drak"), YARD)
+            refused = run.fleet.reloaded
+            assert not refused.successful
+            run.reload(camera("door", 0.8, style=Style(alpha=0.1)), YARD)
+            accepted = run.fleet.reloaded
+            assert accepted.successful
+            assert accepted.accepted > refused.accepted
+
     def test_one_stream_without_a_name_may_get_another_input(self, said):
         nameless = camera("")
         with running(nameless) as run:
@@ -181,10 +193,13 @@ class TestSignals:
         def fail() -> Settings:
             raise ZeroDivisionError("Fraction(1, 0)")
 
-        with Fleet(Settings((DOOR,)), fail).signals():
+        fleet = Fleet(Settings((DOOR,)), fail)
+        assert fleet.reloaded.successful  # it was accepted when all this began
+        with fleet.signals():
             for times in (1, 2):
                 os.kill(os.getpid(), signal.SIGHUP)
                 wait_for(lambda times=times: said.getvalue().count("failed: ZeroDivisionError") == times)
+            assert not fleet.reloaded.successful
 
     def test_the_second_waits_for_less_and_the_third_for_nothing(self, monkeypatch):
         def leave(code: int) -> None:

@@ -14,6 +14,8 @@ from dataclasses import replace
 
 import pytest
 from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.engine.overlay import Overlay
+from saliency_tubes.engine.style import Style
 from saliency_tubes.stream.health import health
 from saliency_tubes.stream.log import logging_to
 from saliency_tubes.stream.metrics import MetricsServer, parse_address
@@ -26,7 +28,9 @@ parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheu
 
 @pytest.fixture
 def snapshot() -> Snapshot:
-    with Pipeline(StubSource(), StubRunner(), [MemorySink()], Options(hop=2)) as pipeline:
+    with Pipeline(
+        StubSource(), StubRunner(description="stub on CPU, bf16"), [MemorySink()], Options(hop=2)
+    ) as pipeline:
         list(pipeline)
     ended = pipeline.snapshot()
     (sink,) = ended.sinks
@@ -69,6 +73,14 @@ def test_metrics(snapshot):
     assert values[("saliency_tubes_stage_seconds_bucket", ("le", "+Inf"), ("stage", "infer"), door)] == 17
     assert values[("saliency_tubes_input_width_pixels", door)] == 64
     assert values[("saliency_tubes_input_height_pixels", door)] == 48
+    (facts,) = [dict(labels) for name, *labels in values if name == "saliency_tubes_stream_info"]
+    assert facts == {
+        "stream": "door",
+        "model": "stub",
+        "runtime": "stub on CPU",
+        "precision": "bf16",
+        "overlay": Overlay(Style()).path,
+    }
     assert values[("saliency_tubes_queue_depth", ("queue", "read"), door)] == 0
     sink = ("sink", "memory")
     assert values[("saliency_tubes_sink_frames_total", sink, door)] == 40

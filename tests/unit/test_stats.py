@@ -103,6 +103,20 @@ def test_it_is_cheap():
     assert (time.perf_counter() - start) / count < 200e-6
 
 
+def test_what_an_output_tells_of_itself():
+    class Served(MemorySink):
+        viewers = 3
+
+    sink = Served()
+    sink.state, sink.failed_logins = "retrying", 2
+    with Pipeline(StubSource(), StubRunner(), [sink], Options(hop=2)) as pipeline:
+        list(pipeline)
+        time.sleep(0.01)
+        (told,) = pipeline.snapshot().sinks
+    assert (told.viewers, told.failed_logins, told.state) == (3, 2, "retrying")
+    assert told.trying > 0
+
+
 def test_a_snapshot_of_a_running_pipeline():
     with Pipeline(Endless(), StubRunner(delay=0.01), [MemorySink()], Options(sync="live")) as pipeline:
         for shown in pipeline:
@@ -126,6 +140,7 @@ def test_a_snapshot_of_a_running_pipeline():
     assert set(now.queues) == {"read", "clip", "explained", "drawn", "shown"}
     assert now.dropped[("clip", "newer window")] > 0
     assert now.sinks[0].name == "memory"
+    assert (now.sinks[0].viewers, now.sinks[0].failed_logins) == (None, None)
     with pytest.raises(FrozenInstanceError):
         now.frames_in = 0  # type: ignore[misc]
     ended = pipeline.snapshot()

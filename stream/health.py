@@ -101,7 +101,7 @@ REASONS = (
     Reason("overloaded", False, "take a smaller or slower stream of the camera, fewer streams or another machine",
            _running(_overloaded)),
     Reason("tubes_too_old", False, "take fewer frames a window, a smaller model, fewer streams or another machine",
-           _running(lambda one: f"{one.tube_age:.1f} s old, or none" if one.tubes_too_old else "")),
+           _running(lambda one: f"older than {one.max_age:g} s, or none" if one.tubes_too_old else "")),
     Reason("disk_full", False, "make room, or set keep and on-full",
            _outputs(lambda sink: sink.state == "disk full")),
     Reason("output_refused", False, "give the right user and password: it is asked again now and then",

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from ..engine.errors import UsageError
+from .condition import STATES
 from .config import Reloaded
 from .health import REASONS, Told, health, reasons
 from .histogram import Histogram
@@ -19,7 +20,6 @@ from .http_server import Handler, HttpServer
 from .log import say
 from .loopback import is_loopback
 from .memory import allocated_bytes
-from .sink import STATES
 from .stats import Snapshot, resident_bytes
 
 CLIENTS = 16

@@ -6,13 +6,13 @@ import errno
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..engine.errors import SinkError, UsageError
 from ..engine.types import Shown
+from .condition import Condition
 from .source import VideoInfo, file_path, redact
 from .uri import split
 
@@ -29,10 +29,6 @@ LATENCIES = ("low", "quality")
 ON_FULL = ("stop", "delete")
 X264_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
                 "placebo")  # fmt: skip
-STATES = ("new", "connecting", "running", "retrying", "refused", "lost", "disk full", "failed", "closed")
-"""an output's, for telemetry"""
-SETTLED = ("new", "running", "closed")
-"""states in which an output works, or need not"""
 SERVED = {"rtsp": ("rtsp://@:8554/path", 8554), "web": ("web://:8345/name", 8345)}
 """by scheme: an example of what is served, and the port where the output names none"""
 
@@ -95,7 +91,7 @@ class SinkOptions:
             raise UsageError(f"bitrate must be less than 2147483648, got {self.bitrate}")
 
 
-class Sink:
+class Sink(Condition):
     """One output. `open` once, then `write` for every frame and `event` for every window, then `close`.
 
     A sink overrides what it needs; what it does not override does nothing. All four raise SinkError: one line that
@@ -114,8 +110,6 @@ class Sink:
     """whether `write` is given frames with `Shown.outage` as well, which it does not count: somebody watches"""
     close_seconds = 20.0
     """that `close` is given, of a live run: a muxer that finishes a file of hours takes its time"""
-    _state = "new"
-    _tried_since: float | None = None
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -147,22 +141,6 @@ class Sink:
     def viewers(self) -> int | None:
         """How many watch here at the moment; None where nobody can."""
         return None
-
-    @property
-    def state(self) -> str:
-        """One of STATES."""
-        return self._state
-
-    @state.setter
-    def state(self, state: str) -> None:
-        self._tried_since = None if state in SETTLED else self._tried_since or time.monotonic()
-        self._state = state
-
-    @property
-    def trying(self) -> float:
-        """Seconds since it last was in one of the states SETTLED; 0 while it is."""
-        since = self._tried_since
-        return 0.0 if since is None else time.monotonic() - since
 
     def open(self, info: VideoInfo) -> None:
         """Called once, before the first frame."""

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from saliency_tubes.stream.condition import SETTLED, STATES
 from saliency_tubes.stream.health import LATE, OPENING, REASONS, STALE, TRYING, Told, health, reasons
-from saliency_tubes.stream.sink import SETTLED, STATES, NullSink
+from saliency_tubes.stream.sink import NullSink
 from scrapes import healthy, with_sink
 
 DOCS = Path(__file__).parents[2] / "docs" / "live.md"
@@ -28,7 +29,7 @@ FAILING: dict[str, tuple[Callable[[], Told], str]] = {
 }
 DEGRADED: dict[str, tuple[Callable[[], Told], str]] = {
     "overloaded": (lambda: healthy(lag=LATE + 0.5), "2.5 s late"),
-    "tubes_too_old": (lambda: healthy(tubes_too_old=True, tube_age=3.25), "3.2 s old"),
+    "tubes_too_old": (lambda: healthy(tubes_too_old=True), "older than 2 s"),
     "disk_full": (lambda: with_sink("disk full", "No space left"), "rec.mkv: No space left"),
     "output_refused": (lambda: with_sink("refused", "the broker refuses"), "rec.mkv: the broker refuses"),
     "output_lost": (lambda: with_sink("lost", "HTTP 500"), "rec.mkv: HTTP 500"),
@@ -107,7 +108,7 @@ def test_of_two_reasons_both_are_told_and_the_worse_counts() -> None:
     assert facts["status"] == "failing"
 
 
-def test_how_long_an_output_has_been_trying() -> None:
+def test_how_long_an_output_has_been_trying(monkeypatch: pytest.MonkeyPatch) -> None:
     sink = NullSink("null://")
     assert (sink.state, sink.trying) == ("new", 0.0)
     sink.state = "connecting"
@@ -117,6 +118,13 @@ def test_how_long_an_output_has_been_trying() -> None:
     for state in SETTLED:
         sink.state = state
         assert sink.trying == 0.0
+    sink.state = "retrying"  # it worked for a moment only: still the same trouble
+    before = sink.trying
+    assert before >= 0.02
+    sink.state = "running"
+    monkeypatch.setattr("saliency_tubes.stream.condition.STEADY", -1.0)
+    sink.state = "retrying"
+    assert sink.trying < before
 
 
 def test_every_state_that_an_output_is_given_is_known() -> None:

@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="needs prometheus-client")
 
+from saliency_tubes.stream.condition import STATES
 from saliency_tubes.stream.config import Reloaded
 from saliency_tubes.stream.health import REASONS
 from saliency_tubes.stream.metrics import MetricsServer
-from saliency_tubes.stream.sink import STATES
 from scrapes import OPENMETRICS, PLAIN, families, full, healthy, scrape, values, with_sink
 
 PREFIX = "saliency_tubes_"

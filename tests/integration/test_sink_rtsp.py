@@ -159,7 +159,7 @@ def test_what_was_encoded_is_counted_and_what_was_not_is_not() -> None:
         wait_for(lambda: len(feeder.written) > 10)
         assert (sink.frames, sink.dropped) == (0, 0)  # nobody watches
         watch(sink.port, 20)
-        wait_for(lambda: sink.clients == 0)
+        wait_for(lambda: sink.viewers == 0)
         time.sleep(0.3)
         watched, written = sink.frames, len(feeder.written)
         assert 20 <= watched + sink.dropped < written

@@ -136,24 +136,24 @@ def test_each_stream_of_a_port_counts_its_own() -> None:
 
 def test_whoever_guesses_waits_and_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("saliency_tubes.stream.doorkeeper.PAUSES", (600.0, 600.0))
-    with served() as sink, Client(sink.port, STRANGER) as guesser:
-        fail(guesser, FREE)
-        assert guesser.ask(method="DESCRIBE") == 401
-        answered = threading.Thread(target=guesser.log_in, args=("wrong",))
-        answered.start()
-        wait_for(lambda: sink.failed_logins == FREE + 1)
-        with Client(sink.port, FRIEND) as friend:  # another address: at once, and the password counts
-            assert friend.log_in("wrong") == 401
-            assert friend.log_in() == 200
-        with Client(sink.port, STRANGER) as neighbour:  # one of the same address that knows the password
-            assert neighbour.log_in() == 200
-        ticked = threading.Event()  # the server's own loop goes on
-        assert sink._server is not None
-        sink._server._ticks.append(ticked.set)
-        assert ticked.wait(20)
-        assert answered.is_alive()
-        sink.close()  # ends the pause
-        answered.join(60)
+    with ExitStack() as stack:
+        with served() as sink:
+            guesser = stack.enter_context(Client(sink.port, STRANGER))
+            fail(guesser, FREE)
+            answered = threading.Thread(target=guesser.log_in, args=("wrong",))
+            answered.start()
+            wait_for(lambda: sink.failed_logins == FREE + 1)
+            with Client(sink.port, FRIEND) as friend:  # another address: at once, and the password counts
+                assert friend.log_in("wrong") == 401
+                assert friend.log_in() == 200
+            with Client(sink.port, STRANGER) as neighbour:  # one of the same address that knows the password
+                assert neighbour.log_in() == 200
+            ticked = threading.Event()  # the server's own loop goes on
+            assert sink._server is not None
+            sink._server._ticks.append(ticked.set)
+            assert ticked.wait(20)
+            assert answered.is_alive()
+        answered.join(60)  # the pause ends with the server
         assert not answered.is_alive()
 
 

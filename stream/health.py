@@ -98,7 +98,7 @@ REASONS = (
            _running(lambda one: f"for {one.last_frame:.0f} s" if _is_silent(one) else "")),
     Reason("output_failed", True, "mend what it names, and start this again: nothing is written there until then",
            _outputs(lambda sink: sink.state == "failed")),
-    Reason("overloaded", False, "take a smaller or slower stream of the camera, fewer streams or another machine",
+    Reason("overloaded", False, "take fewer streams, smaller pictures, a lower rate, or --frames 16",
            _running(_overloaded)),
     Reason("tubes_too_old", False, "take fewer frames a window, a smaller model, fewer streams or another machine",
            _running(lambda one: f"older than {one.max_age:g} s, or none" if one.tubes_too_old else "")),

@@ -245,7 +245,8 @@ def _open_file(path: Path, name: str, options: SourceOptions) -> Source:
 
 
 def _open_live(uri: str, name: str, options: SourceOptions) -> Source:
-    from .live import LiveSource, Patience
+    from .live import LiveSource
+    from .patience import Patience
 
     scheme = uri.split("://")[0].lower()
     web = scheme in ("http", "https")

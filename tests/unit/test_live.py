@@ -17,7 +17,8 @@ from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.stream.feed import Backlog, FeedBehind, FeedEnded, FeedFrame, FeedLost, FeedRefused
 from saliency_tubes.stream.fit import fit, from_rgb
-from saliency_tubes.stream.live import Backoff, LiveSource, Patience
+from saliency_tubes.stream.live import LiveSource
+from saliency_tubes.stream.patience import Backoff, Patience
 from saliency_tubes.stream.redact import redact, scrub, secrets
 from saliency_tubes.stream.source import SourceOptions, first_rate
 from saliency_tubes.stream.timeline import LIVE_TIME_BASE, LiveTimeline

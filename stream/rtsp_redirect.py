@@ -51,13 +51,18 @@ def led_to(uri: str, timeout: float, tls_ca: str | None) -> str:
 
 
 def _next(uri: str, location: str) -> str:
+    """Where `location` leads from `uri`. Raises FeedLost, without what is there: it may hold a password."""
     before = urlsplit(uri)
-    after = urlsplit(urljoin(uri, location))
-    if after.scheme.lower() not in ("rtsp", "rtsps") or not after.hostname:
-        raise FeedLost("the server leads to what is no address of RTSP")
-    same = _origin(before) == _origin(after)
+    try:
+        after = urlsplit(urljoin(uri, location))
+        if after.scheme.lower() not in ("rtsp", "rtsps") or not after.hostname:
+            raise ValueError
+        same = _origin(before) == _origin(after)
+    except ValueError:  # a port or an address of IPv6 that is none as well
+        raise FeedLost("the server leads to what is no address of RTSP") from None
+    login, at, _ = before.netloc.rpartition("@")
     if same and "@" not in after.netloc:
-        after = after._replace(netloc=f"{before.netloc.rpartition('@')[0]}@{after.netloc}")
+        after = after._replace(netloc=f"{login}{at}{after.netloc}")
     return after.geturl()
 
 

@@ -31,6 +31,8 @@ X264_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"
                 "placebo")  # fmt: skip
 SERVED = {"rtsp": ("rtsp://@:8554/path", 8554), "web": ("web://:8345/name", 8345)}
 """by scheme: an example of what is served, and the port where the output names none"""
+WEB_NAME = "live"
+"""what a stream of web:// is called that the output does not name"""
 
 
 class RefusedError(SinkError):
@@ -368,7 +370,7 @@ def identity(uri: str, listen: str) -> object:
             return served_at(uri, listen) if serves(uri) else _led_to(uri)
         if uri.lower().startswith("web://"):
             host, port, name = served_at(uri, listen)
-            return host, port, name.strip("/")
+            return host, port, name.strip("/") or WEB_NAME
     except (UsageError, ValueError):  # told by whoever opens it
         return uri
     if path is None:

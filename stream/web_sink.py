@@ -11,7 +11,7 @@ import cv2
 from ..engine.errors import UsageError
 from ..engine.types import Shown
 from .loopback import is_loopback
-from .sink import SERVED, Sink, SinkOptions, freeze, served_at
+from .sink import SERVED, WEB_NAME, Sink, SinkOptions, freeze, served_at
 from .source import VideoInfo
 from .uri import split
 from .web_server import WebServer
@@ -35,7 +35,7 @@ class WebSink(Sink):
         parts = split(uri)
         self._host, self._port, path = served_at(uri, options.listen)
         shown = f"[{self._host}]" if ":" in self._host else self._host
-        self._stream = path.strip("/") or "live"
+        self._stream = path.strip("/") or WEB_NAME
         super().__init__(f"web://{shown}:{self._port}/{self._stream}")
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise UsageError(f"{self.name}: write {SERVED['web'][0]}, without a login or options")

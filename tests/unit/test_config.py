@@ -172,6 +172,8 @@ def two_streams(one: str, other: str) -> str:
         ("rtsp://@:8554/x", "rtsp://@127.0.0.1:8554/x"),
         ("rtsp://@/x", "rtsp://@:8554/x"),
         ("rtsp://@:8554/x", "rtsp://127.0.0.1:8554/x"),
+        ("web://", "web://127.0.0.1:8345/"),
+        ("web://:8345", "web://:8345/live"),
     ],
 )
 def test_two_streams_that_write_to_one_place(one, other, tmp_path):

@@ -267,18 +267,21 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     """The model that these streams ask for, with `batch` windows in a run.
 
     None: where one of them is live, what runs take is measured, and decides (`youngest`). It decides on the length of
-    the windows, too. From files alone one window goes at a time, in f32: what a file gives depends neither on the
-    machine nor on the other files.
+    the windows, too, for streams that are drawn live: what waits for its windows anyway has no use for short ones. From
+    files alone one window goes at a time, in f32: what a file gives depends neither on the machine nor on the other
+    files.
     """
     config, streams = configs[0], len(configs)
-    live = any(comes_live(one.input, one.source) for one in configs)
+    cameras = [one for one in configs if comes_live(one.input, one.source)]
+    drawn_live = [one for one in cameras if one.sync != "aligned"]
+    live = bool(cameras)
     manifest = read_manifest(find_model(config.model))
-    chooses = live and config.frames is None and len(manifest.windows) > 1
+    chooses = bool(drawn_live) and config.frames is None and len(manifest.windows) > 1
     asked = config.batch or (streams if live else 1)
     most = min(asked, streams)
     speeds, young = model_speeds(config, manifest, live, chooses), ""
     if chooses:  # samples come as in the video it was trained on, whatever the cameras' rates are (`default_stride`)
-        strictest = replace(config, max_age=min(one.max_age for one in configs))
+        strictest = replace(config, max_age=min(one.max_age for one in drawn_live))
         seen = manifest.input
         runner, young = load_young(strictest, manifest, seen.stride, seen.rate, speeds, live, streams, most)
     else:

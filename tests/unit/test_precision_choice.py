@@ -135,6 +135,27 @@ def test_files_that_share_a_model_are_exact_too(
     assert models.opened[-1] == (32, chosen, size)
 
 
+@pytest.mark.parametrize(
+    ("syncs", "max_ages", "frames"),
+    [
+        (("auto", "auto"), (2.0, 2.0), 16),
+        (("aligned", "aligned"), (2.0, 2.0), 32),
+        (("auto", "aligned"), (9.0, 0.1), 32),
+        (("aligned", "auto"), (9.0, 2.0), 16),
+    ],
+)
+def test_windows_are_short_for_those_streams_that_are_drawn_live(
+    syncs: tuple[str, str], max_ages: tuple[float, float], frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that wait for their windows, tubes are of age 0, however long the windows are."""
+    Models(monkeypatch, seconds(0.013, 0.013))
+    configs = [
+        Config(f"rtsp://camera/{sync}", ("null://",), sync=sync, max_age=max_age)
+        for sync, max_age in zip(syncs, max_ages, strict=True)
+    ]
+    assert share_model(configs).batcher.runner.frames == frames
+
+
 def young(models: Models, guess: Speeds | None, rate: float = 30.0, **options: Any) -> tuple[int, str]:
     config = Config("rtsp://camera/live", **options)
     runner, why = load_young(config, MANIFEST, 1, rate, guess, behind=False)

@@ -46,7 +46,10 @@ class Gate:
         """what was asked for and is not fetched; in words that are safe to print"""
         self._logins: dict[_Origin, tuple[str, str]] = {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._opener = _opener(trusting(tls_ca), self, self._sockets)
+        """to web servers, those that have ended perhaps included"""
+        self._closed = False
+        self._connecting = threading.Lock()
+        self._opener = _opener(trusting(tls_ca), self)
         self._token = secrets.token_urlsafe(16)
         self._server = _Server(("127.0.0.1", 0), partial(_Handler, gate=self))
         self._place = f"http://127.0.0.1:{self._server.server_address[1]}/{self._token}/"
@@ -106,12 +109,20 @@ class Gate:
     def add_password(self, *_: object) -> None:
         """As urllib would have it."""
 
+    def connected(self, connection: socket.socket) -> None:
+        """A connection to a web server was made, in any thread. One that comes too late is of no use any more."""
+        with self._connecting:
+            self._sockets.add(connection)
+            if self._closed:
+                _hang_up(connection)
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        for one in tuple(self._sockets):  # whoever waits at one wakes up
-            with suppress(OSError):
-                socket.socket.shutdown(one, socket.SHUT_RDWR)
+        with self._connecting:
+            self._closed = True
+            for connection in self._sockets:  # whoever waits at one wakes up
+                _hang_up(connection)
         self._thread.join()
 
 
@@ -165,14 +176,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(made)
 
 
-def _opener(context: ssl.SSLContext, logins: Any, sockets: WeakSet[socket.socket]) -> urllib.request.OpenerDirector:
+def _opener(context: ssl.SSLContext, gate: Gate) -> urllib.request.OpenerDirector:
     """It knows http(s) alone: a redirect to anything else is an error, and to another server takes no login along."""
     opener = urllib.request.OpenerDirector()
+    logins: Any = gate  # it has what urllib asks of one
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
-        _Http(sockets),
-        _Https(sockets, context),
+        _Http(gate),
+        _Https(gate, context),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
@@ -184,28 +196,28 @@ def _opener(context: ssl.SSLContext, logins: Any, sockets: WeakSet[socket.socket
     return opener
 
 
-def _noted(kind: type[http.client.HTTPConnection], sockets: WeakSet[socket.socket]) -> Callable[..., Any]:
+def _noted(kind: type[http.client.HTTPConnection], gate: Gate) -> Callable[..., Any]:
     class Connection(kind):  # type: ignore[valid-type, misc]
         def connect(self) -> None:
             super().connect()
-            sockets.add(self.sock)
+            gate.connected(self.sock)
 
     return Connection
 
 
 class _Http(urllib.request.HTTPHandler):
-    def __init__(self, sockets: WeakSet[socket.socket]) -> None:
+    def __init__(self, gate: Gate) -> None:
         super().__init__()
-        self._connection: Any = _noted(http.client.HTTPConnection, sockets)
+        self._connection: Any = _noted(http.client.HTTPConnection, gate)
 
     def http_open(self, request: urllib.request.Request) -> Any:
         return self.do_open(self._connection, request)
 
 
 class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, sockets: WeakSet[socket.socket], context: ssl.SSLContext) -> None:
+    def __init__(self, gate: Gate, context: ssl.SSLContext) -> None:
         super().__init__(context=context)
-        self._connection: Any = partial(_noted(http.client.HTTPSConnection, sockets), context=context)
+        self._connection: Any = partial(_noted(http.client.HTTPSConnection, gate), context=context)
 
     def https_open(self, request: urllib.request.Request) -> Any:
         return self.do_open(self._connection, request)
@@ -220,6 +232,11 @@ class _Basic(urllib.request.HTTPBasicAuthHandler):
 class _Digest(urllib.request.HTTPDigestAuthHandler):
     def http_error_401(self, request: urllib.request.Request, *answer: Any) -> Any:
         return None if request.has_header("Authorization") else super().http_error_401(request, *answer)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of TLS as well, without its goodbye
 
 
 def _origin(url: str) -> _Origin:

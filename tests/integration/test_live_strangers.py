@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import http.server
 import socket
 import threading
@@ -12,6 +13,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
@@ -222,6 +224,17 @@ def rtsp_server(logins: list[str], challenge: str, location: str = "") -> Any:
 
 RAW = "hu/sh#1@%zz[?"
 """a password as it is, in an address as nobody should write it"""
+
+
+def test_a_connection_that_is_made_while_the_gate_closes_is_ended() -> None:
+    """Nobody would read from it, and its thread would wait for the server."""
+    heard: list[bytes] = []
+    with accepting(lambda connection: heard.append(connection.recv(4096))) as port:
+        gate = Gate(f"http://127.0.0.1:{port}/live.m3u8", None)
+        gate.close()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            gate.fetch(urlsplit(gate.url).path, {})
+    assert heard in ([], [b""])
 
 
 @pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer")

@@ -77,12 +77,12 @@ class WebServer:
 
     def release(self) -> None:
         """The last one to give it back ends the server and its threads."""
-        with self._lock:
+        with self._lock:  # to the end: whoever comes next has to find the port free
             self._users -= 1
             if self._users:
                 return
             self._shared.pop(self._key, None)
-        self._server.stop()
+            self._server.stop()
 
 
 class _WebHandler(Handler):

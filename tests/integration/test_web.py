@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from brokers import wait_for
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream import web_server
+from saliency_tubes.stream.http_server import HttpServer
 from saliency_tubes.stream.sink import SinkOptions, check_outputs, open_sink
 from saliency_tubes.stream.source import VideoInfo
 from saliency_tubes.stream.web_sink import WebSink
@@ -215,6 +217,24 @@ def test_streams_share_a_port() -> None:
             open_sink(f"web://:{port}/door").open(INFO)
         door.close()
         assert ask(port, "/streams")[2] == b'["yard"]\n'
+
+
+def test_whoever_comes_while_a_server_ends_finds_its_port_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    port, stop, ending = free_port(), HttpServer.stop, threading.Event()
+
+    def stop_slowly(server: HttpServer) -> None:
+        ending.set()
+        time.sleep(0.2)
+        stop(server)
+
+    monkeypatch.setattr(HttpServer, "stop", stop_slowly)
+    with opened(f"web://:{port}/door") as door:
+        closing = threading.Thread(target=door.close)
+        closing.start()
+        assert ending.wait(10)
+        with opened(f"web://:{port}/yard"):
+            assert ask(port, "/streams")[2] == b'["yard"]\n'
+        closing.join()
 
 
 def test_a_port_that_is_taken() -> None:

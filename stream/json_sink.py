@@ -87,13 +87,14 @@ class JsonSink(Sink):
         claimed, self._claim = self._claim, None
         if left is not None:
             raise left
-        if file is not None:
-            try:
+        try:
+            if file is not None:
                 file.close()
-            except OSError as error:
-                raise SinkError(f"{self.name}: {os_reason(error)}") from error
-        if claimed is not None:
-            claimed.release()
+        except OSError as error:
+            raise SinkError(f"{self.name}: {os_reason(error)}") from error
+        finally:
+            if claimed is not None:
+                claimed.release()
 
     def _not_written(self, error: OSError) -> None:
         if isinstance(error, BrokenPipeError) and self._path is None:

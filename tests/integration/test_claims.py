@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 import pytest
 from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.stream import av_segment_sink
 from saliency_tubes.stream.claim import claim
+from saliency_tubes.stream.json_sink import JsonSink
 from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
 from servers import wait_for
 from videos import all_pts, make_info, make_shown
@@ -136,6 +139,26 @@ class TestLines:
         sink.event("[]")
         sink.close()
         assert path.read_text() == "[]\n"
+
+    def test_a_file_that_fails_to_close_is_given_back(self, tmp_path: Path) -> None:
+        """As on a drive of the network that is full: it says so only then."""
+
+        class Full(FileIO):
+            def close(self) -> None:
+                super().close()
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        path = tmp_path / "events.jsonl"
+        sink = JsonSink(path)
+        sink.open(INFO)
+        assert sink._file is not None
+        sink._file.close()
+        sink._file = Full(str(path), "a")
+        with pytest.raises(SinkError, match="No space left on device"):
+            sink.close()
+        again = claim(path, replace=True)
+        assert again.path == path
+        again.release()
 
     def test_a_pipe_is_written_to_and_not_numbered(self, tmp_path: Path) -> None:
         path = tmp_path / "pipe.jsonl"

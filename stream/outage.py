@@ -56,13 +56,14 @@ class Outage:
     def look(self) -> None:
         """What there is to show and to tell at this moment."""
         now = self._clock()  # before the question: a frame that comes meanwhile is later than what is made here
-        if not isinstance(self._source, Connection) or self._source.connected:
+        if not isinstance(self._source, Connection):
+            return
+        away = now - self._stats.arrived
+        # A connection may have come, given frames and gone since the last look: what follows is another outage.
+        if self._source.connected or away < GRACE:
             if self._since is not None:
                 self._since = self._drawn = None
                 self._tell(None)
-            return
-        away = now - self._stats.arrived
-        if away < GRACE:
             return
         if self._since is None:  # read once: a clock that is set meanwhile changes nothing
             self._since = self._wall() - away

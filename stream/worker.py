@@ -122,6 +122,9 @@ class Threaded(Sink):
             self._events.append(line)
             self._changed.notify_all()
 
+    def signal(self, since: float | None) -> None:
+        self.inner.signal(since)
+
     def close(self) -> None:
         thread, self._thread = self._thread, None
         if thread is None:

@@ -102,6 +102,18 @@ class TestOutage:
         world.look()
         assert (world.shown, world.told) == ([], [])
 
+    def test_one_that_comes_and_goes_between_two_looks_begins_another(self) -> None:
+        world = World()
+        world.source.connected = False
+        world.look(2)
+        world.stats.frame_in(3)
+        world.stats.arrived = world.now + 0.1
+        world.outage.last = make_shown(3, 3 * 512, INFO)
+        for _ in range(6):
+            world.look()
+        assert world.told == [NOON, None, pytest.approx(NOON + 2.1)]
+        assert world.shown[0].frame.picture is not world.shown[-1].frame.picture
+
     def test_frames_on_their_way_go_first(self) -> None:
         world = World()
         world.source.connected = False
@@ -208,6 +220,21 @@ def test_behind_a_queue_they_are_in_no_count() -> None:
     sink.close()
     sink.write(Shown(make_shown(0, 0, INFO).frame, (), outage=True))
     assert sink.frames + sink.dropped == 20
+
+
+def test_behind_a_queue_they_are_told_at_once() -> None:
+    told: list[float | None] = []
+
+    class Told(MemorySink):
+        def signal(self, since: float | None) -> None:
+            told.append(since)
+
+    sink = Threaded(Told())
+    sink.open(INFO)
+    sink.signal(NOON)
+    sink.signal(None)
+    assert told == [NOON, None]
+    sink.close()
 
 
 def test_what_is_in_hand_when_it_is_given_up_is_counted() -> None:

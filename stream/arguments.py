@@ -18,7 +18,7 @@ from .job import SYNCS, Config
 from .log import FORMATS, LEVELS
 from .redact import redact_words
 from .sink import LATENCIES, ON_FULL, SinkOptions
-from .source import BACKENDS, TRANSPORTS, SourceOptions
+from .source import BACKENDS, TRANSPORTS, SourceOptions, parse_rate
 
 SYNC_HELP = """\
 auto (default): live from cameras and streams, aligned from files. aligned: every frame waits for the windows that saw
@@ -173,7 +173,10 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         "number; JSON lines of live inputs are added)",
     )  # fmt: skip
     group.add_argument("--on-full", choices=ON_FULL, default="stop", help="what a recording does on a full disk")
-    group.add_argument("--listen", default="127.0.0.1", metavar="HOST", help="address that RTSP is served on")
+    group.add_argument(
+        "--listen", default="127.0.0.1", metavar="HOST",
+        help="address that RTSP and web:// are served on where they name none (default: %(default)s)",
+    )  # fmt: skip
     group.add_argument(
         "--rtsp-user", dest="user", metavar="NAME",
         help="who may watch what is served over RTSP (default: $SALIENCY_TUBES_RTSP_USER, or anybody)",
@@ -245,6 +248,6 @@ def _amount(text: str) -> int:
 
 def _rate(text: str) -> Fraction:
     try:
-        return Fraction(text)
+        return parse_rate(text)
     except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"frames a second, as 25 or 30000/1001, got {text!r}") from None

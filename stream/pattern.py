@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from ..engine.errors import UsageError
 from ..engine.picture import U8, Color, Layout, Picture
 from ..engine.types import Frame
 from .redact import redact
-from .source import VideoInfo
+from .source import VideoInfo, parse_rate
 from .uri import split
 
 BITS = 32
@@ -199,16 +198,9 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _rate(text: str) -> Fraction:
-    if not re.fullmatch(r"\d{1,9}(\.\d{0,9}|/\d{1,9})?", text):  # Fraction would compute 1e999999999, for hours
-        raise ValueError
-    rate = Fraction(text)
-    return rate.limit_denominator(100_000) or rate  # a container's time base has 31 bits
-
-
 _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "size": (_size, "WxH in pixels"),
-    "rate": (_rate, "frames a second, as 25 or 30000/1001"),
+    "rate": (parse_rate, "frames a second, as 25 or 30000/1001"),
     "frames": (int, "a whole number"),
     "realtime": (lambda text: bool(("0", "1").index(text)), "0 or 1"),
 }

@@ -167,6 +167,14 @@ class Source(Protocol):
         ...
 
 
+def parse_rate(text: str) -> Fraction:
+    """Frames a second, as 25, 29.97 or 30000/1001. Raises ValueError, or ZeroDivisionError."""
+    if not re.fullmatch(r"\d{1,9}(\.\d{0,9}|/\d{1,9})?", text):  # Fraction would compute 1e999999999, for hours
+        raise ValueError(f"not frames a second: {text!r}")
+    rate = Fraction(text)
+    return rate.limit_denominator(100_000) or rate  # a container's time base has 31 bits
+
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 

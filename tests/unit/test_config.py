@@ -1,6 +1,7 @@
 """A run from a TOML file: the same names as the flags, flags win, and what is wrong is said by name."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,14 @@ def test_nested_values_are_one_line(tmp_path, text, says):
         settings(tmp_path, text)
     assert "\n" not in str(caught.value)
     assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", ["1e9999999", "25/0", "x", "0.1e-9999999"])
+def test_a_rate_is_written_as_people_write_it(rate, tmp_path):
+    """What Python's fractions understand besides would be computed for hours."""
+    with pytest.raises(UsageError, match=f"frames a second, as 25 or 30000/1001, got '{rate}'"):
+        read_settings(["a.mp4", f"--rate={rate}"])
+    assert read_settings(["a.mp4", "--rate=30000/1001"]).streams[0].source.rate == Fraction(30_000, 1001)
 
 
 def test_flags_win(tmp_path):

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ..engine.picture import Picture
 from .tls import SCHEMES, distrust
+from .uri import PORTS
 
 BEHIND = 1.5
 """Seconds that frames may come later than the promptest of their connection did."""
@@ -151,9 +152,6 @@ class Feed(Protocol):
     def close(self) -> None:
         """May be called twice."""
         ...
-
-
-PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 
 
 def diagnose(uri: str, tls_ca: str | None) -> FeedError | None:

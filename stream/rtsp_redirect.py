@@ -10,11 +10,12 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from types import SimpleNamespace
 from typing import NamedTuple
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import AbstractDigestAuthHandler, parse_http_list, parse_keqv_list
 
-from .feed import PORTS, REFUSALS, FeedLost, FeedRefused
+from .feed import REFUSALS, FeedLost, FeedRefused
 from .tls import SCHEMES, trusting
+from .uri import origin
 
 MOST = 5
 """redirects that are followed"""
@@ -57,7 +58,7 @@ def _next(uri: str, location: str) -> str:
         after = urlsplit(urljoin(uri, location))
         if after.scheme.lower() not in ("rtsp", "rtsps") or not after.hostname:
             raise ValueError
-        same = _origin(before) == _origin(after)
+        same = origin(uri) == origin(after.geturl())
     except ValueError:  # a port or an address of IPv6 that is none as well
         raise FeedLost("the server leads to what is no address of RTSP") from None
     login, at, _ = before.netloc.rpartition("@")
@@ -66,15 +67,10 @@ def _next(uri: str, location: str) -> str:
     return after.geturl()
 
 
-def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
-    scheme = parts.scheme.lower()
-    return scheme, parts.hostname, parts.port or PORTS[scheme]
-
-
 def _ask(uri: str, deadline: float, tls_ca: str | None) -> _Answer:
     """What the server says of the stream. Raises OSError, ValueError, FeedRefused."""
     parts = urlsplit(uri)
-    scheme, host, port = _origin(parts)
+    scheme, host, port = origin(uri)
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     login = (unquote(parts.username or ""), unquote(parts.password or ""))
     with contextlib.ExitStack() as stack:

@@ -9,6 +9,8 @@ from ..engine.errors import UsageError
 
 LOGINS = {"rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "mqtt", "mqtts", "hook+http", "hook+https"}
 """schemes of addresses that may hold a user name and a password"""
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
+"""by scheme, where an address names none"""
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.%]+\]|)(?P<port>:\d{1,5})?")
 _PLAIN = "!$&'()*+,;=:"
 """what may stand in a login as it is, RFC 3986, section 3.2.1, beside letters, digits and -._~"""
@@ -93,6 +95,16 @@ def split(uri: str) -> SplitResult:
             f"{uri.partition('://')[0]}://: the address makes no sense: in a user name or password write @ : / [ ] and "
             "what looks like them as %40 %3A %2F %5B %5D, and a host of IPv6 as [::1]"
         ) from None
+
+
+def origin(uri: str) -> tuple[str, str | None, int]:
+    """Scheme, host and port of an address of one of the schemes in PORTS: equal where a login for one is for the other.
+
+    Raises ValueError for an address that makes no sense, which the error may quote.
+    """
+    parts = urlsplit(uri)
+    scheme = parts.scheme.lower()
+    return scheme, parts.hostname, parts.port or PORTS[scheme]
 
 
 def port_of(parts: SplitResult, name: str) -> int | None:

@@ -24,6 +24,7 @@ from weakref import WeakSet
 
 from .redact import redact
 from .tls import trusting
+from .uri import origin
 
 TIMEOUT = 15.0
 """seconds that a web server may keep silent"""
@@ -33,8 +34,7 @@ _MARK = b"#EXTM3U"
 _NAMED = re.compile(r'\bURI\s*=\s*("[^"]*"|[^,\s]*)')
 """in a playlist's tag: a key, a header, another rendition"""
 _PASSED = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges")
-_PORTS = {"http": 80, "https": 443}
-_Origin = tuple[str, str | None, int]
+_WEB = ("http", "https")
 
 
 class Gate:
@@ -44,7 +44,7 @@ class Gate:
         """Raises OSError or ValueError where the certificates of `tls_ca` cannot be read."""
         self.refused = ""
         """what was asked for and is not fetched; in words that are safe to print"""
-        self._logins: dict[_Origin, tuple[str, str]] = {}
+        self._logins: dict[tuple[str, str | None, int], tuple[str, str]] = {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
         """to web servers, those that have ended perhaps included"""
         self._closed = False
@@ -66,14 +66,14 @@ class Gate:
     def address(self, uri: str) -> str:
         """Where GStreamer finds what is at `uri`; nothing is there unless that is of http(s)."""
         parts = urlsplit(uri)
-        if parts.scheme.lower() not in _PORTS or not parts.hostname:
+        if parts.scheme.lower() not in _WEB or not parts.hostname:
             self.refuse(uri)
             return self._place
         if "@" in parts.netloc:
             login, _, host = parts.netloc.rpartition("@")
             user, _, password = login.partition(":")
             parts = parts._replace(netloc=host)
-            self._logins[_origin(parts.geturl())] = unquote(user), unquote(password)
+            self._logins[origin(parts.geturl())] = unquote(user), unquote(password)
         # What follows the last slash tells nothing, but makes a name that people know again.
         return self._place + quote(parts._replace(fragment="").geturl(), safe="")
 
@@ -104,7 +104,7 @@ class Gate:
 
     def find_user_password(self, realm: str | None, url: str) -> tuple[str | None, str | None]:
         """As urllib asks for it."""
-        return self._logins.get(_origin(url), (None, None))
+        return self._logins.get(origin(url), (None, None))
 
     def add_password(self, *_: object) -> None:
         """As urllib would have it."""
@@ -237,9 +237,3 @@ class _Digest(urllib.request.HTTPDigestAuthHandler):
 def _hang_up(connection: socket.socket) -> None:
     with suppress(OSError):  # it has ended by itself
         socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of TLS as well, without its goodbye
-
-
-def _origin(url: str) -> _Origin:
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    return scheme, parts.hostname, parts.port or _PORTS[scheme]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream.job import Config
 from saliency_tubes.stream.redact import redact, scrub, secrets
-from saliency_tubes.stream.uri import LOGINS, escaped
+from saliency_tubes.stream.uri import LOGINS, escaped, origin
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,17 @@ def test_any_password_is_read_back_or_refused(scheme: str, password: str) -> Non
     if parts.hostname == "10.0.0.9":
         assert unquote(parts.password or "") == unquote(password)
     assert escaped(made) == made
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://me:hush@Camera/a", "HTTP://camera:80/b?c", True),
+        ("rtsps://camera/a", "rtsps://camera:322/b", True),
+        ("http://camera/a", "https://camera/a", False),
+        ("rtsp://camera/a", "rtsp://camera:555/a", False),
+        ("rtsp://camera/a", "rtsp://camera.evil/a", False),
+    ],
+)
+def test_whose_login_is_whose(one: str, other: str, same: bool) -> None:
+    assert (origin(one) == origin(other)) is same

@@ -26,6 +26,8 @@ KEY_FRAME = 10.0
 apart"""
 
 
+SKIPPING = "skipping"
+"""How the state of a source begins that fell behind and connects again, until a frame comes or the camera is away."""
 OVERLOADED = "this machine is short of time: fewer streams, smaller pictures, a lower rate or --frames 16 would help"
 
 

@@ -225,14 +225,13 @@ class Fleet:
             # Bit by bit, so that signals are heard; one that still waits for its first frame is not waited for.
             while thread.is_alive() and not (self._stopping.is_set() and own not in self._jobs):
                 thread.join(0.2)
-                with self._lock:
-                    absent = dict(self._absent)
-                # Nobody is left who runs, or may yet: those that are only waited for end as well.
-                if not self._stopping.is_set() and not any(
-                    other.is_alive() and label not in absent for label, other in threads.items()
-                ):
-                    errors.extend(absent.values())
-                    self._stopping.set()
+                with self._lock:  # as one: a camera that comes up meanwhile would be given up all the same
+                    # Nobody is left who runs, or may yet: those that are only waited for end as well.
+                    if not self._stopping.is_set() and not any(
+                        other.is_alive() and label not in self._absent for label, other in threads.items()
+                    ):
+                        errors.extend(self._absent.values())
+                        self._stopping.set()
             thread.join(1.0)
         if errors:
             if not self._came_up:

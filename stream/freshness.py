@@ -16,7 +16,7 @@ OVER = 60
 class Freshness:
     """Watches the frames that leave. One thread's; what it found may be read by any.
 
-    max_age: seconds; may be changed between two frames. window: seconds of video that a window spans.
+    max_age: seconds. window: seconds of video that a window spans.
     """
 
     def __init__(self, max_age: float = math.inf, window: float = 0.0) -> None:
@@ -24,7 +24,8 @@ class Freshness:
         self.frames_drawn = 0
         """frames that evidence was drawn on, faded or not"""
         self.too_old = False
-        self._window = window
+        self.window = window
+        """seconds; may be changed between two frames, as where a camera changes its rate"""
         self._begun: float | None = None
         """when the first frame left since the start, or since the last gap"""
         self._age = math.nan
@@ -52,7 +53,7 @@ class Freshness:
             self._seconds.append((second, frames, counted))
             second, frames, counted = int(now), 0, 0
         self._seconds.append((second, frames + 1, counted + drawn))
-        self._judge(now, (now - self._begun - self._window if age is None else age) > self.max_age)
+        self._judge(now, (now - self._begun - self.window if age is None else age) > self.max_age)
 
     def tube_age(self, now: float) -> float:
         """Seconds from the newest evidence there was to the last frame, or to now where none was drawn on that; nan

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import sys
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from .log import say
 
 LONGEST = 10.0
 """seconds for a request and its answer, unless the handler asks for more (`take_time`)"""
@@ -21,6 +25,9 @@ class HttpServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[Handler], places: int, name: str) -> None:
         """places: requests at once; more are turned away. name: of the thread."""
         self._places = threading.BoundedSemaphore(places)
+        self._name = name
+        self._told: set[str] = set()
+        """errors of ours that were told"""
         self._ends: dict[Any, threading.Timer] = {}
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
@@ -71,7 +78,11 @@ class HttpServer(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves half-way is none of our trouble."""
+        """A client that leaves half-way is none of our trouble; what else goes wrong is told once."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError) and repr(error) not in self._told:
+            self._told.add(repr(error))
+            say("error", f"the {self._name} server failed at a request: {error!r}", level=logging.ERROR)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -21,6 +21,7 @@ from ..engine.types import Frame
 from .feed import (
     KEY_FRAME,
     OVERLOADED,
+    SKIPPING,
     Backlog,
     Connect,
     Feed,
@@ -208,7 +209,7 @@ class LiveSource:
         feed = self._connections.feed
         if feed is None:
             self._fresh = True
-            if not self._said.startswith("skipping"):  # that is one thing, for whoever watches, until a frame comes
+            if not self._said.startswith(SKIPPING):  # that is one thing, for whoever watches, until a frame comes
                 self._said = "connecting"
             feed = self._connect()
             self._connections = self._connections._replace(feed=feed)
@@ -241,7 +242,7 @@ class LiveSource:
         delay = self._backoff.next(error)
         self._said = f"waiting {delay:.1f} s: {error}"
         if isinstance(error, FeedBehind):
-            self.skips, self._skipped_at, self._said = self.skips + 1, self._clock(), f"skipping: {error}"
+            self.skips, self._skipped_at, self._said = self.skips + 1, self._clock(), f"{SKIPPING}: {error}"
         self._wait(delay)
 
     def _drop(self) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from ..engine.notice import notice
 from ..engine.picture import Picture
 from ..engine.types import Shown
+from .feed import SKIPPING
 from .source import Source
 from .stats import Connection, Stats
 
@@ -60,7 +61,8 @@ class Outage:
             return
         away = now - self._stats.arrived
         # A connection may have come, given frames and gone since the last look: what follows is another outage.
-        if self._source.connected or away < GRACE:
+        # A source that skips to the present has a camera: what is short is time, here.
+        if self._source.connected or away < GRACE or self._source.state.startswith(SKIPPING):
             if self._since is not None:
                 self._since = self._drawn = None
                 self._tell(None)

@@ -116,8 +116,8 @@ class Pipeline:
             "read": self._read, "clip": self._clips, "explained": self._explained, "drawn": self._drawn,
             "shown": self._shown,
         }  # fmt: skip
-        spans = (runner.frames - 1) * options.stride / float(source.info.rate or FALLBACK_RATE)
-        self._watch, self._stats, self._gaps = Stopwatch(), Stats(Freshness(window=spans)), Gaps()
+        freshness = Freshness(window=self._window.spans(source.info.rate or FALLBACK_RATE))
+        self._watch, self._stats, self._gaps = Stopwatch(), Stats(freshness), Gaps()
         self._wall, self._outputs = LocalClock(name=options.name), Sinks(sinks)
         self._outage = Outage(source, self._stats, lambda shown: self._drawn.put((shown, None)), self._outputs.signal)
         self._seat = (batcher or Batcher(runner)).seat(self._watch)
@@ -356,6 +356,8 @@ class Pipeline:
         with self._watch("sample"):
             stride = replan(frame.rate) if replan is not None and frame.rate is not None else None
             before = self._window.cut(stride) if frame.gap else None
+            if frame.rate is not None:
+                self._stats.freshness.window = self._window.spans(frame.rate)
             clip = self._window.push(frame)
         return None if self._options.sync == "live" else before, clip
 

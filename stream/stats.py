@@ -15,6 +15,7 @@ from ..engine.overlay import Overlay
 from ..engine.runner import Runner
 from ..engine.types import Explanation, Shown
 from .clock import RECENT, Stopwatch
+from .feed import SKIPPING
 from .freshness import Freshness
 from .histogram import Histogram, Tally
 from .sink import Sink
@@ -185,7 +186,7 @@ class Snapshot:
     @property
     def skipping(self) -> bool:
         """The source fell behind the camera, and is about to begin at the present again."""
-        return self.state.startswith("skipping")
+        return self.state.startswith(SKIPPING)
 
     def ended(self) -> Snapshot:
         """What is left to tell once the pipeline is gone: totals, and nothing of what no longer moves."""

@@ -61,11 +61,10 @@ class WebSink(Sink):
 
     def open(self, info: VideoInfo) -> None:
         server = WebServer.acquire(self.name, self._host, self._port)
-        if self._stream in server.streams:
+        if server.streams.setdefault(self._stream, self) is not self:
             server.release()
             raise UsageError(f"{self.name}: another stream is served there; name it, as in web://:{self._port}/door")
         self._server, self._pixel_aspect = server, info.pixel_aspect
-        server.streams[self._stream] = self
         local = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host
         self.description = f"watch at http://{f'[{local}]' if ':' in local else local}:{server.port}/"
         if not is_loopback(self._host):

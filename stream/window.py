@@ -38,6 +38,10 @@ class Window:
         """how many frames had been seen at the last clip"""
         self._gaps = 0
 
+    def spans(self, rate: Fraction) -> float:
+        """Seconds from the first to the last frame of a clip, at so many frames a second."""
+        return float((self._extent - 1) / rate)
+
     def push(self, frame: Frame) -> Clip | None:
         """The clip that this frame completes, if it completes one. A frame after a gap starts anew."""
         if frame.gap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -229,3 +230,19 @@ def test_addresses(text, expected):
 def test_wrong_addresses(text):
     with pytest.raises(UsageError, match="HOST"):
         parse_address(text)
+
+
+def test_a_fault_of_ours_is_told_once(snapshot):
+    def broken() -> dict[str, Snapshot]:
+        raise ZeroDivisionError("of ours")
+
+    stream = io.StringIO()
+    with logging_to(stream), MetricsServer("0", broken) as server:
+        for _ in range(3):
+            with suppress(OSError, http.client.HTTPException):
+                get(server, "/healthz")
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET /metrics HTTP/1.0\r\n")  # and leaves half-way
+    assert [line for line in stream.getvalue().splitlines() if "failed" in line] == [
+        "error    the metrics server failed at a request: ZeroDivisionError('of ours')"
+    ]

@@ -71,6 +71,17 @@ class World:
 
 
 class TestOutage:
+    def test_a_stream_that_skips_to_the_present_is_none(self) -> None:
+        """However long its next key frame takes; a camera that cannot be reached then is one."""
+        world = World()
+        world.source.connected, world.source.state = False, "skipping: fell 1.9 s behind the camera"
+        for _ in range(20):
+            world.look()
+        assert (world.shown, world.told) == ([], [])
+        world.source.state = "waiting 0.2 s: gone"
+        world.look()
+        assert len(world.shown) == len(world.told) == 1
+
     def test_a_camera_that_is_there_is_none(self) -> None:
         world = World()
         for _ in range(40):

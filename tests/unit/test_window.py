@@ -150,3 +150,10 @@ def test_the_crop_is_told():
 def test_wrong_lengths(wrong):
     with pytest.raises(ValueError, match="1 or more, got"):
         Window(SPEC, *wrong)
+
+
+def test_how_much_video_a_clip_spans():
+    window = Window(SPEC, 8, 2, 1)
+    assert window.spans(Fraction(28)) == pytest.approx(0.5)
+    window.cut(stride=4)
+    assert window.spans(Fraction(28)) == pytest.approx(1.0)

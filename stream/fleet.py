@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -26,11 +25,14 @@ from .monitor import Monitor
 from .redact import redact
 from .report import Report
 from .rules import check_rules, is_hook
+from .signals import leaving_at
 from .sink import check_outputs, open_sink
 from .stats import Snapshot
 from .webhook_sink import WebhookSink
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LAST_SIGNAL = 3
+"""the one that nothing is finished after"""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -269,9 +271,12 @@ class Fleet:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """In the main thread, while the block lasts: SIGTERM and SIGINT end the streams, SIGHUP reloads."""
+        """In the main thread, while the block lasts: SIGTERM and SIGINT end the streams, SIGHUP reloads.
+
+        The third of them ends the process at once, whatever the main thread does.
+        """
         previous = {number: signal.signal(number, self._interrupt) for number in SIGNALS}
-        with self._reloading():
+        with leaving_at(LAST_SIGNAL, SIGNALS), self._reloading():
             try:
                 yield
             finally:
@@ -280,8 +285,6 @@ class Fleet:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._received.append(number)
-        if len(self._received) > 2:
-            os._exit(Interrupted(number).exit_code)
         if self._main_opening:  # nothing to finish yet, and a camera may keep us waiting
             raise Interrupted(number)
         # Halting takes locks that this thread may hold. To raise instead would break what it waits in: a thread whose

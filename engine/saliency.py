@@ -132,7 +132,8 @@ def make_explanation(
     volume = (clip.span.frames, *manifest.input.size) if geometry == "paper" else None
     scale = smooth(previous, scale_of(tube, normalize, volume))
     top = scores(outputs.logits, top_classes(outputs.logits, 5), manifest.labels)
-    return Explanation(window, explained, top, tube, scale, clip.pts, clip.time_base, clip.repeated, clip.wall)
+    facts = (clip.pts, clip.time_base, clip.repeated, clip.wall, clip.damaged)
+    return Explanation(window, explained, top, tube, scale, *facts)
 
 
 def finite(evidence: F32) -> F64:

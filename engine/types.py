@@ -39,6 +39,8 @@ class Frame:
     """frames a second from this one on, where that changes within a stream; comes with a gap"""
     wall: WallTime | None = None
     """when it was taken or arrived; None for frames of files"""
+    damaged: bool = False
+    """the decoder had to guess parts of it, or predicted it from a frame of which it did: to be shown, not explained"""
 
     def __post_init__(self) -> None:
         if self.index < 0:
@@ -121,6 +123,8 @@ class Clip:
     """how many of the samples repeat the last frame, where the video ended before the window was full"""
     wall: WallTime | None = None
     """of the last sampled frame; None for frames of files"""
+    damaged: int = 0
+    """how many frames from the first to the last sampled one are damaged, and stood for by the one before"""
 
     def __post_init__(self) -> None:
         shapes = {sample.shape for sample in self.samples}
@@ -220,6 +224,8 @@ class Explanation:
     """samples that repeat the last frame of a video shorter than the window"""
     wall: WallTime | None = None
     """of the last frame of the window; None for frames of files"""
+    damaged: int = 0
+    """frames of the window that were damaged, and left out"""
 
     @property
     def label(self) -> str:

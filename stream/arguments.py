@@ -135,6 +135,10 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--backend", choices=BACKENDS, default="auto", help="PyAV or GStreamer")
     group.add_argument("--transport", choices=TRANSPORTS, default="tcp", help="of RTSP")
     group.add_argument("--size", type=_size, metavar="WxH", help="asked of a camera")
+    group.add_argument(
+        "--max-size", type=_size, default=(4096, 2304), metavar="WxH",
+        help="pictures of more pixels are refused (default: 4096x2304)",
+    )  # fmt: skip
     group.add_argument("--rate", type=_rate, metavar="FPS", help="asked of a camera")
     group.add_argument("--format", metavar="NAME", help="asked of a V4L2 camera: mjpeg, yuyv422, h264")
     group.add_argument("--realtime", action="store_true", help="a file plays at its own speed, as a camera would")

@@ -7,9 +7,10 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.packet import Packet
@@ -17,9 +18,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..engine.errors import UsageError
-from .av_planes import PictureReader, reason
+from .av_limits import decoder_options, limit_decoder, refused_size, small_blocks
+from .av_planes import PictureReader, reason, time_of
 from .av_times import FrameTimes
-from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, diagnose
+from .damage import Damage
+from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, FeedTooLarge, diagnose
+from .guard import FLOOD, PLAYLIST_FLOOD, Guard
+from .limits import Size, exceeds
 from .redact import scrub
 from .rtsp_redirect import led_to
 from .source import ENDLESS, SourceOptions, first_rate
@@ -52,6 +57,8 @@ _REACHES = {
 """scheme -> protocols that may be used for it: what comes may be a list that names a file of this machine"""
 _POLL = 100
 """milliseconds that a camera is waited for at once"""
+BLOCK = 256 << 20
+"""bytes of the largest block of memory that FFmpeg takes once an input is open; a part of MJPEG without end is one"""
 _TIMELESS = {"mpjpeg", "mjpeg"}
 """containers without timestamps: FFmpeg makes some up from a rate of 25"""
 
@@ -68,7 +75,7 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
         place = address
         if address.partition("://")[0].lower() in ("rtsp", "rtsps") and "@" in address:
             place = led_to(address, options.open_timeout, options.tls_ca)
-        feed = AvFeed(place, uri, container, settings, timeout, options.tls_ca)
+        feed = AvFeed(place, uri, container, settings, timeout, options.tls_ca, options.max_size)
         if not feed.ends:
             was_live, over = True, None
         elif was_live:
@@ -97,16 +104,35 @@ class AvFeed:
         settings: dict[str, str],
         timeout: tuple[float, float],
         tls_ca: str | None = None,
+        max_size: Size = SourceOptions.max_size,
     ) -> None:
         """timeout: seconds to open, and for one read. Raises FeedLost, FeedRefused or UsageError."""
         self.errors, self.idle = 0, 0.0
-        self._uri, self._tls_ca = uri, tls_ca
-        start = time.monotonic()
+        self._uri, self._tls_ca, self._most, self._damage = uri, tls_ca, max_size, Damage()
+        self._guard = Guard(address, PLAYLIST_FLOOD if ".m3u8" in uri else FLOOD, timeout[0])
+        self._bounds = ExitStack()
+        self._bounds.enter_context(small_blocks(max_size, BLOCK))
+        self._bounds.callback(self._guard.close)
         try:
-            self._container = av.open(
-                address, "r", container, options=settings, timeout=timeout, metadata_errors="ignore"
-            )
+            self._open(address, uri, container, settings, timeout)
+        except BaseException:
+            self._bounds.close()
+            raise
+
+    def _open(
+        self, address: str, uri: str, container: str | None, settings: dict[str, str], timeout: tuple[float, float]
+    ) -> None:
+        start = time.monotonic()
+        options = {**settings, **decoder_options(self._most)}
+        try:
+            with small_blocks(self._most):
+                self._container = av.open(
+                    address, "r", container, options=options, timeout=timeout, metadata_errors="ignore"
+                )
+            self._guard.opened()
         except (av.FFmpegError, OSError, ValueError) as error:
+            if self._guard.reason:
+                raise FeedLost(self._guard.reason) from None
             if time.monotonic() - start >= timeout[0]:  # whatever FFmpeg calls it then
                 raise FeedLost(f"no answer within {timeout[0]:g} s") from None
             ours = isinstance(error, ValueError) and not isinstance(error, av.FFmpegError)
@@ -139,11 +165,15 @@ class AvFeed:
                 return self._make(frame)
             if time.monotonic() - start >= timeout:
                 return None
+        if self._guard.reason:
+            raise FeedLost(self._guard.reason)
         raise FeedEnded("it has ended") if self.ends else FeedLost("the server ended the stream")
 
     def close(self) -> None:
         # FFmpeg tells an RTSP server goodbye; a frozen one costs nothing, for no answer is waited for.
+        self._guard.closing()
         self._container.close()
+        self._bounds.close()
 
     def _decode(self) -> Iterator[VideoFrame | None]:
         """Frames, and None for each packet that gave none. Raises FeedLost, FeedRefused."""
@@ -170,9 +200,10 @@ class AvFeed:
             except av.EOFError:
                 return
             except (av.FFmpegError, OSError):
-                # Before the first key frame nothing can be decoded, and nothing is wrong.
-                self.errors += self._reader is not None
+                self._undecoded(packet)
                 frames = []
+            if packet is not None and packet.is_corrupt:  # as the container says: a part of it was lost
+                self._damage.lost(self._time(packet))
             yield from frames
             if not frames:
                 yield None
@@ -181,9 +212,26 @@ class AvFeed:
             if silent:
                 raise FeedLost(f"nothing came for {self._stall:g} s")
 
+    def _undecoded(self, packet: Packet[Any] | None) -> None:
+        """A packet could not be decoded. Raises FeedTooLarge where its picture is the reason."""
+        if packet is not None and packet.is_keyframe:
+            size = refused_size(self._stream, packet, self._most)
+            if size is not None:
+                raise FeedTooLarge(size, self._most)
+        if self._reader is not None:  # before the first key frame nothing can be decoded, and nothing is wrong
+            self.errors += 1
+            self._damage.lost(None if packet is None else self._time(packet))
+
+    def _time(self, coded: Packet[Any] | VideoFrame) -> float | None:
+        return None if self._timeless else time_of(coded)
+
     def _make(self, frame: VideoFrame) -> FeedFrame | None:
+        if exceeds((frame.width, frame.height), self._most):
+            raise FeedTooLarge((frame.width, frame.height), self._most)
+        self._guard.picture()
         self.errors += frame.is_corrupt
         pts = None if self._timeless else self._times.of(frame)
+        damaged = self._damage.shown_in(self._time(frame), frame.key_frame, frame.is_corrupt)
         if self._reader is None or not self._reader.fits(frame) or frame.format.name != self._format:
             self._reader, self._format = PictureReader(frame), frame.format.name
         try:
@@ -205,6 +253,7 @@ class AvFeed:
             frame.color_trc,
             self._reader.notes,
             self._sent(frame),
+            damaged,
         )
 
     def _note_sent(self, packet: Packet[VideoStream]) -> None:
@@ -240,9 +289,14 @@ class AvFeed:
                 # of a playlist with several sizes, all would be fetched.
                 other.discard = av.stream.Discard.all
         stream.thread_type = "SLICE"  # by frames, each thread would hold one back
+        if stream.codec_context.name == "h264":
+            stream.codec_context.thread_count = 1  # by slices, FFmpeg's decoder would neither mend nor mark damage
+        limit_decoder(stream, self._most)
         return stream
 
     def _failure(self, error: Exception, waited: float) -> Exception:
+        if self._guard.reason:
+            return FeedLost(self._guard.reason)
         for kind, status in _REFUSED.items():
             if isinstance(error, kind):
                 return FeedRefused(*REFUSALS[status])

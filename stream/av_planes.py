@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, VideoReformatter
@@ -212,6 +213,11 @@ def rgb_to_i420(frame: VideoFrame, reformatter: VideoReformatter) -> VideoFrame:
         dst_color_range=ColorRange.MPEG,
         interpolation=_SWS_EXACT,
     )
+
+
+def time_of(coded: Packet[Any] | VideoFrame) -> float | None:
+    """Seconds by the stream's own clock; None where it says none."""
+    return float(coded.pts * coded.time_base) if coded.pts is not None and coded.time_base else None
 
 
 def reason(error: Exception) -> str:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..engine.errors import SourceError
 from ..engine.types import Frame
-from .av_planes import PictureReader, reason
+from .av_limits import decoder_options, limit_decoder, refused_size, small_blocks
+from .av_planes import PictureReader, reason, time_of
 from .av_times import FrameTimes
-from .source import FALLBACK_RATE, VideoInfo, first_rate
+from .damage import Damage
+from .limits import Size, exceeds, too_large
+from .source import FALLBACK_RATE, SourceOptions, VideoInfo, first_rate
 from .timeline import Timeline
 
 
@@ -29,16 +36,23 @@ class AvSource:
 
     live = False
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
-        """Raises SourceError, naming the path: no such file, a folder, empty, not a video, no frame in it."""
+    def __init__(self, path: Path, name: str | None = None, max_size: Size = SourceOptions.max_size) -> None:
+        """Raises SourceError, naming the path: no such file, a folder, empty, not a video, no frame in it, too large.
+
+        max_size: a picture of more pixels than this width times height is not decoded.
+        """
         self.name = name or str(path)
         self.errors = 0
+        self._most, self._damage = max_size, Damage()
+        # Each of FFmpeg's threads works at a packet of its own, and it tells an error when it asks for the next one.
+        self._decoding: deque[Packet[Any]] = deque(maxlen=min(16, os.cpu_count() or 1) + 1)
         self._resized: str | None = None
         self._closed = self._stopped = False
-        self._container = _open_container(path, self.name)
+        self._container = _open_container(path, self.name, max_size)
         try:
             self._stream = _video_stream(self._container, self.name)
             self._times = FrameTimes(self._container)
+            limit_decoder(self._stream, max_size)
             self._decoded = self._decode()
             first = next(self._decoded, None)
             if first is None:
@@ -90,7 +104,8 @@ class AvSource:
                 picture = self._reader.read(frame)
             except av.FFmpegError as error:
                 raise SourceError(f"{self.name}: frame {index} cannot be converted: {reason(error)}") from error
-            yield Frame(index, pts, self.info.time_base, picture, self.info.pixel_aspect)
+            damaged = self._damage.shown_in(time_of(frame), frame.key_frame, frame.is_corrupt)
+            yield Frame(index, pts, self.info.time_base, picture, self.info.pixel_aspect, damaged=damaged)
             index += 1
 
     def _decode(self) -> Iterator[VideoFrame]:
@@ -104,21 +119,38 @@ class AvSource:
                 packet = None
             if packet is not None:
                 self._times.sent(packet)
+                self._decoding.append(packet)
             try:
                 frames = packet.decode() if packet is not None else self._stream.decode(None)
             except av.EOFError:
                 return
             except av.FFmpegError:
-                self.errors += 1
+                self._undecoded()
                 frames = []
+            if packet is not None and packet.is_corrupt:  # as the container says: a part of it was lost
+                self._damage.lost(time_of(packet))
             for frame in frames:
+                self._check_size((frame.width, frame.height))
                 self.errors += frame.is_corrupt
                 yield frame
             if packet is None:
                 return
 
+    def _undecoded(self) -> None:
+        """One of the packets in work could not be decoded. Raises SourceError where its picture is too large."""
+        self.errors += 1
+        self._damage.lost(min((time for one in self._decoding if (time := time_of(one)) is not None), default=None))
+        for packet in self._decoding:
+            if packet.is_keyframe:
+                self._check_size(refused_size(self._stream, packet, self._most))
+        self._decoding.clear()
 
-def _open_container(path: Path, name: str) -> InputContainer:
+    def _check_size(self, size: Size | None) -> None:
+        if size is not None and exceeds(size, self._most):
+            raise SourceError(f"{self.name}: {too_large(size, self._most)}")
+
+
+def _open_container(path: Path, name: str, max_size: Size) -> InputContainer:
     try:
         if path.is_dir():
             raise SourceError(f"{name}: is a folder, not a video file")
@@ -129,7 +161,8 @@ def _open_container(path: Path, name: str) -> InputContainer:
         raise SourceError(f"{name}: the file is empty")
     try:
         # file: keeps FFmpeg from reading a protocol into a name with a colon.
-        return av.open(f"file:{path}", "r", metadata_errors="ignore")
+        with small_blocks(max_size):
+            return av.open(f"file:{path}", "r", options=decoder_options(max_size), metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, av.InvalidDataError):
             raise SourceError(f"{name}: {_what_is_wrong(path)}") from error

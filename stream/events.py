@@ -33,6 +33,7 @@ def event(
         "frames": [span.start, span.last - explanation.repeated * span.stride],
         "stride": span.stride,
         "repeated": explanation.repeated,
+        **({"damaged": explanation.damaged} if explanation.damaged else {}),
         "pts": [first, last],
         "time_base": f"{explanation.time_base.numerator}/{explanation.time_base.denominator}",
         "time": [round(float(pts * explanation.time_base), 6) for pts in (first, last)],

@@ -10,6 +10,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from ..engine.picture import Picture
+from .limits import Size, too_large
 from .tls import SCHEMES, distrust
 from .uri import PORTS
 
@@ -44,6 +45,13 @@ class FeedBehind(FeedLost):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"fell {seconds:.1f} s behind the camera: {OVERLOADED}")
+
+
+class FeedTooLarge(FeedLost):
+    """What is sent has a larger picture than is to be decoded; a camera may be set to a smaller one at any time."""
+
+    def __init__(self, size: Size, most: Size) -> None:
+        super().__init__(too_large(size, most))
 
 
 class FeedRefused(FeedError):
@@ -89,6 +97,8 @@ class FeedFrame:
     """remarks on how the picture was converted"""
     sent: float | None = None
     """when the camera took it by its own clock, in seconds since 1970; None where the camera has not said so yet"""
+    damaged: bool = False
+    """as `Frame.damaged`"""
 
 
 class Backlog:

@@ -18,11 +18,15 @@ from .feed import (
     FeedFrame,
     FeedLost,
     FeedRefused,
+    FeedTooLarge,
     diagnose,
 )
+from .gst_decoder import DecoderWatch
 from .gst_inbox import CAPACITY, Inbox
 from .gst_load import Missing, load
 from .gst_planes import CAPS, SampleReader
+from .guard import FLOOD, PLAYLIST_FLOOD, Guard
+from .limits import Size, exceeds
 from .redact import redact, scrub
 from .source import ENDLESS, SourceOptions
 from .tls import ANY
@@ -67,7 +71,7 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
         raise UsageError(f"{redact(uri)}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
     # Web servers send faster than real time, and wait: what is dropped there is lost for nothing.
     drop = not uri.lower().startswith("http")
-    return lambda: GstFeed(description, uri, settings, options.open_timeout, drop, options.tls_ca)
+    return lambda: GstFeed(description, uri, settings, options.open_timeout, drop, options.tls_ca, options.max_size)
 
 
 def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
@@ -107,6 +111,7 @@ class GstFeed:
         open_timeout: float,
         drop: bool = True,
         tls_ca: str | None = None,
+        max_size: Size = SourceOptions.max_size,
     ) -> None:
         """drop: frames that are not fetched in time are lost, the oldest first; otherwise the pipeline waits.
 
@@ -114,7 +119,8 @@ class GstFeed:
         """
         gst, self._video = self._modules = modules()
         self.errors, self.idle = 0, 0.0
-        self._gst, self._uri, self._tls_ca = gst, uri, tls_ca
+        self._gst, self._uri, self._tls_ca, self._most = gst, uri, tls_ca, max_size
+        self._decoders = DecoderWatch(gst, max_size)
         self._finite = description.startswith("filesrc ")
         self._caps: Any = None
         self._ntp = gst.Caps.from_string("timestamp/x-ntp")
@@ -129,19 +135,10 @@ class GstFeed:
         self._gate = _gate(uri, tls_ca) if web else None
         if self._gate is not None:
             settings = {"uri": self._gate.url}
-        source = self._pipeline.get_by_name("src")
-        for name, value in settings.items():
-            if name == "protocols":
-                gst.util_set_object_arg(source, name, value)
-            else:
-                source.set_property(name, value)
-        self._rtsp = source if source is not None and source.get_factory().get_name() == "rtspsrc" else None
-        if self._rtsp is not None:
-            if source.find_property("add-reference-timestamp-meta"):  # since GStreamer 1.22
-                source.set_property("add-reference-timestamp-meta", True)
-            source.connect("select-stream", _is_video)
-            _trust(source, trusted)
-        self._pipeline.connect("deep-element-added", _prepare, trusted, self._gate)
+        self._rtsp = self._set_up(settings, trusted)
+        for element in self._elements():  # of a whole pipeline; others add theirs as they find out what comes
+            self._decoders.add(element)
+        self._pipeline.connect("deep-element-added", _prepare, trusted, self._gate, self._decoders)
         self._sink = self._pipeline.get_by_name("saliency_tubes")
         self._inbox = Inbox(gst, self._sink) if drop else None
         self._bus = self._pipeline.get_bus()
@@ -149,12 +146,29 @@ class GstFeed:
         self._broken: FeedError | None = None
         self._closed = 0
         """how often the server ended the control connection since the last frame"""
+        self._guard = Guard(uri, PLAYLIST_FLOOD if ".m3u8" in uri else FLOOD)
         try:
             self._open(open_timeout)
         except BaseException:
             self.close()
             raise
         self.bursts = uri.lower().startswith("http") and (".m3u8" in uri or self._ends())
+
+    def _set_up(self, settings: dict[str, Any], trusted: Any) -> Any:
+        """Gives the element `src` its properties, and returns it where it is one of RTSP."""
+        source = self._pipeline.get_by_name("src")
+        for name, value in settings.items():
+            if name == "protocols":
+                self._gst.util_set_object_arg(source, name, value)
+            else:
+                source.set_property(name, value)
+        if source is None or source.get_factory().get_name() != "rtspsrc":
+            return None
+        if source.find_property("add-reference-timestamp-meta"):  # since GStreamer 1.22
+            source.set_property("add-reference-timestamp-meta", True)
+        source.connect("select-stream", _is_video)
+        _trust(source, trusted)
+        return source
 
     @property
     def dropped(self) -> int:
@@ -168,7 +182,11 @@ class GstFeed:
         if self._reader is None or not caps.is_equal(self._caps):
             self._reader, self._caps = SampleReader(*self._modules, caps), caps
         buffer, reader = sample.get_buffer(), self._reader
-        self.errors += buffer.has_flags(self._gst.BufferFlags.CORRUPTED)
+        if exceeds(reader.size, self._most):
+            raise FeedTooLarge(reader.size, self._most)
+        guessed = bool(buffer.has_flags(self._gst.BufferFlags.CORRUPTED))
+        damaged = self._decoders.damaged(buffer.pts, guessed)
+        self.errors += guessed
         try:
             picture = reader.read(buffer)
         except ValueError:
@@ -182,7 +200,7 @@ class GstFeed:
         pts = None if running == none else int(running)
         return FeedFrame(
             picture, time.monotonic(), pts, NANOSECONDS, reader.pixel_aspect, reader.rate, matrix=reader.matrix,
-            sent=self._sent(buffer),
+            sent=self._sent(buffer), damaged=damaged,
         )  # fmt: skip
 
     def _sent(self, buffer: Any) -> float | None:
@@ -193,7 +211,9 @@ class GstFeed:
     def close(self) -> None:
         # An error that was raised holds the frames that it passed, and they this feed with its pipeline.
         self._held = self._broken = None
+        self._guard.closing()
         self._pipeline.set_state(self._gst.State.NULL)
+        self._guard.close()
         self._bus.set_flushing(True)
         if self._gate is not None:
             self._gate.close()
@@ -211,14 +231,20 @@ class GstFeed:
 
     def _packets(self) -> int:
         """How many have come by RTP."""
-        count, elements, results = 0, self._pipeline.iterate_recurse(), self._gst.IteratorResult
-        while (found := elements.next())[0] in (results.OK, results.RESYNC):
-            if found[0] == results.RESYNC:  # elements come and go
-                count = 0
+        buffers = [one for one in self._elements() if one.get_factory().get_name() == "rtpjitterbuffer"]
+        return sum(one.get_property("stats").get_value("num-pushed") for one in buffers)
+
+    def _elements(self) -> list[Any]:
+        """All that the pipeline has at the moment."""
+        found: list[Any] = []
+        elements, results = self._pipeline.iterate_recurse(), self._gst.IteratorResult
+        while (step := elements.next())[0] in (results.OK, results.RESYNC):
+            if step[0] == results.RESYNC:  # elements come and go
+                found = []
                 elements.resync()
-            elif found[1].get_factory().get_name() == "rtpjitterbuffer":
-                count += found[1].get_property("stats").get_value("num-pushed")
-        return count
+            else:
+                found.append(step[1])
+        return found
 
     def _pull(self, timeout: float) -> Any:
         """The next sample, or None after `timeout` seconds. Raises FeedError for what the pipeline says."""
@@ -231,7 +257,12 @@ class GstFeed:
             self._listen()
             if sample is not None:
                 self._closed = 0
+                self._guard.picture()
                 return sample
+            if self._decoders.too_large is not None:
+                raise FeedTooLarge(self._decoders.too_large, self._most)
+            if self._guard.reason:
+                raise FeedLost(self._guard.reason)
             if self._broken is not None:
                 raise self._broken
             if self._sink.is_eos():
@@ -289,7 +320,8 @@ def _status(gst: Any, message: Any) -> int:
     return named.get(error.code, 0) if error.domain == "gst-resource-error-quark" else 0
 
 
-def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate | None) -> None:
+def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate | None, decoders: DecoderWatch) -> None:
+    decoders.add(element)
     factory = element.get_factory()
     if factory is None:
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..engine.errors import SourceError
 from ..engine.types import Frame
-from .feed import FeedEnded, FeedError, FeedFrame
+from .feed import FeedEnded, FeedError, FeedFrame, FeedTooLarge
 from .fit import fit
 from .gst_feed import GstFeed, describe, modules
 from .source import FALLBACK_RATE, SourceOptions, VideoInfo
@@ -82,6 +82,8 @@ class GstFile:
         while not self._closed:
             try:
                 got, self._first = self._first or self._next(), None
+            except FeedTooLarge as error:
+                raise SourceError(f"{self.name}: {error}") from None
             except FeedError as error:
                 self._lost = str(error)
                 return
@@ -89,11 +91,11 @@ class GstFile:
                 return
             pts = timeline.next(None if got.pts is None else round(got.pts * got.time_base / info.time_base))
             picture = fit(got.picture, (info.width, info.height), info.layout, self._color)
-            yield Frame(index, pts, info.time_base, picture, info.pixel_aspect)
+            yield Frame(index, pts, info.time_base, picture, info.pixel_aspect, damaged=got.damaged)
             index += 1
 
 
-def open_file(path: Path, name: str) -> GstFile:
+def open_file(path: Path, name: str, options: SourceOptions) -> GstFile:
     """Raises SourceError for what is no video, UsageError without GStreamer."""
     modules()
     try:
@@ -101,9 +103,9 @@ def open_file(path: Path, name: str) -> GstFile:
             raise SourceError(f"{name}: {'is a folder, not a video file' if path.is_dir() else 'no such file'}")
     except OSError as error:  # a name too long, a folder that may not be entered
         raise SourceError(f"{name}: {error.strerror}") from error
-    description, settings = describe(f"file://{path}", SourceOptions())
+    description, settings = describe(f"file://{path}", options)
     try:
-        feed = GstFeed(description, name, settings, 10.0, drop=False)
+        feed = GstFeed(description, name, settings, 10.0, drop=False, max_size=options.max_size)
     except FeedError as error:
         raise SourceError(f"{name}: {error}") from None
     return GstFile(feed, name)

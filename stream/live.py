@@ -297,7 +297,7 @@ class LiveSource:
         picture = fit(got.picture, self._size, self.info.layout, self._color)
         as_first = self._size == (self.info.width, self.info.height)
         aspect = self.info.pixel_aspect if as_first else got.pixel_aspect
-        return Frame(index, pts, self.info.time_base, picture, aspect, gap)
+        return Frame(index, pts, self.info.time_base, picture, aspect, gap, damaged=got.damaged)
 
     def _new_size(self, picture: Picture, index: int) -> bool:
         """Whether the picture has another size than the one before; says so."""

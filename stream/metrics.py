@@ -36,6 +36,7 @@ COUNTERS = {
     "reconnects": "Times the source was connected again.",
     "skips": "Times the stream fell behind the camera, and began at the present again.",
     "decoder_errors": "Times the decoder failed or had to guess.",
+    "frames_damaged": "Frames shown and left out of what is explained, for the decoder had to guess parts of them.",
     "windows": "Windows explained.",
     "outage_frames": "Frames shown while the camera was away, in no other count.",
     "not_finite": "Values of evidence that were no finite numbers, and drawn as none.",

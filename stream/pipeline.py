@@ -25,6 +25,7 @@ from ..engine.types import Clip, Explanation, Frame, Shown
 from .batcher import Batcher
 from .channel import Channel, Stopped
 from .clock import Pace, Stopwatch
+from .damage import Breaks
 from .events import event
 from .explainer import Explainer, Look
 from .freshness import Freshness
@@ -241,13 +242,14 @@ class Pipeline:
     # stages
 
     def _frames(self) -> Iterator[Frame]:
-        frames = iter(self._source)
+        frames, breaks = iter(self._source), Breaks()
         while not self._stop_reading.is_set() and self._stats.frames_fetched != self._options.limit:
             with self._watch("decode"):
                 frame = next(frames, None)
             if frame is None:
                 return
-            self._stats.frame_in(frame.index, too_late(self._source))
+            self._stats.frame_in(frame.index, too_late(self._source), frame.damaged)
+            frame = breaks.mark(frame)
             if frame.gap:
                 self._gaps.add(frame.index)
             yield self._wall.stamped(frame) if self._source.live else frame

@@ -64,6 +64,8 @@ class Report:
                 self._say("saw", f"{label}, which was asked for: up to {probability:.2f}")
         if final.not_finite:
             self._note(f"{final.not_finite} values of evidence were no finite numbers, and drawn as none")
+        if final.frames_damaged:
+            self._note(f"{final.frames_damaged} damaged frames are shown, and left out of what is explained")
         if final.outage_frames:
             self._note(f"{final.outage_frames} frames said that there was no signal, in no other count")
         lost = [(place, reason, count) for (place, reason), count in final.dropped.items() if count]

@@ -43,6 +43,8 @@ class SourceOptions:
     """of RTSP: tcp loses nothing, udp waits for nothing"""
     size: tuple[int, int] | None = None
     """width, height asked of a camera"""
+    max_size: tuple[int, int] = (4096, 2304)
+    """width, height: a picture of more pixels than their product is refused before it is decoded"""
     rate: Fraction | None = None
     """frames a second asked of a camera"""
     format: str | None = None
@@ -72,8 +74,9 @@ class SourceOptions:
         ):
             if value not in accepted:
                 raise UsageError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
-        if self.size is not None and min(self.size) < 1:
-            raise UsageError(f"size must be 1x1 or more, got {self.size[0]}x{self.size[1]}")
+        for name, size in (("size", self.size), ("max-size", self.max_size)):
+            if size is not None and min(size) < 1:
+                raise UsageError(f"{name} must be 1x1 or more, got {size[0]}x{size[1]}")
         for name in ("rate", "stall", "open_timeout", "first_timeout"):
             value = getattr(self, name)
             if value is not None and not value > 0:  # nan is not
@@ -240,10 +243,10 @@ def _open_file(path: Path, name: str, options: SourceOptions) -> Source:
         if options.backend == "gst":
             from .gst_file import open_file
 
-            return open_file(path, name)
+            return open_file(path, name, options)
         from .av_source import AvSource
 
-        return AvSource(path, name)
+        return AvSource(path, name, options.max_size)
 
     if not (options.realtime or options.loop):
         return once()

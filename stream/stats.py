@@ -154,6 +154,8 @@ class Snapshot:
     not_finite: int = 0
     outage_frames: int = 0
     """shown while the camera was away; in none of the other counts"""
+    frames_damaged: int = 0
+    """shown, and left out of what is explained"""
     label: str = ""
     """the class explained in the newest window; empty before the first"""
     probability: float = math.nan
@@ -223,7 +225,7 @@ class Stats:
     def __init__(self, freshness: Freshness | None = None) -> None:
         self.started = time.monotonic()
         self.freshness = freshness or Freshness()
-        self.frames_fetched = self.frames_out = self.windows = self.outage_frames = 0
+        self.frames_fetched = self.frames_out = self.frames_damaged = self.windows = self.outage_frames = 0
         self._late = 0
         self.arrived = self.started
         """when the last frame came in"""
@@ -234,9 +236,10 @@ class Stats:
         # A ring rather than a dict: a frame dropped on its way leaves nothing behind.
         self._arrivals: list[tuple[int, float]] = [(-1, 0.0)] * IN_FLIGHT
 
-    def frame_in(self, index: int, late: int = 0) -> None:
+    def frame_in(self, index: int, late: int = 0, damaged: bool = False) -> None:
         """A frame was fetched from the source, now. late: how many came and were lost there so far (`too_late`)."""
         now = time.monotonic()
+        self.frames_damaged += damaged
         self.frames_fetched += 1
         self.arrived = now
         self._arrivals[index % IN_FLIGHT] = (index, now)
@@ -321,6 +324,7 @@ def take_snapshot(
         dropped={("source", "too late"): late, **dropped, **lost},
         **_of_connection(source, alive),
         decoder_errors=source.errors,
+        frames_damaged=stats.frames_damaged,
         windows=stats.windows,
         window_rate=window_rate,
         batch=stats.batch,

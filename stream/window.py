@@ -20,6 +20,8 @@ class _Sample:
     pts: int
     time_base: Fraction
     wall: WallTime | None
+    damaged: bool = False
+    """the picture is that of the frame before"""
 
 
 class Window:
@@ -43,11 +45,21 @@ class Window:
         return float((self._extent - 1) / rate)
 
     def push(self, frame: Frame) -> Clip | None:
-        """The clip that this frame completes, if it completes one. A frame after a gap starts anew."""
+        """The clip that this frame completes, if it completes one. A frame after a gap starts anew.
+
+        A damaged frame keeps its place in time, so that samples stay evenly spaced, and shows the picture of the one
+        before, as many cameras do when they are late. After a gap there is none before: windows begin at a sound frame.
+        """
         if frame.gap:
             self.cut()
-        picture, crop = sample(frame, self._spec)
-        self._samples.append(_Sample(picture, crop, frame.index, frame.pts, frame.time_base, frame.wall))
+        if frame.damaged:
+            if not self._samples:
+                return None
+            before = self._samples[-1]
+            picture, crop = before.picture, before.crop
+        else:
+            picture, crop = sample(frame, self._spec)
+        self._samples.append(_Sample(picture, crop, frame.index, frame.pts, frame.time_base, frame.wall, frame.damaged))
         self._seen += 1
         if self._seen < self._next:
             return None
@@ -96,4 +108,5 @@ class Window:
             time_base=first.time_base,
             repeated=sum(offset >= len(held) for offset in offsets),
             wall=last.wall,
+            damaged=sum(one.damaged for one in held[: last_sample + 1]),
         )

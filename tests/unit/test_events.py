@@ -53,8 +53,9 @@ def documented() -> set[str]:
 
 
 def test_keys_are_those_documented():
-    live = replace(explanation(), wall=WallTime(1.5e9, "camera"))
+    live = replace(explanation(), wall=WallTime(1.5e9, "camera"), damaged=3)
     record = strict(event(live, 0.2, (1280, 720), {"infer": 0.5}, "door"))
+    assert record["damaged"] == 3
     found = {path for path in paths(record) if not path.startswith("timings.")}
     assert found == documented()
     assert record["version"] == VERSION
@@ -64,7 +65,7 @@ def test_the_example_in_the_reference_is_of_this_version():
     (example,) = re.findall(r"^\{.*\}$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     record = strict(example)
     assert record["version"] == VERSION
-    assert paths(record) | {"timings", "stream", "clock", "utc"} == documented()
+    assert paths(record) | {"timings", "stream", "clock", "utc", "damaged"} == documented()
     labels = LABELS.read_text(encoding="utf-8").splitlines()
     assert all(labels[score["id"]] == score["class"] for score in (*record["top"], *record["explained"]))
 

@@ -1,0 +1,118 @@
+"""How much memory FFmpeg may take for what it is sent, and why it refused a picture."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import av
+import av.buffer
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from .limits import Size
+
+BLOCK = 64 << 20
+"""bytes of the largest block of memory while an input is opened, unless its pictures need more"""
+BYTES = 8
+"""of a pixel, at most: four channels of 16 bits"""
+_ALIGNED = 64
+"""FFmpeg rounds sizes up to multiples of at most this before it counts pixels"""
+_REFUSED = re.compile(r"(\d+)x(\d+) exceeds")
+"""what FFmpeg, and dav1d, log of a picture with more pixels than `max_pixels`"""
+_limits: list[int] = []
+_changing, _logging = threading.Lock(), threading.Lock()
+
+
+def decoder_options(most: Size) -> dict[str, str]:
+    """Options of FFmpeg by which a decoder refuses pictures of clearly more pixels before it takes memory for them.
+
+    Coded pictures are a little larger than shown ones, 1088 lines for 1080: compare a decoded frame's size with
+    `limits.exceeds`.
+    """
+    return {"max_pixels": str((most[0] + _ALIGNED) * (most[1] + _ALIGNED))}
+
+
+def limit_decoder(stream: VideoStream, most: Size) -> None:
+    """Before its first packet is decoded. FFmpeg's own probing has a decoder of its own: `decoder_options`."""
+    stream.codec_context.options = {**stream.codec_context.options, **decoder_options(most)}
+
+
+def refused_size(stream: VideoStream, packet: Packet[Any] | None, most: Size) -> Size | None:
+    """The size of the picture in a packet, where that is why it could not be decoded; None where it is not.
+
+    FFmpeg's error does not say so, but its log does. So a second decoder is given the packet while FFmpeg logs: ask
+    only where decoding failed at a key frame.
+    """
+    if packet is None or not packet.size:
+        return None
+    try:
+        context: Any = VideoCodecContext.create(stream.codec_context.codec, "r")
+        context.extradata = stream.codec_context.extradata
+        context.thread_count = 1  # another thread could not log while this one waits for it with Python's lock
+        context.options = decoder_options(most)
+    except (av.FFmpegError, ValueError):
+        return None
+    with _listening() as said:
+        try:
+            context.decode(Packet(bytes(packet)))
+            context.decode(None)
+        except (av.FFmpegError, OSError) as error:
+            log = getattr(error, "log", None)  # in what is captured, a line that was said before is missing
+            said += [log] if log else []
+        matches = [_REFUSED.search(line) for _, _, line in said]
+    return next(((int(found[1]), int(found[2])) for found in matches if found), None)
+
+
+@contextmanager
+def small_blocks(most: Size, least: int = BLOCK) -> Iterator[None]:
+    """While the block lasts FFmpeg takes no single piece of memory above what the largest picture allowed needs.
+
+    It has no bound of its own for an SDP, a part of MJPEG or a picture without end. The limit is of the whole process:
+    the smallest one asked for counts, and there is none once all blocks have ended.
+    """
+    limit = max(least, BYTES * (most[0] + _ALIGNED) * (most[1] + _ALIGNED))
+    with _changing:
+        _limits.append(limit)
+        _apply()
+    try:
+        yield
+    finally:
+        with _changing:
+            _limits.remove(limit)
+            _apply()
+
+
+def _apply() -> None:
+    if (set_most := _max_alloc()) is not None:
+        set_most(min(_limits, default=2**31 - 1))  # FFmpeg's own default
+
+
+@cache
+def _max_alloc() -> Any:
+    """FFmpeg's av_max_alloc, found in the libraries that PyAV is linked with."""
+    try:
+        found = ctypes.CDLL(av.buffer.__file__).av_max_alloc
+    except (OSError, AttributeError):
+        return None
+    found.argtypes, found.restype = [ctypes.c_size_t], None
+    return found
+
+
+@contextmanager
+def _listening() -> Iterator[list[tuple[int, str, str]]]:
+    """What FFmpeg logs of errors while the block lasts; nobody else sees it."""
+    with _logging:
+        before = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR)
+        try:
+            with av.logging.Capture() as said:
+                yield said
+        finally:
+            av.logging.set_level(before)

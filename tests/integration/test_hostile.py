@@ -1,0 +1,101 @@
+"""What a camera, a server or a file may do to us: less memory than 600 MB, less time than it was given, one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bombs import BOMBS, SIDE, jpeg, make_bomb
+from hostile import HTTP, RTSP, attacking
+from saliency_tubes.stream.gst_feed import available
+from web import web
+
+BACKENDS = [
+    "av",
+    pytest.param("gst", marks=pytest.mark.skipif(not available(), reason="this Python has no GStreamer")),
+]
+MOST = 600
+"""MB more than the libraries take that are loaded"""
+OPENING = 2.0
+"""seconds that an attempt may take"""
+TRY = """
+import sys, time
+from saliency_tubes.stream.source import SourceOptions, open_source
+
+def peak():
+    words = open("/proc/self/status").read().split()
+    return int(words[words.index("VmHWM:") + 1]) >> 10
+
+uri, backend, opening = sys.argv[1], sys.argv[2], float(sys.argv[3])
+before, start = peak(), time.monotonic()
+try:
+    source = open_source(uri, SourceOptions(backend=backend, open_timeout=opening, first_timeout=0.1))
+    for frame in source:
+        pass
+    print("it was read")
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+print(peak() - before)
+print(time.monotonic() - start)
+"""
+
+
+def attempt(uri: str, backend: str) -> tuple[str, int, float]:
+    """What is said, MB that it took, and seconds."""
+    words = [sys.executable, "-c", TRY, uri, backend, str(OPENING)]
+    run = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stderr
+    *said, memory, seconds = run.stdout.splitlines()
+    print(uri, backend, *said, memory, "MB", seconds, "s")
+    assert len(said) == 1
+    return said[0], int(memory), float(seconds)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_picture_that_is_too_large_is_not_decoded(tmp_path: Path, name: str, backend: str) -> None:
+    said, memory, _ = attempt(str(make_bomb(tmp_path, name)), backend)
+    assert f"a picture of {SIDE}x{SIDE} has more pixels than --max-size 4096x2304 allows" in said
+    assert memory < MOST / 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["bomb.ts", "bomb.jpg"])
+def test_nor_one_on_a_web_server(tmp_path: Path, name: str, backend: str) -> None:
+    make_bomb(tmp_path, name)
+    with web(tmp_path) as address:
+        said, memory, _ = attempt(f"{address}/{name}", backend)
+    assert f"a picture of {SIDE}x{SIDE} has more pixels than --max-size 4096x2304 allows" in said
+    assert memory < MOST / 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nor_one_of_a_camera_that_sends_mjpeg(backend: str) -> None:
+    part = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg() + b"\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+
+    def send(client):
+        client.sendall(head)
+        while True:
+            client.sendall(part)
+
+    with attacking(send) as port:
+        said, memory, _ = attempt(f"http://127.0.0.1:{port}/camera", backend)
+    assert f"a picture of {SIDE}x{SIDE}" in said
+    assert memory < MOST / 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("scheme", "name"), [*(("rtsp", name) for name in RTSP), *(("http", name) for name in HTTP)])
+def test_what_has_no_end_is_left(scheme: str, name: str, backend: str) -> None:
+    attack = (RTSP if scheme == "rtsp" else HTTP)[name]
+    with attacking(attack, asked_first=attack is not RTSP["sdp"]) as port:
+        start = time.monotonic()
+        said, memory, seconds = attempt(f"{scheme}://127.0.0.1:{port}/{name}", backend)
+        assert time.monotonic() - start < 60
+    assert said.startswith("SourceError: ")
+    assert memory < MOST
+    assert seconds < OPENING + 15  # a key frame may come for so long, where packets come

@@ -1,0 +1,209 @@
+"""docs/*.md and README.md against the code: what a page names must be there, and what there is must be on the page."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import pytest
+from saliency_tubes.stream.arguments import Parser, add_run_arguments
+from saliency_tubes.stream.condition import STATES
+from saliency_tubes.stream.pattern import LARGEST, MOST_FRAMES, RATES, SMALLEST
+from saliency_tubes.stream.sink import _BY_SCHEME
+from saliency_tubes.stream.source import NETWORK
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("stream", "engine", "export")
+LIVE, TROUBLE = ROOT / "docs" / "live.md", ROOT / "docs" / "troubleshooting.md"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+WIDTH = 120
+
+
+def section(title: str, page: Path = LIVE) -> str:
+    """What stands under a heading of level two."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None, f"{page.name} has no section {title!r}"
+    return found[1]
+
+
+def first_cells(text: str) -> list[str]:
+    """Of tables: each word in backquotes in a row's first cell."""
+    cells: list[str] = re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE)
+    return [word for cell in cells for word in re.findall(r"`([^`]+)`", cell)]
+
+
+@cache
+def trees() -> tuple[tuple[Path, ast.Module], ...]:
+    return tuple((path, ast.parse(path.read_text())) for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))
+
+
+def calls(name: str) -> Iterator[tuple[Path, ast.Call]]:
+    """Of a function or method of that name, wherever it is called."""
+    for path, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and name == getattr(node.func, "attr", getattr(node.func, "id", "")):
+                yield path, node
+
+
+def first_words(name: str, *files: str) -> set[str]:
+    """The texts that a function is given as its first argument. files: where, if not everywhere."""
+    return {
+        text.value
+        for path, call in calls(name)
+        if (not files or path.name in files) and call.args
+        for text in _chosen(call.args[0])
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    }
+
+
+def _chosen(value: ast.expr) -> Iterator[ast.expr]:
+    """What an expression may be: of a choice, either."""
+    if isinstance(value, ast.IfExp):
+        yield from _chosen(value.body)
+        yield from _chosen(value.orelse)
+    else:
+        yield value
+
+
+# messages
+
+
+@cache
+def messages() -> tuple[str, ...]:
+    """Every text in the code but docstrings, with a NUL where something is put in that is no text of its own."""
+    found: list[str] = []
+    for _, tree in trees():
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        found += [text for node in ast.walk(tree) if id(node) not in docs for text in _texts(node)]
+    return tuple(found)
+
+
+def _texts(node: ast.AST) -> list[str]:
+    """What a text in the code may read."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+        return [node.value if isinstance(node.value, str) else node.value.decode(errors="replace")]
+    if isinstance(node, ast.JoinedStr):
+        return ["".join(parts) for parts in product(*(_texts(part) or ["\0"] for part in node.values))]
+    if isinstance(node, ast.FormattedValue):
+        return _texts(node.value) if isinstance(node.value, ast.IfExp) else []
+    if isinstance(node, ast.IfExp):
+        return [*_texts(node.body), *_texts(node.orelse)]
+    return []
+
+
+def is_said(quoted: str) -> bool:
+    """Whether the code has a message like this. `...` stands for whatever is put in there, or left out."""
+    pieces = [re.escape(piece) for piece in quoted.split("...")]
+    pattern = re.compile(".*".join(pieces), re.DOTALL)
+    return any(pattern.search(text) for text in messages())
+
+
+def quotes(page: Path) -> list[str]:
+    """What a page quotes: all between double quotes, but in code."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    return re.findall(r'"([^"]+)"', text)
+
+
+def test_what_the_page_of_troubles_quotes_is_said_by_the_code() -> None:
+    found = quotes(TROUBLE)
+    assert len(found) > 40
+    assert [quoted for quoted in found if not is_said(quoted)] == []
+
+
+@pytest.mark.parametrize(
+    ("quoted", "said"),
+    [
+        ("no answer within ... s", True),
+        ("no answer within ... minutes", False),
+        ("the camera is sulking", False),
+        ("What was chosen at the start", False),  # stands in a docstring alone
+    ],
+)
+def test_a_message_that_does_not_exist_is_found_out(quoted: str, said: bool) -> None:
+    assert is_said(quoted) is said
+
+
+# tables of docs/live.md
+
+
+def test_every_input_has_a_row() -> None:
+    named = {word.partition("://")[0] for word in first_cells(section("Inputs")) if "://" in word}
+    assert named == NETWORK | {"file", "v4l2", "csi", "gst", "test"}
+
+
+def test_every_output_has_a_row() -> None:
+    named = {word.partition("://")[0] for word in first_cells(section("Outputs")) if "://" in word}
+    assert named == {*_BY_SCHEME, "null"}
+
+
+def test_the_bounds_of_the_pattern() -> None:
+    text = section("Inputs")
+    for said in ("{}x{}".format(*SMALLEST), "{}x{}".format(*LARGEST), f"{float(RATES[0]):g} to {int(RATES[1])}",
+                 f"{MOST_FRAMES:,}"):  # fmt: skip
+        assert said in text
+
+
+def test_every_option_of_a_run_is_named() -> None:
+    parser = Parser(add_help=False)
+    add_run_arguments(parser)
+    options = {name for action in parser._actions for name in action.option_strings}
+    text = LIVE.read_text()
+    elsewhere = {"--model", "--explain", "--runtime", "--device", "--overlay", "--overlay-threads", "--preset",
+                 "--colormap", "--alpha", "--threshold", "--normalize"}  # fmt: skip
+    assert {name for name in options - elsewhere if not re.search(rf"{name}\b(?!-)", text)} == set()
+
+
+def test_every_state_of_an_output_is_explained() -> None:
+    assert first_cells(section("States").split("### Of an output")[1]) == list(STATES)
+
+
+def test_every_event_of_the_log_is_explained() -> None:
+    said = first_words("say") | first_words("Change", "monitor.py") | first_words("_say", "report.py")
+    assert {"input", "done", "tube", "deleted"} < said
+    assert set(first_cells(section("Logs"))) == said
+
+
+def test_every_reason_for_a_loss_is_explained() -> None:
+    reasons = {*first_words("_drop"), *first_words("_lose", "gst_rtsp_sink.py"), "disk full", "retrying"}
+    reasons |= {"too late", "queue full", "newer window"}
+    assert {"slow client", "not delivered"} < reasons
+    told = re.findall(r"^\| `[^|]*` \| (`.*?`) \|", section("What is dropped"), re.MULTILINE)
+    assert {word for cell in told for word in re.findall(r"`([^`]+)`", cell)} == reasons
+
+
+# pages
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        place, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        other = page.parent / place if place else page
+        assert other.exists(), target
+        if anchor:
+            assert anchor in anchors(other), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [LIVE, TROUBLE], ids=lambda page: page.name)
+def test_lines_can_be_read(page: Path) -> None:
+    """Rows of tables cannot be broken."""
+    long = [line for line in page.read_text().splitlines() if len(line) > WIDTH and not line.startswith("|")]
+    assert long == []
+
+
+def test_the_pages_are_found_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "(docs/live.md)" in text
+    assert "(docs/troubleshooting.md)" in text

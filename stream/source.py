@@ -266,7 +266,8 @@ def _open_live(uri: str, name: str, options: SourceOptions) -> Source:
     stall = options.stall or (10.0 if segments else 2.0)
     if scheme in ("csi", "gst") and options.backend == "av":
         raise UsageError(f"{name}: {scheme}:// needs GStreamer: leave out the backend, or say gst")
-    if scheme in ("csi", "gst") or options.backend == "gst":
+    # FFmpeg in PyAV's wheels has no SRT.
+    if scheme in ("csi", "gst") or options.backend == "gst" or (scheme == "srt" and options.backend == "auto"):
         from .gst_feed import connector
     else:
         from .av_feed import connector

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 from saliency_tubes.stream.feed import Feed, FeedLost, FeedRefused
 from saliency_tubes.stream.gst_feed import GstFeed, available, connector, describe
-from saliency_tubes.stream.source import SourceOptions
+from saliency_tubes.stream.source import SourceOptions, open_source
+from servers import free_port
 
 pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
 
@@ -102,3 +104,21 @@ def test_what_it_needs_for_tls_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_TLS], capture_output=True, text=True, env=environment)
     line = "rtsps://me:***@127.0.0.1/live: GStreamer needs glib-networking for TLS: apt-get install glib-networking"
     assert done.stdout == f"{line}\n", done.stderr
+
+
+@pytest.mark.skipif(shutil.which("gst-launch-1.0") is None, reason="needs gst-launch-1.0 (make system-deps)")
+def test_srt_is_read_without_naming_a_backend() -> None:
+    """PyAV's wheels have no SRT."""
+    port = free_port()
+    words = f"""videotestsrc is-live=true ! video/x-raw,width=160,height=96,framerate=25/1 ! x264enc tune=zerolatency
+        key-int-max=10 ! mpegtsmux ! srtsink uri=srt://127.0.0.1:{port}?mode=listener wait-for-connection=false"""
+    with subprocess.Popen(["gst-launch-1.0", *words.split()], stdout=subprocess.DEVNULL) as camera:
+        try:
+            source = open_source(f"srt://127.0.0.1:{port}", SourceOptions(wait=True))
+            try:
+                frames = [frame for frame, _ in zip(source, range(5), strict=False)]
+            finally:
+                source.close()
+        finally:
+            camera.kill()
+    assert [(frame.picture.width, frame.picture.height) for frame in frames] == [(160, 96)] * 5

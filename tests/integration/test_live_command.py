@@ -85,7 +85,7 @@ def metrics(port: int) -> str:
 def test_sigterm_finishes_the_files_of_a_live_stream(sync, tmp_path):
     with running(tmp_path, CAMERA, "out.mp4", "out.jsonl", *FAST, "--sync", sync) as run:
         wait_for(
-            lambda: (tmp_path / "out.jsonl").exists() and (tmp_path / "out.jsonl").read_text().count("\n") >= 2, 30
+            lambda: (tmp_path / "out.jsonl").exists() and (tmp_path / "out.jsonl").read_text().count("\n") >= 2, 90
         )
         assert run.end() == 143
     frames = re.search(r"(\d+) frames in, (\d+) out, (\d+) dropped", run.said)

@@ -109,7 +109,7 @@ def test_a_shift_by_one_sample_would_show(layout: Layout, size: Size) -> None:
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_files(tmp_path: Path, suffix: str, layout: Layout, as_decoded: bool) -> None:
     for size in SIZES:
-        path = tmp_path / f"out.{suffix}"
+        path = tmp_path / f"{size[0]}x{size[1]}.{suffix}"
         sink = open_sink(str(path), FINE)
         write(sink, layout, size, 2, as_decoded)
         frames = decode(path)

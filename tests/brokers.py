@@ -36,23 +36,27 @@ class Broker:
     """mosquitto in a folder of its own. Started, killed and started again on the same port."""
 
     def __init__(self, folder: Path, *, login: tuple[str, str] | None = None, tls: bool = False) -> None:
-        self.port, self.folder = free_port(), folder
+        self.port, self.folder, self._tls = free_port(), folder, tls
         self.log = folder / "mosquitto.log"
+        self.configure(login)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, login: tuple[str, str] | None) -> None:
+        """Who may connect when it is started next; None: everybody."""
         # it gives up its rights where it is root, and could read no file of ours then
         lines = [f"listener {self.port} 127.0.0.1", f"log_dest file {self.log}", "log_type all", "user root"]
         lines.append(f"allow_anonymous {'false' if login else 'true'}")
         if login:
-            passwords = folder / "passwords"
+            passwords = self.folder / "passwords"
             passwords.write_text(f"{login[0]}:{login[1]}\n")
             passwords.chmod(0o600)
             tool = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
             subprocess.run([tool, "-U", str(passwords)], check=True, capture_output=True)
             lines.append(f"password_file {passwords}")
-        if tls:
-            certificate, key = make_certificate(folder)
+        if self._tls:
+            certificate, key = make_certificate(self.folder)
             lines += [f"certfile {certificate}", f"keyfile {key}"]
-        (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
-        self._process: subprocess.Popen[bytes] | None = None
+        (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:
         assert MOSQUITTO is not None

@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 from brokers import broker, free_port, listening, needs_mosquitto, wait_for
+from commands import healthz, metrics, running
 from saliency_tubes.stream.events import VERSION
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.pattern import draw
@@ -25,60 +19,8 @@ from saliency_tubes.stream.source import SourceOptions, open_source
 from servers import RtspServer, python_with_gi
 from videos import all_pts
 
-COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))
 CAMERA = "test://?size=160x120&rate=15"
 FAST = ["--frames", "16", "--realtime"]
-
-
-class Run:
-    """A command that is running; what it says is kept."""
-
-    def __init__(self, folder: Path, *words: object) -> None:
-        self._log = folder / "stderr"
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen([COMMAND, "run", *map(str, words)], stderr=log, cwd=folder)
-
-    @property
-    def said(self) -> str:
-        return self._log.read_text()
-
-    def wait_for(self, text: str, count: int = 1) -> None:
-        wait_for(lambda: self.said.count(text) >= count or self.process.poll() is not None, 30)
-        assert self.said.count(text) >= count, self.said
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout=30)
-
-
-@contextmanager
-def running(folder: Path, *words: object) -> Iterator[Run]:
-    run = Run(folder, *words)
-    try:
-        yield run
-    finally:
-        if run.process.poll() is None:
-            run.process.kill()
-            run.process.wait()
-
-
-def healthz(port: int) -> tuple[int, dict]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-    except OSError:
-        return 0, {}
-
-
-def metrics(port: int) -> str:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            return answer.read().decode()
-    except OSError:
-        return ""
 
 
 @pytest.mark.parametrize("sync", ["live", "aligned"])

@@ -130,8 +130,8 @@ class LiveSource:
 
     @property
     def state(self) -> str:
-        """For people: "connecting", "live", "waiting 1.2 s: wrong user or password", "stopped"; "skipping: ..." where
-        the stream fell behind the camera.
+        """For people: "connecting", "live", "waiting 1.2 s: wrong user or password", then "connecting: wrong user or
+        password", "stopped"; "skipping: ..." where the stream fell behind the camera.
         """
         if self._stop.is_set():
             return "stopped"
@@ -209,8 +209,6 @@ class LiveSource:
         feed = self._connections.feed
         if feed is None:
             self._fresh = True
-            if not self._said.startswith(SKIPPING):  # that is one thing, for whoever watches, until a frame comes
-                self._said = "connecting"
             feed = self._connect()
             self._connections = self._connections._replace(feed=feed)
             self._since, self._bursts, self._backlog = self._clock(), feed.bursts, Backlog()
@@ -234,16 +232,21 @@ class LiveSource:
     def _lose(self, error: FeedError) -> None:
         """Ends the connection, says so, and waits before the next. Raises SourceError where it is time to give up."""
         self._failures = self._failures + 1 if self._fresh else 0
-        self._drop()
         self.last_error = str(error)
         if self._started and self._patience.retries is not None and self._failures >= self._patience.retries:
             self._said = f"gave up after {self._failures} attempts: {error}"
+            self._drop()
             raise SourceError(f"{self.name}: {self._said}")
-        delay = self._backoff.next(error)
-        self._said = f"waiting {delay:.1f} s: {error}"
-        if isinstance(error, FeedBehind):
-            self.skips, self._skipped_at, self._said = self.skips + 1, self._clock(), f"{SKIPPING}: {error}"
+        delay, behind = self._backoff.next(error), isinstance(error, FeedBehind)
+        if behind:
+            self.skips, self._skipped_at = self.skips + 1, self._clock()
+        # The reason is there before the connection is closed, which may take its time, and until the next one gives a
+        # frame: whoever looks in between finds it. Skipping is one thing for them all the while.
+        self._said = f"{SKIPPING}: {error}" if behind else f"waiting {delay:.1f} s: {error}"
+        self._drop()
         self._wait(delay)
+        if not behind:
+            self._said = f"connecting: {error}"
 
     def _drop(self) -> None:
         self._fresh = True

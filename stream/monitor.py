@@ -90,7 +90,7 @@ def _of_age(snapshot: Snapshot) -> Change:
 
 
 def _reason(state: str) -> str:
-    """Without the seconds, which are different each time: "waiting 1.2 s: why" is why."""
+    """Without what is done about it, and its seconds: "waiting 1.2 s: why" and "connecting: why" are why."""
     return state.partition(": ")[2]
 
 
@@ -131,6 +131,4 @@ class Monitor:
             if change.event == "class":
                 self._class_said = moment
             say(change.event, change.message, stream=self._name, level=change.level, **change.fields)
-        if not now.connected and not _reason(now.state) and self._before is not None and not self._before.connected:
-            now = replace(now, state=self._before.state)  # between two attempts: the trouble is the same
         self._before = now

@@ -36,6 +36,8 @@ DRAIN_SECONDS = 3.0
 _KEYS = {"qos", "ca", "client_id"}
 REFUSALS = {"Bad user name or password", "Not authorized", "Banned", "Client identifier not valid"}
 """MQTT 5.0, 3.2.2.2, as paho names them"""
+BROKEN = "Unspecified error"
+"""what paho calls the end of a connection that the broker did not announce, its own death included"""
 
 
 class MqttSink(Sink):
@@ -237,7 +239,8 @@ class MqttSink(Sink):
             self._pause = min(2 * self._pause, DELAYS[1]) if brief else DELAYS[0]
             client.reconnect_delay_set(self._pause, DELAYS[1])
         if self._closing is None and not self._refused:
-            self._trouble(f"lost the broker: {reason}")
+            why = "the connection broke" if str(reason) == BROKEN else reason
+            self._trouble(f"lost the broker: {why}")
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
         if self._closing is None:

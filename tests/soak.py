@@ -2,6 +2,7 @@
 
     .venv/bin/python tests/soak.py --minutes 30 --report soak.json
     .venv/bin/python tests/soak.py --hours 24 --report soak.json
+    .venv/bin/python tests/soak.py --minutes 15 --speed 1 --cut-every 20      a connection that never lasts
 
 An RTSP server sends 120 frames a second through a line that loses and damages packets and is cut now and then. I3D
 explains them into RTSP with a client that reads, a recording in segments, and JSON lines. Exit code 0: all holds; 1:
@@ -36,7 +37,7 @@ from servers import RtspServer, free_port
 CAMERA = 30
 """frames a second that are real time"""
 EVERY, CUT_EVERY = 1.0, 60.0
-"""seconds between two samples; between two cuts of the line"""
+"""seconds between two samples; between two cuts of the line, unless --cut-every says otherwise"""
 LOSSES = {"drop": 0.002, "flip": 0.001, "cut": 0.001, "tear": 0.0002}
 BINS = 30
 """that a run is divided into for a fit, by their medians: neighbouring samples are not independent"""
@@ -247,7 +248,7 @@ def soak(seconds: float, args: argparse.Namespace, folder: Path) -> tuple[list[S
             client = threading.Thread(target=watch, args=(served, stop))
             client.start()
             try:
-                samples = sample_all(seconds, metrics, process, line)
+                samples = sample_all(seconds, metrics, process, line, min(args.cut_every, seconds / 4))
             finally:
                 stop.set()
                 process.send_signal(signal.SIGTERM)
@@ -259,11 +260,13 @@ def soak(seconds: float, args: argparse.Namespace, folder: Path) -> tuple[list[S
     return samples, (int(said[-1][0]), int(said[-1][1]), int(said[-1][2])) if said else None
 
 
-def sample_all(seconds: float, metrics: int, process: subprocess.Popen[bytes], line: Proxy) -> list[Sample]:
+def sample_all(
+    seconds: float, metrics: int, process: subprocess.Popen[bytes], line: Proxy, cut_every: float
+) -> list[Sample]:
     samples: list[Sample] = []
     start, cuts = time.monotonic(), 0
     while (elapsed := time.monotonic() - start) < seconds and process.poll() is None:
-        if elapsed > (cuts + 1) * min(CUT_EVERY, seconds / 4):
+        if elapsed > (cuts + 1) * cut_every:
             cuts += 1
             line.sever()
         sample = measure(metrics, process.pid, start, samples[-1] if samples else None)
@@ -279,6 +282,7 @@ def main() -> int:
     length.add_argument("--minutes", type=float, default=30.0)
     length.add_argument("--hours", type=float)
     parser.add_argument("--speed", type=float, default=4.0, help=f"times {CAMERA} frames a second")
+    parser.add_argument("--cut-every", type=float, default=CUT_EVERY, help="seconds between two reconnects")
     parser.add_argument("--size", default="320x240")
     parser.add_argument("--model", default="i3d")
     parser.add_argument("--frames", type=int, default=16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.engine.picture import Color, Layout, Picture
-from saliency_tubes.stream.feed import Backlog, FeedBehind, FeedEnded, FeedFrame, FeedLost, FeedRefused
+from saliency_tubes.stream.feed import Backlog, FeedBehind, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused
 from saliency_tubes.stream.fit import fit, from_rgb
 from saliency_tubes.stream.live import LiveSource
 from saliency_tubes.stream.patience import Backoff, Patience
@@ -327,6 +328,30 @@ def test_states_that_are_seen_while_waiting() -> None:
         ("waiting 0.2 s: the server ended the stream", False),
         ("waiting 1.0 s: wrong user or password (401)", False),
     ]
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "while_closing", "while_connecting"),
+    [
+        (GONE, r"waiting 0\.2 s: the server ended", "connecting: the server ended"),
+        (FeedBehind(2.5), r"skipping: fell 2\.5 s behind", r"skipping: fell 2\.5 s behind"),
+    ],
+)
+def test_why_a_connection_was_lost_is_seen_until_the_next_one_gives_a_frame(
+    error: FeedError, while_closing: str, while_connecting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World([0, error], [0, GONE])
+    source = world.open()
+    seen: list[str] = []
+    monkeypatch.setattr(Feed, "close", lambda _: seen.append(source.state))
+    monkeypatch.setattr(source, "_connect", lambda: seen.append(source.state) or world.connect())
+    frames = iter(source)
+    next(frames)
+    next(frames)
+    assert len(seen) == 2
+    assert re.match(while_closing, seen[0])
+    assert re.match(while_connecting, seen[1])
     source.close()
 
 

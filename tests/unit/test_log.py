@@ -158,9 +158,10 @@ def test_what_changes_is_said():
 
 def test_the_same_trouble_is_said_once_however_often_it_is_tried_again():
     away = [snapshot(connected=False, state=f"waiting {seconds} s: nobody there") for seconds in (0.2, 0.4, 0.8)]
-    trying = snapshot(connected=False, state="connecting")
+    trying = snapshot(connected=False, state="connecting: nobody there")
     refused = snapshot(connected=False, state="waiting 1.0 s: wrong password")
-    looks = iter([snapshot(), away[0], trying, away[1], trying, trying, away[2], trying, refused, trying, snapshot()])
+    again = snapshot(connected=False, state="connecting: wrong password")
+    looks = iter([snapshot(), away[0], trying, away[1], trying, trying, away[2], trying, refused, again, snapshot()])
     monitor, stream = Monitor(lambda: next(looks)), io.StringIO()
     with logging_to(stream):
         for _ in range(11):

@@ -21,6 +21,7 @@ AWAY = 3.0
 """seconds of most incidents"""
 REFUSED = r"cannot be reached: connection refused"
 HOGS = 4
+SET = r"clock of this machine was set by .\d+ s"
 KEPT = 'keep = "14d"'
 SILENT = r"no frame for \d|nothing came for \d"
 LOGIN = r"wrong user or password \(401\)"
@@ -203,11 +204,11 @@ OUTPUTS = (
              works=("frames", "mqtt"), back=45, setting=Setting(broker=True)),
     Incident("broker refuses the login", "it restarts with a password, and without one once that was noticed",
              broker_refuses, lines=(r"mqtt://\S+: refused: the broker refuses: Not authorized", r"mqtt://\S+: running"),
-             works=("frames", "mqtt"), back=120, setting=Setting(broker=True)),
+             health="200 output_refused: ", works=("frames", "mqtt"), back=120, setting=Setting(broker=True)),
     Incident("disk full", "of what is recorded, and of the events; there is room again 3 s after that was noticed",
              disk_full, lines=(r"\.mkv: disk full", r"events\.jsonl: disk full", r"\.mkv: running"),
-             counted=(r'dropped_total\{place="sink .*\.mkv",reason="disk full"',),
-             setting=Setting(disk=True)),
+             health=r"200 disk_full: .*No space left",
+             counted=(r'dropped_total\{place="sink .*\.mkv",reason="disk full"',), setting=Setting(disk=True)),
     Incident("port of an output taken", "another run wants to serve RTSP on it; then on a free one",
              partial(port_taken, option="output"), lines=(r"error: rtsp://\S+: .*(in use|cannot be)",)),
     Incident("port of the metrics taken", "another run wants it; then a free one",
@@ -222,11 +223,13 @@ OTHERS = (
              partial(reload, line="alfa = 0.3", answer="refused"),
              lines=("refused, nothing changes: .*did you mean alpha",), slow=False),
     Incident("clock set forward", "by three hours, by ten days, and back to what it was", partial(clock_set, sign=1),
-             works=(*WORKS, "mqtt"), setting=Setting(broker=True, clock=True, options=KEPT)),
+             lines=(SET,), works=(*WORKS, "mqtt"),
+             setting=Setting(broker=True, clock=True, options=KEPT)),
     Incident("clock set back", "by three hours, by ten days, and forward to what it was", partial(clock_set, sign=-1),
-             works=(*WORKS, "mqtt"), setting=Setting(broker=True, clock=True, options=KEPT)),
+             lines=(SET,), works=(*WORKS, "mqtt"),
+             setting=Setting(broker=True, clock=True, options=KEPT)),
     Incident("machine overloaded", "other programs take the processor, until the stream is late", overloaded,
-             lines=("falls behind the camera",), health="(503|200).*", counted=("skips_total",), back=60,
+             lines=("falls behind the camera",), health="200 overloaded: ", counted=("skips_total",), back=60,
              well=lambda scene: counters(scene.port).get("lag_seconds", 9) < 0.5,
              setting=Setting(camera={"size": "640x480", "rate": 30})),
 )  # fmt: skip

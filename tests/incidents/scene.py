@@ -319,7 +319,7 @@ class Scene:
     def plain(self, text: str) -> str:
         """The text without what is different in every run: folders, ports and dates."""
         text = text.replace(urlsplit(self.input).netloc.rpartition("@")[2], "camera")
-        ports = {self.served: "8554", self.port: "9090", self.camera.port: "554"}
+        ports = {self.served: "8554", self.port: "8346", self.camera.port: "554"}
         if self.setting.broker:
             ports[self.broker.port] = "1883"
         for port, name in ports.items():

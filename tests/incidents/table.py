@@ -192,7 +192,7 @@ CAMERAS = (
     Incident("camera of another size", "it restarts with 320x240 in place of 160x120", camera_resized,
              lines=(CONNECTED, ), health=f"503.*({REFUSED})", counted=("reconnects_total",)),
     Incident("pictures damaged", "packets are lost, altered and cut on the way, for some seconds", pictures_damaged,
-             counted=("decoder_errors_total",),
+             counted=("decoder_errors_total", "frames_damaged_total"),
              setting=Setting(camera={"launch": NOISE}, damage={"drop": 0.03, "flip": 0.03, "cut": 0.03})),
 )  # fmt: skip
 OUTPUTS = (

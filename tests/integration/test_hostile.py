@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bombs import BOMBS, SIDE, jpeg, make_bomb
@@ -21,6 +23,7 @@ MOST = 600
 """MB more than the libraries take that are loaded"""
 OPENING = 2.0
 """seconds that an attempt may take"""
+ENDLESS = [*(f"rtsp {name}" for name in RTSP), *(f"http {name}" for name in HTTP)]
 TRY = """
 import sys, time
 from saliency_tubes.stream.source import SourceOptions, open_source
@@ -43,6 +46,11 @@ print(time.monotonic() - start)
 """
 
 
+def quick(names: Iterable[str], *some: str) -> list[Any]:
+    """These of them in every run; the others, which take as long, are slow."""
+    return [name if name in some else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def attempt(uri: str, backend: str) -> tuple[str, int, float]:
     """What is said, MB that it took, and seconds."""
     words = [sys.executable, "-c", TRY, uri, backend, str(OPENING)]
@@ -55,7 +63,7 @@ def attempt(uri: str, backend: str) -> tuple[str, int, float]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("name", quick(BOMBS, "bomb.h264", "bomb.mjpeg"))
 def test_a_picture_that_is_too_large_is_not_decoded(tmp_path: Path, name: str, backend: str) -> None:
     said, memory, _ = attempt(str(make_bomb(tmp_path, name)), backend)
     assert f"a picture of {SIDE}x{SIDE} has more pixels than --max-size 4096x2304 allows" in said
@@ -63,7 +71,7 @@ def test_a_picture_that_is_too_large_is_not_decoded(tmp_path: Path, name: str, b
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["bomb.ts", "bomb.jpg"])
+@pytest.mark.parametrize("name", quick(["bomb.ts", "bomb.jpg"], "bomb.jpg"))
 def test_nor_one_on_a_web_server(tmp_path: Path, name: str, backend: str) -> None:
     make_bomb(tmp_path, name)
     with web(tmp_path) as address:
@@ -89,8 +97,9 @@ def test_nor_one_of_a_camera_that_sends_mjpeg(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("scheme", "name"), [*(("rtsp", name) for name in RTSP), *(("http", name) for name in HTTP)])
-def test_what_has_no_end_is_left(scheme: str, name: str, backend: str) -> None:
+@pytest.mark.parametrize("address", quick(ENDLESS, "rtsp sdp", "http headers"))
+def test_what_has_no_end_is_left(address: str, backend: str) -> None:
+    scheme, name = address.split()
     attack = (RTSP if scheme == "rtsp" else HTTP)[name]
     with attacking(attack, asked_first=attack is not RTSP["sdp"]) as port:
         start = time.monotonic()

@@ -43,7 +43,7 @@ def end(windows: list[Explanation], target: Target | None = None, sync: str = "l
     summary = Summary(41, 40, 1, len(windows), {}, 0, drawn, tally.saw, tally.explained, tally.repeated)
     final = SimpleNamespace(
         frames_in=41, frames_out=40, frames_dropped=1, frames_drawn=drawn, windows=len(windows), not_finite=0,
-        outage_frames=0, dropped={("read", "queue full"): 1},
+        outage_frames=0, frames_damaged=0, dropped={("read", "queue full"): 1},
     )  # fmt: skip
     pipeline = SimpleNamespace(summary=summary, look=Look(target or Target()))
     said = io.StringIO()

@@ -37,3 +37,8 @@ class Condition:
     def trying(self) -> float:
         """Seconds since it last was in one of the states SETTLED for longer than STEADY; 0 while it is in one."""
         return 0.0 if self._state in SETTLED else time.monotonic() - self._tried_since
+
+
+def works_again(wrong: str) -> str:
+    """What is noted once a trouble is over: "tried again until it works" would be taken for how things are."""
+    return f"it works again; what was wrong last: {wrong}"

@@ -154,7 +154,11 @@ class Fleet:
         """
         if len(self.settings.streams) == 1:
             self._main_opening = True
-            self._run_one(self.settings.streams[0], None, each)
+            try:
+                self._run_one(self.settings.streams[0], None, each)
+            except SourceError:
+                if not self._given_up():
+                    raise
         else:
             self._run_several()
         if self._received:
@@ -173,7 +177,7 @@ class Fleet:
     def _run_job(
         self, label: str, config: Config, shared: SharedModel | None, each: Callable[[Shown], None] | None
     ) -> None:
-        with open_job(config, shared) as job, ExitStack() as stack:
+        with open_job(config, shared, self._given_up) as job, ExitStack() as stack:
             self._main_opening = False
             with self._lock:
                 self._came_up = True
@@ -291,6 +295,11 @@ class Fleet:
         # join() is left by an exception counts as ended.
         work = self.stop if len(self._received) == 1 else self._halt
         threading.Thread(target=work, name="saliency-tubes signal", daemon=True).start()
+
+    def _given_up(self) -> bool:
+        """Whether the main thread is to open nothing any more. A library that it is in when the signal comes may lose
+        the exception, as FFmpeg's binding does where it turns an error into one of Python's."""
+        return self._main_opening and bool(self._received)
 
     def _halt(self) -> None:
         """As `stop`, and what was read is lost."""

@@ -92,7 +92,7 @@ REASONS = (
     Reason("ended", True, "nothing, where the input is a file; else see the log", _ended),
     Reason("opening", True, "wait", _opening(late=False)),
     Reason("opening_too_long", True, "see whether the camera is on, and its address and password", _opening(late=True)),
-    Reason("not_connected", True, "see whether the camera is on, and the network to it",
+    Reason("not_connected", True, "see whether the camera is on, the network to it, and the user and password",
            _running(lambda one: "" if one.connected or one.skipping else one.state)),
     Reason("no_frame", True, "see whether the camera sends; where it does, start this again",
            _running(lambda one: f"for {one.last_frame:.0f} s" if _is_silent(one) else "")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -28,7 +28,7 @@ from .priority import made_behind
 from .rules import check_rules
 from .sink import Sink, SinkOptions, check_outputs, open_sink
 from .source import FALLBACK_RATE, Source, SourceOptions, file_path, open_source
-from .speed import Speeds, speeds_of
+from .speed import Speeds, milliseconds, speeds_of
 from .uri import escaped
 from .young import fit
 
@@ -118,8 +118,12 @@ class SharedModel:
 
 
 @contextmanager
-def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]:
+def open_job(
+    config: Config, shared: SharedModel | None = None, given_up: Callable[[], bool] = lambda: False
+) -> Iterator[Job]:
     """Opens source, model and outputs, and starts the pipeline; whatever happens, all of it is closed again.
+
+    given_up: as in `open_source`.
 
     Raises UsageError, SourceError, ModelError or SinkError, what costs least to check first.
     """
@@ -132,7 +136,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
     chooses = config.frames is None and config.sync != "aligned" and len(manifest.windows) > 1
     speeds = None if shared else model_speeds(config, manifest, comes_live(config.input, config.source), chooses)
     with ExitStack() as stack:
-        source = open_source(config.input, config.source)
+        source = open_source(config.input, config.source, stream=config.name, given_up=given_up)
         stack.callback(source.close)
         if source.live:  # known only now; until `open` a sink is a few words about one
             sinks = [open_sink(uri, replace(config.sink, live=True)) for uri in config.outputs]
@@ -142,7 +146,7 @@ def open_job(config: Config, shared: SharedModel | None = None) -> Iterator[Job]
         young = ""
         if shared:
             runner = shared.batcher.runner
-            young = f"in turns with other streams, every {shared.seconds:.1f} s" if sync == "live" else ""
+            young = f"in turns with other streams, every {_pace(shared.seconds)}" if sync == "live" else ""
         elif sync == "live" and chooses:
             runner, young = load_young(config, manifest, stride, rate, speeds, source.live)
         else:
@@ -258,6 +262,10 @@ def _open(config: Config, *, precision: str, batch: int, frames: int | None) -> 
     )
 
 
+def _pace(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 0.1 else milliseconds(seconds)
+
+
 def asked_precision(config: Config, live: bool) -> str:
     """f32, bf16, or auto. live: what is explained comes at its own pace."""
     return config.precision or ("auto" if live else "f32")
@@ -303,7 +311,7 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     seconds = takes[size] * math.ceil(streams / size)
     remark = f"{streams} streams share it, {words}"
     if live:
-        remark = f"{streams} streams: a window of {frames} frames every {seconds:.1f} s each, {words}"
+        remark = f"{streams} streams: a window of {frames} frames every {_pace(seconds)} each, {words}"
     return SharedModel(Batcher(runner), seconds, f"{remark}; {young}" if young else remark)
 
 

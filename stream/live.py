@@ -74,11 +74,15 @@ class LiveSource:
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
         seed: int | None = None,
+        stream: str = "",
+        given_up: Callable[[], bool] = lambda: False,
     ) -> None:
         """clock: seconds, monotonic. wait: waits so many seconds, or until stopped, and says whether it was stopped.
+        stream: what it is called in the log, where there are several. given_up: asked between two attempts, until the
+        first frame: whether there is to be none after it.
         Raises SourceError where no first frame comes, UsageError where the address makes no sense.
         """
-        self.name = name
+        self.name, self._stream, self._given_up = name, stream, given_up
         self.reconnects = 0
         """connections that were made after the first one, and gave a frame"""
         self.last_error = ""
@@ -199,8 +203,10 @@ class LiveSource:
                 refused = isinstance(error, FeedRefused | FeedEnded)
                 if not self._patience.wait and (refused or self._clock() >= deadline):
                     raise SourceError(f"{self.name}: {error}") from None
+                if self._given_up():
+                    break
                 if self._patience.wait and str(error) != self.last_error:  # nobody watches the state yet
-                    say("source", f"{self.name}: waited for: {error}", level=logging.WARNING)
+                    say("source", f"{self.name} is waited for: {error}", stream=self._stream, level=logging.WARNING)
                 self._lose(error)
         raise SourceError(f"{self.name}: stopped before its first frame came")
 
@@ -311,7 +317,7 @@ class LiveSource:
         other = f"; recordings go on in that size, all else is scaled to fit {first}" if came != first else ""
         said = f"the picture changes to {came} at frame {index}{other}"
         self._resized = self._resized or said
-        say("source", f"{self.name}: {said}")
+        say("source", said, stream=self._stream)
         return True
 
     def _new_rate(self, rate: Fraction | None, index: int) -> Fraction | None:

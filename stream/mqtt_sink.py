@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from ..engine.errors import SinkError, UsageError
+from .condition import works_again
 from .events import utc
 from .redact import redact, scrub
 from .sink import Sink, SinkOptions
@@ -76,6 +77,8 @@ class MqttSink(Sink):
         self._flying = 0
         """published, and not yet acknowledged"""
         self._connected = self._refused = False
+        self._wrong = ""
+        """what was wrong last"""
         self._since = 0.0
         """when it connected"""
         self._pause = float(DELAYS[0])
@@ -253,11 +256,14 @@ class MqttSink(Sink):
             with self._changed:
                 self.reopened += self.state == "retrying"
                 self._greeting, self.state = None, "running"
+                if self._wrong:
+                    self.notes = (works_again(self._wrong),)
         self._landed()
 
     def _trouble(self, text: str, refused: bool = False) -> None:
         """Keeps what is wrong as state and note; the run's monitor tells it, with the stream it belongs to."""
         text = scrub(text, self._uri)
+        self._wrong = text
         note = f"{text}; {'asked again after a minute' if refused else 'tried again until it works'}"
         if refused or self._refused:  # each call starts the pauses anew
             self._client.reconnect_delay_set(*(REFUSED_DELAYS if refused else DELAYS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..engine.picture import Color, Layout
 from ..engine.types import Frame
 from .redact import redact as redact
 from .tls import holds_certificates
-from .uri import split
+from .uri import PORTS, check_server, split
 
 UNSPECIFIED = 2
 """what ITU-T H.273 calls a matrix, primaries or transfer that the stream does not name"""
@@ -210,8 +210,15 @@ def first_rate(*rates: Fraction | None) -> Fraction | None:
     return next((rate for rate in rates if rate is not None and 0 < rate < CLOCK_RATE), None)
 
 
-def open_source(uri: str, options: SourceOptions | None = None) -> Source:
-    """Opens the input and waits for its first frame.
+def open_source(
+    uri: str,
+    options: SourceOptions | None = None,
+    *,
+    stream: str = "",
+    given_up: Callable[[], bool] = lambda: False,
+) -> Source:
+    """Opens the input and waits for its first frame. stream: what it is called in the log, where there are several.
+    given_up: asked between two attempts to connect: whether there is to be none after it.
 
     `uri`: a path or file://, rtsp(s)://, http(s)://, udp://, srt://, rtmp://, /dev/videoN or v4l2:///dev/videoN,
     csi://N, gst://PIPELINE, test://?size=1280x720&rate=30&frames=300.
@@ -225,7 +232,7 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
         raise UsageError(f"{uri}: standard input is not an input of this version; {ACCEPTED}")
     path = file_path(uri)
     if uri.startswith("/dev/video"):
-        return _open_live(f"v4l2://{uri}", uri, options)
+        return _open_live(f"v4l2://{uri}", uri, options, stream, given_up)
     if path is not None:
         return _open_file(path, redact(uri), options)
     scheme = uri.split("://")[0].lower()
@@ -234,7 +241,7 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
 
         return open_pattern(uri, options.realtime)
     if scheme in NETWORK or scheme in ("v4l2", "csi", "gst"):
-        return _open_live(uri, redact(uri), options)
+        return _open_live(uri, redact(uri), options, stream, given_up)
     raise UsageError(f"{redact(uri)}: {scheme}:// is not an input of this version; {ACCEPTED}")
 
 
@@ -255,11 +262,13 @@ def _open_file(path: Path, name: str, options: SourceOptions) -> Source:
     return Replay(once, options.realtime, options.loop)
 
 
-def _open_live(uri: str, name: str, options: SourceOptions) -> Source:
+def _open_live(uri: str, name: str, options: SourceOptions, stream: str, given_up: Callable[[], bool]) -> Source:
     from .live import LiveSource
     from .patience import Patience
 
     scheme = uri.split("://")[0].lower()
+    if scheme in PORTS:
+        check_server(uri, name)
     web = scheme in ("http", "https")
     # Servers of HLS hand out seconds at once, and nothing between.
     segments = web and split(uri).path.lower().endswith(".m3u8")
@@ -272,4 +281,4 @@ def _open_live(uri: str, name: str, options: SourceOptions) -> Source:
     else:
         from .av_feed import connector
     patience = Patience(stall, options.first_timeout, options.wait, options.retries)
-    return LiveSource(connector(uri, options, stall), name, patience)
+    return LiveSource(connector(uri, options, stall), name, patience, stream=stream, given_up=given_up)

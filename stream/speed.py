@@ -52,10 +52,10 @@ class Speeds:
         if len(self.seconds) < 2:
             return ""
         others = " and ".join(
-            f"{_milliseconds(spent)} in {name}" for name, spent in self.seconds.items() if name != self.quickest
+            f"{milliseconds(spent)} in {name}" for name, spent in self.seconds.items() if name != self.quickest
         )
         how = "kept from an earlier start" if self.kept else "measured"
-        return f"{_milliseconds(self.seconds[self.quickest])} a window of {self.frames} against {others}, {how}"
+        return f"{milliseconds(self.seconds[self.quickest])} a window of {self.frames} against {others}, {how}"
 
 
 def speeds_of(
@@ -145,5 +145,6 @@ def _digest(model: Path) -> str:
     return digest.hexdigest()
 
 
-def _milliseconds(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """ "277 ms", "4.2 ms" """
     return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.1f} ms"

@@ -107,6 +107,14 @@ def origin(uri: str) -> tuple[str, str | None, int]:
     return scheme, parts.hostname, parts.port or PORTS[scheme]
 
 
+def check_server(uri: str, name: str) -> None:
+    """Raises UsageError for an address that names no server, or a port that is none. name: safe to print."""
+    parts = split(uri)
+    if not parts.hostname:
+        raise UsageError(f"{name}: name the server, as in {parts.scheme}://camera:{PORTS[parts.scheme.lower()]}/path")
+    port_of(parts, name)
+
+
 def port_of(parts: SplitResult, name: str) -> int | None:
     """The port to connect to; None where the address has none. name: safe to print.
 
@@ -116,6 +124,6 @@ def port_of(parts: SplitResult, name: str) -> int | None:
         port = parts.port
     except ValueError:
         port = 0
-    if port == 0:
+    if port == 0 or parts.netloc.endswith(":"):
         raise UsageError(f"{name}: the port must be a number from 1 to 65535")
     return port

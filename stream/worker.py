@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from ..engine.errors import TubesError, UsageError
 from ..engine.types import Shown
+from .condition import works_again
 from .gst_load import Missing
 from .sink import RefusedError, Sink, freeze
 from .source import VideoInfo
@@ -69,7 +70,7 @@ class Threaded(Sink):
         self._busy = 0
         """1 while the sink has an item in hand that counts"""
         self._lost_here: dict[str, int] = {}
-        self._own_note = ""
+        self._own_note = self._wrong = ""
         self._left: BrokenPipeError | None = None
         """whoever read the sink's output has left: the run ends by that, and so does the program"""
         self._thread: threading.Thread | None = None
@@ -179,6 +180,7 @@ class Threaded(Sink):
                     return False
                 continue
             self.reopened += self._failures > 0
+            self._own_note = works_again(self._wrong) if self._wrong else ""
             self._ready, self._ready_since, self.state = True, time.monotonic(), "running"
             self._copy_facts()
             return True
@@ -207,6 +209,7 @@ class Threaded(Sink):
         # What is wrong with the request stays wrong, however often it is tried.
         self._dead = not self.inner.reconnects or isinstance(error, UsageError | Missing)
         self._ready = False
+        self._wrong = text
         self._own_note = f"{text}; {'nothing more is written' if self._dead else 'tried again until it works'}"
         self._copy_facts()  # before the state, which makes others look for the reason
         self.state = "failed" if self._dead else "retrying"
@@ -230,7 +233,7 @@ class Threaded(Sink):
         except BrokenPipeError as error:
             self._left = error
         except Exception as error:
-            if not self._own_note:
+            if self._ready or not self._own_note:
                 self._own_note = str(error).removeprefix(f"{self.name}: ")
         self._copy_facts()
 

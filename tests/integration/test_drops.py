@@ -84,7 +84,7 @@ def test_the_summary_and_the_metrics_say_the_same(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
         monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
     monkeypatch.setattr(jobs, "open_runner", lambda model, **_: StubRunner(delay=0.02))
-    monkeypatch.setattr(jobs, "open_source", lambda uri, options: Camera(200))
+    monkeypatch.setattr(jobs, "open_source", lambda uri, options, **given: Camera(200))
     monkeypatch.setattr(jobs, "open_sink", open_sink)
     monkeypatch.setattr(Threaded, "_copy_facts", named(Threaded._copy_facts))
     fleet = Fleet(Settings((Config("camera", ("slow", "plain", "broken"), name="door"),), log_format="json"))

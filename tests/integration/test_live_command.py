@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
@@ -16,11 +20,40 @@ from saliency_tubes.stream.events import VERSION
 from saliency_tubes.stream.gst_feed import available
 from saliency_tubes.stream.pattern import draw
 from saliency_tubes.stream.source import SourceOptions, open_source
-from servers import RtspServer, python_with_gi
+from servers import RtspServer, accepting, python_with_gi
 from videos import all_pts
 
 CAMERA = "test://?size=160x120&rate=15"
 FAST = ["--frames", "16", "--realtime"]
+
+
+@pytest.mark.parametrize("wait", [[], ["--wait"]])
+def test_one_sigterm_ends_a_run_whose_camera_takes_the_call_and_says_nothing(wait, tmp_path):
+    """The signal comes while FFmpeg has the main thread: its binding loses the exception that the handler raises."""
+    with (
+        silent() as (port, called),
+        running(tmp_path, f"rtsp://127.0.0.1:{port}/live", "null://", "--open-timeout", 3, *wait) as run,
+    ):
+        assert called.wait(30)
+        time.sleep(0.5)
+        assert run.end() == 143
+        assert "Traceback" not in run.said
+
+
+@contextmanager
+def silent() -> Iterator[tuple[int, threading.Event]]:
+    """The port of a server that takes calls and never answers; an event that is set when one has come."""
+    called, over = threading.Event(), threading.Event()
+
+    def hold(client: socket.socket) -> None:
+        called.set()
+        over.wait(60)
+
+    with accepting(hold) as port:
+        try:
+            yield port, called
+        finally:
+            over.set()
 
 
 @pytest.mark.parametrize("sync", ["live", "aligned"])

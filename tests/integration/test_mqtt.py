@@ -135,7 +135,9 @@ def test_the_status_is_retained_and_the_will_told(plain):
             sink._client.socket().shutdown(2)  # as if the cable were cut
             wait_for(lambda: ("home/events/status", "offline", False) in heard)
             wait_for(lambda: heard[-1][1] == "online")
-        assert sink.reopened == 1
+        wait_for(lambda: sink.reopened == 1)
+        said = "it works again; what was wrong last: lost the broker: the connection broke"
+        wait_for(lambda: sink.notes == (said,))
 
 
 @needs_mosquitto

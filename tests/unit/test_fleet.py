@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from brokers import wait_for
@@ -123,9 +124,9 @@ class TestReload:
     def test_a_stream_that_waits_for_its_first_frame_takes_it_when_that_comes(self, said, monkeypatch):
         gate, late = threading.Event(), replace(YARD, input=f"{CAMERA}&frames=1000&realtime=1")
 
-        def wait(uri: str, options: SourceOptions) -> Source:
+        def wait(uri: str, options: SourceOptions, **given: Any) -> Source:
             assert uri == CAMERA or gate.wait(30)
-            return open_source(uri, options)
+            return open_source(uri, options, **given)
 
         monkeypatch.setattr(jobs, "open_source", wait)
         with running(DOOR, late, opened=1) as run:
@@ -217,13 +218,13 @@ class Away:
     def __init__(self, *addresses: str) -> None:
         self.addresses, self.back, self.ended = addresses, threading.Event(), threading.Event()
 
-    def open(self, uri: str, options: SourceOptions) -> Source:
+    def open(self, uri: str, options: SourceOptions, **given: Any) -> Source:
         if uri in self.addresses:
             while options.wait and not (self.back.wait(0.05) or self.ended.is_set()):
                 pass
             if not self.back.is_set():
                 raise SourceError("rtsp://me:hunter22@camera/: it is away")
-        return open_source(uri, options)
+        return open_source(uri, options, **given)
 
 
 class TestAway:
@@ -284,7 +285,7 @@ class TestOpening:
             return share(configs)
 
         monkeypatch.setattr(fleets, "share_model", stopped_meanwhile)
-        monkeypatch.setattr(jobs, "open_source", lambda uri, options: opened.append(uri) or open_source(uri, options))
+        monkeypatch.setattr(jobs, "open_source", lambda uri, options, **given: opened.append(uri))
         run.thread.start()
         run.thread.join(30)
         assert not run.thread.is_alive()
@@ -305,12 +306,12 @@ class TestOpening:
                 yield next(iter(self._inner))
                 raise gone
 
-        def open_it(uri: str, options: SourceOptions) -> Source:
+        def open_it(uri: str, options: SourceOptions, **given: Any) -> Source:
             if "frames" not in uri:
-                return open_source(uri, options)
+                return open_source(uri, options, **given)
             if fails == "at first":
                 raise gone
-            return Gone(open_source(uri, options))  # type: ignore[return-value]
+            return Gone(open_source(uri, options, **given))  # type: ignore[return-value]
 
         monkeypatch.setattr(jobs, "open_source", open_it)
         with running(DOOR, replace(YARD, input=f"{CAMERA}&frames=9"), opened=0) as run:

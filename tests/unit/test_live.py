@@ -294,6 +294,26 @@ def test_waiting_for_the_first_frame_for_ever(caplog: pytest.LogCaptureFixture) 
     source.close()
 
 
+def test_who_is_given_up_tries_no_more_before_the_first_frame() -> None:
+    world = World(*[FeedLost("Connection refused")] * 100)
+    with pytest.raises(SourceError, match="stopped before its first frame"):
+        world.open(Patience(wait=True), given_up=lambda: world.attempts == 3)
+    assert (world.attempts, len(world.waits)) == (3, 2)  # and nobody waits for an attempt that is not to be made
+
+
+def test_why_it_connects_again_is_told_meanwhile() -> None:
+    world, states = World([0, FeedLost("nothing came for 2 s")], [1, GONE], [2, GONE]), []
+    connect = world.connect
+
+    def told_meanwhile() -> Feed:
+        states.append(source.state if world.attempts else "")
+        return connect()
+
+    source = LiveSource(told_meanwhile, "x", Patience(retries=1), clock=world.clock, wait=world.wait, seed=1)
+    drain(source)
+    assert states[1:3] == ["connecting: nothing came for 2 s", f"connecting: {GONE}"]
+
+
 def test_what_no_attempt_can_mend_is_raised() -> None:
     with pytest.raises(UsageError, match="no such pipeline"):
         World(UsageError("no such pipeline")).open(Patience(wait=True))
@@ -357,7 +377,7 @@ def test_why_a_connection_was_lost_is_seen_until_the_next_one_gives_a_frame(
 
 def test_another_size_is_followed_and_said_at_once(caplog: pytest.LogCaptureFixture) -> None:
     world = World([0, "larger", "larger", GONE], [0, GONE])
-    source = world.open(ONCE)
+    source = world.open(ONCE, stream="door")
     frames, lines = iter(source), []
     with caplog.at_level(logging.INFO, "saliency_tubes"):
         for size in ((32, 16), (64, 32), (64, 32), (32, 16)):
@@ -368,8 +388,9 @@ def test_another_size_is_followed_and_said_at_once(caplog: pytest.LogCaptureFixt
     source.close()
     larger = "the picture changes to 64x32 at frame 1; recordings go on in that size, all else is scaled to fit 32x16"
     again = "the picture changes to 32x16 at frame 3"
-    told = [f"rtsp://camera: {line}" for line in (larger, again)]
+    told = [larger, again]
     assert lines == [[], told[:1], told[:1], told]
+    assert {record.stream for record in caplog.records} == {"door"}  # type: ignore[attr-defined]
     assert [line for line in source.remarks if "changes" in line] == [larger]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream.job import Config
 from saliency_tubes.stream.redact import redact, scrub, secrets
+from saliency_tubes.stream.source import open_source
 from saliency_tubes.stream.uri import LOGINS, escaped, origin
 
 
@@ -131,3 +132,21 @@ def test_any_password_is_read_back_or_refused(scheme: str, password: str) -> Non
 )
 def test_whose_login_is_whose(one: str, other: str, same: bool) -> None:
     assert (origin(one) == origin(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("rtsp://", "rtsp://: name the server, as in rtsp://camera:554/path"),
+        ("rtsp://me:hush@:554/live", "name the server"),
+        ("http:///live.m3u8", "name the server, as in http://camera:80/path"),
+        ("rtsp://camera:99999/live", "rtsp://camera:99999/live: the port must be a number from 1 to 65535"),
+        ("rtsp://camera:0/live", "the port must be"),
+        ("rtsp://camera:/live", "the port must be"),
+    ],
+)
+def test_an_input_without_a_server_or_with_no_port_is_refused_before_it_is_asked(uri: str, says: str) -> None:
+    with pytest.raises(UsageError) as error:
+        open_source(uri)
+    assert says in str(error.value)
+    assert "hush" not in str(error.value)

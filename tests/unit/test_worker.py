@@ -184,6 +184,7 @@ def test_a_server_that_is_not_there_yet() -> None:
     assert fake.taken[-1] == 19
     assert sink.frames + sink.dropped == 20
     assert set(sink.drops) == {"not connected"}
+    assert sink.notes == ("it works again; what was wrong last: Connection refused",)
 
 
 @pytest.mark.parametrize("every", [1, 7])

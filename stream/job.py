@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..engine.errors import UsageError
 from ..engine.manifest import InputSpec, Manifest
 from ..engine.overlay import Overlay
@@ -22,13 +20,14 @@ from ..engine.saliency import parse_target
 from ..engine.style import Style
 from ..engine.types import Shown
 from .batcher import Batcher
+from .log import say
 from .pattern import PatternSpec
 from .pipeline import Options, Pipeline
 from .priority import made_behind
 from .rules import check_rules
 from .sink import Sink, SinkOptions, check_outputs, open_sink
 from .source import FALLBACK_RATE, Source, SourceOptions, file_path, open_source
-from .speed import Speeds, milliseconds, speeds_of
+from .speed import BUDGET, Speeds, milliseconds, run_takes, speeds_of
 from .uri import escaped
 from .young import fit
 
@@ -216,8 +215,8 @@ def load_runner(
     precision = named or (speeds.quickest if speeds else "f32")
     load = partial(_open, config, precision=precision, batch=batch, frames=config.frames or frames)
     runner = made_behind(load) if behind else load()
-    if speeds is not None and speeds.in_words:
-        runner.description += f": {speeds.in_words}"
+    if speeds is not None and named is None:
+        runner.description += f": {speeds.in_words or 'the only precision here'}"
     return runner
 
 
@@ -284,6 +283,8 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     drawn_live = [one for one in cameras if one.sync != "aligned"]
     live = bool(cameras)
     manifest = read_manifest(find_model(config.model))
+    if live:
+        say("model", f"what this machine can do for {streams} streams is being measured")
     chooses = bool(drawn_live) and config.frames is None and len(manifest.windows) > 1
     asked = config.batch or (streams if live else 1)
     most = min(asked, streams)
@@ -344,21 +345,13 @@ def youngest(takes: Mapping[int, float], streams: int) -> int:
     return best
 
 
-def run_takes(runner: Runner, size: int) -> float:
-    """Seconds for a run of `size` windows, measured."""
-    clips = np.zeros((size, 3, runner.frames, *runner.manifest.input.size), np.float32)
-    spent = 0.0
-    for _ in range(2):  # the first one is slow: memory is allocated
-        start = time.perf_counter()
-        runner.run(clips)
-        spent = time.perf_counter() - start
-    return spent
-
-
 def _measured(runner: Runner, streams: int) -> dict[int, float]:
-    """By size: one, two, four and so on, up to what the model takes, or until more at once is no better."""
+    """By size: one, two, four and so on, up to what the model takes, until more at once is no better, or time is up."""
+    begun = time.monotonic()
     takes = {1: run_takes(runner, 1)}
-    while (size := max(takes)) < runner.batch and youngest(takes, streams) == size:
+    while (
+        (size := max(takes)) < runner.batch and youngest(takes, streams) == size and time.monotonic() - begun < BUDGET
+    ):
         larger = min(2 * size, runner.batch)
         takes[larger] = run_takes(runner, larger)
     return takes

@@ -97,6 +97,19 @@ def race(runners: Mapping[str, Runner], clock: Callable[[], float] = time.perf_c
     return {name: min(one[name] for one in rounds or [first]) for name in runners}
 
 
+def run_takes(runner: Runner, size: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds for a run of `size` windows: of the second one, as the first allocates memory, unless that takes long."""
+    clips = np.zeros((size, 3, runner.frames, *runner.manifest.input.size), np.float32)
+    spent = 0.0
+    for _ in range(2):
+        start = clock()
+        runner.run(clips)
+        spent = clock() - start
+        if spent > BUDGET:
+            break
+    return spent
+
+
 def _round(runners: Mapping[str, Runner], clock: Callable[[], float]) -> dict[str, float]:
     spent = {}
     for name, runner in runners.items():

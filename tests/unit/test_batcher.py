@@ -536,6 +536,17 @@ class TestHowMany:
         assert shared.seconds == seconds
         assert shared.remark == f"4 streams: a window of 8 frames every {seconds:.1f} s each, {words}"
 
+    def test_that_is_said_before_and_measured_for_two_seconds_at_most(self, monkeypatch, caplog):
+        sizes = []
+        monkeypatch.setattr(job, "BUDGET", 0.0)
+        monkeypatch.setattr(job, "run_takes", lambda runner, clips: sizes.append(clips) or 1.0)
+        monkeypatch.setattr(job, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(job, "load_runner", loading(lambda frames, batch: None))
+        with caplog.at_level("INFO", "saliency_tubes"):
+            shared = share_model([Config("test://", frames=8)] * 4)
+        assert (sizes, shared.batcher.runner.batch) == ([1], 1)
+        assert "what this machine can do for 4 streams is being measured" in caplog.text
+
     def test_a_model_that_takes_one_at_a_time(self, monkeypatch):
         monkeypatch.setattr(job, "model_speeds", lambda *_: None)
         monkeypatch.setattr(job, "load_runner", lambda *_, **__: StubRunner(batch=1))

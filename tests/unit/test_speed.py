@@ -12,7 +12,7 @@ from saliency_tubes.engine.cachefile import write_cached
 from saliency_tubes.engine.errors import ModelError
 from saliency_tubes.engine.runner import Choices
 from saliency_tubes.stream import speed
-from saliency_tubes.stream.speed import Speeds, race, speeds_of
+from saliency_tubes.stream.speed import Speeds, race, run_takes, speeds_of
 from stubs import StubRunner
 
 BOTH = Choices("OpenVINO 1 on CPU", ("f32", "bf16"))
@@ -195,3 +195,10 @@ def test_processors_are_told_apart_by_what_they_can_do(tmp_path: Path):
     arm = told("processor\t: 0\nFeatures\t: fp asimd\nCPU part\t: 0xd0c\n")
     assert arm != told("processor\t: 0\nFeatures\t: fp asimd bf16\nCPU part\t: 0xd49\n")
     assert processor.processor_identity(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("takes", "order"), [([0.9, 0.2], 2), ([2.1, 9.9], 1)])
+def test_a_slow_run_is_not_made_twice(takes: list[float], order: int):
+    machine = Machine(f32=takes)
+    assert run_takes(machine.load("f32"), 3, machine.clock) == pytest.approx(takes[order - 1])
+    assert len(machine.order) == order

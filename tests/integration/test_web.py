@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,12 +18,14 @@ import cv2
 import numpy as np
 import pytest
 from brokers import wait_for
+from commands import COMMAND
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream import web_server
+from saliency_tubes.stream.cli import DEMO_CLIP
 from saliency_tubes.stream.http_server import HttpServer
 from saliency_tubes.stream.sink import SinkOptions, check_outputs, open_sink
-from saliency_tubes.stream.source import VideoInfo
+from saliency_tubes.stream.source import VideoInfo, open_source
 from saliency_tubes.stream.web_sink import WebSink
 from servers import free_port
 from videos import make_info, make_shown
@@ -294,3 +296,32 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
     assert page is not None
     assert abs(int(page[150, 250].mean()) - 200) <= 4  # the picture
     assert page[-1, 1].mean() < 40  # beside it the page is dark
+
+
+def test_the_demo_is_seen_as_a_camera(tmp_path: Path) -> None:
+    """Until something is written above the film, which is the class once there is a tube."""
+    port = free_port()
+
+    def is_captioned() -> bool:
+        with suppress(OSError, http.client.HTTPException):
+            status, _, data = ask(port, "/streams/live.jpg")
+            return status == 200 and written(decode(data)) > 30
+        return False
+
+    with closing(open_source(str(DEMO_CLIP))) as source:
+        assert max(written(frame.rgb) for frame in source) == 0
+    command = subprocess.Popen([COMMAND, "demo", "--live", "--port", str(port)], cwd=tmp_path, stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: is_captioned() or command.poll() is not None, 120)
+        command.terminate()
+        _, said = command.communicate(timeout=60)
+    finally:
+        command.kill()
+    assert command.returncode == 143
+    assert f"watch at http://127.0.0.1:{port}/" in said.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def written(rgb: np.ndarray) -> int:
+    """White pixels where the caption is; the film has none there."""
+    return int((rgb[12:60, 12:300].min(axis=2) >= 225).sum())

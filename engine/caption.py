@@ -51,6 +51,11 @@ class Caption:
         """Why there is little or nothing to see: evidence that is `age` seconds old."""
         return cls(f"evidence {age:.1f} s old" if age < 10 else f"evidence {age:.0f} s old")
 
+    @classmethod
+    def of_waiting(cls, seconds: float) -> Caption:
+        """Why there is nothing to see: no evidence has come for so many seconds."""
+        return cls(f"no evidence yet, {seconds:.0f} s")
+
     @property
     def is_note(self) -> bool:
         return not (self.low or self.high)

@@ -47,7 +47,9 @@ class Painter:
         # the network goes on looking there when its evidence has grown old; frames of another shape are cut elsewhere
         if style.frame and self._seen is not None and self._seen[0] == shape:
             draw_outline(frame.picture, self._seen[1])
-        if placed.is_too_old:  # the class it was of need not be what is there now
+        if placed.awaited:
+            draw_caption(frame.picture, Caption.of_waiting(placed.awaited), style, aspect)
+        elif placed.is_too_old:  # the class it was of need not be what is there now
             draw_caption(frame.picture, Caption.of_age(placed.age), style, aspect)
         elif explanation is not None:
             draw_caption(frame.picture, Caption.of(explanation), style, aspect)

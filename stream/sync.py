@@ -21,6 +21,9 @@ class Placed:
     age: float = 0.0
     """seconds from there to the frame, also where that is too old to be drawn; 0 where nothing is known of the frame"""
     opacity: float = 1.0
+    awaited: float = 0.0
+    """live: seconds for which no evidence has come, since the first frame or since frames were missing, where that is
+    longer than evidence may be old; else 0"""
 
     @property
     def is_too_old(self) -> bool:
@@ -137,14 +140,19 @@ class Live:
         self.max_age = max_age
         """seconds; may be changed between two frames"""
         self._fade, self._gaps = fade, gaps or Gaps()
+        self._begun: float | None = None
+        """time of the first frame since which none is missing, in seconds from the stream's zero"""
 
     def place(self, frame: Frame, newest: Explanation | None) -> Placed:
         """`newest`: the explanation at hand. Past `max_age` it fades away within `fade` seconds rather than mislead.
 
         One from before a gap is not drawn after it.
         """
+        if frame.gap or self._begun is None:
+            self._begun = frame.time
         if newest is None or self._gaps.between(newest.tube.span.start, frame.index):
-            return Placed(frame, at=frame.index)
+            awaited = frame.time - self._begun
+            return Placed(frame, at=frame.index, awaited=awaited if awaited > self.max_age else 0.0)
         tube = newest.tube
         at = min(frame.index, tube.span.slice_center(tube.trusted[1] - 1, len(tube.evidence)))
         age = max(0.0, (frame.index - at) * _seconds_per_frame(frame, newest))

@@ -18,6 +18,9 @@ from stubs import StubRunner
 
 WINDOWS = 40
 """of each stream, over which they are compared"""
+ALIKE = 1.25
+"""Largest ratio of the windows of two cameras that count as served alike. The batcher's own test is exact, by a clock
+of its own; here real threads run late, and a camera that is not served alike gets half of what the others get."""
 LEVELS = (40, 90, 140, 190)
 """the luma of each stream's pictures"""
 
@@ -92,14 +95,14 @@ def test_four_cameras_are_served_alike_and_one_dies_alone(batch, rate):
         wait_for(lambda: all(one.windows > 3 for one in cameras), 30)
         before = len(runner.sizes)
         served = count(cameras)
-        assert max(served) <= 1.05 * min(served), served
+        assert max(served) <= ALIKE * min(served), served
         assert np.mean(runner.sizes[before:]) > 0.8 * batch
         cameras[2].source.dead.set()
         cameras[2].thread.join(30)
         assert str(cameras[2].error) == "the camera is gone"
         left = [one for one in cameras if one is not cameras[2]]
         served = count(left)
-        assert max(served) <= 1.05 * min(served), served
+        assert max(served) <= ALIKE * min(served), served
     finally:
         for one in cameras:
             one.pipeline.stop()

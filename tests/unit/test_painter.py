@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from saliency_tubes.engine.style import Style
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Frame, Scale, Span, Tube
 from saliency_tubes.stream import painter as module
 from saliency_tubes.stream.painter import Painter
-from saliency_tubes.stream.sync import Live, Placed
+from saliency_tubes.stream.sync import Gaps, Live, Placed
 from stubs import StubSource, even_pool
 
 
@@ -45,6 +47,16 @@ def test_the_picture_says_how_old_its_evidence_is_once_it_fades(monkeypatch):
         70: (["evidence 2.6 s old"], False),
         99: (["evidence 3.7 s old"], False),
     }
+
+
+def test_the_picture_says_for_how_long_no_evidence_has_come(monkeypatch):
+    gaps, video = Gaps(), frames(120)
+    live = Live(max_age=1.0, gaps=gaps)
+    video[60] = replace(video[60], gap=True)  # what was there before it is not drawn after it
+    gaps.add(60)
+    found = {index: paint(live.place(video[index], None if index < 50 else explanation()), monkeypatch)[0]
+             for index in (0, 24, 26, 60, 84, 110)}  # fmt: skip
+    assert found == {0: [], 24: [], 26: ["no evidence yet, 1 s"], 60: [], 84: [], 110: ["no evidence yet, 2 s"]}
 
 
 def test_where_there_is_no_evidence_there_is_no_age(monkeypatch):

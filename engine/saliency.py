@@ -14,7 +14,7 @@ import numpy as np
 from .errors import ModelError, UsageError
 from .manifest import Manifest
 from .picture import F32, F64
-from .runner import Runner
+from .runtimes.base import Runner
 from .spline import zoom_weights
 from .types import ClassScore, Clip, Explanation, Outputs, Scale, Tube
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.manifest import miss_in_words
-from ..engine.onnxfile import read_metadata
+from ..engine.runtimes.onnxfile import read_metadata
 
 PRECISION_KEY = "saliency_tubes.precision"
 """the entry of an ONNX file's metadata that names its precision; files without one store kernels as float16"""

@@ -7,8 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from ..engine.planfile import json_path
-from ..engine.runner import find_model
+from ..engine.runtimes.models import find_model
+from ..engine.runtimes.planfile import json_path
 from .build_options import COMPATIBILITIES, Options
 from .build_progress import Progress, Stopped, attended
 from .plan import NEW, Built, build_plan

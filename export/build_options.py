@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..engine.errors import UsageError
-from ..engine.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY
+from ..engine.runtimes.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY
 
 COMPATIBILITIES = (NOT_COMPATIBLE, SAME_CAPABILITY, AMPERE_PLUS)
 

@@ -15,9 +15,11 @@ import numpy as np
 from ..engine.errors import ModelError, TubesError, UsageError
 from ..engine.manifest import OWN, Manifest
 from ..engine.picture import F32
-from ..engine.planfile import PlanInfo, read_plan
-from ..engine.runner import Runner, open_runner, read_manifest
-from ..engine.tensorrt import find_place
+from ..engine.runtimes.base import Runner
+from ..engine.runtimes.models import read_manifest
+from ..engine.runtimes.open import open_runner
+from ..engine.runtimes.planfile import PlanInfo, read_plan
+from ..engine.runtimes.tensorrt import find_place
 from ..engine.types import Outputs
 from .bounds import BF16, BOUNDS, TF32, Errors, read_precision
 from .noise import smooth_noise

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import OWN, RESIZE_RULES, InputSpec, Manifest
 from ..engine.picture import F32
-from ..engine.runner import PLAN_SUFFIXES, find_model, is_plan, read_manifest
+from ..engine.runtimes.models import PLAN_SUFFIXES, find_model, is_plan, read_manifest
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import ModelError, UsageError
-from ..engine.onnxfile import read_metadata
-from ..engine.planfile import PlanInfo, json_path, read_plan, sha256
-from ..engine.runner import is_plan, read_manifest
-from ..engine.tensorrt import Kit
+from ..engine.runtimes.models import is_plan, read_manifest
+from ..engine.runtimes.onnxfile import read_metadata
+from ..engine.runtimes.planfile import PlanInfo, json_path, read_plan, sha256
+from ..engine.runtimes.tensorrt import Kit
 from .build_options import Options, Watch
 from .tensorrt import Engine, build, find_kit, target
 
 if TYPE_CHECKING:
-    from ..engine.device import Device
+    from ..engine.runtimes.device import Device
 
 
 NEW = "there was none"

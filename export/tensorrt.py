@@ -13,13 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..engine.device import Device, find_device
 from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import Manifest
-from ..engine.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY, Range, Shape, TensorInfo
-from ..engine.runner import check_shapes
-from ..engine.tensorrt import INSTALL as ANYWHERE
-from ..engine.tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising, uncollected
+from ..engine.runtimes.base import check_shapes
+from ..engine.runtimes.device import Device, find_device
+from ..engine.runtimes.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY, Range, Shape, TensorInfo
+from ..engine.runtimes.tensorrt import INSTALL as ANYWHERE
+from ..engine.runtimes.tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising, uncollected
 from .build_options import Cancelled, Options, Watch
 from .files import write_whole
 

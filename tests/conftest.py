@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# OpenVINO reports its import to web analytics, from a thread, where it can: not from here (engine/openvino.py)
+# OpenVINO reports its import to web analytics, from a thread, where it can: not from here (engine/runtimes/openvino.py)
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"

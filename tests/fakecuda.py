@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from saliency_tubes.engine.cuda_jobs import JOB, MOST_JOBS
-from saliency_tubes.engine.cuda_shots import SHOT
+from saliency_tubes.engine.cuda.jobs import JOB, MOST_JOBS
+from saliency_tubes.engine.cuda.shots import SHOT
 
 
 def kernels_library(folder: Path) -> ctypes.CDLL:

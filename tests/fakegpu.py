@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from saliency_tubes.engine.device import Device
-from saliency_tubes.engine.onnxfile import read_metadata
-from saliency_tubes.engine.planfile import PlanInfo, Range, TensorInfo, json_path, sha256
-from saliency_tubes.engine.runner import read_manifest
+from saliency_tubes.engine.runtimes.device import Device
+from saliency_tubes.engine.runtimes.models import read_manifest
+from saliency_tubes.engine.runtimes.onnxfile import read_metadata
+from saliency_tubes.engine.runtimes.planfile import PlanInfo, Range, TensorInfo, json_path, sha256
 
 MAGIC = b"a plan\n"
 ORIN = Device("Orin", "8.7")
@@ -399,7 +399,7 @@ class Here:
 
     def install(self, monkeypatch: Any, name: str = "tensorrt", version: str = "10.3.0") -> FakeTensorRt:
         """Puts cuda-bindings and a TensorRT where they are imported from, and a GPU where it is looked for."""
-        from saliency_tubes.engine import tensorrt as runner
+        from saliency_tubes.engine.runtimes import tensorrt as runner
 
         modules = {"cuda.bindings.driver": self.cuda, name: FakeTensorRt(name, version, self.cuda)}
         for module, double in modules.items():

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from saliency_tubes.stream.config import Reloaded
-from saliency_tubes.stream.health import Told
-from saliency_tubes.stream.histogram import Tally
-from saliency_tubes.stream.metrics import Collector
-from saliency_tubes.stream.stats import SinkState, Snapshot, Spread
+from saliency_tubes.stream.telemetry.health import Told
+from saliency_tubes.stream.telemetry.histogram import Tally
+from saliency_tubes.stream.telemetry.metrics import Collector, Reloaded
+from saliency_tubes.stream.telemetry.stats import SinkState, Snapshot, Spread
 
 PLAIN = "text/plain"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

@@ -31,7 +31,8 @@ from pathlib import Path
 import numpy as np
 from proxy import Proxy
 from saliency_tubes.engine.errors import SourceError
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.open import open_source
 from servers import RtspServer, free_port
 
 CAMERA = 30
@@ -55,7 +56,7 @@ GROWTH = 3
 WORDS = {True: "holds", False: "FAILS", None: "cannot be told"}
 PROGRAM = """
 import sys, threading, time
-from saliency_tubes.stream.cli import main
+from saliency_tubes.stream.app.cli import main
 def leak(kept=[]):
     while True:
         kept.append(bytearray(b"x" * int(float(sys.argv[1]) * 1e6 / 3600 / 10)))

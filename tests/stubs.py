@@ -13,8 +13,8 @@ from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32, Color, Layout, Picture
 from saliency_tubes.engine.types import Frame, Outputs, Shown
-from saliency_tubes.stream.sink import Sink
-from saliency_tubes.stream.source import VideoInfo
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sinks.base import Sink
 
 SIDE, CELLS, SLICES = 32, 4, 2
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from saliency_tubes.engine.cuda_jobs import PLANES, Format, RawPlane, Surface
+from saliency_tubes.engine.cuda.jobs import PLANES, Format, RawPlane, Surface
+from saliency_tubes.engine.draw.overlay_ref import CHANNELS
+from saliency_tubes.engine.draw.style import Style, palette
 from saliency_tubes.engine.geometry import plane_weights
-from saliency_tubes.engine.overlay_ref import CHANNELS
 from saliency_tubes.engine.picture import Color, Layout
-from saliency_tubes.engine.style import Style, palette
 from saliency_tubes.engine.types import Crop
 
 ORDER = {Format.RGB: (0, 1, 2), Format.BGR: (2, 1, 0), Format.RGBA: (0, 1, 2), Format.BGRA: (2, 1, 0)}

@@ -12,8 +12,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.types import Frame, Shown
-from saliency_tubes.stream.av_planes import samples
-from saliency_tubes.stream.source import VideoInfo, open_source
+from saliency_tubes.stream.media.av_planes import samples
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sources.open import open_source
 
 SWS_601, SWS_709 = 5, 1
 _MATRIX = {5: SWS_601, 6: SWS_601, 1: SWS_709}

@@ -8,9 +8,11 @@ from typing import Any
 
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.sink import Sink
-from saliency_tubes.stream.source import SourceOptions, VideoInfo, open_source
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.base import Sink
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.open import open_source
 from servers import wait_for
 from stubs import StubRunner
 

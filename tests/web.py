@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import av
 import cv2
-from saliency_tubes.stream.pattern import draw
+from saliency_tubes.stream.sources.pattern import draw
 from videos import make_video
 
 SIZE = (320, 240)

@@ -32,7 +32,7 @@ constexpr int LEVELS = 256;
 constexpr uint32_t ONE = 255 * 256;  // evidence 1.0: 255 levels of 256 steps; leaves room for the bias in 16 bits
 constexpr int COEFFICIENT_LIMIT = 1 << 22;  // of a spline's coefficients, either sign: 64 times the evidence
 
-// What a style does to a sample of each level, made once in Python (engine/style.py). Its size and order are a contract.
+// What a style does to a sample of each level, made once in Python (engine/draw/style.py). Its size and order are a contract.
 struct Table {
     int32_t keep[LEVELS];  // 0..256: of the sample, in 256ths
     int32_t offset[3][LEVELS];  // by channel: what is added before the shift by 8, rounding included

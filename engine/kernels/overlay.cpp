@@ -1,5 +1,5 @@
 // saliency_tubes.engine._overlay: what touches every pixel, for Python: drawing, and sampling for the network.
-// Called by engine/overlay.py and engine/resample.py.
+// Called by engine/draw/overlay.py and engine/resample.py.
 //
 // What it is given is checked before any of it is touched; the interpreter runs on while it draws.
 

@@ -19,7 +19,7 @@ constexpr int MOST_RINGED = 34 * 34;  // with a ring of zeros
 constexpr int MOST_PARTS = 4, MOST_PLANES = 3;
 constexpr int MOST_JOBS = 8;  // so that a launch's jobs fit the 4 KB of a kernel's arguments: nothing to upload, or to keep
 
-// These structs are mirrored in engine/cuda_jobs.py.
+// These structs are mirrored in engine/cuda/jobs.py.
 struct PlaneJob {
     uint8_t* data;  // the first sample that lies in the crop
     int64_t pitch;  // bytes from one row to the next
@@ -69,7 +69,7 @@ struct Tile {
 
 // A plane's part of the table, keep and offset in one word: to look levels up is what costs most after the frame itself.
 struct Mix {
-    int32_t entries[ENTRIES][LEVELS];  // offset << 10 | keep; engine/cuda_jobs.py sees to it that both fit
+    int32_t entries[ENTRIES][LEVELS];  // offset << 10 | keep; engine/cuda/jobs.py sees to it that both fit
     int32_t first, top;
 
     TUBES_DEVICE void copy(const Table& from, int channel, int channels) {

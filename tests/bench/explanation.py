@@ -13,18 +13,19 @@ from statistics import median
 
 from clips import CLIP
 from harness import Row, Setup, Target, interleave, ratio
-from saliency_tubes.engine.caption import Caption, draw_caption
-from saliency_tubes.engine.overlay import Overlay
+from saliency_tubes.engine.draw.caption import Caption, draw_caption
+from saliency_tubes.engine.draw.overlay import Overlay
+from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.preprocess import tensor
-from saliency_tubes.engine.runner import Runner, open_runner
+from saliency_tubes.engine.runtimes.base import Runner
+from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Target as Class
 from saliency_tubes.engine.saliency import make_explanation, run_target
-from saliency_tubes.engine.style import Style
 from saliency_tubes.engine.types import Clip, Frame
-from saliency_tubes.stream.job import Config, model_speeds
-from saliency_tubes.stream.source import open_source
-from saliency_tubes.stream.window import Window
+from saliency_tubes.stream.app.job import Config, model_speeds
+from saliency_tubes.stream.pipeline.window import Window
+from saliency_tubes.stream.sources.open import open_source
 from video import HOPS
 
 ROUNDS = 9

@@ -1,7 +1,7 @@
 """Live: a camera by RTSP, explained, out by RTSP, all on this machine: what leaves, and how late.
 
-The camera's pictures say when they were drawn (stream/pattern.py), and a client of the output reads it there. What
-explains runs by its own settings, the length of its windows included. The same pipeline with a network that never
+The camera's pictures say when they were drawn (stream/sources/pattern.py), and a client of the output reads it there.
+What explains runs by its own settings, the length of its windows included. The same pipeline with a network that never
 answers is the pass-through that the latency is compared with, once for each library that can read the camera. Longer
 than make bench has time for:
 
@@ -27,12 +27,14 @@ import numpy as np
 from harness import Row, Setup, Target, exit_code, table
 from saliency_tubes.engine.errors import TubesError, UsageError
 from saliency_tubes.engine.picture import F32
-from saliency_tubes.engine.runner import find_model, read_manifest
+from saliency_tubes.engine.runtimes.models import find_model, read_manifest
 from saliency_tubes.engine.types import Outputs
-from saliency_tubes.stream.pattern import now_ms, read_barcode, read_time
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
-from saliency_tubes.stream.source import Source, SourceOptions, open_source
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.pattern import now_ms, read_barcode, read_time
 
 SIZE, RATE = "1280x720", 30
 SECONDS, ROUNDS, WARM = 20, 3, 6
@@ -221,7 +223,7 @@ def _pass(backend: str) -> None:
 
 
 def _explain() -> None:
-    from saliency_tubes.stream.cli import main
+    from saliency_tubes.stream.app.cli import main
 
     output = f"rtsp://@:{OUTPUT}/live"
     words = ["run", _address(CAMERA), output, "--metrics", str(METRICS)]

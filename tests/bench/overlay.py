@@ -11,9 +11,9 @@ from statistics import median
 import cv2
 import numpy as np
 from harness import Row, Setup, Target, interleave, ratio
-from saliency_tubes.engine.overlay import Overlay, paths
+from saliency_tubes.engine.draw.overlay import Overlay, paths
+from saliency_tubes.engine.draw.style import COLORMAPS, Style
 from saliency_tubes.engine.picture import F64, U8, Layout, Picture
-from saliency_tubes.engine.style import COLORMAPS, Style
 from saliency_tubes.engine.types import Crop
 
 SIZES = {"480p": (640, 480), "720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}

@@ -19,11 +19,11 @@ from statistics import median
 from typing import Any
 
 from harness import Row, Setup, Target
-from saliency_tubes.stream.config import Settings
-from saliency_tubes.stream.fleet import Fleet
-from saliency_tubes.stream.job import Config
-from saliency_tubes.stream.source import SourceOptions
-from saliency_tubes.stream.stats import Snapshot, resident_bytes
+from saliency_tubes.stream.app.fleet import Fleet
+from saliency_tubes.stream.app.job import Config
+from saliency_tubes.stream.app.settings import Settings
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.telemetry.stats import Snapshot, resident_bytes
 
 CAMERA, FRAMES = "test://?size=640x480&rate=15", 16
 STRIDE, HOP = 2, 30

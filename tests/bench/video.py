@@ -19,12 +19,14 @@ from harness import Row, Setup, Target, Times, interleave, ratio
 from overlay import blob
 from saliency_tubes.engine.manifest import Manifest
 from saliency_tubes.engine.picture import F32
-from saliency_tubes.engine.runner import Runner, find_model, open_runner, read_manifest
+from saliency_tubes.engine.runtimes.base import Runner
+from saliency_tubes.engine.runtimes.models import find_model, read_manifest
+from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.types import Outputs
-from saliency_tubes.stream.av_sink import H264
-from saliency_tubes.stream.pipeline import Options, Pipeline, Summary
-from saliency_tubes.stream.sink import open_sink
-from saliency_tubes.stream.source import open_source
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline, Summary
+from saliency_tubes.stream.sinks.av_file import H264
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.open import open_source
 
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080)}
 FRAMES = 396

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import make_picture, may_be_off, padding
-from saliency_tubes.engine import overlay as overlay_module
+from saliency_tubes.engine.draw import overlay as overlay_module
+from saliency_tubes.engine.draw.overlay import TITLES, Overlay, paths
+from saliency_tubes.engine.draw.overlay_ref import overlay_ref
+from saliency_tubes.engine.draw.style import COLORMAPS, PRESETS, Style
+from saliency_tubes.engine.draw.style import colors as colors_of
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.engine.overlay import TITLES, Overlay, paths
-from saliency_tubes.engine.overlay_ref import overlay_ref
 from saliency_tubes.engine.picture import LUMA_WEIGHTS, Color, Layout, Picture
-from saliency_tubes.engine.style import COLORMAPS, PRESETS, Style
-from saliency_tubes.engine.style import colors as colors_of
 from saliency_tubes.engine.types import Crop
 
 COMPILED = [path for path in paths() if path != "numpy"]

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from saliency_tubes.engine.errors import SinkError, UsageError
-from saliency_tubes.stream.gst_load import Missing, load
-from saliency_tubes.stream.sink import NullSink, Sink, SinkOptions, check_outputs, open_sink, serves
+from saliency_tubes.stream.media.gst_load import Missing, load
+from saliency_tubes.stream.net.address import serves
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.null import NullSink
+from saliency_tubes.stream.sinks.open import check_outputs, open_sink
 from videos import make_info, make_shown
 
 FILES = ["out.mp4", "out.mov", "out.mkv", "frames/%06d.png", "events.jsonl", "rec/%Y%m%d-%H%M%S.mkv"]

@@ -14,9 +14,12 @@ import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.engine.picture import Picture
 from saliency_tubes.engine.types import Frame
-from saliency_tubes.stream.gst_feed import available, describe
-from saliency_tubes.stream.redact import redact
-from saliency_tubes.stream.source import Source, SourceOptions, VideoInfo, file_path, open_source
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.net.address import file_path
+from saliency_tubes.stream.net.redact import redact
+from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.sources.gst_feed import available, describe
+from saliency_tubes.stream.sources.open import open_source
 from servers import RtspServer, python_with_gi
 from videos import make_video
 from web import make_hls, web

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import NoReturn
 
 import pytest
-from saliency_tubes.engine.device import Device, find_device
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.engine.tensorrt import Kit
+from saliency_tubes.engine.runtimes.device import Device, find_device
+from saliency_tubes.engine.runtimes.tensorrt import Kit
 from saliency_tubes.export.tensorrt import find_kit
 
 PROMISED = os.environ.get("SALIENCY_TUBES_GPU") == "1"

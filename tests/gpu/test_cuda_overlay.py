@@ -6,8 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from fakecuda import FakeDriver, kernels_library
-from saliency_tubes.engine import cuda_driver
-from saliency_tubes.engine.cuda import (
+from saliency_tubes.engine.cuda import driver as cuda_driver
+from saliency_tubes.engine.cuda.driver import why_not
+from saliency_tubes.engine.cuda.work import (
     CudaEvidence,
     CudaOverlay,
     CudaPreprocess,
@@ -17,12 +18,11 @@ from saliency_tubes.engine.cuda import (
     RawPlane,
     Surface,
 )
-from saliency_tubes.engine.cuda_driver import why_not
+from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Picture
 from saliency_tubes.engine.preprocess import sample
 from saliency_tubes.engine.resize import _compiled
-from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import Crop, Frame
 from surfaces import drawn_ref, host_frame
 

@@ -11,10 +11,11 @@ pytest.importorskip("onnx", reason="the networks are made by it")
 pytest.importorskip("onnxruntime", reason="it is what plans are compared with")
 
 from graphs import graph_of, network, save
-from saliency_tubes.engine.device import Gpu
 from saliency_tubes.engine.errors import ModelError
-from saliency_tubes.engine.planfile import json_path, read_plan, sha256
-from saliency_tubes.engine.runner import ASSETS, open_runner
+from saliency_tubes.engine.runtimes.device import Gpu
+from saliency_tubes.engine.runtimes.models import ASSETS
+from saliency_tubes.engine.runtimes.open import open_runner
+from saliency_tubes.engine.runtimes.planfile import json_path, read_plan, sha256
 from saliency_tubes.export.bounds import BOUNDS, TF32
 from saliency_tubes.export.build_options import Options
 from saliency_tubes.export.check import check, compare

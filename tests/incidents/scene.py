@@ -23,7 +23,8 @@ from brokers import MOSQUITTO, broker, listening
 from commands import Run, healthz, metrics, running
 from proxy import Proxy
 from saliency_tubes.engine.errors import SourceError
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.open import open_source
 from servers import RtspServer, free_port, python_with_gi, wait_for
 
 RATE, SIZE = 15, "160x120"

@@ -13,20 +13,23 @@ import av
 import numpy as np
 import pytest
 from rtspclients import FAST
+from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.preprocess import place
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.style import Style
 from saliency_tubes.engine.types import Crop, Frame, Outputs, Shown
-from saliency_tubes.stream import painter as painter_module
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.job import plan_delay
-from saliency_tubes.stream.pattern import draw, mark_at, read_barcode
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.replay import Replay
-from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
-from saliency_tubes.stream.source import Source, VideoInfo, open_source
+from saliency_tubes.stream.app.job import plan_delay
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.pipeline import painter as painter_module
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.base import Source
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.pattern import draw, mark_at, read_barcode
+from saliency_tubes.stream.sources.replay import Replay
 
 SIDE, CELLS, FRAMES, SLICES = 112, 14, 8, 4
 RATE = 30

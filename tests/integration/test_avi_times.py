@@ -11,11 +11,12 @@ import av
 import numpy as np
 import pytest
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream.av_feed import connector
-from saliency_tubes.stream.av_planes import samples
-from saliency_tubes.stream.feed import FeedEnded, FeedFrame
-from saliency_tubes.stream.sink import open_sink
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.media.av_planes import samples
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.av_feed import connector
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.feed import FeedEnded, FeedFrame
+from saliency_tubes.stream.sources.open import open_source
 from videos import Rgb, make_video, packets
 from web import web
 

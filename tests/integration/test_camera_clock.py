@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from saliency_tubes.stream import gst_feed
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources import gst_feed
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.open import open_source
 from servers import RtspServer, python_with_gi
 
 pytestmark = pytest.mark.skipif(python_with_gi() is None, reason="needs GstRtspServer")

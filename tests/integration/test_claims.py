@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from saliency_tubes.engine.errors import SinkError
-from saliency_tubes.stream import av_segment_sink
-from saliency_tubes.stream.claim import claim
-from saliency_tubes.stream.json_sink import JsonSink
-from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
+from saliency_tubes.stream.sinks import av_segments as av_segment_sink
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.claim import claim
+from saliency_tubes.stream.sinks.json_lines import JsonSink
+from saliency_tubes.stream.sinks.open import open_sink
 from servers import wait_for
 from videos import all_pts, make_info, make_shown
 
@@ -27,7 +28,7 @@ FILMS = ["out.mp4", "out.mkv", "out.mov"]
 HOLD = """
 import sys
 from pathlib import Path
-from saliency_tubes.stream.sink import SinkOptions, open_sink
+from saliency_tubes.stream.sinks.open import SinkOptions, open_sink
 from videos import make_info
 sink = open_sink(sys.argv[1], SinkOptions(live=sys.argv[2] == "live"))
 sink.open(make_info())

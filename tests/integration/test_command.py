@@ -74,7 +74,7 @@ class TestWrongInput:
 
     def test_manifest_of_another_network(self, tmp_path, video):
         onnx = pytest.importorskip("onnx")
-        from saliency_tubes.engine.runner import find_model
+        from saliency_tubes.engine.runtimes.models import find_model
 
         model = onnx.load(find_model("i3d"))
         for entry in model.metadata_props:
@@ -152,7 +152,7 @@ class TestWrongInput:
         """A limit on the size of files stands for the disk: the error is one line, the exit code 1."""
         limit = "import resource,sys,signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " \
             "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); " \
-            "from saliency_tubes.stream.cli import main; sys.exit(main(sys.argv[1:]))"  # fmt: skip
+            "from saliency_tubes.stream.app.cli import main; sys.exit(main(sys.argv[1:]))"  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-c", limit, "run", str(video), str(tmp_path / "out.mp4"), *FAST],
             capture_output=True, text=True, timeout=120, check=False,

@@ -12,11 +12,12 @@ import av
 import numpy as np
 import pytest
 from proxy import Proxy
-from saliency_tubes.stream.av_feed import AvFeed
-from saliency_tubes.stream.feed import FeedEnded
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sources.av_feed import AvFeed
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.feed import FeedEnded
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
 from servers import NOISE, RtspServer, python_with_gi
 from stubs import MemorySink, StubRunner
 from videos import make_video

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from brokers import wait_for
-from saliency_tubes.stream.pattern import read_barcode
+from saliency_tubes.stream.sources.pattern import read_barcode
 
 COMMAND = Path(sys.executable).with_name("saliency-tubes")
 WIDTH, HEIGHT = 320, 240

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.types import Frame, Shown
-from saliency_tubes.stream import fleet as fleets
-from saliency_tubes.stream import job as jobs
-from saliency_tubes.stream.config import Settings
-from saliency_tubes.stream.fleet import Fleet
-from saliency_tubes.stream.job import Config
-from saliency_tubes.stream.log import logging_to
-from saliency_tubes.stream.metrics import MetricsServer
-from saliency_tubes.stream.sink import Sink, SinkOptions
-from saliency_tubes.stream.worker import Threaded
+from saliency_tubes.stream.app import fleet as fleets
+from saliency_tubes.stream.app import job as jobs
+from saliency_tubes.stream.app.fleet import Fleet
+from saliency_tubes.stream.app.job import Config
+from saliency_tubes.stream.app.settings import Settings
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.threaded import Threaded
+from saliency_tubes.stream.telemetry.log import logging_to
+from saliency_tubes.stream.telemetry.metrics import MetricsServer
 from stubs import MemorySink, StubRunner, StubSource, make_manifest
 
 parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheus-client")

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from saliency_tubes.stream.feed import Feed, FeedLost, FeedRefused
-from saliency_tubes.stream.gst_feed import GstFeed, available, connector, describe
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.feed import Feed, FeedLost, FeedRefused
+from saliency_tubes.stream.sources.gst_feed import GstFeed, available, connector, describe
+from saliency_tubes.stream.sources.open import open_source
 from servers import free_port
 
 pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
@@ -91,7 +92,7 @@ def test_certificates_that_are_away_for_a_moment_end_a_connection_and_no_stream(
 
 WITHOUT_TLS = """
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources.open import SourceOptions, open_source
 try:
     open_source("rtsps://me:hush@127.0.0.1/live", SourceOptions(backend="gst"))
 except UsageError as error:

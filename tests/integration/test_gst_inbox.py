@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from saliency_tubes.stream.gst_feed import available, modules
-from saliency_tubes.stream.gst_inbox import CAPACITY, Inbox
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.gst_feed import available, modules
+from saliency_tubes.stream.sources.gst_inbox import CAPACITY, Inbox
+from saliency_tubes.stream.sources.open import open_source
 from servers import wait_for
 
 pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")

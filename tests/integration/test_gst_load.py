@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from saliency_tubes.stream import gst_load
-from saliency_tubes.stream.gst_load import Missing, load
+from saliency_tubes.stream.media import gst_load
+from saliency_tubes.stream.media.gst_load import Missing, load
 
 PROGRAM = """
-from saliency_tubes.stream.gst_load import load
+from saliency_tubes.stream.media.gst_load import load
 load("GstApp", "GstVideo")
 import onnx
 try:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from bombs import BOMBS, SIDE, jpeg, make_bomb
 from hostile import HTTP, RTSP, attacking
-from saliency_tubes.stream.gst_feed import available
+from saliency_tubes.stream.sources.gst_feed import available
 from web import web
 
 BACKENDS = [
@@ -26,7 +26,7 @@ OPENING = 2.0
 ENDLESS = [*(f"rtsp {name}" for name in RTSP), *(f"http {name}" for name in HTTP)]
 TRY = """
 import sys, time
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources.open import SourceOptions, open_source
 
 def peak():
     words = open("/proc/self/status").read().split()

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch", reason="export needs torch")
 onnx = pytest.importorskip("onnx", reason="export needs onnx")
 pytest.importorskip("onnxscript", reason="export needs onnxscript")
 
-from saliency_tubes.engine.onnxfile import read_metadata  # noqa: E402
-from saliency_tubes.engine.runner import ASSETS, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.models import ASSETS, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.onnxfile import read_metadata  # noqa: E402
 from saliency_tubes.export import labels, zoo  # noqa: E402
 from saliency_tubes.export.half import round_to_half  # noqa: E402
 from saliency_tubes.export.onnx import HALF_SUFFIX, describe, write_onnx  # noqa: E402

@@ -9,14 +9,15 @@ torch = pytest.importorskip("torch", reason="export needs torch")
 pytest.importorskip("openvino", reason="it runs the file")  # here: its telemetry starts a thread that outlives a test
 
 from saliency_tubes.engine.preprocess import sample  # noqa: E402
-from saliency_tubes.engine.runner import ASSETS, open_runner, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.models import ASSETS, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
 from saliency_tubes.engine.types import Outputs  # noqa: E402
 from saliency_tubes.export import zoo  # noqa: E402
 from saliency_tubes.export.check import check, compare, completeness  # noqa: E402
 from saliency_tubes.export.onnx import describe, write_onnx  # noqa: E402
 from saliency_tubes.export.tap import Tapped  # noqa: E402
 from saliency_tubes.export.zoo import i3d_weights as weights  # noqa: E402
-from saliency_tubes.stream.source import open_source  # noqa: E402
+from saliency_tubes.stream.sources.open import open_source  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 ASSET = ASSETS / "i3d.onnx"

@@ -14,13 +14,15 @@ import av
 import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SourceError
-from saliency_tubes.stream import av_feed, gst_feed
-from saliency_tubes.stream.feed import FeedEnded, FeedLost
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.pattern import read_barcode
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.sink import SinkOptions, open_sink
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources import av_feed, gst_feed
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.feed import FeedEnded, FeedLost
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.pattern import read_barcode
 from servers import RtspServer, python_with_gi, wait_for
 from stubs import StubRunner
 from videos import make_video

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from brokers import broker, free_port, listening, needs_mosquitto, wait_for
 from commands import healthz, metrics, running
-from saliency_tubes.stream.events import VERSION
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.pattern import draw
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.pattern import draw
+from saliency_tubes.stream.telemetry.events import VERSION
 from servers import RtspServer, accepting, python_with_gi
 from videos import all_pts
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from proxy import Proxy
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
 from servers import NOISE, RtspServer, open_files, python_with_gi, resident, wait_for
 from viewer import Viewer
 

@@ -15,9 +15,10 @@ import av
 import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.pattern import read_barcode
-from saliency_tubes.stream.source import Source, SourceOptions, open_source
+from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.pattern import read_barcode
 from servers import free_port, wait_for
 from videos import make_video
 from web import SIZE, barcode, make_hls, web

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from rtspclients import FAST
-from saliency_tubes.stream.gst_load import Missing, load
+from saliency_tubes.stream.media.gst_load import Missing, load
 from servers import RtspServer, free_port, python_with_gi, wait_for
 from videos import all_pts
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from proxy import Proxy
 from saliency_tubes.engine.errors import SourceError
-from saliency_tubes.stream import av_feed, gst_feed
-from saliency_tubes.stream.feed import BEHIND
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.source import Source, SourceOptions, open_source
+from saliency_tubes.stream.sources import av_feed, gst_feed
+from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.sources.feed import BEHIND
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
 from servers import NOISE, RtspServer, open_files, python_with_gi, wait_for
 from videos import make_video
 from viewer import Viewer

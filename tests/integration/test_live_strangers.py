@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.job import Config
-from saliency_tubes.stream.pattern import read_barcode
-from saliency_tubes.stream.source import SourceOptions, open_source
-from saliency_tubes.stream.web_gate import Gate
+from saliency_tubes.stream.app.job import Config
+from saliency_tubes.stream.net.web_gate import Gate
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.pattern import read_barcode
 from servers import RtspServer, accepting, python_with_gi
 from web import make_hls, web
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
-from saliency_tubes.stream.av_push_sink import AvPushSink
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.sink import Sink, SinkOptions
-from saliency_tubes.stream.source import SourceOptions, open_source
-from saliency_tubes.stream.worker import Threaded
+from saliency_tubes.stream.sinks.av_push import AvPushSink
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.threaded import Threaded
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
 from servers import RtspServer, accepting, python_with_gi, wait_for
 from videos import make_info, make_shown
 

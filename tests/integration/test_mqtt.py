@@ -17,13 +17,14 @@ from types import SimpleNamespace
 import pytest
 from brokers import Broker, broker, free_port, listening, needs_mosquitto, wait_for
 from saliency_tubes.engine.errors import SinkError, UsageError
-from saliency_tubes.stream import mqtt_sink
-from saliency_tubes.stream.clock import Stopwatch
-from saliency_tubes.stream.monitor import Monitor
-from saliency_tubes.stream.mqtt_sink import MqttSink
-from saliency_tubes.stream.sink import SinkOptions, open_sink
-from saliency_tubes.stream.source import VideoInfo
-from saliency_tubes.stream.stats import Snapshot, Stats, take_snapshot
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sinks import mqtt as mqtt_sink
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.mqtt import MqttSink
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.telemetry.monitor import Monitor
+from saliency_tubes.stream.telemetry.stats import Snapshot, Stats, take_snapshot
+from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
 from servers import accepting
 from stubs import StubSource
 

@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 from pictures import make_picture
-from saliency_tubes.engine.caption import Caption, draw_caption
-from saliency_tubes.engine.overlay import Overlay, paths
+from saliency_tubes.engine.draw.caption import Caption, draw_caption
+from saliency_tubes.engine.draw.overlay import Overlay, paths
+from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.picture import Layout, Picture
-from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import Crop
-from saliency_tubes.stream import av_encoder, av_planes
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.sink import open_sink
-from saliency_tubes.stream.source import open_source
+from saliency_tubes.stream.media import av_encoder, av_planes
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.open import open_source
 from stubs import StubRunner
 from videos import make_video
 

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 
 import pytest
-from saliency_tubes.stream import gst_rtsp_server
-from saliency_tubes.stream.doorkeeper import FREE
-from saliency_tubes.stream.gst_load import Missing, load
-from saliency_tubes.stream.gst_rtsp_server import MAX_CONNECTIONS_EACH, PARTS
-from saliency_tubes.stream.gst_rtsp_sink import GstRtspSink
-from saliency_tubes.stream.sink import SinkOptions
+from saliency_tubes.stream.media.gst_load import Missing, load
+from saliency_tubes.stream.net.doorkeeper import FREE
+from saliency_tubes.stream.sinks import gst_rtsp_server
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.gst_rtsp import GstRtspSink
+from saliency_tubes.stream.sinks.gst_rtsp_server import MAX_CONNECTIONS_EACH, PARTS
 from videos import make_info, make_shown
 
 try:
@@ -135,7 +135,7 @@ def test_each_stream_of_a_port_counts_its_own() -> None:
 
 
 def test_whoever_guesses_waits_and_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saliency_tubes.stream.doorkeeper.PAUSES", (600.0, 600.0))
+    monkeypatch.setattr("saliency_tubes.stream.net.doorkeeper.PAUSES", (600.0, 600.0))
     with ExitStack() as stack:
         with served() as sink:
             guesser = stack.enter_context(Client(sink.port, STRANGER))
@@ -159,7 +159,7 @@ def test_whoever_guesses_waits_and_nobody_else_does(monkeypatch: pytest.MonkeyPa
 
 def test_who_hangs_up_keeps_the_place_until_the_pause_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a guesser would not wait, and come again."""
-    monkeypatch.setattr("saliency_tubes.stream.doorkeeper.PAUSES", (600.0, 600.0))
+    monkeypatch.setattr("saliency_tubes.stream.net.doorkeeper.PAUSES", (600.0, 600.0))
     monkeypatch.setattr(gst_rtsp_server, "MAX_CONNECTIONS_EACH", 1)
     with served() as sink:
         with Client(sink.port, STRANGER) as guesser:

@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.pattern import draw, read_barcode
-from saliency_tubes.stream.sink import SinkOptions, open_sink
-from saliency_tubes.stream.source import Source, SourceOptions, open_source
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.sources.gst_feed import available
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.pattern import draw, read_barcode
 from servers import RtspServer, free_port, python_with_gi, wait_for
 from videos import make_video
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pytest
 from brokers import MOSQUITTO, Broker, free_port, listening, wait_for
-from saliency_tubes.stream.cli import main
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.redact import redact, secrets
+from saliency_tubes.stream.app.cli import main
+from saliency_tubes.stream.net.redact import redact, secrets
+from saliency_tubes.stream.sources.gst_feed import available
 from servers import RtspServer, python_with_gi
 
 COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))

@@ -11,9 +11,10 @@ import pytest
 from brokers import wait_for
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.engine.types import Frame
-from saliency_tubes.stream.batcher import Batcher
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.source import Source, SourceOptions, open_source
+from saliency_tubes.stream.pipeline.batcher import Batcher
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.sources.open import open_source
 from stubs import StubRunner
 
 WINDOWS = 40

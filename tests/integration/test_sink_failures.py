@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SinkError
-from saliency_tubes.stream.sink import open_sink
-from saliency_tubes.stream.source import open_source
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.open import open_source
 from videos import all_pts, make_info, make_shown
 
 FOLDER = str(Path(__file__).parents[1])
@@ -23,7 +23,7 @@ import resource, sys, time
 sys.path.insert(0, {FOLDER!r})
 import numpy as np
 from saliency_tubes.engine.errors import SinkError
-from saliency_tubes.stream.sink import open_sink
+from saliency_tubes.stream.sinks.open import open_sink
 from videos import make_info, make_shown
 
 noise = np.random.default_rng(0)

@@ -12,12 +12,13 @@ import av
 import pytest
 from brokers import free_port, wait_for
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream import av_push_sink
-from saliency_tubes.stream.av_push_sink import AvPushSink
-from saliency_tubes.stream.cli import main
-from saliency_tubes.stream.gst_feed import available
-from saliency_tubes.stream.sink import SinkOptions, open_sink
-from saliency_tubes.stream.worker import Threaded
+from saliency_tubes.stream.app.cli import main
+from saliency_tubes.stream.sinks import av_push as av_push_sink
+from saliency_tubes.stream.sinks.av_push import AvPushSink
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sinks.threaded import Threaded
+from saliency_tubes.stream.sources.gst_feed import available
 from videos import make_info, make_shown
 
 INFO = make_info(time_base=Fraction(1, 90_000))

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import av
 import pytest
-from saliency_tubes.stream import av_push_sink
-from saliency_tubes.stream.gst_load import Missing, load
-from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
-from saliency_tubes.stream.worker import Threaded
+from saliency_tubes.stream.media.gst_load import Missing, load
+from saliency_tubes.stream.sinks import av_push as av_push_sink
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sinks.threaded import Threaded
 from videos import make_info, make_shown
 
 pytestmark = pytest.mark.slow  # a minute, and milliseconds are asserted
@@ -31,7 +32,7 @@ SHOWN = [make_shown(index, 0, INFO) for index in range(10)]
 # A server in a process of its own, that can be killed as one is: it prints its port, then a line a frame.
 RECORDER = """
 import sys
-from saliency_tubes.stream.gst_load import load
+from saliency_tubes.stream.media.gst_load import load
 gst = load("GstRtsp", "GstRtspServer")
 rtsp, port, login = gst.GstRtspServer, sys.argv[1], sys.argv[2:]
 server = rtsp.RTSPServer.new()

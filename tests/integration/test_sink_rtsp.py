@@ -18,12 +18,13 @@ from rtspclients import FAST, clients
 from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.picture import Layout
 from saliency_tubes.engine.types import Frame, Shown
-from saliency_tubes.stream import gst_encode, gst_rtsp_server, gst_rtsp_sink
-from saliency_tubes.stream.encoders import ABSENT, Chosen
-from saliency_tubes.stream.gst_load import Missing, load
-from saliency_tubes.stream.gst_rtsp_sink import GstRtspSink
-from saliency_tubes.stream.pattern import draw, read_barcode
-from saliency_tubes.stream.sink import SinkOptions
+from saliency_tubes.stream.media.encoders import ABSENT, Chosen
+from saliency_tubes.stream.media.gst_load import Missing, load
+from saliency_tubes.stream.sinks import gst_encode, gst_rtsp_server
+from saliency_tubes.stream.sinks import gst_rtsp as gst_rtsp_sink
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.gst_rtsp import GstRtspSink
+from saliency_tubes.stream.sources.pattern import draw, read_barcode
 from videos import make_info, make_shown
 
 try:

@@ -22,12 +22,13 @@ import pytest
 from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.picture import Color
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream import av_segment_sink
-from saliency_tubes.stream.av_segment_sink import AvSegmentSink
-from saliency_tubes.stream.av_sink import AvSink
-from saliency_tubes.stream.fit import followed
-from saliency_tubes.stream.sink import SinkOptions, open_sink
-from saliency_tubes.stream.source import open_source
+from saliency_tubes.stream.media.fit import followed
+from saliency_tubes.stream.sinks import av_segments as av_segment_sink
+from saliency_tubes.stream.sinks.av_file import AvSink
+from saliency_tubes.stream.sinks.av_segments import AvSegmentSink
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.open import open_source
 from servers import free_port, wait_for
 from videos import all_pts, make_info, make_shown, make_video
 

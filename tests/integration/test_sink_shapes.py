@@ -21,14 +21,15 @@ from rtspclients import FAST
 from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.picture import U8, Color, Layout, Picture
 from saliency_tubes.engine.types import Frame, Shown
-from saliency_tubes.stream import av_encoder
-from saliency_tubes.stream.av_planes import samples
-from saliency_tubes.stream.fit import from_rgb
-from saliency_tubes.stream.gst_load import Missing, load
-from saliency_tubes.stream.gst_rtsp_sink import GstRtspSink
-from saliency_tubes.stream.gst_sink import GstSink
-from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
-from saliency_tubes.stream.source import VideoInfo
+from saliency_tubes.stream.media import av_encoder
+from saliency_tubes.stream.media.av_planes import samples
+from saliency_tubes.stream.media.fit import from_rgb
+from saliency_tubes.stream.media.gst_load import Missing, load
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.gst_pipeline import GstSink
+from saliency_tubes.stream.sinks.gst_rtsp import GstRtspSink
+from saliency_tubes.stream.sinks.open import open_sink
 from servers import wait_for
 from videos import make_info
 
@@ -232,7 +233,7 @@ def listening(program: str, *words: object) -> Iterator[int]:
 # Writes what is recorded to it by RTSP into a transport stream.
 RTSP = """
 import sys
-from saliency_tubes.stream.gst_load import load
+from saliency_tubes.stream.media.gst_load import load
 gst = load("GstRtsp", "GstRtspServer")
 rtsp = gst.GstRtspServer
 server, factory = rtsp.RTSPServer.new(), rtsp.RTSPMediaFactory.new()

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.picture import Color, Layout
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream.av_sink import BRIDGE, H264, AvSink
-from saliency_tubes.stream.sink import Sink, SinkOptions, open_sink
-from saliency_tubes.stream.source import VideoInfo, open_source
-from saliency_tubes.stream.worker import Threaded
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sinks.av_file import BRIDGE, H264, AvSink
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sinks.threaded import Threaded
+from saliency_tubes.stream.sources.open import open_source
 from videos import all_pts, make_info, make_shown, make_video, packets, patch
 
 ORANGE = (200, 60, 30)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from saliency_tubes.engine.picture import Layout
 from saliency_tubes.engine.types import Frame
-from saliency_tubes.stream.av_planes import PictureReader, samples
-from saliency_tubes.stream.source import VideoInfo, open_source
+from saliency_tubes.stream.media.av_planes import PictureReader, samples
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sources.open import open_source
 from videos import gradient, make_video, patch
 
 ORANGE = (200, 60, 30)

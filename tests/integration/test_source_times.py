@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import SourceError
-from saliency_tubes.stream.source import open_source
-from saliency_tubes.stream.timeline import Timeline
+from saliency_tubes.stream.media.timeline import Timeline
+from saliency_tubes.stream.sources.open import open_source
 from videos import all_pts, gradient, make_audio, make_video
 
 MS = Fraction(1, 1000)

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 from brokers import wait_for
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.sink import SinkOptions, open_sink
-from saliency_tubes.stream.source import Source
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.base import Source
 from stubs import MemorySink, StubRunner, StubSource
 
 COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))

@@ -17,9 +17,9 @@ onnx = pytest.importorskip("onnx", reason="needs onnx to make networks")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec  # noqa: E402
-from saliency_tubes.engine.onnxfile import read_metadata  # noqa: E402
-from saliency_tubes.engine.planfile import Range, TensorInfo, check_runtime, json_path, read_plan  # noqa: E402
-from saliency_tubes.engine.runner import ASSETS, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.models import ASSETS, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.onnxfile import read_metadata  # noqa: E402
+from saliency_tubes.engine.runtimes.planfile import Range, TensorInfo, check_runtime, json_path, read_plan  # noqa: E402
 from saliency_tubes.export import tensorrt  # noqa: E402
 from saliency_tubes.export.build_options import Cancelled, Options  # noqa: E402
 from saliency_tubes.export.build_progress import Progress, Stopped, attended  # noqa: E402

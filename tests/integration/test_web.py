@@ -21,12 +21,14 @@ from brokers import wait_for
 from commands import COMMAND
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream import web_server
-from saliency_tubes.stream.cli import DEMO_CLIP
-from saliency_tubes.stream.http_server import HttpServer
-from saliency_tubes.stream.sink import SinkOptions, check_outputs, open_sink
-from saliency_tubes.stream.source import VideoInfo, open_source
-from saliency_tubes.stream.web_sink import WebSink
+from saliency_tubes.stream.app.cli import DEMO_CLIP
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sinks import web_server
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.open import check_outputs, open_sink
+from saliency_tubes.stream.sinks.web import WebSink
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.telemetry.http_server import HttpServer
 from servers import free_port
 from videos import make_info, make_shown
 

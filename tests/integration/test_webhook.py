@@ -17,10 +17,11 @@ import pytest
 from brokers import free_port, wait_for
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream import webhook_sink
-from saliency_tubes.stream.sink import SinkOptions, open_sink
-from saliency_tubes.stream.source import VideoInfo
-from saliency_tubes.stream.webhook_sink import WebhookSink
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sinks import webhook as webhook_sink
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sinks.webhook import WebhookSink
 from stubs import StubSource
 
 INFO = VideoInfo(64, 48, Fraction(1, 25), Fraction(25))

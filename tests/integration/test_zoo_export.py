@@ -22,7 +22,8 @@ pytest.importorskip("openvino", reason="it runs the files")  # here: its telemet
 
 from captum.attr import LayerGradCam  # noqa: E402
 from saliency_tubes.engine.manifest import Manifest  # noqa: E402
-from saliency_tubes.engine.runner import open_runner, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
 from saliency_tubes.engine.saliency import (  # noqa: E402
     Normalize,
     Target,

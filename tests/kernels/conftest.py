@@ -6,8 +6,8 @@ import ctypes
 
 import pytest
 from fakecuda import FakeDriver, kernels_library
-from saliency_tubes.engine import cuda_driver
-from saliency_tubes.engine.device import Device
+from saliency_tubes.engine.cuda import driver as cuda_driver
+from saliency_tubes.engine.runtimes.device import Device
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from saliency_tubes.engine import cuda_program
-from saliency_tubes.engine.cuda_program import HEADERS, KERNELS, OPTIONS, build, load_nvrtc, target_of
+from saliency_tubes.engine.cuda import program as cuda_program
+from saliency_tubes.engine.cuda.program import HEADERS, KERNELS, OPTIONS, build, load_nvrtc, target_of
 from saliency_tubes.engine.errors import ModelError, UsageError
 
 ARCHITECTURES = (120, *(pytest.param(one, marks=pytest.mark.slow) for one in (75, 80, 86, 87, 89, 90, 100, 110)))

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakecuda import CUresult, FakeDriver
-from saliency_tubes.engine import cuda_driver
-from saliency_tubes.engine.cuda import (
+from saliency_tubes.engine.cuda import driver as cuda_driver
+from saliency_tubes.engine.cuda.driver import stream_of, why_not
+from saliency_tubes.engine.cuda.memory import View, contiguous, view_of
+from saliency_tubes.engine.cuda.work import (
     CudaEvidence,
     CudaOverlay,
     CudaPreprocess,
@@ -19,11 +21,9 @@ from saliency_tubes.engine.cuda import (
     RawPlane,
     Surface,
 )
-from saliency_tubes.engine.cuda_driver import stream_of, why_not
-from saliency_tubes.engine.cuda_memory import View, contiguous, view_of
+from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import InputSpec
-from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import Crop
 from surfaces import host_frame
 
@@ -187,7 +187,7 @@ def test_surfaces_that_cannot_be_drawn_on():
 
 def dlpack(array, device=2, flags=None, device_id=0):
     """A capsule as a library on a GPU makes it, over memory of the host."""
-    from saliency_tubes.engine.cuda_memory import _Tensor, _Versioned
+    from saliency_tubes.engine.cuda.memory import _Tensor, _Versioned
 
     versioned = _Versioned(major=1, minor=0, flags=flags or 0)
     tensor = _Tensor() if flags is None else versioned.tensor

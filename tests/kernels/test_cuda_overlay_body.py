@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import may_be_off
-from saliency_tubes.engine import cuda_jobs
-from saliency_tubes.engine.cuda import CudaOverlay, Format, Part
-from saliency_tubes.engine.cuda_shots import SHOT
-from saliency_tubes.engine.fixed import TABLE
+from saliency_tubes.engine.cuda import jobs as cuda_jobs
+from saliency_tubes.engine.cuda.shots import SHOT
+from saliency_tubes.engine.cuda.work import CudaOverlay, Format, Part
+from saliency_tubes.engine.draw.fixed import TABLE
+from saliency_tubes.engine.draw.style import COLORMAPS, PRESETS, Style
 from saliency_tubes.engine.geometry import blend_cells
 from saliency_tubes.engine.picture import LUMA_WEIGHTS, Color
-from saliency_tubes.engine.style import COLORMAPS, PRESETS, Style
 from saliency_tubes.engine.types import Crop, Explanation, Scale, Span, Tube
 from surfaces import drawn_ref, host_frame
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from pictures import make_picture
-from saliency_tubes.engine.cuda_driver import why_not
+from saliency_tubes.engine.cuda.driver import why_not
+from saliency_tubes.engine.draw.overlay import Overlay, paths
+from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.engine.overlay import Overlay, paths
 from saliency_tubes.engine.picture import Layout
-from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import Crop
 
 pytestmark = pytest.mark.skipif(len(paths()) == 1, reason="installed without a C++ compiler")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
-from saliency_tubes.engine.cuda import CudaEvidence, CudaPreprocess, Format, View
-from saliency_tubes.engine.cuda_memory import contiguous
+from saliency_tubes.engine.cuda.memory import contiguous
+from saliency_tubes.engine.cuda.work import CudaEvidence, CudaPreprocess, Format, View
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Color, Picture
 from saliency_tubes.engine.preprocess import sample

@@ -1,4 +1,4 @@
-/* The part of the driver that engine/device.py calls, on memory of the host: enough for the real cuda-bindings to be run
+/* The part of the driver that engine/runtimes/device.py calls, on memory of the host: enough for the real cuda-bindings to be run
    where there is no GPU. Context, stream and device have values of their own, and any other is refused. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.types import Outputs
-from saliency_tubes.stream import batcher, job
-from saliency_tubes.stream.batcher import GRACE, GRACE_SHARE, LEAD, PATIENCE, Batcher, Schedule, Seat, Ticket
-from saliency_tubes.stream.channel import Stopped
-from saliency_tubes.stream.clock import Stopwatch
-from saliency_tubes.stream.job import Config, share_model, youngest
+from saliency_tubes.stream.app import job
+from saliency_tubes.stream.app.job import Config, share_model, youngest
+from saliency_tubes.stream.pipeline import batcher
+from saliency_tubes.stream.pipeline.batcher import GRACE, GRACE_SHARE, LEAD, PATIENCE, Batcher, Schedule, Seat, Ticket
+from saliency_tubes.stream.pipeline.channel import Stopped
+from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
 from stubs import SIDE, StubRunner
 
 SHAPE = (1, 3, 8, SIDE, SIDE)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pictures import make_picture, packed
 from saliency_tubes.engine.picture import Layout
-from saliency_tubes.stream.av_planes import borrowed, samples
+from saliency_tubes.stream.media.av_planes import borrowed, samples
 
 FORMATS = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
 

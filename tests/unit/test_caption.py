@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saliency_tubes.engine.caption import SMALLEST, SMALLEST_NUMBER, Caption, draw_caption
+from saliency_tubes.engine.draw.caption import SMALLEST, SMALLEST_NUMBER, Caption, draw_caption
+from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.picture import Color, Layout, Picture
-from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Scale, Span, Tube
 
 SIZES = [(320, 240), (1280, 720), (3840, 2160), (240, 426), (176, 144)]

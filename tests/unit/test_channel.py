@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from saliency_tubes.stream.channel import Channel, Stopped
+from saliency_tubes.stream.pipeline.channel import Channel, Stopped
 
 LONG = 5.0
 """seconds after which a thread is taken for hung"""

@@ -5,11 +5,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from saliency_tubes.engine.draw.style import PRESETS
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.engine.style import PRESETS
-from saliency_tubes.stream.config import differences, read_settings
-from saliency_tubes.stream.sink import SinkOptions
-from saliency_tubes.stream.source import SourceOptions
+from saliency_tubes.stream.app.settings import differences, read_settings
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sources.base import SourceOptions
 
 SECRET = "hunter22"
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.types import Clip, Frame
-from saliency_tubes.stream.damage import AMONG, FEW, HEALED, Breaks, Damage
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.window import Window
+from saliency_tubes.stream.media.damage import AMONG, FEW, HEALED, Breaks, Damage
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.pipeline.window import Window
 from stubs import MemorySink, StubRunner, StubSource
 
 GARBAGE = 255

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from saliency_tubes.engine import device
-from saliency_tubes.engine.device import Device, find_device
+from saliency_tubes.engine.runtimes import device
+from saliency_tubes.engine.runtimes.device import Device, find_device
 from theirnames import Source
 
 GPU = Source(
@@ -27,7 +27,7 @@ TABLE = json.loads(Path(__file__).with_name("cuda_api.json").read_text(encoding=
 
 ON_THE_STUB = """
 import numpy as np
-from saliency_tubes.engine.device import Gpu, find_device
+from saliency_tubes.engine.runtimes.device import Gpu, find_device
 from saliency_tubes.engine.errors import ModelError
 
 print(find_device())

@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import pytest
 from saliency_tubes.engine.errors import SinkError
-from saliency_tubes.stream import display_sink
-from saliency_tubes.stream.display_sink import DisplaySink
-from saliency_tubes.stream.worker import Threaded
+from saliency_tubes.stream.sinks import display as display_sink
+from saliency_tubes.stream.sinks.display import DisplaySink
+from saliency_tubes.stream.sinks.threaded import Threaded
 from videos import make_info, make_shown
 
 INFO = make_info()

@@ -10,11 +10,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from saliency_tubes.stream.arguments import Parser, add_run_arguments
-from saliency_tubes.stream.condition import STATES
-from saliency_tubes.stream.pattern import LARGEST, MOST_FRAMES, RATES, SMALLEST
-from saliency_tubes.stream.sink import _BY_SCHEME
-from saliency_tubes.stream.source import NETWORK
+from saliency_tubes.stream.app.arguments import Parser, add_run_arguments
+from saliency_tubes.stream.sinks.condition import STATES
+from saliency_tubes.stream.sinks.open import _BY_SCHEME
+from saliency_tubes.stream.sources.base import NETWORK
+from saliency_tubes.stream.sources.pattern import LARGEST, MOST_FRAMES, RATES, SMALLEST
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "engine", "export")
@@ -168,7 +168,7 @@ def test_every_event_of_the_log_is_explained() -> None:
 
 
 def test_every_reason_for_a_loss_is_explained() -> None:
-    reasons = {*first_words("_drop"), *first_words("_lose", "gst_rtsp_sink.py"), "disk full", "retrying"}
+    reasons = {*first_words("_drop"), *first_words("_lose", "gst_rtsp.py"), "disk full", "retrying"}
     reasons |= {"too late", "queue full", "newer window"}
     assert {"slow client", "not delivered"} < reasons
     told = re.findall(r"^\| `[^|]*` \| (`.*?`) \|", section("What is dropped"), re.MULTILINE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from saliency_tubes.stream.doorkeeper import ADDRESSES, EVERY, FORGET, FREE, NAMED, PAUSES, Doorkeeper, party
+from saliency_tubes.stream.net.doorkeeper import ADDRESSES, EVERY, FORGET, FREE, NAMED, PAUSES, Doorkeeper, party
 
 
 def test_five_are_free_and_then_each_waits_longer() -> None:

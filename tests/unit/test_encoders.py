@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream import av_encoder
-from saliency_tubes.stream.encoders import ABSENT, choose, default_bitrate
+from saliency_tubes.stream.media import av_encoder
+from saliency_tubes.stream.media.encoders import ABSENT, choose, default_bitrate
 
 KNOWN = ("h264_nvenc", "h264_v4l2m2m", "libx264")
 

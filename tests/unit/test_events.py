@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Scale, Span, Tube, WallTime
-from saliency_tubes.stream.events import VERSION, event
+from saliency_tubes.stream.telemetry.events import VERSION, event
 from stubs import even_pool
 
 ROOT = Path(__file__).resolve().parents[2]

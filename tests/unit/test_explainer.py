@@ -7,13 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.manifest import WindowSpec
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import Clip, Crop, Outputs, Scale, Span
-from saliency_tubes.stream.clock import Stopwatch
-from saliency_tubes.stream.explainer import Explainer, Look
-from saliency_tubes.stream.sync import Gaps
+from saliency_tubes.stream.pipeline.explainer import Explainer, Look
+from saliency_tubes.stream.pipeline.sync import Gaps
+from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
 from stubs import StubRunner, make_manifest
 
 LOOK = Look()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import av
 import pytest
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream import av_feed
-from saliency_tubes.stream.feed import FeedLost, FeedRefused, diagnose
-from saliency_tubes.stream.source import SourceOptions
+from saliency_tubes.stream.sources import av_feed
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.feed import FeedLost, FeedRefused, failure
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_what_another_attempt_may_mend(
 
 @pytest.mark.parametrize("login", ["me:hush[1", "me:hush\uff0f1", "me:hush/1"])
 def test_an_address_that_makes_no_sense_is_not_diagnosed(login: str) -> None:
-    assert diagnose(f"rtsp://{login}@127.0.0.1:1/x", None) is None
+    assert failure(f"rtsp://{login}@127.0.0.1:1/x", None) is None
 
 
 def test_a_server_that_is_not_there() -> None:
-    assert "127.0.0.1 cannot be reached" in str(diagnose("rtsp://127.0.0.1:1/x", None))
+    assert "127.0.0.1 cannot be reached" in str(failure("rtsp://127.0.0.1:1/x", None))

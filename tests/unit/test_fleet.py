@@ -14,20 +14,21 @@ from typing import Any
 
 import pytest
 from brokers import wait_for
+from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import SourceError, UsageError
+from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.style import Style
-from saliency_tubes.stream import fleet as fleets
-from saliency_tubes.stream import job as jobs
-from saliency_tubes.stream.config import Settings
-from saliency_tubes.stream.fleet import Fleet
-from saliency_tubes.stream.health import health
-from saliency_tubes.stream.job import Config, open_job, open_source
-from saliency_tubes.stream.log import logging_to
-from saliency_tubes.stream.sink import SinkOptions
-from saliency_tubes.stream.source import Source, SourceOptions
-from saliency_tubes.stream.stats import Snapshot
-from saliency_tubes.stream.webhook_sink import WebhookSink
+from saliency_tubes.stream.app import fleet as fleets
+from saliency_tubes.stream.app import job as jobs
+from saliency_tubes.stream.app.fleet import Fleet
+from saliency_tubes.stream.app.job import Config, open_job, open_source
+from saliency_tubes.stream.app.settings import Settings
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.webhook import WebhookSink
+from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.telemetry.health import health
+from saliency_tubes.stream.telemetry.log import logging_to
+from saliency_tubes.stream.telemetry.stats import Snapshot
 from stubs import StubRunner, make_manifest
 
 CAMERA = "test://?size=160x96&rate=15"
@@ -41,6 +42,8 @@ def stub_model(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
         monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
     monkeypatch.setattr(jobs, "open_runner", lambda model, *, batch, **_: StubRunner(batch=batch))
+    # where the processor has bf16, the first start would measure it
+    monkeypatch.setattr(jobs, "choices", lambda model, **_: Choices("stub", ("f32",)))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import pytest
-from saliency_tubes.stream.freshness import BEGIN, END, Freshness
+from saliency_tubes.stream.telemetry.freshness import BEGIN, END, Freshness
 
 RATE = 20
 

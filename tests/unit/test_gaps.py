@@ -16,10 +16,10 @@ from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Clip, Crop, Explanation, Frame, Scale, Span, Tube
-from saliency_tubes.stream.hysteresis import Hysteresis
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.sync import Aligned, Delayed, Gaps, Live
-from saliency_tubes.stream.window import Window
+from saliency_tubes.stream.pipeline.hysteresis import Hysteresis
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.pipeline.sync import Aligned, Delayed, Gaps, Live
+from saliency_tubes.stream.pipeline.window import Window
 from stubs import MemorySink, StubRunner, StubSource, even_pool
 
 SPEC = InputSpec((1, 1), (0, 0, 0), (1, 1, 1), "stretch")

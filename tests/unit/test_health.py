@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from saliency_tubes.stream.condition import SETTLED, STATES
-from saliency_tubes.stream.health import LATE, OPENING, REASONS, STALE, TRYING, Told, health, reasons
-from saliency_tubes.stream.sink import NullSink
+from saliency_tubes.stream.sinks.condition import SETTLED, STATES
+from saliency_tubes.stream.sinks.null import NullSink
+from saliency_tubes.stream.telemetry.health import LATE, OPENING, REASONS, STALE, TRYING, Told, health, reasons
 from scrapes import healthy, with_sink
 
 DOCS = Path(__file__).parents[2] / "docs" / "live.md"
@@ -122,17 +122,16 @@ def test_how_long_an_output_has_been_trying(monkeypatch: pytest.MonkeyPatch) -> 
     before = sink.trying
     assert before >= 0.02
     sink.state = "running"
-    monkeypatch.setattr("saliency_tubes.stream.condition.STEADY", -1.0)
+    monkeypatch.setattr("saliency_tubes.stream.sinks.condition.STEADY", -1.0)
     sink.state = "retrying"
     assert sink.trying < before
 
 
 def test_every_state_that_an_output_is_given_is_known() -> None:
-    folder = Path(__file__).parents[2] / "stream"
+    folder = Path(__file__).parents[2] / "stream" / "sinks"
     found = {
         state
         for path in folder.glob("*.py")
-        if path.name in ("sink.py", "worker.py") or path.name.endswith("_sink.py")
         for line in re.findall(r"\.state\b[^=\n]* = (.*)", path.read_text())
         for state in re.findall(r'"([a-z ]+)"', line)
     }

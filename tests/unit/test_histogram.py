@@ -6,8 +6,8 @@ import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
-from saliency_tubes.stream.clock import RECENT, Stopwatch
-from saliency_tubes.stream.histogram import BOUNDS, Histogram, Tally
+from saliency_tubes.stream.telemetry.histogram import BOUNDS, Histogram, Tally
+from saliency_tubes.stream.telemetry.stopwatch import RECENT, Stopwatch
 
 
 @given(st.lists(st.floats(0, 100)))

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from bombs import jpeg, png
 from saliency_tubes.engine.errors import SourceError, UsageError
-from saliency_tubes.stream import av_limits
-from saliency_tubes.stream.arguments import Refusing, add_run_arguments, config_of, parse_run
-from saliency_tubes.stream.limits import coded_size, exceeds, too_large
-from saliency_tubes.stream.source import SourceOptions, open_source
+from saliency_tubes.stream.app.arguments import Refusing, add_run_arguments, config_of, parse_run
+from saliency_tubes.stream.media import av_limits
+from saliency_tubes.stream.media.limits import coded_size, exceeds, too_large
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.open import open_source
 from videos import make_video
 
 

@@ -16,13 +16,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.engine.picture import Color, Layout, Picture
-from saliency_tubes.stream.feed import Backlog, FeedBehind, FeedEnded, FeedError, FeedFrame, FeedLost, FeedRefused
-from saliency_tubes.stream.fit import fit, from_rgb
-from saliency_tubes.stream.live import LiveSource
-from saliency_tubes.stream.patience import Backoff, Patience
-from saliency_tubes.stream.redact import redact, scrub, secrets
-from saliency_tubes.stream.source import SourceOptions, first_rate
-from saliency_tubes.stream.timeline import LIVE_TIME_BASE, LiveTimeline
+from saliency_tubes.stream.media.fit import fit, from_rgb
+from saliency_tubes.stream.media.info import first_rate
+from saliency_tubes.stream.media.timeline import LIVE_TIME_BASE, LiveTimeline
+from saliency_tubes.stream.net.redact import redact, scrub, secrets
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.feed import (
+    Backlog,
+    FeedBehind,
+    FeedEnded,
+    FeedError,
+    FeedFrame,
+    FeedLost,
+    FeedRefused,
+)
+from saliency_tubes.stream.sources.live import LiveSource
+from saliency_tubes.stream.sources.patience import Backoff, Patience
 
 Step = int | str | Exception
 """what a connection does next: give a frame with this pts in 1/25 s, nothing for a while, or fail"""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saliency_tubes.stream.live_clock import TOLERANCE, LiveClock
+from saliency_tubes.stream.media.live_clock import TOLERANCE, LiveClock
 
 
 def test_jitter_of_arrival_does_not_show() -> None:

@@ -8,9 +8,9 @@ import sys
 from dataclasses import replace
 
 import pytest
-from saliency_tubes.stream.log import LOGGER, logging_to, say
-from saliency_tubes.stream.monitor import Monitor, changes
-from saliency_tubes.stream.stats import SinkState, Snapshot, Spread
+from saliency_tubes.stream.telemetry.log import LOGGER, logging_to, say
+from saliency_tubes.stream.telemetry.monitor import Monitor, changes
+from saliency_tubes.stream.telemetry.stats import SinkState, Snapshot, Spread
 
 URI = "rtsp://me:hunter22@camera/live?token=abcdefgh"
 
@@ -79,7 +79,8 @@ def test_nothing_is_left_behind():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_the_command_line_that_others_see():
     code = (
-        "from pathlib import Path; from saliency_tubes.stream.log import hide_arguments; print(hide_arguments()); "
+        "from pathlib import Path; from saliency_tubes.stream.telemetry.log import hide_arguments; "
+        "print(hide_arguments()); "
         "print(Path('/proc/self/cmdline').read_text().replace('\\0', ' '))"
     )
     words = [sys.executable, "-c", code, URI, "mqtt://you:abc@broker/abc", "--alpha", "0.5"]
@@ -101,8 +102,8 @@ def test_the_command_line_that_others_see():
 )  # fmt: skip
 def test_a_password_that_is_an_option(given, password):
     code = (
-        "import io, sys; from pathlib import Path; from saliency_tubes.stream.config import read_settings; "
-        "from saliency_tubes.stream.log import hide_arguments, logging_to, say; "
+        "import io, sys; from pathlib import Path; from saliency_tubes.stream.app.settings import read_settings; "
+        "from saliency_tubes.stream.telemetry.log import hide_arguments, logging_to, say; "
         "settings = read_settings(sys.argv[1:]); print(hide_arguments(settings.addresses)); "
         "print(Path('/proc/self/cmdline').read_bytes()); word = settings.streams[0].sink.password\n"
         "with logging_to(sys.stdout, 'text', settings.addresses): say('note', f'they said: {word} is wrong')"
@@ -175,7 +176,7 @@ def test_the_same_trouble_is_said_once_however_often_it_is_tried_again():
 
 def test_a_class_that_flickers_is_told_once_a_second(monkeypatch):
     now = iter([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.5])
-    monkeypatch.setattr("saliency_tubes.stream.monitor.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("saliency_tubes.stream.telemetry.monitor.time.monotonic", lambda: next(now))
     labels = iter(["yoga", "tai chi", "yoga", "tai chi", "yoga", "tai chi", "yoga", "yoga"])
     monitor, stream = Monitor(lambda: snapshot(label=next(labels), probability=0.5), "door"), io.StringIO()
     with logging_to(stream):

@@ -22,7 +22,7 @@ from saliency_tubes.engine.manifest import (
     Missed,
     WindowSpec,
 )
-from saliency_tubes.engine.onnxfile import read_metadata
+from saliency_tubes.engine.runtimes.onnxfile import read_metadata
 
 CELLS = ((0.125, 0.25, 0.0625), (0.0625, 0.375, 0.125))
 BIAS = np.array([0.1, -0.2, 3e-9], np.float32)

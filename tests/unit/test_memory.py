@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 import pytest
-from saliency_tubes.stream.memory import kept_small
+from saliency_tubes.stream.telemetry.memory import kept_small
 from servers import wait_for
 
 

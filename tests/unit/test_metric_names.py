@@ -13,10 +13,9 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="needs prometheus-client")
 
-from saliency_tubes.stream.condition import STATES
-from saliency_tubes.stream.config import Reloaded
-from saliency_tubes.stream.health import REASONS
-from saliency_tubes.stream.metrics import MetricsServer
+from saliency_tubes.stream.sinks.condition import STATES
+from saliency_tubes.stream.telemetry.health import REASONS
+from saliency_tubes.stream.telemetry.metrics import MetricsServer, Reloaded
 from scrapes import OPENMETRICS, PLAIN, families, full, healthy, scrape, values, with_sink
 
 PREFIX = "saliency_tubes_"

@@ -14,14 +14,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from saliency_tubes.engine.draw.overlay import Overlay
+from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.engine.overlay import Overlay
-from saliency_tubes.engine.style import Style
-from saliency_tubes.stream.health import health
-from saliency_tubes.stream.log import logging_to
-from saliency_tubes.stream.metrics import MetricsServer, parse_address
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.stats import Snapshot
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.telemetry.health import health
+from saliency_tubes.stream.telemetry.log import logging_to
+from saliency_tubes.stream.telemetry.metrics import MetricsServer, parse_address
+from saliency_tubes.stream.telemetry.stats import Snapshot
 from stubs import MemorySink, StubRunner, StubSource
 
 parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheus-client")

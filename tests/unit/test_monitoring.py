@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from promql import Scrape, duration, evaluate
-from saliency_tubes.stream.config import Reloaded
+from saliency_tubes.stream.telemetry.metrics import Reloaded
 from scrapes import families, full, healthy, scrape, values, with_sink
 
 pytest.importorskip("prometheus_client", reason="needs prometheus-client")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 ov = pytest.importorskip("openvino")
 
 from openvino import opset13 as ops  # noqa: E402
-from saliency_tubes.engine import openvino_stem as stem  # noqa: E402
-from saliency_tubes.engine.openvino import _core  # noqa: E402
-from saliency_tubes.engine.runner import find_model  # noqa: E402
+from saliency_tubes.engine.runtimes import openvino_stem as stem  # noqa: E402
+from saliency_tubes.engine.runtimes.models import find_model  # noqa: E402
+from saliency_tubes.engine.runtimes.openvino import _core  # noqa: E402
 
 
 def network(shape, kernel, strides, begins, ends, *, stored="f32", computed="f32", dilation=1, auto_pad="explicit"):

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
-from saliency_tubes.engine.notice import notice
+from saliency_tubes.engine.draw.notice import notice
 from saliency_tubes.engine.picture import Color, Layout
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Frame, Shown
-from saliency_tubes.stream.outage import GRACE, Outage, no_signal
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.stats import Stats
-from saliency_tubes.stream.worker import Threaded
+from saliency_tubes.stream.pipeline.outage import GRACE, Outage, no_signal
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.threaded import Threaded
+from saliency_tubes.stream.telemetry.stats import Stats
 from stubs import MemorySink, StubRunner, StubSource
 from videos import make_info, make_shown
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import make_picture, padding
-from saliency_tubes.engine.outline import DARK, LIGHT, draw_outline
+from saliency_tubes.engine.draw.outline import DARK, LIGHT, draw_outline
+from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.picture import Color, Layout, Picture
-from saliency_tubes.engine.style import Style
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Frame, Scale, Span, Tube
-from saliency_tubes.stream.painter import Painter
-from saliency_tubes.stream.sync import Placed
+from saliency_tubes.stream.pipeline.painter import Painter
+from saliency_tubes.stream.pipeline.sync import Placed
 
 SQUARE = Crop(0.25, 0.1, 0.75, 0.9)
 

@@ -8,14 +8,14 @@ import pytest
 import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
+from saliency_tubes.engine.draw.overlay import Overlay, paths
+from saliency_tubes.engine.draw.overlay_ref import focus, overlay_ref
+from saliency_tubes.engine.draw.style import PRESETS, Style, palette
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.geometry import axis_positions, axis_weights, blend_cells
-from saliency_tubes.engine.overlay import Overlay, paths
-from saliency_tubes.engine.overlay_ref import focus, overlay_ref
 from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.saliency import Normalize, evidence, scale_of
 from saliency_tubes.engine.spline import zoom_weights
-from saliency_tubes.engine.style import PRESETS, Style, palette
 from saliency_tubes.engine.types import Crop, Explanation, Span, Tube
 from stubs import even_pool
 
@@ -179,7 +179,7 @@ def test_infinite_evidence_is_none():
 
 
 def test_more_cells_than_the_gpu_draws_from_are_one_line() -> None:
-    from saliency_tubes.engine.overlay_cuda import StagedOverlay
+    from saliency_tubes.engine.cuda.staged import StagedOverlay
 
     overlay = object.__new__(StagedOverlay)  # without a GPU
     with pytest.raises(UsageError, match="at most 32 cells on an axis, this network has 33x56: leave it out"):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saliency_tubes.engine.fixed import cubic_cells, cubic_taps, linear_columns, linear_rows, table
+from saliency_tubes.engine.draw.fixed import cubic_cells, cubic_taps, linear_columns, linear_rows, table
+from saliency_tubes.engine.draw.overlay import Overlay
+from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.geometry import blend_cells
-from saliency_tubes.engine.overlay import Overlay
 from saliency_tubes.engine.picture import Color, Layout
 from saliency_tubes.engine.saliency import Normalize, scale_of
-from saliency_tubes.engine.style import PRESETS, Style
 from saliency_tubes.engine.types import Crop, Explanation, Span, Tube
 from stubs import even_pool
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from saliency_tubes.engine.style import Style
+from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Frame, Scale, Span, Tube
-from saliency_tubes.stream import painter as module
-from saliency_tubes.stream.painter import Painter
-from saliency_tubes.stream.sync import Gaps, Live, Placed
+from saliency_tubes.stream.pipeline import painter as module
+from saliency_tubes.stream.pipeline.painter import Painter
+from saliency_tubes.stream.pipeline.sync import Gaps, Live, Placed
 from stubs import StubSource, even_pool
 
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream.pattern import (
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.pattern import (
     MARK,
     PatternSource,
     PatternSpec,
@@ -24,7 +25,6 @@ from saliency_tubes.stream.pattern import (
     read_barcode,
     read_time,
 )
-from saliency_tubes.stream.source import open_source
 from videos import make_video
 
 SIZES = [(160, 96), (320, 240), (641, 479), (1280, 720), (96 * 2, 640)]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.style import Style
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream.pipeline import Options, Pipeline
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from stubs import MemorySink, Slowed, StubRunner, StubSource
 
 BRIGHT = Options(target=Target(0), hop=2)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import WindowSpec
-from saliency_tubes.engine.runner import Choices, choices
-from saliency_tubes.stream import job
-from saliency_tubes.stream.job import (
+from saliency_tubes.engine.runtimes.base import Choices
+from saliency_tubes.engine.runtimes.open import choices
+from saliency_tubes.stream.app import job
+from saliency_tubes.stream.app.job import (
     Config,
     comes_live,
     load_runner,
@@ -21,11 +22,12 @@ from saliency_tubes.stream.job import (
     open_job,
     share_model,
 )
-from saliency_tubes.stream.log import logging_to
-from saliency_tubes.stream.report import Report
-from saliency_tubes.stream.source import SourceOptions, open_source
-from saliency_tubes.stream.speed import Speeds
-from saliency_tubes.stream.young import fit
+from saliency_tubes.stream.app.report import Report
+from saliency_tubes.stream.app.speed import Speeds
+from saliency_tubes.stream.app.young import fit
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.telemetry.log import logging_to
 from stubs import SLICES, StubRunner, make_manifest
 from videos import make_video
 

@@ -11,7 +11,7 @@ def refuse(*arguments, **options):
     raise OSError("refused by the test")
 
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from saliency_tubes.engine.runner import open_runner
+from saliency_tubes.engine.runtimes.open import open_runner
 import numpy as np
 runner = open_runner("i3d", frames=16, runtime="openvino")
 runner.run(np.zeros((1, 3, 16, 224, 224), np.float32))

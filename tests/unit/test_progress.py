@@ -6,8 +6,8 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saliency_tubes.stream import progress
-from saliency_tubes.stream.progress import BAR_EVERY, BAR_WIDTH, LINE_EVERY, Progress, progress_line
+from saliency_tubes.stream.app import progress
+from saliency_tubes.stream.app.progress import BAR_EVERY, BAR_WIDTH, LINE_EVERY, Progress, progress_line
 
 
 class Terminal(io.StringIO):

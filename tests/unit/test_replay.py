@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import pytest
 from saliency_tubes.engine.types import Frame
-from saliency_tubes.stream.clock import Pace
-from saliency_tubes.stream.replay import Replay
+from saliency_tubes.stream.pipeline.clock import Pace
+from saliency_tubes.stream.sources.replay import Replay
 from stubs import StubSource
 
 

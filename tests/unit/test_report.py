@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import ClassScore, Explanation
-from saliency_tubes.stream.explainer import Look
-from saliency_tubes.stream.log import logging_to
-from saliency_tubes.stream.report import SEEN, Report
-from saliency_tubes.stream.summary import Summary, Tally
+from saliency_tubes.stream.app.report import SEEN, Report
+from saliency_tubes.stream.pipeline.explainer import Look
+from saliency_tubes.stream.telemetry.log import logging_to
+from saliency_tubes.stream.telemetry.summary import Summary, Tally
 from stubs import StubRunner, StubSource
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-from saliency_tubes.stream.feed import FeedLost
-from saliency_tubes.stream.rtsp_redirect import led_to
+from saliency_tubes.stream.sources.feed import FeedLost
+from saliency_tubes.stream.sources.rtsp_redirect import led_to
 from servers import accepting
 
 

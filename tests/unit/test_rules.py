@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream.redact import redact
-from saliency_tubes.stream.rules import Rule, Watch, check_rules, is_hook, place_of_hook, probability
+from saliency_tubes.stream.net.redact import redact
+from saliency_tubes.stream.sinks.rules import Rule, Watch, check_rules, is_hook, place_of_hook, probability
 
 
 def record(time: float, p: float, name: str = "yoga", explained: str | None = None) -> dict:

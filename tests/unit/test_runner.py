@@ -11,11 +11,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from saliency_tubes.engine import runner as runner_module
 from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, Missed, WindowSpec
 from saliency_tubes.engine.processor import processor_features
-from saliency_tubes.engine.runner import ONNX_RUNTIMES, choices, find_model, open_runner, read_manifest
+from saliency_tubes.engine.runtimes import open as runner_module
+from saliency_tubes.engine.runtimes.base import ONNX_RUNTIMES
+from saliency_tubes.engine.runtimes.models import find_model, read_manifest
+from saliency_tubes.engine.runtimes.open import choices, open_runner
 from saliency_tubes.engine.saliency import Normalize, Target, make_explanation, pooled, run_target
 from saliency_tubes.engine.types import Clip, Crop, Span
 
@@ -521,7 +523,7 @@ class TestChoice:
     @pytest.mark.parametrize(("asked", "found"), [("GPU", True), ("gpu.1", True), ("GPU.7", False), ("NPU", False)])
     def test_one_gpu_of_several(self, tiny, monkeypatch, asked, found):
         """Where there are two, OpenVINO lists no plain GPU."""
-        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+        openvino = pytest.importorskip("saliency_tubes.engine.runtimes.openvino")
 
         class Core:
             available_devices = ("CPU", "GPU.0", "GPU.1")
@@ -557,7 +559,7 @@ class TestChoice:
         message(error, "f32", "'bf16'")
 
     def test_bf16_is_near_where_there_is_some(self, tiny):
-        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+        openvino = pytest.importorskip("saliency_tubes.engine.runtimes.openvino")
         if choices(tiny, runtime="openvino").precisions != ("f32", "bf16"):
             pytest.skip("this processor has no bf16")
         runner = open_runner(tiny, runtime="openvino", precision="bf16")
@@ -570,7 +572,7 @@ class TestChoice:
     @pytest.mark.parametrize("has_bf16", [True, False])
     def test_what_openvino_can_compute_in_is_asked_of_it(self, tiny, monkeypatch, has_bf16):
         """And not of the processor, whose instructions it may not use, as on some of ARM's."""
-        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+        openvino = pytest.importorskip("saliency_tubes.engine.runtimes.openvino")
 
         class Core:
             def __getattr__(self, name):
@@ -591,7 +593,7 @@ class TestChoice:
             choices(tiny, runtime="openvino", device="toaster")
 
     def test_what_the_file_says_is_too_far_off_is_not_among_them(self, tmp_path, monkeypatch):
-        openvino = pytest.importorskip("saliency_tubes.engine.openvino")
+        openvino = pytest.importorskip("saliency_tubes.engine.runtimes.openvino")
 
         class Core:
             def __getattr__(self, name):
@@ -687,7 +689,7 @@ class TestFiles:
 
 SIGNALLED = """
 import os, signal, sys
-from saliency_tubes.engine.runner import open_runner
+from saliency_tubes.engine.runtimes.open import open_runner
 one = open_runner(sys.argv[1], runtime="openvino")
 two = open_runner(sys.argv[1], runtime="openvino")
 del one, two  # in the order they were made in

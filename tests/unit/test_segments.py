@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream.segments import Cutter, Keep, Names, Recorded
+from saliency_tubes.stream.sinks.segments import Cutter, Keep, Names, Recorded
 
 NOW = datetime(2026, 3, 4, 5, 6, 7)
 

@@ -11,9 +11,9 @@ import pytest
 # hashlib's loop hears no signal, and lets other threads run.
 BUSY = """
 import hashlib, signal
-from saliency_tubes.stream.config import Settings
-from saliency_tubes.stream.fleet import Fleet
-from saliency_tubes.stream.job import Config
+from saliency_tubes.stream.app.settings import Settings
+from saliency_tubes.stream.app.fleet import Fleet
+from saliency_tubes.stream.app.job import Config
 
 with Fleet(Settings((Config("test://", ("null://",)),))).signals():
     print("ready", flush=True)

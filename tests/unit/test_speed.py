@@ -10,9 +10,9 @@ import pytest
 from saliency_tubes.engine import processor
 from saliency_tubes.engine.cachefile import write_cached
 from saliency_tubes.engine.errors import ModelError
-from saliency_tubes.engine.runner import Choices
-from saliency_tubes.stream import speed
-from saliency_tubes.stream.speed import Speeds, race, run_takes, speeds_of
+from saliency_tubes.engine.runtimes.base import Choices
+from saliency_tubes.stream.app import speed
+from saliency_tubes.stream.app.speed import Speeds, race, run_takes, speeds_of
 from stubs import StubRunner
 
 BOTH = Choices("OpenVINO 1 on CPU", ("f32", "bf16"))

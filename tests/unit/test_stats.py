@@ -10,14 +10,14 @@ from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 
 import pytest
+from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.style import Style
 from saliency_tubes.engine.types import Frame, Shown
-from saliency_tubes.stream import stats
-from saliency_tubes.stream.explainer import Look
-from saliency_tubes.stream.job import plan_delay
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.stats import Rate, Snapshot, Spread, Stats, resident_bytes
+from saliency_tubes.stream.app.job import plan_delay
+from saliency_tubes.stream.pipeline.explainer import Look
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.telemetry import stats
+from saliency_tubes.stream.telemetry.stats import Rate, Snapshot, Spread, Stats, resident_bytes
 from stubs import MemorySink, StubRunner, StubSource
 
 PICTURE = next(iter(StubSource(1))).picture

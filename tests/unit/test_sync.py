@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.types import Crop, Explanation, Frame, Scale, Span, Tube
-from saliency_tubes.stream.sync import Aligned, Delayed, Gaps, Live, Placed
+from saliency_tubes.stream.pipeline.sync import Aligned, Delayed, Gaps, Live, Placed
 from stubs import even_pool
 
 BASE = Fraction(1, 25)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fakegpu
 import pytest
-from saliency_tubes.engine import tensorrt as runner
+from saliency_tubes.engine.runtimes import tensorrt as runner
 from theirnames import Source
 
 TABLE = json.loads((Path(__file__).parent / "export/tensorrt_api.json").read_text(encoding="utf-8"))

@@ -17,12 +17,13 @@ pytest.importorskip("onnxruntime", reason="it is what plans are compared with")
 
 from fakegpu import MAGIC, CUresult, Here, write_plan
 from graphs import graph_of, manifest_of, network, save
-from saliency_tubes.engine import tensorrt
-from saliency_tubes.engine.device import find_device
 from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
-from saliency_tubes.engine.planfile import json_path, read_plan, sha256
-from saliency_tubes.engine.runner import open_runner, read_manifest
-from saliency_tubes.stream.cli import main
+from saliency_tubes.engine.runtimes import tensorrt
+from saliency_tubes.engine.runtimes.device import find_device
+from saliency_tubes.engine.runtimes.models import read_manifest
+from saliency_tubes.engine.runtimes.open import open_runner
+from saliency_tubes.engine.runtimes.planfile import json_path, read_plan, sha256
+from saliency_tubes.stream.app.cli import main
 from videos import make_video
 
 LINEAR, GRADIENT = "linear.onnx", "gradient.onnx"
@@ -189,7 +190,7 @@ class TestGivingBack:
         code = """
 import atexit, sys
 import fakegpu, pytest
-from saliency_tubes.engine.runner import open_runner
+from saliency_tubes.engine.runtimes.open import open_runner
 here = fakegpu.Here()
 atexit.register(lambda: print(*here.events, here.cuda.holds_nothing, sep=", "))
 here.install(pytest.MonkeyPatch())

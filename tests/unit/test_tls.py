@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from saliency_tubes.stream import tls
+from saliency_tubes.stream.net import tls
 
 
 def test_ffmpeg_is_told_of_a_file_where_python_knows_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

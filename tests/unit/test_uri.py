@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream.job import Config
-from saliency_tubes.stream.redact import redact, scrub, secrets
-from saliency_tubes.stream.source import open_source
-from saliency_tubes.stream.uri import LOGINS, escaped, origin
+from saliency_tubes.stream.app.job import Config
+from saliency_tubes.stream.net.address import LOGINS, escaped, origin
+from saliency_tubes.stream.net.redact import redact, scrub, secrets
+from saliency_tubes.stream.sources.open import open_source
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Frame, WallTime
-from saliency_tubes.stream.pipeline import Options, Pipeline
-from saliency_tubes.stream.wall_clock import CameraClock, LocalClock
+from saliency_tubes.stream.media.wall_clock import CameraClock, LocalClock
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from stubs import MemorySink, StubRunner, StubSource
 
 NOON = 1_767_268_800.0

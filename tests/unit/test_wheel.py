@@ -27,7 +27,7 @@ LIMITED = sys.version_info >= (3, 11)
 """whether one compiled part serves all later versions of Python: setup.py says why"""
 ALONE = "import sys; sys.meta_path = [f for f in sys.meta_path if getattr(f, '__name__', '') != '_EditableFinder']; "
 """an editable install would still find there what is missing here"""
-INFO = "from saliency_tubes.stream.cli import main; sys.argv = ['saliency-tubes', 'info']; sys.exit(main())"
+INFO = "from saliency_tubes.stream.app.cli import main; sys.argv = ['saliency-tubes', 'info']; sys.exit(main())"
 MODULE = "from saliency_tubes.engine import _overlay; print(_overlay.__file__, *_overlay.paths())"
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 
@@ -126,7 +126,7 @@ def test_it_asks_for_the_runtime_only(metadata: Message) -> None:
 
 def test_it_brings_the_command(wheel: zipfile.ZipFile) -> None:
     entry_points = wheel.read(_information(wheel, "entry_points.txt")).decode()
-    assert "saliency-tubes = saliency_tubes.stream.cli:main" in entry_points
+    assert "saliency-tubes = saliency_tubes.stream.app.cli:main" in entry_points
 
 
 def _build(hook: str, source: Path, folder: Path, **environment: str) -> None:

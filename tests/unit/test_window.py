@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.types import Clip, Crop, Frame
-from saliency_tubes.stream.window import Window
+from saliency_tubes.stream.pipeline.window import Window
 
 SPEC = InputSpec((1, 1), (0, 0, 0), (1, 1, 1), "stretch")
 BASE = Fraction(1, 90_000)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream import worker
-from saliency_tubes.stream.gst_load import Missing
-from saliency_tubes.stream.sink import RefusedError, Sink
-from saliency_tubes.stream.source import VideoInfo
-from saliency_tubes.stream.worker import Threaded
+from saliency_tubes.stream.media.gst_load import Missing
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sinks import threaded as worker
+from saliency_tubes.stream.sinks.base import RefusedError, Sink
+from saliency_tubes.stream.sinks.threaded import Threaded
 from videos import make_info, make_shown
 
 INFO = make_info(width=16, height=16)

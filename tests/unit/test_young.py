@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.manifest import WindowSpec
 from saliency_tubes.engine.picture import Layout, Picture
-from saliency_tubes.engine.runner import find_model, read_manifest
+from saliency_tubes.engine.runtimes.models import find_model, read_manifest
 from saliency_tubes.engine.types import Crop, Explanation, Frame, Scale, Span, Tube
-from saliency_tubes.stream.sync import Live
-from saliency_tubes.stream.young import SPARE, fit, worst_age
+from saliency_tubes.stream.app.young import SPARE, fit, worst_age
+from saliency_tubes.stream.pipeline.sync import Live
 from stubs import even_pool, make_manifest
 
 PICTURE = Picture(Layout.RGB, (np.zeros((1, 1, 3), np.uint8),))

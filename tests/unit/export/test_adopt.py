@@ -8,7 +8,8 @@ import pytest
 import torch
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import InputSpec
-from saliency_tubes.engine.runner import open_runner, read_manifest
+from saliency_tubes.engine.runtimes.models import read_manifest
+from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.export import adopt as adoption_module
 from saliency_tubes.export.adopt import Adoption, adopt
 from torch import nn

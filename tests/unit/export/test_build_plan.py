@@ -4,12 +4,12 @@ import argparse
 from dataclasses import replace
 
 import pytest
-from saliency_tubes.engine import tensorrt as running
-from saliency_tubes.engine.device import Device
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import MANIFEST_KEY
-from saliency_tubes.engine.planfile import Range, TensorInfo, json_path, read_plan
-from saliency_tubes.engine.tensorrt import Kit
+from saliency_tubes.engine.runtimes import tensorrt as running
+from saliency_tubes.engine.runtimes.device import Device
+from saliency_tubes.engine.runtimes.planfile import Range, TensorInfo, json_path, read_plan
+from saliency_tubes.engine.runtimes.tensorrt import Kit
 from saliency_tubes.export import build_cli, plan, tensorrt
 from saliency_tubes.export.build_options import Cancelled, Options
 from saliency_tubes.export.plan import NEW, build_plan

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import ModelError
-from saliency_tubes.engine.planfile import PlanInfo, Range, TensorInfo, check_runtime, json_path, read_plan, sha256
+from saliency_tubes.engine.runtimes.planfile import (
+    PlanInfo,
+    Range,
+    TensorInfo,
+    check_runtime,
+    json_path,
+    read_plan,
+    sha256,
+)
 from stubs import make_manifest
 
 PLAN = b"a plan"

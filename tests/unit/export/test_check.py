@@ -15,10 +15,10 @@ pytest.importorskip("openvino", reason="the check runs it")  # here: its telemet
 from fakegpu import Here, write_plan  # noqa: E402
 from graphs import graph_of, manifest_of, network, save  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
-from saliency_tubes.engine import tensorrt as running  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, SourceError, UsageError  # noqa: E402
-from saliency_tubes.engine.planfile import json_path, sha256  # noqa: E402
-from saliency_tubes.engine.tensorrt import TensorRtRunner  # noqa: E402
+from saliency_tubes.engine.runtimes import tensorrt as running  # noqa: E402
+from saliency_tubes.engine.runtimes.planfile import json_path, sha256  # noqa: E402
+from saliency_tubes.engine.runtimes.tensorrt import TensorRtRunner  # noqa: E402
 from saliency_tubes.engine.types import Outputs  # noqa: E402
 from saliency_tubes.export import check as checking  # noqa: E402
 from saliency_tubes.export.bounds import BOUNDS, TF32, Errors  # noqa: E402

@@ -70,7 +70,7 @@ def test_numbers_that_no_network_sees_by():
 def test_asking_for_help_imports_nothing_heavy(words):
     code = f"""
 import contextlib, sys
-from saliency_tubes.stream.cli import main
+from saliency_tubes.stream.app.cli import main
 with contextlib.suppress(SystemExit):
     main({[*words, "--help"]})
 print(sorted({HEAVY} & set(sys.modules)))

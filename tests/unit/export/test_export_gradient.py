@@ -11,7 +11,7 @@ pytest.importorskip("onnxscript", reason="export needs onnxscript")
 pytest.importorskip("openvino", reason="it runs the graph")  # here: its telemetry starts a thread that outlives a test
 
 import tiny  # noqa: E402
-from saliency_tubes.engine.runner import open_runner  # noqa: E402
+from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
 from saliency_tubes.export.gradient import WithGradient, trace_gradient  # noqa: E402
 from saliency_tubes.export.onnx import export_onnx  # noqa: E402
 from torch import nn  # noqa: E402

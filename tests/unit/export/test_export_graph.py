@@ -13,7 +13,8 @@ pytest.importorskip("openvino", reason="it runs the file")  # here: its telemetr
 
 import tiny  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
-from saliency_tubes.engine.runner import open_runner, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
 from saliency_tubes.export.onnx import HALF_SUFFIX, describe, export_onnx, stored_weights, write_onnx  # noqa: E402
 from saliency_tubes.export.tap import Tapped  # noqa: E402
 from torch import nn  # noqa: E402

@@ -13,10 +13,11 @@ pytest.importorskip("openvino", reason="the check runs it")  # here: its telemet
 
 import tiny  # noqa: E402
 from saliency_tubes.engine.errors import UsageError  # noqa: E402
-from saliency_tubes.engine.runner import open_runner, read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
 from saliency_tubes.export.tap import find_logits, find_tap, logits_of  # noqa: E402
 from saliency_tubes.export.user import count_classes  # noqa: E402
-from saliency_tubes.stream.cli import main  # noqa: E402
+from saliency_tubes.stream.app.cli import main  # noqa: E402
 
 SOURCE = """
 import tiny

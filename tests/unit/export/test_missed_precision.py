@@ -16,12 +16,12 @@ pytest.importorskip("openvino", reason="the check runs it")  # here: its telemet
 from graphs import graph_of, manifest_of, network, save  # noqa: E402
 from saliency_tubes.engine.errors import ModelError  # noqa: E402
 from saliency_tubes.engine.manifest import Missed  # noqa: E402
-from saliency_tubes.engine.runner import read_manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.export import check as checking  # noqa: E402
 from saliency_tubes.export.check import check  # noqa: E402
 from saliency_tubes.export.onnx import restate  # noqa: E402
 from saliency_tubes.export.precision import convert  # noqa: E402
-from saliency_tubes.stream import cli as commands  # noqa: E402
+from saliency_tubes.stream.app import cli as commands  # noqa: E402
 
 SOURCE = """
 import torch
@@ -176,8 +176,8 @@ def test_a_plan_says_what_its_file_says(path):
     ],
 )
 def test_a_run_says_what_the_file_says(precision, live, words, monkeypatch):
-    from saliency_tubes.stream import report
-    from saliency_tubes.stream.job import Config
+    from saliency_tubes.stream.app import report
+    from saliency_tubes.stream.app.job import Config
     from stubs import StubRunner, make_manifest
 
     said = []

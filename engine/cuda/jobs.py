@@ -1,0 +1,271 @@
+"""What the overlay's CUDA kernel is told, as the structs of kernels/overlay.cu: surfaces, and what to draw on them.
+
+Pure: numbers in, records out. Addresses are those of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..draw.fixed import U16, Record, axis_places, table
+from ..draw.style import Style
+from ..geometry import faded_ends
+from ..picture import F32, Color, Layout
+from ..types import Crop, Explanation
+from .memory import View, view_of
+
+MOST_PARTS, MOST_PLANES, MOST_JOBS, MOST_CELLS = 4, 3, 8, 32
+"""of kernels/overlay.cu; cells: along each axis"""
+TILE_ROWS = 16
+MOST_PIXELS = 1 << 15
+"""of a frame's width and height"""
+_ALIGNED = 32
+"""bytes that a GPU reads at once: tiles begin at their multiples"""
+
+PLANE_JOB = np.dtype(
+    [("data", "u8"), ("pitch", "i8"), ("across", "u8"), ("down", "u8")]
+    + [(name, "i4") for name in ("columns", "rows", "sample_bytes", "channels")]
+    + [(name, "i4") for name in ("channel", "shift", "tiles_across", "tiles")]
+)
+PART = np.dtype(
+    [("slice", "u8"), ("next", "u8")]
+    + [(name, "f4") for name in ("fraction", "low", "scale", "none", "share")]
+    + [("unused", "i4")]
+)
+JOB = np.dtype(
+    [("planes", PLANE_JOB, MOST_PLANES), ("parts", PART, MOST_PARTS), ("coefficients", "u8"), ("table", "u8")]
+    + [("odd", "u8")]
+    + [(name, "i4") for name in ("height", "width", "part_count", "plane_count")]
+    + [(name, "i4") for name in ("above", "below", "before", "after")]
+)
+JOBS = np.dtype((JOB, MOST_JOBS))
+
+
+@dataclass(frozen=True)
+class _Plane:
+    sample_bytes: int
+    channels: int
+    """samples side by side"""
+    channel: int
+    """which of the table's channels the first is"""
+    subsampled: bool
+
+
+_LUMA, _RGB, _RGBA = _Plane(1, 1, 0, False), _Plane(1, 3, 0, False), _Plane(1, 4, 0, False)
+
+
+class Format(Enum):
+    """How the samples of a surface lie. Chroma is halved both ways, rounded up. 8 bits a sample but for P010."""
+
+    NV12 = "nv12"
+    """Y [H, W], UV interleaved"""
+    I420 = "i420"
+    """Y [H, W], U and V"""
+    P010 = "p010"
+    """as NV12, 16 bits a sample, ten of them used: the upper ones"""
+    RGB = "rgb"
+    """[H, W, 3]"""
+    BGR = "bgr"
+    RGBA = "rgba"
+    """[H, W, 4]; alpha is left as it is"""
+    BGRA = "bgra"
+
+
+PLANES = {
+    Format.NV12: (_LUMA, _Plane(1, 2, 1, True)),
+    Format.I420: (_LUMA, _Plane(1, 1, 1, True), _Plane(1, 1, 2, True)),
+    Format.P010: (_Plane(2, 1, 0, False), _Plane(2, 2, 1, True)),
+    **dict.fromkeys((Format.RGB, Format.BGR), (_RGB,)),
+    **dict.fromkeys((Format.RGBA, Format.BGRA), (_RGBA,)),
+}
+
+
+@dataclass(frozen=True)
+class RawPlane:
+    """A plane of which only the address is known."""
+
+    pointer: int
+    pitch: int
+    """bytes from one row to the next"""
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A frame on the GPU. Planes: `RawPlane`, or arrays with `__cuda_array_interface__` or DLPack.
+
+    Arrays are uint8, P010's uint16: [h, w] for planes of one channel and [h, w, channels], or [h, w * channels], for
+    the others. Rows may be padded. They are kept as long as the surface is. Raises TypeError and ValueError for what
+    cannot be drawn on.
+    """
+
+    format: Format
+    planes: Sequence[Any]
+    width: int
+    height: int
+    color: Color = Color()
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.width <= MOST_PIXELS and 1 <= self.height <= MOST_PIXELS):
+            raise ValueError(f"width and height must be 1 to {MOST_PIXELS}, got {self.width} x {self.height}")
+        forms = PLANES[self.format]
+        if len(self.planes) != len(forms):
+            raise ValueError(f"{self.format.value} has {len(forms)} planes, got {len(self.planes)}")
+        places = tuple(
+            _place(index, plane, form, *self.size_of(form))
+            for index, (plane, form) in enumerate(zip(self.planes, forms, strict=True))
+        )
+        object.__setattr__(self, "places", places)
+        devices = {view_of(plane).device for plane in self.planes if not isinstance(plane, RawPlane)}
+        object.__setattr__(self, "devices", devices - {None})
+
+    places: tuple[RawPlane, ...] = field(init=False, default=())
+    """where each plane lies"""
+    devices: frozenset[int] = field(init=False, default=frozenset())
+    """the GPUs that planes say they are on"""
+
+    def size_of(self, form: _Plane) -> tuple[int, int]:
+        """Rows and columns of a plane."""
+        return ((self.height + 1) // 2, (self.width + 1) // 2) if form.subsampled else (self.height, self.width)
+
+    @property
+    def layout(self) -> Layout:
+        """The pictures on the CPU whose levels are drawn alike."""
+        if self.format in (Format.NV12, Format.P010):
+            return Layout.NV12
+        return Layout.I420 if self.format is Format.I420 else Layout.RGB
+
+
+def _place(index: int, plane: Any, form: _Plane, rows: int, columns: int) -> RawPlane:
+    row_bytes = columns * form.channels * form.sample_bytes
+    if isinstance(plane, RawPlane):
+        place = plane
+    else:
+        view, dtype = view_of(plane), np.dtype(f"u{form.sample_bytes}")
+        shapes = {(rows, columns * form.channels), (rows, columns, form.channels)}
+        if view.dtype != dtype:
+            raise TypeError(f"plane {index} must be {dtype}, got {view.dtype}")
+        if view.shape not in shapes:
+            raise ValueError(f"plane {index} must be {' or '.join(map(str, sorted(shapes)))}, got {view.shape}")
+        if view.read_only:
+            raise ValueError(f"plane {index} must be writable")
+        if not view.packed(len(view.shape) - 1):
+            raise ValueError(f"plane {index} must have no gaps within a row, got strides {view.strides}")
+        place = RawPlane(view.pointer, view.strides[0] if rows > 1 else row_bytes)
+    if place.pointer <= 0 or place.pointer % form.sample_bytes or place.pitch % form.sample_bytes:
+        raise ValueError(f"plane {index} must lie at a multiple of {form.sample_bytes} bytes, got {place}")
+    if rows > 1 and place.pitch < row_bytes:
+        raise ValueError(f"plane {index} must have a pitch of {row_bytes} bytes or more, got {place.pitch}")
+    return place
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One window's part in a frame; the frame lies between two slices of its tube. A part of none draws nothing."""
+
+    evidence: View | F32
+    """[t, h, w] float32 in logits, without gaps: on the GPU, or in NumPy, whose two slices are sent along"""
+    position: float
+    """of the frame, in slices; limited to the tube"""
+    low: float
+    high: float
+    """evidence of low is drawn as 0, of high as 1"""
+    share: float = 1.0
+    """of the frame, 0..1; opacity included"""
+
+    def __post_init__(self) -> None:
+        evidence: Any = self.evidence
+        if not isinstance(evidence, np.ndarray):
+            evidence = view_of(evidence)
+            object.__setattr__(self, "evidence", evidence)
+        if evidence.dtype != np.float32 or len(evidence.shape) != 3:
+            raise ValueError(f"evidence must be float32 [t, h, w], got {evidence.dtype} {evidence.shape}")
+        if isinstance(evidence, View) and not evidence.contiguous:
+            raise ValueError(f"evidence must have no gaps, got strides {evidence.strides}")
+        if not (np.isfinite([self.position, self.low, self.high, self.share]).all() and self.low < self.high):
+            raise ValueError(f"a part needs finite numbers and low < high, got {self}")
+
+    @classmethod
+    def of(
+        cls, explanation: Explanation, share: float, frame: float, opacity: float = 1.0, evidence: Any = None
+    ) -> Part:
+        """What an explanation gives to a frame. evidence: its tube's, where that is on the GPU already."""
+        tube, scale = explanation.tube, explanation.scale
+        position = tube.span.slice_at(frame, len(tube.evidence))
+        given = np.asarray(tube.evidence, np.float32) if evidence is None else evidence
+        return cls(given, position, scale.low, scale.high, opacity * share)
+
+    @property
+    def slices(self) -> tuple[int, int]:
+        """The slice before the frame and the one after it."""
+        last = len(self.evidence) - 1 if isinstance(self.evidence, np.ndarray) else self.evidence.shape[0] - 1
+        first = int(min(max(self.position, 0.0), last))
+        return first, min(first + 1, last)
+
+    def record(self, pointer: int, following: int) -> Record:
+        """As the kernel takes it. pointer, following: the addresses of `slices`."""
+        last = self.evidence.shape[0] - 1
+        fraction = min(max(self.position, 0.0), float(last)) % 1
+        none = min(max(0.0, self.low), self.high)
+        scale = 1 / (self.high - self.low)
+        return np.array((pointer, following, fraction, self.low, scale, none, self.share, 0), PART)[()]
+
+
+def table_of(style: Style, format: Format, layout: Layout, color: Color) -> npt.NDArray[Any]:
+    """The style's table [1] of `fixed.TABLE`, in the order of the format's channels."""
+    made = _table(style, layout, color, 10 if format is Format.P010 else 8).copy()
+    if format in (Format.BGR, Format.BGRA):
+        made["offset"] = made["offset"][::-1].copy()
+    # the kernel keeps both in one word
+    if not (np.all(np.abs(made["offset"]) < 1 << 21) and np.all((made["keep"] >= 0) & (made["keep"] < 1024))):
+        raise ValueError("the style's table does not fit the GPU's words")
+    return np.array([made])
+
+
+@lru_cache(maxsize=32)
+def _table(style: Style, layout: Layout, color: Color, bits: int) -> Record:
+    return table(style, layout, color, bits)
+
+
+@lru_cache(maxsize=256)
+def axis(
+    geometry: str, is_rows: bool, cells: int, low: float, high: float, pixels: int, subsampled: bool
+) -> tuple[int, U16]:
+    """`fixed.axis_places`, kept."""
+    return axis_places(geometry, is_rows, cells, low, high, pixels, subsampled)
+
+
+def ring_of(geometry: str, crop: Crop, surface: Surface) -> tuple[int, int, int, int]:
+    """Rows of zeros above and below a frame's cells, and columns of them before and after: `geometry.faded_ends`."""
+    down = faded_ends(geometry, crop.top, crop.bottom, surface.height)
+    return *down, *faded_ends(geometry, crop.left, crop.right, surface.width)
+
+
+def axes_of(geometry: str, cells: tuple[int, int], crop: Crop, surface: Surface, form: _Plane) -> tuple[Any, Any]:
+    """The keys of `axis` for a plane's rows and columns."""
+    down = (geometry, True, cells[0], crop.top, crop.bottom, surface.height, form.subsampled)
+    across = (geometry, False, cells[1], crop.left, crop.right, surface.width, form.subsampled)
+    return down, across
+
+
+def plane_job(
+    place: RawPlane, form: _Plane, top: int, left: int, down: tuple[int, int], across: tuple[int, int]
+) -> Record:
+    """down, across: address and samples of each axis."""
+    column_bytes = form.channels * form.sample_bytes
+    words = 3 if form.channels == 3 else 4
+    tile_columns = 32 * words * 4 // column_bytes
+    data = place.pointer + top * place.pitch + left * column_bytes
+    # tiles begin before the crop, at an address that words are read from; where there is none, samples are
+    shift = next((n for n in range(_ALIGNED) if (data - n * column_bytes) % _ALIGNED == 0), 0)
+    rows, columns = down[1], across[1]
+    tiles_across = -(-(columns + shift) // tile_columns) if rows and columns else 0
+    tiles = tiles_across * -(-rows // TILE_ROWS)
+    sizes = (columns, rows, form.sample_bytes, form.channels, form.channel, shift, tiles_across, tiles)
+    return np.array((data, place.pitch, across[0], down[0], *sizes), PLANE_JOB)[()]

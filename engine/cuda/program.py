@@ -1,0 +1,123 @@
+"""The CUDA kernels from their sources: compiled by NVRTC for the GPU that is here, once, and kept on disk.
+
+A program is known by what it was made of: sources, target, options, NVRTC's version. What the cache does not hold for
+certain (`cachefile`) is made again. Where the cache cannot be written, programs are compiled every time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..cachefile import cache_folder, key_of, read_cached, write_cached
+from ..errors import ModelError, UsageError
+
+KERNELS = Path(__file__).parents[1] / "kernels"
+HEADERS = ("arithmetic.h", "device.h")
+OPTIONS = ("--std=c++17", "--define-macro=TUBES_NVRTC")
+INSTALL = "pip install 'saliency-tubes[cuda]' (where the driver is of CUDA 12, as in JetPack 6: [cuda12])"
+_STDINT = "".join(
+    f"typedef {'unsigned ' * unsigned}{name} {'u' * unsigned}int{bits}_t;\n"
+    for bits, name in ((8, "char"), (16, "short"), (32, "int"), (64, "long long"))
+    for unsigned in (False, True)
+).replace("typedef char", "typedef signed char")
+"""NVRTC has no headers of its own"""
+_MAGIC = b"saliency-tubes kernel 1\n"
+
+
+def load_nvrtc() -> Any:
+    """cuda.bindings.nvrtc. Raises UsageError, in one line, where it or NVRTC itself is not to be had."""
+    try:
+        nvrtc = import_module("cuda.bindings.nvrtc")
+    except Exception as error:  # not there, or of a CUDA that does not go with this driver
+        wrong = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
+        raise UsageError(f"NVIDIA's cuda-bindings {wrong}: {INSTALL}") from None
+    try:
+        _given(nvrtc, nvrtc.nvrtcVersion())
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"NVRTC, CUDA's compiler, cannot be loaded ({text}): {INSTALL}") from None
+    return nvrtc
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a program is compiled to: code of one architecture, or PTX for the driver to finish."""
+
+    architecture: int
+    """87 for compute capability 8.7"""
+    is_ptx: bool
+
+    @property
+    def option(self) -> str:
+        return f"--gpu-architecture={'compute' if self.is_ptx else 'sm'}_{self.architecture}"
+
+
+def target_of(architecture: int, known: list[int]) -> Target:
+    """Code where NVRTC knows the GPU; else PTX of the newest it knows that the GPU can run."""
+    if architecture in known:
+        return Target(architecture, False)
+    older = [number for number in known if number < architecture]
+    if not older:
+        raise ModelError(
+            f"this NVRTC compiles for compute capability {min(known) / 10:g} and newer, not {architecture / 10:g}"
+        )
+    return Target(max(older), True)
+
+
+def build(name: str, architecture: int, folder: Path | None = None) -> bytes:
+    """The program kernels/NAME.cu for a GPU, as cuModuleLoadData takes it: from the cache, or compiled and kept there.
+
+    architecture: 87 for compute capability 8.7. folder: the cache's, `cache_folder("kernels")` by default. Raises
+    UsageError where NVRTC is not to be had, ModelError with its words where it fails.
+    """
+    nvrtc = load_nvrtc()
+    version = _given(nvrtc, nvrtc.nvrtcVersion())
+    target = target_of(architecture, [int(number) for number in _given(nvrtc, nvrtc.nvrtcGetSupportedArchs())[0]])
+    source = (KERNELS / f"{name}.cu").read_bytes()
+    headers = {header: (KERNELS / header).read_bytes() for header in HEADERS} | {"stdint.h": _STDINT.encode()}
+    options = [*OPTIONS, target.option]
+    key = key_of(source, *(part for pair in headers.items() for part in pair), *options, repr(tuple(version)))
+    path = (folder or cache_folder("kernels")) / f"{name}-{target.architecture}-{key[:32]}.bin"
+    head = _MAGIC + key.encode() + b"\n"
+    found = read_cached(path, head)
+    if found is None:
+        found = _compile(nvrtc, f"{name}.cu", source, headers, options, target.is_ptx)
+        write_cached(path, head, found)
+    return found
+
+
+def _compile(
+    nvrtc: Any, name: str, source: bytes, headers: dict[str, bytes], options: list[str], is_ptx: bool
+) -> bytes:
+    contents, names = list(headers.values()), [header.encode() for header in headers]
+    (program,) = _given(nvrtc, nvrtc.nvrtcCreateProgram(source, name.encode(), len(names), contents, names))
+    try:
+        (code,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
+        if code:
+            (size,) = _given(nvrtc, nvrtc.nvrtcGetProgramLogSize(program))
+            log = bytearray(size)
+            _given(nvrtc, nvrtc.nvrtcGetProgramLog(program, log))
+            raise ModelError(
+                f"NVRTC cannot compile {name}: {' '.join(bytes(log).decode(errors='replace').split())[:400]}"
+            )
+        sized, get = (
+            (nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX) if is_ptx else (nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+        )
+        (size,) = _given(nvrtc, sized(program))
+        made = bytearray(size)
+        _given(nvrtc, get(program, made))
+        return bytes(made)
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def _given(nvrtc: Any, result: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a function gave beside its code."""
+    code, *values = result
+    if code:
+        _, text = nvrtc.nvrtcGetErrorString(code)
+        raise ModelError(f"NVRTC says: {text.decode() if text else f'error {int(code)}'}")
+    return tuple(values)

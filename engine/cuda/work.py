@@ -1,0 +1,291 @@
+"""The explainer's work around the network on an NVIDIA GPU: the clip, the evidence, the overlay, on frames that are
+there.
+
+Three kernels (kernels/*.cu), each on a stream of the caller's, none waiting for it. Frames and tensors may be of
+anybody: addresses, or arrays with `__cuda_array_interface__` or DLPack (memory.py). Arguments that do not fit
+raise ValueError or TypeError before anything is launched. The first call compiles (a second or two; kept on disk), and
+the first of each size uploads its tables and waits for that. A CUDA graph can hold CudaPreprocess, and CudaOverlay of
+parts that are on the GPU, captured after such a call; all else is sent from memory that is gone at a replay. A CUDA
+failure is a ModelError with CUDA's words. None of the classes is for several threads at once. `why_not` says whether
+they can run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..draw.fixed import Record, cubic_cells
+from ..draw.style import Style
+from ..manifest import InputSpec
+from ..picture import F32
+from ..preprocess import place
+from ..types import Crop
+from .driver import Driver, scalar, stream_of, why_not
+from .jobs import (
+    JOB,
+    MOST_CELLS,
+    MOST_JOBS,
+    MOST_PARTS,
+    PLANES,
+    Format,
+    Part,
+    RawPlane,
+    Surface,
+    axes_of,
+    axis,
+    plane_job,
+    ring_of,
+    table_of,
+)
+from .memory import View, view_of
+from .shots import SHOT, check_shot, filters_of, numbers, shot_of
+
+__all__ = [
+    "CudaEvidence",
+    "CudaOverlay",
+    "CudaPreprocess",
+    "Driver",
+    "Format",
+    "Part",
+    "RawPlane",
+    "Surface",
+    "View",
+    "why_not",
+]
+
+_THREADS = 256
+_CELLS, _LANES = 8, 64
+"""of kernels/evidence.cu"""
+
+Evidence = Sequence[Part] | npt.NDArray[Any]
+"""what is drawn on one frame: parts, or for the style's geometry `paper` the cells [h, w] of `geometry.blend_cells`"""
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """A job, the bytes that go with it, and which of its addresses are offsets into them."""
+
+    job: Record
+    data: bytes
+    fields: tuple[tuple[int | None, str], ...]
+
+
+class CudaOverlay:
+    """Draws in one style on frames that are on a GPU, in place, many at a time; the bytes are those of `Overlay`.
+
+    driver: to be shared with the other kernels; by default one of its own, on GPU `device`.
+    """
+
+    path = "CUDA"
+
+    def __init__(self, style: Style, device: int = 0, driver: Driver | None = None) -> None:
+        self.style = style
+        self.driver = driver or Driver(device)
+        self._own = driver is None
+        self._counter = 0
+        self._cubic = style.geometry != "linear"
+        self._odd = 0
+
+    def draw(
+        self, surfaces: Sequence[Surface], evidence: Sequence[Evidence], crops: Sequence[Crop], stream: Any = None
+    ) -> None:
+        """Queues the drawing of one evidence on each surface, over its crop: one launch for up to 8 surfaces.
+
+        evidence: for each surface up to 4 `Part`s, all of the same [h, w], at most 32 x 32; a surface of none is left
+        as it is. For geometry `paper` cells [h, w], 0..1 after interpolation, not a finite number draws nothing.
+        What is on the GPU must be kept until the stream has come there.
+        """
+        if not len(surfaces) == len(evidence) == len(crops):
+            given = (len(surfaces), len(evidence), len(crops))
+            raise ValueError(f"surfaces, evidence and crops must be as many, got {given}")
+        handle, driver = stream_of(stream), self.driver
+        drawn = [item for item in zip(surfaces, evidence, crops, strict=True) if len(item[1])]
+        cells = [self._check(*item[:2]) for item in drawn]
+        with driver.entered():
+            driver.trim()
+            function = driver.function("overlay", "overlay_cubic" if self._cubic else "overlay_linear")
+            staged = [self._job(*item, size, handle) for item, size in zip(drawn, cells, strict=True)]
+            for start in range(0, len(staged), MOST_JOBS):
+                self._launch(function, staged[start : start + MOST_JOBS], handle)
+
+    def not_finite(self, stream: Any = None) -> int:
+        """Values of evidence so far that were no finite numbers, and were drawn as none: counted once a frame and part.
+        Waits for the stream."""
+        if not self._counter:
+            return self._odd
+        count, handle = np.zeros(1, np.uint32), stream_of(stream)
+        with self.driver.entered():
+            self.driver.read(self._counter, count, handle)
+        return self._odd + int(count[0])
+
+    def close(self) -> None:
+        """Gives the GPU's memory back, unless the driver is shared."""
+        if self._own:
+            self.driver.close()
+
+    def _check(self, surface: Surface, evidence: Evidence) -> tuple[int, int]:
+        """The size of the evidence, [h, w]."""
+        shapes: set[tuple[int, ...]]
+        if self._cubic:
+            if not isinstance(evidence, np.ndarray):
+                raise TypeError("the geometry paper is drawn from cells [h, w] in NumPy: geometry.blend_cells")
+            shapes = {evidence.shape}
+        else:
+            if isinstance(evidence, np.ndarray) or not all(isinstance(part, Part) for part in evidence):
+                raise TypeError("linear geometry is drawn from Parts")
+            if len(evidence) > MOST_PARTS:
+                raise ValueError(f"a frame may have {MOST_PARTS} parts, got {len(evidence)}")
+            shapes = {tuple(part.evidence.shape[1:]) for part in evidence}
+            views = [part.evidence for part in evidence if isinstance(part.evidence, View)]
+            if any(view.device not in (None, self.driver.device.index) for view in views):
+                raise ValueError(f"evidence must be on GPU {self.driver.device.index}")
+        (shape, *others) = shapes
+        if others or len(shape) != 2 or not all(1 <= size <= MOST_CELLS for size in shape):
+            raise ValueError(f"evidence must be [h, w], 1 to {MOST_CELLS} cells each and alike, got {sorted(shapes)}")
+        if any(device not in (None, self.driver.device.index) for device in surface.devices):
+            raise ValueError(f"the surface must be on GPU {self.driver.device.index}, got {surface.devices}")
+        return shape[0], shape[1]
+
+    def _job(self, surface: Surface, evidence: Evidence, crop: Crop, cells: tuple[int, int], stream: int) -> _Staged:
+        driver, geometry = self.driver, self.style.geometry
+        job: Any = np.zeros((), JOB)
+        forms = PLANES[surface.format]
+        for index, (plane, form) in enumerate(zip(surface.places, forms, strict=True)):
+            keys = axes_of(geometry, cells, crop, surface, form)
+            firsts, axes = zip(*(self._axis(key, stream) for key in keys), strict=True)
+            job["planes"][index] = plane_job(plane, form, *firsts, *axes)
+        key = ("table", self.style, surface.format, surface.color)
+        made = driver.kept(key, lambda: table_of(self.style, surface.format, surface.layout, surface.color), stream)
+        job["table"], job["plane_count"] = made.pointer, len(forms)
+        job["height"], job["width"] = cells
+        job["above"], job["below"], job["before"], job["after"] = ring_of(geometry, crop, surface)
+        if self._cubic:
+            values = np.asarray(evidence, np.float64)
+            finite = np.isfinite(values)
+            self._odd += int(values.size - np.count_nonzero(finite))
+            return _Staged(job, cubic_cells(np.where(finite, values, 0)).tobytes(), ((None, "coefficients"),))
+        if not self._counter:
+            self._counter = driver.upload(np.zeros(1, np.uint32), stream).pointer
+        job["odd"], job["part_count"] = self._counter, len(evidence)
+        return _with_parts(job, evidence)
+
+    def _axis(self, key: tuple[Any, ...], stream: int) -> tuple[int, tuple[int, int]]:
+        """An axis' first sample, and its address on the GPU and samples."""
+        first, data = axis(*key)
+        if not data.shape[1]:
+            return first, (0, 0)
+        return first, (self.driver.kept(key, lambda: data, stream).pointer, data.shape[1])
+
+    def _launch(self, function: Any, staged: Sequence[_Staged], stream: int) -> None:
+        jobs: Any = np.zeros(MOST_JOBS, JOB)
+        with self.driver.staged(b"".join(item.data for item in staged), stream) as pointer:
+            for index, item in enumerate(staged):
+                jobs[index] = item.job
+                for part, field in item.fields:
+                    record = jobs[index] if part is None else jobs[index]["parts"][part]
+                    record[field] += np.uint64(pointer)
+                pointer += len(item.data)
+            tiles = int(jobs["planes"]["tiles"].sum(axis=1).max())
+            if tiles:
+                jobs = jobs.reshape(1, MOST_JOBS)
+                self.driver.launch(function, (tiles, len(staged), 1), (_THREADS, 1, 1), [jobs], stream)
+
+
+def _with_parts(job: Any, parts: Any) -> _Staged:
+    """The parts into a job. Slices in NumPy are laid one after the other, to be sent along."""
+    data, fields = b"", list[tuple[int | None, str]]()
+    for index, part in enumerate(parts):
+        before, after = part.slices
+        if isinstance(part.evidence, View):
+            step = part.evidence.shape[1] * part.evidence.shape[2] * 4
+            pointers = (part.evidence.pointer + before * step, part.evidence.pointer + after * step)
+        else:
+            slices = np.ascontiguousarray(part.evidence[before : after + 1])
+            pointers = (len(data), len(data) + slices.nbytes // len(slices) * (after - before))
+            data += slices.tobytes()
+            fields += [(index, "slice"), (index, "next")]
+        job["parts"][index] = part.record(*pointers)
+    return _Staged(job, data, tuple(fields))
+
+
+class CudaEvidence:
+    """The evidence of a class from an activation that is on the GPU, where a plan of TensorRT's left it."""
+
+    def __init__(self, device: int = 0, driver: Driver | None = None) -> None:
+        self.driver, self._own = driver or Driver(device), driver is None
+
+    def compute(self, activation: Any, weights: F32, out: Any, stream: Any = None) -> None:
+        """Queues out[t, y, x] = sum over k of weights[k] activation[k, t, y, x].
+
+        activation: [C, t, h, w], or [1, C, t, h, w], float32 or float16, on the GPU and without gaps. weights: [C]
+        float32 in NumPy; for a class against another the difference of their rows. out: [t, h, w] float32, on the GPU.
+        The order of the sums is always the same; each is of float32 products, 64 partial sums added in pairs.
+        """
+        driver, handle = self.driver, stream_of(stream)
+        source, target = view_of(activation), view_of(out)
+        shape = source.shape[1:] if len(source.shape) == 5 and source.shape[0] == 1 else source.shape
+        if len(shape) != 4 or source.dtype not in (np.dtype("f4"), np.dtype("f2")) or not source.contiguous:
+            text = f"{source.dtype} {source.shape}, strides {source.strides}"
+            raise ValueError(f"activation must be float32 or float16 [C, t, h, w] without gaps, got {text}")
+        if target.shape != shape[1:] or target.dtype != np.float32 or not target.contiguous or target.read_only:
+            raise ValueError(f"out must be writable float32 {shape[1:]}, got {target.dtype} {target.shape}")
+        if not isinstance(weights, np.ndarray) or weights.shape != shape[:1] or weights.dtype != np.float32:
+            raise ValueError(f"weights must be float32 [{shape[0]}] in NumPy, got {getattr(weights, 'shape', weights)}")
+        if any(view.device not in (None, driver.device.index) for view in (source, target)):
+            raise ValueError(f"activation and out must be on GPU {driver.device.index}")
+        cells = int(np.prod(shape[1:]))
+        name = "evidence_half" if source.dtype == np.float16 else "evidence_float"
+        with driver.entered():
+            function = driver.function("evidence", name)
+            with driver.staged(weights.tobytes(), handle) as pointer:
+                addresses = [scalar(value, "u8") for value in (source.pointer, pointer, target.pointer)]
+                sizes = [scalar(value, "i4") for value in (shape[0], cells)]
+                grid = (-(-cells // _CELLS), 1, 1)
+                driver.launch(function, grid, (_CELLS * _LANES, 1, 1), [*addresses, *sizes], handle)
+
+    def close(self) -> None:
+        if self._own:
+            self.driver.close()
+
+
+class CudaPreprocess:
+    """Frames on the GPU to slots of the model's clip, as `preprocess.sample` and `preprocess.tensor` make them."""
+
+    def __init__(self, spec: InputSpec, device: int = 0, driver: Driver | None = None) -> None:
+        self.spec = spec
+        self.driver, self._own = driver or Driver(device), driver is None
+
+    def fill(self, surface: Surface, clip: Any, slot: int, pixel_aspect: Any = 1, stream: Any = None) -> Crop:
+        """Queues the frame's way into slot `slot` of the clip. Returns where in the frame the model looks.
+
+        surface: NV12 or I420. clip: [3, T, H, W] or [1, 3, T, H, W] on the GPU, float32 or float16, without gaps, with
+        H, W = spec.size. pixel_aspect: width / height of a pixel as it is to be shown.
+        """
+        driver, handle, view = self.driver, stream_of(stream), view_of(clip)
+        check_shot(surface, view, slot, self.spec, driver.device.index)
+        placed = place(surface.width, surface.height, pixel_aspect, self.spec)
+        with driver.entered():
+            driver.trim()
+            function = driver.function("preprocess", "preprocess")
+            filters = [
+                (self._kept(key, "first", made.first, handle), self._kept(key, "weights", made.weights, handle), taps)
+                for key, made, taps in filters_of(surface, placed, self.spec)
+            ]
+            table = driver.kept(("numbers", self.spec), lambda: numbers(self.spec), handle).pointer
+            shot = shot_of(surface, view, slot, self.spec, filters, table)
+            height, width = self.spec.size
+            grid = (-(-width // 32), -(-height // 8), 1)
+            driver.launch(function, grid, (32, 8, 1), [np.array([shot], SHOT)], handle)
+        return placed.crop(self.spec)
+
+    def _kept(self, key: tuple[Any, ...], name: str, array: npt.NDArray[Any], stream: int) -> int:
+        return self.driver.kept((*key, name), lambda: array, stream).pointer
+
+    def close(self) -> None:
+        if self._own:
+            self.driver.close()

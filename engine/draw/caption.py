@@ -1,0 +1,204 @@
+"""The caption: class, probability and a colour bar, drawn on a picture in its own planes, in place."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from ..picture import F32, Color, Layout, Picture
+from ..types import ClassScore, Explanation
+from .overlay_ref import CHANNELS
+from .style import Style, palette
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT_HEIGHT = 21
+"""pixels of a capital at font scale 1"""
+LINES_PER_FRAME = 30
+"""capitals take this part of the frame's height, but never less than SMALLEST pixels"""
+SMALLEST = 9
+SMALLEST_NUMBER = 8
+"""pixels of a digit beside the colour bar: the strokes of smaller ones run into one another"""
+MOST_LINES = 3
+"""of a label too long for one line of SMALLEST letters; one too long for these shrinks"""
+NOTE = 0.7
+"""height of a note's capitals, in those of a class"""
+BACKGROUND = 0.55
+"""opacity of the dark box behind the text"""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What is written."""
+
+    text: str
+    low: str = ""
+    high: str = ""
+    """evidence at the two ends of the colour bar, in logits; where neither is given it is a note: small, without
+    a bar"""
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> Caption:
+        text = " vs ".join(_score(score) for score in explanation.explained)
+        return cls(text, f"{explanation.scale.low:.1f}", f"{explanation.scale.high:.1f}")
+
+    @classmethod
+    def of_age(cls, age: float) -> Caption:
+        """Why there is little or nothing to see: evidence that is `age` seconds old."""
+        return cls(f"evidence {age:.1f} s old" if age < 10 else f"evidence {age:.0f} s old")
+
+    @classmethod
+    def of_waiting(cls, seconds: float) -> Caption:
+        """Why there is nothing to see: no evidence has come for so many seconds."""
+        return cls(f"no evidence yet, {seconds:.0f} s")
+
+    @property
+    def is_note(self) -> bool:
+        return not (self.low or self.high)
+
+
+def draw_caption(
+    picture: Picture, caption: Caption, style: Style, pixel_aspect: float = 1.0, opacity: float = 1.0
+) -> None:
+    """Draws in the upper left corner, in place. opacity: 0 (nothing) to 1, for explanations that grow old."""
+    size = (picture.height, picture.width)
+    patches = _patches(caption, style, picture.layout, picture.color, size, round(pixel_aspect, 3))
+    for plane, (top, left, cover, added) in zip(picture.planes, patches, strict=True):
+        part = plane[top : top + cover.shape[0], left : left + cover.shape[1]]
+        cover, added = cover[: part.shape[0], : part.shape[1]], added[: part.shape[0], : part.shape[1]]
+        samples = part.reshape(*added.shape)
+        samples[...] = np.clip(samples * (1 - opacity * cover) + opacity * added + 0.5, 0, 255)
+
+
+def _score(score: ClassScore) -> str:
+    # the font has ASCII only
+    name = unicodedata.normalize("NFKD", score.name).encode("ascii", "ignore").decode() or f"class {score.id}"
+    return f"{name} {score.probability:.2f}"
+
+
+@lru_cache(maxsize=16)
+def _patches(
+    caption: Caption, style: Style, layout: Layout, color: Color, size: tuple[int, int], pixel_aspect: float
+) -> list[tuple[int, int, F32, F32]]:
+    """For each plane: top, left, cover [h, w, 1] and what is added [h, w, channels], in the plane's own samples."""
+    note = caption.is_note
+    cover, rgb = _render_note(caption.text, size, pixel_aspect) if note else _render(caption, style, size, pixel_aspect)
+    margin = max(2, size[0] // 60 // 2 * 2)
+    values = rgb if layout is Layout.RGB else cv2.transform(rgb, np.column_stack(color.rgb_to_yuv()).astype(np.float32))
+    values = values * cover
+    out: list[tuple[int, int, F32, F32]] = []
+    for index, channels in enumerate(CHANNELS[layout]):
+        step = 2 if layout is not Layout.RGB and index else 1
+        shape = (cover.shape[1] // step, cover.shape[0] // step)
+        # the mean of the pixels that a sample covers
+        small = (cv2.resize(part, shape, interpolation=cv2.INTER_AREA) for part in (cover, values[..., channels]))
+        covered, added = (np.asarray(part, np.float32).reshape(shape[1], shape[0], -1) for part in small)
+        out.append((margin // step, margin // step, covered, added))
+    return out
+
+
+def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect: float) -> tuple[F32, F32]:
+    """cover [h, w, 1] 0..1 and RGB [h, w, 3] 0..255, float32, both sides even."""
+    height = float(max(SMALLEST, size[0] / LINES_PER_FRAME))
+    widest = max(16.0, size[1] * pixel_aspect * 0.94 - 1.6 * height)
+    text = _label(caption.text, height, math.ceil(widest))
+    low, high = (_number(number, max(SMALLEST_NUMBER, 0.7 * height)) for number in (caption.low, caption.high))
+    pad, bar_height = round(0.5 * height), max(4, round(0.6 * height))
+    gap = pad // 3  # a line of text ends with room for what hangs below it
+    bar_width = round(6 * height)
+    second = low.shape[1] + bar_width + high.shape[1] + 2 * pad
+    total_width = max(text.shape[1], second) + 2 * pad
+    total_height = text.shape[0] + max(low.shape[0], bar_height) + 2 * pad + gap
+    cover = np.full((total_height, total_width), BACKGROUND, np.float32)
+    rgb = np.zeros((total_height, total_width, 3), np.float32)
+    _paste(cover, rgb, text, pad, pad)
+    middle = pad + text.shape[0] + gap + max(low.shape[0], bar_height) // 2
+    _paste(cover, rgb, low, middle - low.shape[0] // 2, pad)
+    left = pad + low.shape[1] + pad
+    _paste(cover, rgb, high, middle - high.shape[0] // 2, left + bar_width + pad)
+    area = np.s_[middle - bar_height // 2 : middle - bar_height // 2 + bar_height, left : left + bar_width]
+    cover[area], rgb[area] = 1.0, _bar(style, bar_width)
+    width = max(2, round(total_width / pixel_aspect / 2) * 2)
+    target = (width, (total_height + 1) // 2 * 2)
+    cover, rgb = (
+        np.asarray(cv2.resize(part, target, interpolation=cv2.INTER_AREA), np.float32) for part in (cover, rgb)
+    )
+    return cover[..., None], rgb
+
+
+def _label(text: str, height: float, widest: int) -> F32:
+    """Of `text`, at most `widest` pixels wide: by smaller letters, down to SMALLEST, then more lines, then smaller."""
+    whole = lettering(text, height)
+    if whole.shape[1] <= widest:
+        return whole
+    height = min(height, max(SMALLEST, height * widest / whole.shape[1]))
+    broken = _broken(text, height, widest)
+    lines = [lettering(line, height) for line in broken]
+    needed = max(line.shape[1] for line in lines)
+    if needed > widest:
+        lines = [lettering(line, max(2.0, height * widest / needed))[:, :widest] for line in broken]
+    width = max(line.shape[1] for line in lines)
+    return np.concatenate([np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in lines])
+
+
+def _broken(text: str, height: float, widest: int) -> list[str]:
+    """The text in lines, broken at its spaces, each as full as fits, but for the last of MOST_LINES."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and len(lines) < MOST_LINES and lettering(longer, height).shape[1] > widest:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _number(text: str, height: float) -> F32:
+    """As `lettering`, without the room below the line, where digits have nothing."""
+    image = lettering(text, height)
+    return image[: np.flatnonzero(image.any(axis=1))[-1] + 1]
+
+
+def _render_note(text: str, size: tuple[int, int], pixel_aspect: float) -> tuple[F32, F32]:
+    """As `_render`."""
+    height = float(max(SMALLEST, NOTE * size[0] / LINES_PER_FRAME))
+    pad = round(0.5 * height)
+    line = _label(text, height, math.ceil(max(16.0, size[1] * pixel_aspect * 0.94 - 2 * pad)))
+    # Both sides even, as planes of half the size need them.
+    shape = [(side + 2 * pad + 1) // 2 * 2 for side in line.shape]
+    cover = np.full(shape, BACKGROUND, np.float32)
+    rgb = np.zeros((*shape, 3), np.float32)
+    _paste(cover, rgb, line, pad, pad)
+    target = (max(2, round(shape[1] / pixel_aspect / 2) * 2), shape[0])
+    cover, rgb = (
+        np.asarray(cv2.resize(part, target, interpolation=cv2.INTER_AREA), np.float32) for part in (cover, rgb)
+    )
+    return cover[..., None], rgb
+
+
+def lettering(text: str, height: float) -> F32:
+    """White on nothing, [h, w] 0..1, capitals `height` pixels high."""
+    scale, weight = height / FONT_HEIGHT, max(1, round(height / 9))
+    (width, above), below = cv2.getTextSize(text or " ", FONT, scale, weight)
+    image = np.zeros((above + below, width + 2), np.uint8)
+    cv2.putText(image, text, (1, above), FONT, scale, 255, weight, cv2.LINE_AA)
+    return np.asarray(image / 255, np.float32)
+
+
+def _paste(cover: F32, rgb: F32, text: F32, top: int, left: int) -> None:
+    area = np.s_[top : top + text.shape[0], left : left + text.shape[1]]
+    cover[area] += (1 - cover[area]) * text
+    rgb[area] = 255 * (text / cover[area])[..., None]
+
+
+@lru_cache(maxsize=16)
+def _bar(style: Style, width: int) -> F32:
+    """The levels from 0 to 1 as they look over mid-grey, [1, width, 3]."""
+    table = palette(style, Layout.RGB, Color())
+    level = np.rint(np.linspace(0, 255, width)).astype(int)
+    bar: F32 = np.clip(96 * table.keep[level, None] + table.add[level], 0, 255)[None].astype(np.float32)
+    return bar

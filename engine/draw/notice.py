@@ -1,0 +1,58 @@
+"""The picture that is shown while a camera is away: its last one without colour, and a line that says so. Pure."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..picture import F32, U8, Layout, Picture
+from .caption import lettering
+
+DIMMED = 0.45
+"""of the last picture's brightness stays: it is recognised, and not taken for what is there now"""
+LINES_PER_FRAME = 18
+"""capitals take this part of the frame's height, but never less than SMALLEST pixels"""
+SMALLEST = 9
+WIDEST = 0.9
+"""of the frame's width that the line takes at most"""
+BAND = 0.2
+"""of the brightness that stays behind the line"""
+
+
+def notice(picture: Picture, text: str, pixel_aspect: float = 1.0) -> Picture:
+    """A new picture of the same size, layout and colour: `picture` in dark grey, and `text` (ASCII) across its middle.
+
+    pixel_aspect: width / height of one pixel as it is to be shown.
+    """
+    low, high = (0, 255) if picture.layout is Layout.RGB or picture.color.full_range else (16, 235)
+    source = picture.planes[0]
+    luma = cv2.cvtColor(source, cv2.COLOR_RGB2GRAY) if picture.layout is Layout.RGB else source
+    grey = low + (np.asarray(luma, np.float32) - low) * DIMMED
+    _write(grey, text, pixel_aspect, low, high)
+    return _picture(picture, np.clip(grey + 0.5, 0, 255).astype(np.uint8))
+
+
+def _write(grey: F32, text: str, pixel_aspect: float, low: int, high: int) -> None:
+    """Draws the line on a band that reaches from edge to edge, in place."""
+    height, width = grey.shape
+    size = float(max(SMALLEST, height / LINES_PER_FRAME))
+    letters = lettering(text, size)
+    room = WIDEST * width * pixel_aspect
+    if letters.shape[1] > room:
+        letters = lettering(text, max(2.0, size * room / letters.shape[1]))
+    shown = max(1, min(width, round(letters.shape[1] / pixel_aspect)))
+    resized = cv2.resize(letters, (shown, letters.shape[0]), interpolation=cv2.INTER_AREA)
+    letters = np.asarray(resized, np.float32)[:height]
+    pad = max(2, letters.shape[0] // 2)
+    top, left = (height - letters.shape[0]) // 2, (width - shown) // 2
+    band = grey[max(0, top - pad) : top + letters.shape[0] + pad]
+    band[:] = low + (band - low) * BAND / DIMMED
+    part = grey[top : top + letters.shape[0], left : left + shown]
+    part[:] = part * (1 - letters) + high * letters
+
+
+def _picture(like: Picture, luma: U8) -> Picture:
+    if like.layout is Layout.RGB:
+        return Picture(like.layout, (np.repeat(luma[..., None], 3, axis=2),), like.color)
+    chroma = tuple(np.full_like(plane, 128, order="C") for plane in like.planes[1:])
+    return Picture(like.layout, (luma, *chroma), like.color)

@@ -1,0 +1,66 @@
+"""A thin frame around what the network sees of a picture, drawn in the picture's own planes, in place."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from ..picture import U8, Color, Layout, Picture
+from ..types import Crop
+from .overlay_ref import CHANNELS
+
+LINES_PER_FRAME = 300
+"""the frame's line takes about this part of the picture's height"""
+DARK, LIGHT = 32, 224
+"""grey levels of RGB: the line's outer half is dark and its inner half light, so that it shows on anything"""
+
+_Part = tuple[int, slice, slice, U8]
+"""plane, rows, columns, and the value that their samples take, one a channel"""
+
+
+def draw_outline(picture: Picture, crop: Crop) -> None:
+    """Draws around the part of the crop that lies in the picture, in place: at the picture's border where the crop goes
+    as far or beyond, the whole border where it is the whole picture. A crop without a pixel in the picture: nothing."""
+    for plane, rows, columns, value in _parts(picture.layout, picture.color, (picture.height, picture.width), crop):
+        picture.planes[plane][rows, columns] = value if len(value) > 1 else value[0]
+
+
+@lru_cache(maxsize=16)
+def _parts(layout: Layout, color: Color, size: tuple[int, int], crop: Crop) -> tuple[_Part, ...]:
+    (top, bottom), (left, right) = _extent(crop.top, crop.bottom, size[0]), _extent(crop.left, crop.right, size[1])
+    if top >= bottom or left >= right:
+        return ()
+    half = max(1, round(size[0] / LINES_PER_FRAME / 2))
+    outer, inner = (top, left, bottom, right), (top + half, left + half, bottom - half, right - half)
+    matrix, offset = (np.eye(3), np.zeros(3)) if layout is Layout.RGB else color.rgb_to_yuv()
+    made = list[_Part]()
+    for plane, channels in enumerate(CHANNELS[layout]):
+        lines = [(outer, half, DARK), (inner, half, LIGHT)]
+        if layout is not Layout.RGB and plane:  # grey has the same chroma, whatever its level
+            lines = [((top // 2, left // 2, bottom // 2, right // 2), half, LIGHT)]
+        for box, thickness, level in lines:
+            value = np.rint(matrix @ np.full(3, float(level)) + offset).astype(np.uint8)[list(channels)]
+            made += [(plane, rows, columns, value) for rows, columns in _sides(box, thickness)]
+    return tuple(made)
+
+
+def _extent(low: float, high: float, pixels: int) -> tuple[int, int]:
+    """From which pixel to which the crop goes within the picture, in whole chroma samples: the end may be one pixel
+    beyond the picture."""
+    first, end = max(0, math.ceil(low * pixels - 0.5)), min(pixels, math.ceil(high * pixels - 0.5))
+    return first // 2 * 2, (end + 1) // 2 * 2 if end > first else first // 2 * 2
+
+
+def _sides(box: tuple[int, int, int, int], thickness: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the four sides of a box, within it."""
+    top, left, bottom, right = box
+    rows, columns = slice(top, max(top, bottom)), slice(left, max(left, right))
+    across, down = min(thickness, rows.stop - top), min(thickness, columns.stop - left)
+    return [
+        (slice(top, top + across), columns),
+        (slice(rows.stop - across, rows.stop), columns),
+        (rows, slice(left, left + down)),
+        (rows, slice(columns.stop - down, columns.stop)),
+    ]

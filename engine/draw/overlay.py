@@ -1,0 +1,186 @@
+"""The overlay: draws evidence on a picture in its own planes, in place. Defined by overlay_ref, in 16-bit fixed point.
+
+One of several paths computes it, chosen once: the compiled rows of kernels/ as far as this processor goes, or NumPy and
+OpenCV where the package was installed without a C++ compiler. The compiled ones give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import UsageError
+from ..geometry import blend_cells, faded_ends, slice_weights
+from ..picture import F32, F64, U8, Color, Layout, Picture
+from ..types import Crop, Explanation
+from .fixed import U16, Record, axis_places, cubic_cells, table
+from .overlay_numpy import NumPyOverlay
+from .overlay_ref import CHANNELS
+from .style import Style
+
+try:
+    from .. import _overlay as _compiled
+except ImportError:
+    _compiled = None  # type: ignore[assignment]
+
+
+class _Staged(Protocol):
+    """The path that draws on a GPU (cuda/staged.py)."""
+
+    def draw(self, picture: Picture, cells: F32 | F64, crop: Crop) -> None: ...
+
+    def close(self) -> None: ...
+
+
+TITLES = {
+    "avx512": "C++, AVX-512 VBMI",
+    "avx2": "C++, AVX2",
+    "neon": "C++, NEON",
+    "generic": "C++, no SIMD",
+    "numpy": "NumPy and OpenCV",
+    "cuda": "CUDA, on copies of the frames",
+}
+"""how each path computes"""
+
+Run = Callable[[Callable[[int], int], Iterable[int]], Iterable[int]]
+
+
+def paths() -> tuple[str, ...]:
+    """The paths on the CPU that can be taken here, the fastest first; TITLES has them all."""
+    return (*(_compiled.paths() if _compiled else ()), "numpy")
+
+
+class Overlay:
+    """Draws in one style. Keeps tables between calls; not for several threads at once.
+
+    path: auto or one of `paths()`. bands: a frame is drawn in that many bands of rows, each a call that `run`, such as
+    the `map` of a pool of threads, makes for it: worth it from 1080p on without AVX-512. Raises UsageError for a path
+    that cannot be taken here.
+    """
+
+    def __init__(self, style: Style, path: str = "auto", *, bands: int = 1, run: Run = map) -> None:
+        known = paths()
+        if path not in ("auto", "cuda", *known):
+            missing = "" if path not in TITLES else ", which is not to be had here"
+            raise UsageError(f"overlay must be one of auto, cuda, {', '.join(known)}, got {path!r}{missing}")
+        self.style, self.path = style, known[0] if path == "auto" else path
+        self.not_finite = 0
+        """values of evidence so far that were no finite numbers, and drawn as none"""
+        self._number = known.index(self.path) if self.path in known else -1
+        self._bands, self._run = bands, run
+        self._numpy = NumPyOverlay(style.geometry) if self.path == "numpy" else None
+        self._cuda: _Staged | None = None
+        if self.path == "cuda":
+            from ..cuda.staged import StagedOverlay
+
+            self._cuda = StagedOverlay(style)
+
+    @property
+    def description(self) -> str:
+        """How it computes, as printed at start-up."""
+        compiled = "" if _compiled or self._cuda else " (installed without a C++ compiler: several times slower)"
+        return TITLES[self.path] + compiled
+
+    def blend(self, parts: Sequence[tuple[Explanation, float]], frame: float, opacity: float = 1.0) -> F32 | F64:
+        """`geometry.blend_cells`, the evidence [h, w] at one frame, times `opacity`."""
+        if self._numpy or not _compiled or self.style.geometry != "linear":
+            self.not_finite += sum(_count_odd(part, frame, self.style.geometry) for part, _ in parts)
+            return opacity * blend_cells(parts, frame, self.style.geometry)
+        cells = np.empty(parts[0][0].tube.evidence.shape[1:], np.float32)
+        self.not_finite += _compiled.blend([_part(*part, frame, opacity) for part in parts], cells)
+        return cells
+
+    def draw(self, picture: Picture, cells: F32 | F64, crop: Crop) -> None:
+        """Draws evidence [h, w] over the crop, in place; 0..1 after interpolation, not a finite number draws nothing.
+
+        Raises ValueError for cells that are not [h, w] and for planes that cannot be written.
+        """
+        if cells.ndim != 2 or not cells.size:
+            raise ValueError(f"cells must be [h, w], got {cells.shape}")
+        if not all(plane.flags.writeable for plane in picture.planes):
+            raise ValueError("the planes of the picture must be writable: draw on picture.copy()")
+        style = self.style
+        made = _table(style, picture.layout, picture.color)
+        if self._numpy or self._cuda or style.geometry != "linear":
+            finite = np.isfinite(cells)
+            self.not_finite += int(cells.size - np.count_nonzero(finite))
+            cells = np.where(finite, cells, 0)
+        if self._numpy:
+            self._numpy.draw(picture, cells.astype(np.float64), crop, made)
+            return
+        if self._cuda:
+            self._cuda.draw(picture, cells, crop)
+            return
+        size = (picture.height, picture.width)
+        ring, places = _places(style.geometry, cells.shape, crop, size, picture.layout)
+        values: Any = _ringed(cells, ring) if style.geometry == "linear" else cubic_cells(cells)
+        if self._bands == 1:
+            odd = _compiled.draw(self._number, picture.planes, places, values, made, 0, 1)
+        else:
+            band = partial(self._band, picture.planes, places, values, made)
+            odd, *_ = self._run(band, range(self._bands))
+        self.not_finite += odd
+
+    def close(self) -> None:
+        """Gives a GPU's memory back; the other paths have nothing to give."""
+        if self._cuda:
+            self._cuda.close()
+
+    def _band(self, planes: tuple[U8, ...], places: tuple[_Place, ...], cells: Any, made: Record, band: int) -> int:
+        return _compiled.draw(self._number, planes, places, cells, made, band, self._bands)
+
+
+_Place = tuple[int, int, U16, U16, int]
+"""where a plane's samples lie between cells: top, left, rows, columns, and the first of its channels"""
+_Ring = tuple[tuple[int, int], tuple[int, int]]
+"""rows of zeros above and below the cells, and columns of them at the left and at the right"""
+
+
+@lru_cache(maxsize=64)
+def _places(
+    geometry: str, cells: tuple[int, int], crop: Crop, size: tuple[int, int], layout: Layout
+) -> tuple[_Ring, tuple[_Place, ...]]:
+    down, across = (crop.top, crop.bottom, size[0]), (crop.left, crop.right, size[1])
+    made = []
+    for plane, channels in enumerate(CHANNELS[layout]):
+        subsampled = layout is not Layout.RGB and plane > 0
+        top, rows = axis_places(geometry, True, cells[0], *down, subsampled)
+        left, columns = axis_places(geometry, False, cells[1], *across, subsampled)
+        made.append((top, left, rows, columns, channels[0]))
+    return (faded_ends(geometry, *down), faded_ends(geometry, *across)), tuple(made)
+
+
+def _ringed(cells: F32 | F64, ring: _Ring) -> F32:
+    """The cells within a ring of zeros."""
+    if ring == ((0, 0), (0, 0)):
+        return np.ascontiguousarray(cells, np.float32)
+    (above, below), (before, after) = ring
+    height, width = cells.shape
+    made = np.zeros((above + height + below, before + width + after), np.float32)
+    made[above : above + height, before : before + width] = cells
+    return made
+
+
+@lru_cache(maxsize=16)
+def _table(style: Style, layout: Layout, color: Color) -> Record:
+    return table(style, layout, color)
+
+
+def _count_odd(explanation: Explanation, frame: float, geometry: str) -> int:
+    """In how many cells a slice that counts at a frame is no finite number."""
+    evidence = explanation.tube.evidence
+    used = slice_weights(explanation.tube.span, len(evidence), frame, geometry) != 0
+    return int((~np.isfinite(evidence[used])).any(axis=0).sum())
+
+
+def _part(explanation: Explanation, share: float, frame: float, opacity: float) -> tuple[Any, ...]:
+    """As `_overlay.blend` takes it."""
+    tube, scale = explanation.tube, explanation.scale
+    slices = len(tube.evidence)
+    position = min(max(tube.span.slice_at(frame, slices), 0.0), slices - 1.0)
+    none = min(max(0.0, scale.low), scale.high)
+    evidence = np.ascontiguousarray(tube.evidence, np.float32)
+    return evidence, int(position), position % 1, scale.low, 1 / (scale.high - scale.low), none, opacity * share

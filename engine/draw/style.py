@@ -1,0 +1,99 @@
+"""How evidence looks: 256 levels, each with what it keeps of the picture and what it adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from ..errors import UsageError
+from ..picture import F64, Color, Layout
+from ..saliency import Normalize
+
+COLORMAPS = {
+    "turbo": cv2.COLORMAP_TURBO,
+    "jet": cv2.COLORMAP_JET,
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "inferno": cv2.COLORMAP_INFERNO,
+}
+RAMP = 0.3
+"""over how much evidence, from the threshold on, alpha rises to its full value"""
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a user may choose about the picture."""
+
+    colormap: str = "turbo"
+    alpha: float = 0.6
+    """opacity of strong evidence, 0..1"""
+    threshold: float = 0.2
+    """evidence below it leaves the picture untouched, 0..1"""
+    normalize: Normalize = Normalize()
+    geometry: str = "linear"
+    """linear: cells are areas, blended between their centres; paper: a cubic spline, corner cells on corner pixels"""
+    soft: bool = True
+    """alpha rises over RAMP from the threshold on; False: a hard edge, and levels and pictures rounded down"""
+    add: bool = False
+    """colours are added to the picture rather than blended over it"""
+    frame: bool = False
+    """a thin frame shows where the network looks: `outline`"""
+
+    def __post_init__(self) -> None:
+        if self.colormap not in COLORMAPS:
+            raise UsageError(f"colormap must be one of {', '.join(COLORMAPS)}, got {self.colormap!r}")
+        for name, value in (("alpha", self.alpha), ("threshold", self.threshold)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name} must be between 0 and 1, got {value:g}")
+        if self.geometry not in ("linear", "paper"):
+            raise UsageError(f"geometry must be linear or paper, got {self.geometry!r}")
+
+
+_PAPER = Style(colormap="jet", alpha=0.5, geometry="paper", soft=False)
+PRESETS = {
+    "default": Style(),
+    "paper-pytorch": replace(_PAPER, threshold=0.0, normalize=Normalize("volume")),
+    "paper-keras": replace(_PAPER, threshold=0.2, normalize=Normalize("positive"), add=True),
+}
+"""The two scripts published with arXiv 1902.01078, to the grey level, and the look for everything else."""
+
+
+@dataclass(frozen=True, eq=False)
+class Palette:
+    """out = floor(keep[level] * picture + add[level]), limited to 0..255, for each sample of a picture."""
+
+    keep: F64
+    """[256], 0..1"""
+    add: F64
+    """[256, 3], in the picture's own samples (R, G, B or Y, U, V), rounding included"""
+    first: int
+    """levels below it leave the picture untouched"""
+    level_bias: float
+    """level = floor(255 evidence + level_bias)"""
+
+
+def colors(colormap: str) -> F64:
+    """The colour map, RGB [256, 3], 0..255."""
+    ramp = np.arange(256, dtype=np.uint8)
+    return np.asarray(cv2.applyColorMap(ramp, COLORMAPS[colormap]).reshape(256, 3)[:, ::-1], np.float64)
+
+
+def palette(style: Style, layout: Layout, color: Color) -> Palette:
+    """The table of a style for pictures of one kind."""
+    evidence = np.arange(256) / 255
+    alpha = np.where(evidence >= style.threshold, style.alpha, 0.0)
+    if style.soft:
+        alpha *= np.clip((evidence - style.threshold) / RAMP, 0, 1)
+    keep = np.ones(256) if style.add else 1 - alpha
+    add = alpha[:, None] * colors(style.colormap)
+    if layout is not Layout.RGB:
+        matrix, offset = color.rgb_to_yuv()
+        add = add @ matrix.T + (1 - keep)[:, None] * offset + 0.5
+    elif style.soft:
+        add += 0.5
+    else:
+        add = np.floor(add)
+    add[alpha == 0] = 0
+    drawn = np.flatnonzero(alpha)
+    return Palette(keep, add, int(drawn[0]) if len(drawn) else 256, 0.5 if style.soft else 0.0)

@@ -1,0 +1,80 @@
+"""What runs a network: the protocol, and what every runtime shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ModelError
+from ..manifest import Manifest
+from ..picture import F32
+from ..types import Outputs
+
+ONNX_RUNTIMES = ("openvino", "onnxruntime")
+RUNTIMES = (*ONNX_RUNTIMES, "tensorrt")
+PRECISIONS = ("f32", "bf16")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a model could be computed in."""
+
+    title: str
+    """runtime, version and device"""
+    precisions: tuple[str, ...]
+    """of PRECISIONS, f32 first: what is quickest among them only measuring tells"""
+
+
+class Runner(Protocol):
+    """A network ready to run clips of one length, one or several at a time."""
+
+    manifest: Manifest
+    frames: int
+    """T"""
+    batch: int
+    """N, the most clips one run takes: as many as were asked for, or 1 where the file takes no more"""
+    description: str
+    """runtime, version, device and precision, as printed at start-up"""
+
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        """Clips [1..N, 3, T, H, W] float32, already normalised (`preprocess.tensor`); what is said of each.
+
+        What a clip gives does not depend on its neighbours, but for float noise where a runtime chooses other kernels.
+        class_ids: for each clip, whose weights a graph with gradients gives; None: the top class's.
+        """
+        ...
+
+
+def inputs(manifest: Manifest, clips: F32, class_ids: Sequence[int | None] | None) -> dict[str, npt.NDArray[Any]]:
+    """What to feed a graph, by name."""
+    feed: dict[str, npt.NDArray[Any]] = {manifest.input.name: clips}
+    if manifest.head is None:
+        chosen = [-1 if one is None else one for one in class_ids or [None] * len(clips)]
+        feed[manifest.class_input] = np.array(chosen, np.int64)
+    return feed
+
+
+def outputs(manifest: Manifest, values: Mapping[str, F32]) -> list[Outputs]:
+    """What a graph gave for each clip, by the names in `manifest.outputs`."""
+    names = tuple(manifest.outputs)
+    rows = zip(*(values[name] for name in names), strict=True)
+    return [Outputs(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def check_shapes(manifest: Manifest, frames: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises ModelError where the shapes a graph gives for one clip, by output, contradict its manifest."""
+    classes, channels = len(manifest.labels), manifest.channels
+    logits, activation = shapes["logits"], shapes["activation"]
+    slices = len(manifest.window(frames).slice_weights)
+    if logits != (1, classes):
+        raise ModelError(f"logits of shape {logits} do not fit the manifest's {classes} labels")
+    if len(activation) != 5 or activation[:3] != (1, channels, slices):
+        expected = f"(1, {channels}, {slices}, h, w)"
+        raise ModelError(f"activation of shape {activation} does not fit the manifest, which needs {expected}")
+    if "weights" in shapes and shapes["weights"] != (1, channels):
+        raise ModelError(f"weights of shape {shapes['weights']} do not fit the manifest's {channels} channels")
+    manifest.window(frames).pool(*activation[3:])

@@ -1,0 +1,91 @@
+"""Runs ONNX by onnxruntime: the reference, and the fallback where OpenVINO is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from ..errors import ModelError, UsageError
+from ..manifest import Manifest
+from ..picture import F32
+from ..types import Outputs
+from .base import Choices, check_shapes, inputs, outputs
+
+LONGEST = 240
+"""characters of onnxruntime's own words in a message"""
+PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
+
+
+class OnnxRuntimeRunner:
+    """A Runner in float32 on the CPU or on CUDA."""
+
+    def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
+        provider = PROVIDERS.get(device.upper())
+        if provider is None:
+            raise UsageError(f"onnxruntime runs on {' or '.join(PROVIDERS)}, got device {device!r}")
+        if precision == "bf16":
+            raise UsageError(f"onnxruntime runs in f32, got precision {precision!r}")
+        if provider not in ort.get_available_providers():
+            raise UsageError(
+                f"this onnxruntime cannot run on {device}: it has {', '.join(ort.get_available_providers())}"
+            )
+        self.manifest, self.frames = manifest, frames
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:  # its classes derive from nothing narrower
+            raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
+        # a provider that cannot load is replaced by the CPU's with no more than a log line
+        if provider not in self._session.get_providers():
+            raise UsageError(f"onnxruntime cannot run on {device}: its libraries did not load")
+        names = {value.name for value in self._session.get_outputs()}
+        missing = set(manifest.outputs.values()) - names
+        if missing:
+            raise ModelError(f"the graph has no output {', '.join(sorted(missing))}: it has {', '.join(sorted(names))}")
+        # the graph's own shapes may be open: a clip of nothing tells them, before any output is opened
+        found = self._run(self._nothing(1), None)
+        check_shapes(manifest, frames, {name: value.shape for name, value in found.items()})
+        self.batch = batch if batch > 1 and self._takes_batches() else 1
+        self.description = f"{_title(device)}, f32"
+
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        return outputs(self.manifest, self._run(clips, class_ids))
+
+    def _run(self, clips: F32, class_ids: Sequence[int | None] | None) -> dict[str, F32]:
+        names = self.manifest.outputs
+        given = inputs(self.manifest, clips, class_ids)
+        try:
+            values = self._session.run(list(names.values()), given)
+        except Exception as error:  # its classes derive from nothing narrower
+            raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
+        return dict(zip(names, values, strict=True))
+
+    def _nothing(self, clips: int) -> F32:
+        return np.zeros((clips, 3, self.frames, *self.manifest.input.size), np.float32)
+
+    def _takes_batches(self) -> bool:
+        """Whether the file leaves the batch open, and two clips come out of it as two."""
+        if any(not value.shape or isinstance(value.shape[0], int) for value in self._session.get_inputs()):
+            return False
+        try:
+            found = self._run(self._nothing(2), None)
+        except ModelError:  # some size inside is fixed
+            return False
+        return all(len(value) == 2 for value in found.values())
+
+
+def choices(device: str) -> Choices:
+    """What a model can be computed in on a device."""
+    return Choices(_title(device), ("f32",))
+
+
+def _title(device: str) -> str:
+    return f"onnxruntime {ort.__version__} on {device.upper()}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:LONGEST]

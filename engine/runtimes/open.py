@@ -1,0 +1,111 @@
+"""Runs a model file. One protocol, one file a runtime, chosen once and said by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import ModelError, UsageError
+from .base import ONNX_RUNTIMES, PRECISIONS, RUNTIMES, Choices, Runner
+from .models import find_model, is_plan, read_manifest
+from .planfile import read_plan
+
+
+def open_runner(
+    model: str | Path = "i3d",
+    *,
+    frames: int | None = None,
+    runtime: str = "auto",
+    precision: str = "f32",
+    device: str = "auto",
+    batch: int = 1,
+) -> Runner:
+    """Loads a model for clips of `frames` frames (None: as the manifest says), `batch` of them at a time if it can.
+
+    runtime: openvino, onnxruntime, tensorrt, or auto (tensorrt for a plan; for an ONNX file the first of the others
+    that is installed). precision: f32, or bf16, off by 1 % of a tube's strongest evidence in the median; a plan has its
+    own. device: auto (the CPU; for a plan the first GPU), or what the runtime calls one. Raises UsageError
+    for an option that nothing here can serve, ModelError for a file that cannot be used.
+    """
+    _check_runtime(runtime)
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if batch < 1:
+        raise UsageError(f"batch must be 1 or more, got {batch}")
+    path = find_model(model)
+    open_it = _open_plan if is_plan(path) else _open_onnx
+    return open_it(path, frames, runtime, precision, device, batch)
+
+
+def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -> Choices:
+    """What `open_runner` could open a model in, for those who may take the quickest. Raises as it does.
+
+    A plan has the types it was built with, and is asked for f32. What the file was too far off in when it was exported
+    (`Manifest.missed`) is left out, though `open_runner` takes it.
+    """
+    _check_runtime(runtime)
+    path = find_model(model)
+    if is_plan(path):
+        return Choices("TensorRT", ("f32",))
+    if _onnx_runtime(path, runtime) == "openvino":
+        from . import openvino
+
+        found, missed = openvino.choices(_onnx_device(device)), read_manifest(path).missed_precisions("openvino")
+        return replace(found, precisions=tuple(name for name in found.precisions if name not in missed))
+    from . import onnxruntime
+
+    return onnxruntime.choices(_onnx_device(device))
+
+
+def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> Runner:
+    chosen = _onnx_runtime(path, runtime)
+    manifest = read_manifest(path)
+    frames = manifest.default_frames if frames is None else frames
+    manifest.window(frames)
+    device = _onnx_device(device)
+    try:
+        if chosen == "openvino":
+            from .openvino import OpenVinoRunner
+
+            return OpenVinoRunner(path, manifest, frames, precision, device, batch)
+        from .onnxruntime import OnnxRuntimeRunner
+
+        return OnnxRuntimeRunner(path, manifest, frames, precision, device, batch)
+    except ModelError as error:
+        raise ModelError(f"cannot use model {path}: {error}") from None
+
+
+def _onnx_runtime(path: Path, runtime: str) -> str:
+    if runtime == "tensorrt":
+        raise UsageError(f"TensorRT runs plans, and {path} is an ONNX file: make one by 'saliency-tubes build'")
+    installed = [name for name in ONNX_RUNTIMES if find_spec(name)]
+    chosen = (installed or ["openvino"])[0] if runtime == "auto" else runtime
+    if chosen not in installed:
+        raise UsageError(f"{chosen} is not installed: pip install {chosen}")
+    return chosen
+
+
+def _check_runtime(runtime: str) -> None:
+    if runtime not in ("auto", *RUNTIMES):
+        raise UsageError(f"runtime must be one of auto, {', '.join(RUNTIMES)}, got {runtime!r}")
+
+
+def _onnx_device(device: str) -> str:
+    return "CPU" if device.lower() == "auto" else device
+
+
+def _open_plan(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> Runner:
+    if runtime not in ("auto", "tensorrt"):
+        raise UsageError(f"{runtime} runs ONNX files, and {path} is a TensorRT plan: use --runtime tensorrt")
+    if precision == "bf16":
+        raise UsageError(f"a plan computes in the types it was built with: {precision!r} cannot be asked of {path}")
+    info = read_plan(path, verify=False)
+    if frames not in (None, info.frames):
+        raise ModelError(f"{path} takes clips of {info.frames} frames, got {frames}: a plan serves one length")
+    from .tensorrt import TensorRtRunner
+
+    try:
+        return TensorRtRunner(path, info, device, batch)
+    except ModelError as error:
+        raise ModelError(f"cannot use model {path}: {error}") from None

@@ -1,0 +1,363 @@
+"""Runs plans by TensorRT 10, TensorRT 11 or TensorRT-RTX: one runner for all three.
+
+They share one Python API but for what only builders need. Tests hold every name below against the real classes of each.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ModelError, UsageError
+from ..manifest import Manifest
+from ..picture import F32
+from ..types import Outputs
+from .base import check_shapes, inputs, outputs
+from .device import Buffer, Device, Gpu, find_device
+from .planfile import BUILDERS, PlanInfo, Shape, TensorInfo, check_runtime, read_bytes
+
+MODULES = {"tensorrt": ("tensorrt", "tensorrt_lean", "tensorrt_dispatch"), "tensorrt-rtx": ("tensorrt_rtx",)}
+"""modules by builder, the one that runs all of its plans first; the others run those that are version-compatible"""
+OLDEST = {"tensorrt": 10, "tensorrt-rtx": 1}
+INSTALL = (
+    "on x86 'pip install tensorrt-rtx' (GeForce RTX and RTX PRO; builds without a GPU) or 'pip install tensorrt'; on a "
+    "Jetson JetPack brings it (apt install python3-libnvinfer), and a virtual environment sees it if made with "
+    "--system-site-packages"
+)
+DTYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT64": "int64", "INT32": "int32"}
+WIDEST = 8
+"""bytes; an output that nobody asks for needs room too, whatever its type"""
+_SOURCE = re.compile(r"\.?\s*\bIn (?:node -?\d+ |function )?\w+ at [\w./]*/_src/[^\s)]*")
+"""where in TensorRT's own source an error was raised"""
+_NO_DRIVER = "catchCudaError"
+"""TensorRT-RTX says at many an error that there is no driver: true, and not the reason"""
+MOST_REASONS = 3
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A TensorRT that is installed."""
+
+    name: str
+    """tensorrt or tensorrt-rtx"""
+    version: str
+    trt: Any
+    """its module"""
+
+    @property
+    def is_rtx(self) -> bool:
+        return self.name == "tensorrt-rtx"
+
+    @property
+    def title(self) -> str:
+        """TensorRT 10.3.0"""
+        return f"{BUILDERS[self.name]} {self.version}"
+
+
+def load_kit(name: str, module: str) -> Kit:
+    """Imports it, and makes nothing of it. Raises UsageError if it cannot be loaded or is too old."""
+    try:
+        trt = import_module(module)
+        version = str(trt.__version__)
+    except Exception as error:  # a library that is missing or of another version: what is raised is TensorRT's business
+        raise UsageError(f"{name} is installed but cannot be loaded: {one_line(str(error))}") from None
+    if int(version.split(".")[0]) < OLDEST[name]:
+        raise UsageError(f"{BUILDERS[name]} {OLDEST[name]} or newer is needed, here is {version}")
+    return Kit(name, version, trt)
+
+
+def find_place(info: PlanInfo, index: int = 0) -> tuple[Kit, Device]:
+    """What is here to run a plan with, and on. Nothing of TensorRT's is made.
+
+    Raises UsageError if there is no GPU or no TensorRT, ModelError if the plan was built by or for another.
+    """
+    device = find_device(index)
+    if isinstance(device, str):
+        raise UsageError(f"a TensorRT plan runs on an NVIDIA GPU, and here is {device}")
+    # the other builder's last: that it is here and does not do says more than that the right one is missing
+    candidates = [
+        (builder, module)
+        for builder in sorted(MODULES, key=lambda name: name != info.builder)
+        for module in (MODULES[builder] if info.options.get("version_compatible") else MODULES[builder][:1])
+        if find_spec(module)
+    ]
+    if not candidates:
+        raise UsageError(f"the plan was built by {info.made_by}, and no TensorRT is installed here: {INSTALL}")
+    kit = load_kit(*candidates[0])
+    check_runtime(info, kit.name, kit.version, device.compute_capability)
+    return kit, device
+
+
+class TensorRtRunner:
+    """A Runner for a plan. Inputs and outputs are float32; in between it computes in the types it was built with."""
+
+    def __init__(self, path: Path, info: PlanInfo, device: str, batch: int) -> None:
+        kit, found = find_place(info, gpu_index(device))
+        self.batch = batch = min(batch, _most(info))
+        plan = read_bytes(path, info)
+        self.manifest = manifest = info.served
+        self.frames = info.frames
+        self._loaded = loaded = _Loaded(Gpu(found.index), logger(kit.trt))
+        # at exit too, while there still is a driver
+        weakref.finalize(self, loaded.close)
+        expected: dict[str, tuple[Shape, str]] = {
+            manifest.input.name: ((batch, 3, info.frames, *manifest.input.size), "float32")
+        }
+        if manifest.head is None:
+            expected[manifest.class_input] = ((batch,), "int64")
+        with uncollected(), loaded.log.listening():
+            loaded.load(kit, info, plan)
+            found_inputs, found_outputs = _tensors(kit.trt, loaded.engine)
+            _check_inputs(found_inputs, expected)
+            _check_outputs(found_outputs, manifest)
+            shapes = loaded.fix_shapes({name: shape for name, (shape, _) in expected.items()}, found_outputs)
+            one = {role: _of_one(shapes[name], batch) for role, name in manifest.outputs.items()}
+            check_shapes(manifest, info.frames, one)
+            wanted = set(manifest.outputs.values())
+            for name, shape in shapes.items():
+                expected[name] = (shape, "float32") if name in wanted else ((*shape, WIDEST), "uint8")
+            loaded.allocate(expected)
+        # kernels are loaded when they first run: what fails does so here, and the first clip does not wait for them
+        self.run(np.zeros(expected[manifest.input.name][0], np.float32))
+        self.description = f"{kit.title} on {found.name}, plan {path.name}, float32 I/O"
+
+    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        """As `Runner.run`. Raises ModelError where the GPU fails."""
+        loaded, gpu, count = self._loaded, self._loaded.gpu, len(clips)
+        buffers = {name: _first(buffer, count) for name, buffer in loaded.buffers.items()}
+        gpu.enter()  # it may be another thread than the last
+        feed = inputs(self.manifest, clips, class_ids)
+        for name, value in feed.items():
+            host = buffers[name].host
+            if value.shape != host.shape:
+                raise ValueError(f"{name} must be of shape {host.shape}, got {value.shape}")
+            np.copyto(host, value)
+            gpu.upload(buffers[name])
+        loaded.set_shapes({name: value.shape for name, value in feed.items()})
+        loaded.execute()
+        # A kernel that draws on the GPU would take the activation here: at its buffer's pointer, on the GPU's stream.
+        names = self.manifest.outputs.values()
+        for name in names:
+            gpu.download(buffers[name])
+        gpu.wait()
+        return outputs(self.manifest, {name: buffers[name].host.copy() for name in names})
+
+
+@dataclass(eq=False)
+class _Loaded:
+    """A plan on a GPU. `close` gives TensorRT's objects back before the memory they know of, in TensorRT's order."""
+
+    gpu: Gpu
+    log: Any
+    runtime: Any = None
+    engine: Any = None
+    context: Any = None
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    """by tensor"""
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    """of the inputs, as they are set"""
+
+    def load(self, kit: Kit, info: PlanInfo, plan: bytes) -> None:
+        with raising(f"{kit.title} cannot be used", self.log):
+            self.runtime = runtime = kit.trt.Runtime(self.log)
+            if info.options.get("version_compatible"):  # such a plan brings its own runtime, which is code
+                runtime.engine_host_code_allowed = True
+            self.engine = engine = runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise ModelError(f"{kit.title} cannot read it: {self.log.reason()}")
+        self.context = engine.create_execution_context()
+        if self.context is None:
+            raise ModelError(f"{kit.title} cannot prepare it: {self.log.reason()}")
+
+    def fix_shapes(self, given: Mapping[str, Shape], found: Mapping[str, TensorInfo]) -> dict[str, Shape]:
+        """Sets the shapes of the inputs. Returns those of the outputs, by tensor."""
+        self.set_shapes(given)
+        shapes = {name: _sizes(self.context.get_tensor_shape(name)) for name in found}
+        for name, shape in shapes.items():
+            if min(shape, default=0) < 0:
+                raise ModelError(f"the shape of the plan's output {name} cannot be told before it runs: {list(shape)}")
+        return shapes
+
+    def set_shapes(self, given: Mapping[str, Shape]) -> None:
+        """Of the inputs, where they are not those of the run before."""
+        for name, shape in given.items():
+            if self.shapes.get(name) == shape:
+                continue
+            if not self.context.set_input_shape(name, shape):
+                raise ModelError(f"the plan does not take {name} of shape {shape}: {self.log.reason()}")
+            self.shapes[name] = shape
+
+    def allocate(self, tensors: Mapping[str, tuple[Shape, str]]) -> None:
+        """Memory for every tensor: TensorRT wants an address for each, asked for or not."""
+        context = self.context
+        for name, (shape, dtype) in tensors.items():
+            self.buffers[name] = buffer = self.gpu.allocate(shape, dtype)
+            if not context.set_tensor_address(name, buffer.pointer):
+                raise ModelError(f"the plan takes no memory for {name}: {self.log.reason()}")
+
+    def execute(self) -> None:
+        context = self.context
+        with self.log.listening():
+            if not context.execute_async_v3(self.gpu.stream):
+                raise ModelError(f"TensorRT cannot run the plan: {self.log.reason()}")
+
+    def close(self) -> None:
+        with suppress(ModelError):  # a GPU that has failed says so again, and nobody needs to hear it
+            self.gpu.enter()
+            self.gpu.wait()
+        self.context = None
+        self.engine = None
+        self.runtime = None
+        self.buffers.clear()
+        self.gpu.close()
+
+
+def gpu_index(device: str) -> int:
+    """0 of "auto" and "cuda", 1 of "cuda:1". Raises UsageError for anything else."""
+    name, colon, number = device.lower().partition(":")
+    if (name == "auto" and not colon) or (name == "cuda" and (not colon or (number.isdecimal() and len(number) < 4))):
+        return int(number or 0)
+    raise UsageError(f"TensorRT runs on cuda or cuda:N, the GPU number N, got device {device!r}")
+
+
+def _most(info: PlanInfo) -> int:
+    """clips that a plan takes at a time. Raises ModelError where it does not take one alone."""
+    least = max((span.min[0] for span in info.profile.values() if span.min), default=1)
+    if least > 1:
+        raise ModelError(f"it takes {least} clips or more at a time, and one may come alone: build it with --batch 1")
+    return min((span.max[0] for span in info.profile.values() if span.max), default=1)
+
+
+def _of_one(shape: Shape, batch: int) -> Shape:
+    """The shape that an output has for one clip, of that for `batch` of them."""
+    return (1, *shape[1:]) if shape[:1] == (batch,) else shape
+
+
+def _first(buffer: Buffer, count: int) -> Buffer:
+    """The part of the first `count` clips: it lies first in memory."""
+    return Buffer(buffer.host[:count], buffer.pointer)
+
+
+def _tensors(trt: Any, engine: Any) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
+    """The inputs and the outputs of a plan, by name. Raises ModelError for one that is not on the GPU."""
+    found: dict[bool, dict[str, TensorInfo]] = {True: {}, False: {}}
+    for index in range(engine.num_io_tensors):
+        name = str(engine.get_tensor_name(index))
+        if engine.get_tensor_location(name) != trt.TensorLocation.DEVICE:
+            raise ModelError(f"the plan wants {name} on the host, where this runner has nothing")
+        dtype = engine.get_tensor_dtype(name)
+        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        found[is_input][name] = TensorInfo(name, _sizes(engine.get_tensor_shape(name)), dtype_name(dtype))
+    return found[True], found[False]
+
+
+def _check_inputs(found: Mapping[str, TensorInfo], expected: Mapping[str, tuple[Shape, str]]) -> None:
+    if set(found) != set(expected):
+        raise ModelError(f"the plan's inputs are {', '.join(found)}; its manifest names {', '.join(expected)}")
+    for name, (shape, dtype) in expected.items():
+        given = found[name]
+        fits = len(given.shape) == len(shape) and all(map(_admits, given.shape, shape))
+        if not fits or given.dtype != dtype:
+            text = f"{list(given.shape)} {given.dtype}; its manifest says {list(shape)} {dtype}"
+            raise ModelError(f"the plan's input {name} is {text}")
+
+
+def _admits(size: int, wanted: int) -> bool:
+    return size in (-1, wanted)
+
+
+def _check_outputs(found: Mapping[str, TensorInfo], manifest: Manifest) -> None:
+    for name in manifest.outputs.values():
+        if name not in found:
+            raise ModelError(f"the plan has no output {name}: it has {', '.join(found)}")
+        if found[name].dtype != "float32":
+            raise ModelError(f"the plan's output {name} is {found[name].dtype}, and should be float32")
+
+
+def dtype_name(dtype: Any) -> str:
+    """float32 of DataType.FLOAT"""
+    kind = str(dtype.name)
+    return DTYPES.get(kind, kind.lower())
+
+
+def _sizes(dims: Any) -> Shape:
+    return tuple(int(size) for size in dims)
+
+
+@contextmanager
+def raising(what: str, log: Any) -> Iterator[None]:
+    """The bindings raise errors of no meaning where TensorRT gives nothing: the log has the reason."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{what}: {log.reason(one_line(str(error)))}") from None
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Python looks for reference cycles, as that of an exception somebody keeps, before the block, not in it.
+
+    TensorRT says that a process has two loggers with a lock held that the end of a builder takes as well: Python, which
+    may look for cycles in any call, would wait for itself for ever.
+    """
+    gc.collect()
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@cache
+def logger(trt: Any) -> Any:
+    """One for the life of the process: TensorRT keeps the first it is given, and calls it whenever it likes."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]  # what it is comes with trt
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.heard: Callable[[str, str], None] | None = None
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.errors.append(msg)
+            if self.heard is not None:
+                self.heard(severity.name, msg)
+
+        @contextmanager
+        def listening(self, heard: Callable[[str, str], None] | None = None) -> Iterator[None]:
+            """Forgets the errors so far. heard: told the severity and the text of each message."""
+            self.errors, self.heard = [], heard
+            try:
+                yield
+            finally:
+                self.heard = None
+
+        def reason(self, otherwise: str = "it gave no reason") -> str:
+            return reason(self.errors) or otherwise
+
+    return Log()
+
+
+def reason(errors: list[str]) -> str:
+    """What TensorRT said, in one line: its last errors, less where in its source they were raised."""
+    lines = [one_line(_SOURCE.sub("", line)) for line in errors]
+    telling = [line for line in lines if _NO_DRIVER not in line] or lines
+    return "; ".join(dict.fromkeys(telling[-MOST_REASONS:]))
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,185 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from ...engine.draw.overlay import Overlay
+from ...engine.draw.style import Style
+from ...engine.errors import TubesError, UsageError
+from ...engine.manifest import Manifest
+from ...engine.runtimes.models import PLAN_SUFFIXES, find_model, read_manifest
+from ...engine.runtimes.planfile import read_plan
+from ..net.address import SERVED
+from ..net.redact import redact, secrets
+from ..sinks.base import SinkOptions
+from ..telemetry.log import hide_arguments, logging_to, say
+from ..telemetry.memory import kept_small
+from .arguments import Parser, add_run_arguments, model_help, parse_run
+from .contact import ContactSheet
+from .fleet import Fleet, Interrupted
+from .job import Config
+from .settings import Settings, read_settings
+
+DEMO_CLIP = Path(__file__).parents[1] / "assets" / "bigbuckbunny.mp4"
+DEMO_FRAMES = 132
+
+RUN_EXAMPLES = """\
+examples:
+  saliency-tubes run clip.mp4                                  writes clip.tubes.mp4
+  saliency-tubes run clip.mp4 out.mkv events.jsonl frames/%06d.png
+  saliency-tubes run clip.mp4 out.mp4 --explain "juggling soccer ball"
+  saliency-tubes run clip.mp4 out.mp4 --explain "washing dishes:washing hands"
+  saliency-tubes run clip.mp4 out.mp4 --frames 32 --hop 4 --precision bf16
+  saliency-tubes run clip.mp4 out.mp4 --preset paper-pytorch
+  saliency-tubes run clip.mp4 - --timings | jq .explained      JSON lines to a program
+  saliency-tubes run rtsp://camera/live rtsp://@:8554/explained recordings/%Y%m%d-%H%M%S.mkv mqtt://broker/topic
+  saliency-tubes run --config live.toml --metrics 8346
+"""
+
+
+EXPORT_COMMANDS = {
+    "export": "make a model file from a network in PyTorch",
+    "check": "compare what the runtimes here say of a model file",
+    "manifest": "give an ONNX file made elsewhere a manifest",
+    "build": "make a TensorRT plan from a model file",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser, run = _parsers(words)
+    # A parser of subcommands cannot take options between positional words.
+    args = parse_run(run, words[1:]) if words[:1] == ["run"] else parser.parse_args(words)
+    args.words = words[1:]
+    try:
+        return int(args.handler(args))
+    except TubesError as error:
+        print(f"saliency-tubes: error: {redact(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except Interrupted as error:
+        return error.exit_code
+    except BrokenPipeError:  # whoever read our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Of the whole command line, and of what follows `run`."""
+    parser = Parser(
+        prog="saliency-tubes",
+        description="Shows, on video, where and when a 3D CNN found the evidence for what it says.",
+    )
+    parser.add_argument("--version", action="version", version=f"saliency-tubes {version('saliency-tubes')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run", help="explain a video", epilog=RUN_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_run_arguments(run)
+    run.set_defaults(handler=_run)
+    demo = commands.add_parser("demo", help="explain the clip that comes with the package")
+    demo.add_argument("--folder", type=Path, default=Path("demo"), help="where the results go (default: demo)")
+    demo.add_argument("--live", action="store_true", help="play it like a camera, to be watched in a browser")
+    demo.add_argument(
+        "--port", type=int, default=SERVED["web"][1], help="that the browser asks, on 127.0.0.1 (default: %(default)s)"
+    )
+    demo.set_defaults(handler=_demo)
+    info = commands.add_parser("info", help="say what a model file or a TensorRT plan is")
+    info.add_argument("model", nargs="?", default="i3d", help=model_help())
+    info.set_defaults(handler=_info)
+    for name, text in EXPORT_COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if words[:1] == [name]:  # the room with PyTorch and TensorRT is not even looked at otherwise
+            from ...export.commands import COMMANDS
+
+            add_arguments, handler = COMMANDS[name]
+            add_arguments(command)
+            command.set_defaults(handler=handler)
+    return parser, run
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = read_settings(args.words)
+    fleet = Fleet(settings, None if settings.path is None else lambda: read_settings(args.words))
+    with ExitStack() as stack:
+        stack.enter_context(kept_small())
+        stack.enter_context(logging_to(sys.stderr, settings.log_format, settings.addresses, settings.log_level))
+        stack.enter_context(fleet.signals())  # before there is anything to see that could be waited for
+        if not hide_arguments(settings.addresses) and any(map(secrets, args.words)):
+            say("note", "the passwords in this command line can be seen by others: give them in a --config file")
+        try:
+            if settings.metrics is not None:
+                from ..telemetry.metrics import MetricsServer
+
+                stack.enter_context(MetricsServer(settings.metrics, fleet.snapshots, lambda: fleet.reloaded))
+            fleet.run()
+        except TubesError as error:
+            if settings.log_format == "text":
+                raise  # `main` says it
+            say("error", str(error), level=logging.ERROR)
+            return error.exit_code
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    if args.live:
+        args.words = [str(DEMO_CLIP), f"web://127.0.0.1:{args.port}", "--realtime", "--loop"]
+        return _run(args)
+    try:
+        args.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {args.folder}: {error.strerror}") from None
+    video, lines, sheet = (args.folder / f"demo.{suffix}" for suffix in ("mp4", "jsonl", "png"))
+    contact = ContactSheet(DEMO_FRAMES)
+    config = Config(str(DEMO_CLIP), (str(video), str(lines)), sink=SinkOptions(overwrite=True))
+    fleet = Fleet(Settings((config,)))
+    with logging_to(sys.stderr), fleet.signals():
+        fleet.run(contact.add)
+    contact.write(sheet)
+    print(f"the film          {video}\nits facts         {lines}\nat a glance       {sheet}")
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    path = find_model(args.model)
+    if path.suffix in PLAN_SUFFIXES:
+        plan = read_plan(path)
+        manifest, rows = plan.manifest, plan.rows()
+    else:
+        manifest, rows = read_manifest(path), []
+    for name, value in [*_describe_model(manifest), *rows, ("overlay", Overlay(Style()).description)]:
+        print(f"{name:<8} {value}")
+    return 0
+
+
+def _describe_model(manifest: Manifest) -> list[tuple[str, str]]:
+    """What a manifest says, as (name, text)."""
+    spec = manifest.input
+    height, width = spec.size
+    rows = [
+        ("model", manifest.title),
+        ("license", manifest.license),
+        ("input", f"{spec.name} [1, 3, T, {height}, {width}], RGB, {spec.resize}, from video at {spec.rate:g} fps"),
+    ]
+    for frames, window in sorted(manifest.windows.items()):
+        mark = ", the default" if frames == manifest.default_frames else ""
+        rows.append((f"T = {frames}", window.slices_in_words + mark))
+    head = "linear: the tube adds up to the logit" if manifest.head else "not linear: weights by gradient"
+    return [
+        *rows,
+        ("tap", f"{manifest.tap}, {manifest.channels} channels"),
+        ("head", head),
+        ("classes", f"{len(manifest.labels)}: {', '.join(manifest.labels[:4])}, ..."),
+        *(("warning", f"{one.words}; --precision auto does not choose it") for one in manifest.missed),
+    ]

@@ -1,0 +1,163 @@
+"""How long a model takes for a window on this machine, by precision: measured once, and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...engine.cachefile import cache_folder, key_of, read_cached, write_cached
+from ...engine.errors import ModelError
+from ...engine.processor import processor_identity
+from ...engine.runtimes.base import Choices, Runner
+
+BUDGET = 2.0
+"""seconds that all runs together may take; a first run of each is made in any case"""
+ROUNDS = 5
+"""most runs of each after the first ones: the shortest counts, and is no shorter after more"""
+GAIN = 0.9
+"""share of f32's time that another precision must stay below: it is less exact, and one measurement is not exact"""
+_MAGIC = b"saliency-tubes speeds 1\n"
+
+Seconds = Mapping[str, float]
+"""of one window, by precision"""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What a window of `frames` frames took, by precision."""
+
+    frames: int
+    seconds: Seconds = field(default_factory=dict)
+    kept: bool = False
+    """from an earlier start"""
+
+    @property
+    def quickest(self) -> str:
+        """The precision to compute in: f32, unless another one is quicker by a tenth."""
+        exact = self.seconds.get("f32", math.inf)
+        best = min(self.seconds, key=lambda name: self.seconds[name])
+        return best if best == "f32" or self.seconds[best] < GAIN * exact else "f32"
+
+    @property
+    def in_words(self) -> str:
+        """ "277 ms a window of 32 against 500 ms in f32, measured"; empty where there was nothing to choose."""
+        if len(self.seconds) < 2:
+            return ""
+        others = " and ".join(
+            f"{milliseconds(spent)} in {name}" for name, spent in self.seconds.items() if name != self.quickest
+        )
+        how = "kept from an earlier start" if self.kept else "measured"
+        return f"{milliseconds(self.seconds[self.quickest])} a window of {self.frames} against {others}, {how}"
+
+
+def speeds_of(
+    model: Path,
+    choices: Choices,
+    frames: int,
+    load: Callable[[str], Runner],
+    *,
+    folder: Path | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Speeds:
+    """What a window of `frames` frames takes in each of the precisions, from the cache, or measured and kept there.
+
+    load: opens the model in a precision. Where another one than the first cannot be run, the first is measured alone.
+    What is kept is of this processor, with so many cores, this runtime, model and precisions alone. Raises ModelError.
+    """
+    key = key_of(processor_identity(), str(_cores()), choices.title, *choices.precisions, _digest(model), str(frames))
+    head = _MAGIC + key.encode() + b"\n"
+    path = (folder or cache_folder("speeds")) / f"{model.stem[:40]}-{key[:32]}.json"
+    kept = _parse(read_cached(path, head), choices.precisions)
+    if kept is not None:
+        return Speeds(frames, kept, kept=True)
+    seconds = _measured(choices.precisions, load, clock)
+    write_cached(path, head, json.dumps(seconds).encode())
+    return Speeds(frames, seconds)
+
+
+def race(runners: Mapping[str, Runner], clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+    """Seconds that each takes for a window: the shortest of its runs, in turns.
+
+    A machine that is busy for a while is so for all of them. First runs, which allocate memory, count only where there
+    is no time for others.
+    """
+    start = clock()
+    first = _round(runners, clock)
+    rounds: list[dict[str, float]] = []
+    while len(rounds) < ROUNDS and clock() - start + sum((rounds or [first])[-1].values()) <= BUDGET:
+        rounds.append(_round(runners, clock))
+    return {name: min(one[name] for one in rounds or [first]) for name in runners}
+
+
+def run_takes(runner: Runner, size: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds for a run of `size` windows: of the second one, as the first allocates memory, unless that takes long."""
+    clips = np.zeros((size, 3, runner.frames, *runner.manifest.input.size), np.float32)
+    spent = 0.0
+    for _ in range(2):
+        start = clock()
+        runner.run(clips)
+        spent = clock() - start
+        if spent > BUDGET:
+            break
+    return spent
+
+
+def _round(runners: Mapping[str, Runner], clock: Callable[[], float]) -> dict[str, float]:
+    spent = {}
+    for name, runner in runners.items():
+        clip = np.zeros((1, 3, runner.frames, *runner.manifest.input.size), np.float32)
+        begun = clock()
+        runner.run(clip)
+        spent[name] = clock() - begun
+    return spent
+
+
+def _measured(precisions: Sequence[str], load: Callable[[str], Runner], clock: Callable[[], float]) -> dict[str, float]:
+    first, *others = precisions
+    runners = {first: load(first)}
+    try:
+        return race(runners | {precision: load(precision) for precision in others}, clock)
+    except ModelError:  # the runtime promised more than it can do
+        return race(runners, clock)
+
+
+def _parse(body: bytes | None, precisions: Sequence[str]) -> dict[str, float] | None:
+    """None for anything that is not seconds by precision, the first among them."""
+    try:
+        found = json.loads(body or b"")
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or precisions[0] not in found or not set(found) <= set(precisions):
+        return None
+    if not all(isinstance(spent, float) and 0 < spent < math.inf for spent in found.values()):
+        return None
+    return found
+
+
+def _cores() -> int:
+    """That this process may use: so many threads a runtime takes."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def _digest(model: Path) -> str:
+    digest = hashlib.sha256()
+    with model.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def milliseconds(seconds: float) -> str:
+    """ "277 ms", "4.2 ms" """
+    return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.1f} ms"

@@ -1,0 +1,182 @@
+"""H.264 through PyAV: which encoder works here, and frames on their way into a container."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from glob import glob
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from ...engine.picture import Layout
+from ...engine.types import Frame
+from .av_planes import borrowed, fill, reason, rgb_to_i420, samples
+from .encoders import ABSENT, Chosen, choose, default_bitrate
+from .info import UNSPECIFIED, VideoInfo
+
+FALLBACK_RATE = Fraction(25)
+"""frames a second, for the rate control only, where the input does not say"""
+ENCODERS = ("h264_nvenc", "h264_v4l2m2m", "h264_vaapi", "libx264")
+
+_DEVICES = {"h264_nvenc": "/dev/nvidia[0-9]*", "h264_v4l2m2m": "/dev/video1[0-9]", "h264_vaapi": "/dev/dri/renderD*"}
+"""FFmpeg has these encoders on every machine: that one does not work is news where there is hardware for it"""
+_PIX_FMT = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
+_BT709, _LIMITED, _FULL = 1, 1, 2
+_PROBE_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class H264:
+    """How to encode. The defaults are visually lossless for what is drawn, and faster than the decoder feeding them."""
+
+    crf: int = 19
+    """0..51: constant quality, smaller is better; 18 is hard to tell from the original"""
+    preset: str = "veryfast"
+    """libx264's"""
+    threads: int = 4
+    """fixed: the bytes depend on it, and must not depend on the machine"""
+    keyframe_seconds: float = 2.0
+    """longest distance of keyframes: how finely players seek, and how much a killed run may lose"""
+    encoder: str = "libx264"
+    bitrate: int | None = None
+    """bits a second in place of `crf`; encoders that know no constant quality take one by the picture's size"""
+    low_latency: bool = False
+    """every frame leaves at once: no look-ahead, no B-frames"""
+    global_header: bool = False
+    """for a muxer that wants SPS and PPS apart and cannot say so to PyAV"""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.crf <= 51:
+            raise ValueError(f"crf must be 0 to 51, got {self.crf}")
+        if self.threads < 1 or self.keyframe_seconds <= 0:
+            raise ValueError(f"threads and keyframe_seconds must be positive, got {self}")
+
+    def options(self) -> dict[str, str]:
+        """The encoder's own."""
+        if self.encoder == "libx264":
+            options = {"preset": self.preset, "flags": "+bitexact"}
+            if self.bitrate is None:
+                options["crf"] = str(self.crf)
+            return options | ({"tune": "zerolatency"} if self.low_latency else {})
+        if self.encoder == "h264_nvenc":
+            options = {"preset": "p4", "tune": "ull" if self.low_latency else "hq", "rc": "vbr", "forced-idr": "1"}
+            if self.bitrate is None:
+                options |= {"cq": str(self.crf), "b": "0"}
+            return options | ({"zerolatency": "1", "delay": "0"} if self.low_latency else {})
+        return {}
+
+
+@cache
+def choose_encoder(wanted: str) -> Chosen:
+    """The encoder to use, tried once; passed over are those whose device is here. Raises UsageError."""
+    chosen = choose(wanted, ENCODERS, probe)
+    here = [(name, why) for name, why in chosen.passed_over if any(glob(_DEVICES.get(name, "")))]
+    return replace(chosen, passed_over=tuple(here))
+
+
+def probe(name: str) -> str | None:
+    """None if this encoder encodes a few frames here, else what failed: a listed one may lack its device or driver."""
+    try:
+        encoder = av.CodecContext.create(name, "w")
+    except (av.FFmpegError, ValueError, av.codec.codec.UnknownCodecError):
+        return ABSENT
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = 640, 368, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+    encoder.options = H264(encoder=name, low_latency=True).options()
+    packets: list[Packet[VideoStream]] = []
+    try:
+        for index in range(_PROBE_FRAMES):
+            frame = VideoFrame(640, 368, "yuv420p")
+            for plane in frame.planes:
+                samples(plane, 1)[:] = np.uint8(128)
+            frame.pts = index
+            packets += encoder.encode(frame)
+        packets += encoder.encode(None)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        return reason(error)
+    return None if packets else "it gives nothing"
+
+
+class WrongSizeError(ValueError):
+    """A frame has another size than the video. The encoder has not seen it, and can go on."""
+
+
+class VideoTrack:
+    """The video of an output container: takes frames as the pipeline has them, gives packets."""
+
+    def __init__(self, output: OutputContainer, info: VideoInfo, settings: H264) -> None:
+        """Adds the stream to a container whose header is not yet written. Raises av.FFmpegError, ValueError."""
+        self.notes: tuple[str, ...] = ()
+        self.description = f"H.264 by {settings.encoder}"
+        self._size = (info.width, info.height)
+        # H.264 crops 4:2:0 pictures in steps of two pixels.
+        self._coded = (info.width + info.width % 2, info.height + info.height % 2)
+        if self._coded != self._size:
+            self.notes = (f"H.264 needs an even size: {_times(self._size)} is padded to {_times(self._coded)}",)
+        self.frame_seconds = 1 / (info.rate or FALLBACK_RATE)
+        self._reformatter = VideoReformatter()
+        self._stream = self._add(output, info, settings)
+
+    def encode(self, frame: Frame | None) -> list[Packet[VideoStream]]:
+        """Packets ready so far; None: the last ones. Raises av.FFmpegError, WrongSizeError."""
+        return self._stream.encode(None if frame is None else self._video_frame(frame))
+
+    def _add(self, output: OutputContainer, info: VideoInfo, settings: H264) -> VideoStream:
+        rate = info.rate or FALLBACK_RATE
+        stream = output.add_stream(settings.encoder, rate=rate, options=settings.options())
+        assert isinstance(stream, VideoStream)
+        encoder = stream.codec_context
+        encoder.width, encoder.height = self._coded
+        encoder.pix_fmt = "nv12" if info.layout is Layout.NV12 else "yuv420p"
+        encoder.time_base = stream.time_base = info.time_base
+        encoder.sample_aspect_ratio = stream.sample_aspect_ratio = info.pixel_aspect
+        encoder.thread_count = settings.threads
+        encoder.gop_size = max(1, round(settings.keyframe_seconds * rate))
+        if settings.global_header:
+            encoder.flags |= int(av.codec.context.Flags.global_header)
+        if settings.low_latency:
+            encoder.max_b_frames = 0
+            encoder.thread_type = "SLICE"
+        by_size = settings.encoder not in ("libx264", "h264_nvenc")
+        if settings.bitrate or by_size:
+            encoder.bit_rate = settings.bitrate or default_bitrate(*self._coded, float(rate))
+        encoder.color_primaries, encoder.color_trc = info.primaries, info.transfer
+        rgb = info.layout is Layout.RGB
+        # grey pictures may come with the matrix of RGB, which no YUV has
+        encoder.colorspace = _BT709 if rgb else info.matrix or UNSPECIFIED
+        encoder.color_range = _FULL if info.color.full_range and not rgb else _LIMITED
+        return stream
+
+    def _video_frame(self, frame: Frame) -> VideoFrame:
+        picture = frame.picture
+        _check_size(f"frame {frame.index} is", (picture.width, picture.height), self._size)
+        format = _PIX_FMT[picture.layout]
+        made = borrowed(picture, format)
+        if made is None:
+            made = VideoFrame(*self._coded, format)
+            fill(made, picture)
+        if picture.layout is Layout.RGB:
+            made = rgb_to_i420(made, self._reformatter)
+        _check_size(f"frame {frame.index} would be coded as", (made.width, made.height), self._coded)
+        made.pts, made.time_base = frame.pts, frame.time_base
+        made.duration = max(1, round(self.frame_seconds / frame.time_base))
+        return made
+
+
+def _check_size(what: str, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    """Raises WrongSizeError where they differ: PyAV would scale the frame, and say nothing."""
+    if size != wanted:
+        raise WrongSizeError(f"{what} {_times(size)}, the video is {_times(wanted)}")
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,62 @@
+"""Which H.264 encoder to use: the first of a list that really encodes here. Pure; the probes lie with the libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...engine.errors import UsageError
+
+FAMILIES = {
+    "nvenc": ("h264_nvenc", "nvh264enc", "nvv4l2h264enc"),
+    "v4l2": ("h264_v4l2m2m", "v4l2h264enc"),
+    "vaapi": ("h264_vaapi", "vah264enc", "vaapih264enc"),
+    "x264": ("libx264", "x264enc"),
+}
+"""what a user may call an encoder -> what FFmpeg and GStreamer call it"""
+
+ABSENT = "not installed"
+"""what a probe says of an encoder that is not here at all, which is no news"""
+
+BITS_PER_PIXEL = 0.12
+"""for an encoder that wants a bit rate: 3.3 Mbit/s at 720p30, 7.5 at 1080p30"""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An encoder that works here."""
+
+    name: str
+    """FFmpeg's or GStreamer's"""
+    passed_over: tuple[tuple[str, str], ...] = ()
+    """what would have come first, each with what it said when it was tried"""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """On the encoders that are here, would have come first, and do not work."""
+        return tuple(f"{name} does not work here: {why}" for name, why in self.passed_over if why != ABSENT)
+
+
+def choose(wanted: str, known: Sequence[str], probe: Callable[[str], str | None]) -> Chosen:
+    """The first of `known`, in order of preference, that works: `probe(name)` encodes and returns None, or what failed.
+
+    wanted: auto, a family, or a name; what is asked for by name is used or refused, never replaced.
+    Raises UsageError, naming what was tried.
+    """
+    names = [name for name in known if wanted in ("auto", name) or name in FAMILIES.get(wanted, ())]
+    if not names:
+        accepted = ", ".join(["auto", *FAMILIES, *known])
+        raise UsageError(f"encoder must be one of {accepted}, got {wanted!r}")
+    failed: list[tuple[str, str]] = []
+    for name in names:
+        wrong = probe(name)
+        if wrong is None:
+            return Chosen(name, tuple(failed))
+        failed.append((name, wrong))
+    tried = "; ".join(f"{name}: {wrong}" for name, wrong in failed)
+    raise UsageError(f"no H.264 encoder works here ({tried})")
+
+
+def default_bitrate(width: int, height: int, rate: float) -> int:
+    """Bits a second for a picture of that size, where nobody asked for a rate."""
+    return max(200_000, round(BITS_PER_PIXEL * width * height * rate))

@@ -1,0 +1,83 @@
+"""Pictures made alike: whatever a stream changes to, outputs get the layout, the colour and the size that they take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from ...engine.picture import U8, Color, Layout, Picture
+from ...engine.types import Frame, Shown
+from .info import UNSPECIFIED, VideoInfo
+
+_CODES = {"bt601": 6, "bt709": 1, "bt2020": 9}
+"""ITU-T H.273, table 4"""
+
+
+def fitted(shown: Shown, info: VideoInfo) -> Shown:
+    """The frame in the size that `info` names, for outputs that cannot change theirs: itself where it is so already."""
+    frame, size = shown.frame, (info.width, info.height)
+    if size == (frame.picture.width, frame.picture.height):
+        return shown
+    picture = fit(frame.picture, size, info.layout, info.color)
+    return replace(shown, frame=replace(frame, picture=picture, pixel_aspect=info.pixel_aspect))
+
+
+def followed(info: VideoInfo, frame: Frame) -> VideoInfo:
+    """What a video is that goes on in the frame's size."""
+    # Where no matrix is named, players guess it by the size; the colours have stayed what they were.
+    named = info.matrix != UNSPECIFIED or info.layout is Layout.RGB
+    return replace(
+        info,
+        width=frame.picture.width,
+        height=frame.picture.height,
+        pixel_aspect=frame.pixel_aspect,
+        matrix=info.matrix if named else _CODES[info.color.matrix],
+    )
+
+
+def fit(picture: Picture, size: tuple[int, int], layout: Layout, color: Color) -> Picture:
+    """The picture at `size` = (width, height), in that layout and colour: itself where it is so already.
+
+    Planes are resized as they are; only another colour matrix or range, or RGB, costs a conversion through RGB.
+    """
+    same_size = (picture.width, picture.height) == size
+    if same_size and picture.layout is layout and (picture.color == color or layout is Layout.RGB):
+        return picture
+    if layout is Layout.RGB:
+        return Picture(layout, (picture.rgb(size),), color)
+    if picture.layout is Layout.RGB or picture.color != color:
+        return from_rgb(picture.rgb(size), layout, color)
+    luma, *chroma = picture.planes
+    if picture.layout is Layout.NV12:
+        chroma = [chroma[0][..., 0], chroma[0][..., 1]]
+    half = ((size[0] + 1) // 2, (size[1] + 1) // 2)
+    return _join(_resized(luma, size), [_resized(plane, half) for plane in chroma], layout, color)
+
+
+def from_rgb(rgb: U8, layout: Layout, color: Color) -> Picture:
+    """RGB [H, W, 3] as a picture; chroma is averaged over 2x2 pixels."""
+    if layout is Layout.RGB:
+        return Picture(layout, (np.ascontiguousarray(rgb),), color)
+    matrix, offset = color.rgb_to_yuv()
+    yuv = np.asarray(cv2.transform(rgb, np.hstack([matrix, offset[:, None]])), np.uint8)
+    height, width = rgb.shape[:2]
+    luma, *chroma = cv2.split(yuv)
+    half = ((width + 1) // 2, (height + 1) // 2)
+    return _join(
+        np.asarray(luma, np.uint8), [_resized(np.asarray(plane, np.uint8), half) for plane in chroma], layout, color
+    )
+
+
+def _join(luma: U8, chroma: list[U8], layout: Layout, color: Color) -> Picture:
+    planes = (luma, *chroma) if layout is Layout.I420 else (luma, np.stack(chroma, axis=-1))
+    return Picture(layout, tuple(np.ascontiguousarray(plane) for plane in planes), color)
+
+
+def _resized(plane: U8, size: tuple[int, int]) -> U8:
+    if plane.shape[::-1] == size:
+        return plane
+    shrinks = size[0] <= plane.shape[1] and size[1] <= plane.shape[0]
+    resized = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)

@@ -1,0 +1,81 @@
+"""Pictures on their way into GStreamer: caps, and buffers in GStreamer's own strides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...engine.picture import U8, Layout, Picture
+from .info import VideoInfo
+
+_FORMATS = {Layout.I420: "I420", Layout.NV12: "NV12", Layout.RGB: "RGB"}
+_MATRIX = {"bt709": 3, "bt601": 4, "bt2020": 6}
+"""GstVideoColorMatrix"""
+FALLBACK_RATE = 25
+
+
+class FrameBuffers:
+    """Copies pictures of one size into buffers; odd sizes are padded to even ones, as H.264 has no others."""
+
+    def __init__(self, gst: Any, info: VideoInfo) -> None:
+        """gst: the namespace of `gst_load.load`, with GstVideo."""
+        self._gst = gst
+        self.size = (info.width, info.height)
+        width, height = (side + side % 2 for side in self.size)
+        self.coded = (width, height)
+        self.notes: tuple[str, ...] = ()
+        if self.coded != self.size:
+            self.notes = (f"H.264 needs an even size: {info.width}x{info.height} is padded to {width}x{height}",)
+        rate, aspect = info.rate or FALLBACK_RATE, info.pixel_aspect
+        self.rate = float(rate)
+        self.convert = ""
+        """what an encoder needs in front: RGB becomes what every player shows right"""
+        if info.layout is Layout.RGB:
+            self.convert = "videoconvert ! video/x-raw,format=I420,colorimetry=bt709 ! "
+        caps = (
+            f"video/x-raw,format={_FORMATS[info.layout]},width={width},height={height},"
+            f"framerate={rate.numerator}/{rate.denominator},"
+            f"pixel-aspect-ratio={aspect.numerator}/{aspect.denominator}"
+        )
+        if info.layout is not Layout.RGB:
+            span = 1 if info.color.full_range else 2
+            caps += f",colorimetry=(string){span}:{_MATRIX[info.color.matrix]}:0:0"
+        self.caps = gst.Gst.Caps.from_string(caps)
+        layout = gst.GstVideo.VideoInfo.new_from_caps(self.caps)
+        self._bytes = int(layout.size)
+        self._planes = [(int(layout.offset[i]), int(layout.stride[i])) for i in range(layout.finfo.n_planes)]
+
+    def make(self, picture: Picture) -> Any:
+        """A GstBuffer with the picture in it, without a time."""
+        gst = self._gst.Gst
+        buffer = gst.Buffer.new_allocate(None, self._bytes, None)
+        try:
+            with buffer.map(gst.MapFlags.WRITE) as mapped:
+                self._fill(np.frombuffer(mapped.data, np.uint8), picture)
+        except (TypeError, AttributeError, ValueError):  # without gst-python's overrides a map is a copy
+            data = np.zeros(self._bytes, np.uint8)
+            self._fill(data, picture)
+            buffer = gst.Buffer.new_wrapped(data.tobytes())
+        return buffer
+
+    def _fill(self, data: U8, picture: Picture) -> None:
+        for (offset, stride), plane in zip(self._planes, picture.planes, strict=True):
+            height, width = plane.shape[:2]
+            channels = plane.shape[2] if plane.ndim == 3 else 1
+            luma = plane is picture.planes[0]
+            rows, columns = (self.coded[1], self.coded[0]) if luma else (self.coded[1] // 2, self.coded[0] // 2)
+            target = data[offset : offset + rows * stride].reshape(rows, stride)[:, : columns * channels]
+            target[:height, : width * channels] = plane.reshape(height, width * channels)
+            if columns > width:
+                target[:height, width * channels :] = plane[:, -1].reshape(height, channels)
+            target[height:] = target[height - 1 : height]
+
+
+def with_own_times(gst: Any, buffer: Any) -> Any:
+    """Another GstBuffer of the same bytes. `buffer.copy()` is none: PyGObject 3.42 takes a reference, and no more.
+
+    gst: the namespace of `gst_load.load`.
+    """
+    flags = gst.Gst.BufferCopyFlags
+    return buffer.copy_region(flags.FLAGS | flags.TIMESTAMPS | flags.META | flags.MEMORY, 0, buffer.get_size())

@@ -1,0 +1,80 @@
+"""Between GStreamer's samples and pictures: planes are copied out of mapped buffers."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ...engine.picture import U8, Color, Layout, Picture
+from .info import first_rate
+
+FORMATS = {"I420": Layout.I420, "NV12": Layout.NV12, "RGB": Layout.RGB}
+"""GStreamer's names of what pictures can hold"""
+CAPS = "video/x-raw,format=(string){{ {} }}".format(", ".join(FORMATS))
+_H273 = {"bt601": 6, "bt709": 1, "bt2020": 9}
+
+
+class SampleReader:
+    """Reads samples that all have the same caps."""
+
+    def __init__(self, gst: Any, video: Any, caps: Any) -> None:
+        """gst, video: the modules Gst and GstVideo. caps: raw video in one of FORMATS. Raises ValueError for others."""
+        self._gst, self._video = gst, video
+        info = video.VideoInfo.new_from_caps(caps)
+        name = info.finfo.name
+        if name not in FORMATS:
+            raise ValueError(f"raw video in {' or '.join(FORMATS)} is read, not {name}")
+        self.layout = FORMATS[name]
+        self.size = (int(info.width), int(info.height))
+        self.rate = first_rate(Fraction(info.fps_n, info.fps_d) if info.fps_d else None)
+        self.pixel_aspect = Fraction(info.par_n or 1, info.par_d or 1)
+        self.color, self.matrix = self._colorimetry(info)
+        self._offsets, self._strides = list(info.offset), list(info.stride)
+
+    def read(self, buffer: Any) -> Picture:
+        """The buffer's picture in memory of its own. Raises ValueError where it is too small for one."""
+        offsets, strides = self._offsets, self._strides
+        meta = self._video.buffer_get_video_meta(buffer)
+        if meta is not None:
+            offsets, strides = list(meta.offset), list(meta.stride)
+        done, mapped = buffer.map(self._gst.MapFlags.READ)
+        if not done:
+            raise ValueError("a buffer cannot be mapped")
+        try:
+            memory = np.frombuffer(mapped.data, np.uint8)
+            planes = tuple(
+                self._plane(memory, offset, stride, *shape)
+                for offset, stride, shape in zip(offsets, strides, self._shapes(), strict=False)
+            )
+        finally:
+            buffer.unmap(mapped)
+        return Picture(self.layout, planes, self.color)
+
+    def _shapes(self) -> list[tuple[int, int, int]]:
+        width, height = self.size
+        half = ((height + 1) // 2, (width + 1) // 2)
+        return {
+            Layout.I420: [(height, width, 1), (*half, 1), (*half, 1)],
+            Layout.NV12: [(height, width, 1), (*half, 2)],
+            Layout.RGB: [(height, width, 3)],
+        }[self.layout]
+
+    @staticmethod
+    def _plane(memory: U8, offset: int, stride: int, height: int, width: int, channels: int) -> U8:
+        end = offset + stride * (height - 1) + width * channels  # the last row may lack its padding
+        if end > memory.size:
+            raise ValueError(f"a plane ends at byte {end} of a buffer of {memory.size}")
+        shape, steps = (height, width, channels), (stride, channels, 1)
+        view = np.lib.stride_tricks.as_strided(memory[offset:], shape, steps)
+        return np.array(view[..., 0] if channels == 1 else view, order="C")
+
+    def _colorimetry(self, info: Any) -> tuple[Color, int]:
+        kinds = self._video.VideoColorMatrix
+        names = {kinds.BT601: "bt601", kinds.BT709: "bt709", kinds.BT2020: "bt2020"}
+        said = names.get(info.colorimetry.matrix)
+        width, height = self.size
+        guessed = said or ("bt709" if width >= 1280 or height > 576 else "bt601")
+        full = info.colorimetry.range == getattr(self._video.VideoColorRange, "0_255")
+        return Color(guessed, full), 0 if self.layout is Layout.RGB else _H273.get(said or "", 2)

@@ -1,0 +1,103 @@
+"""What happens to one clip: through the network, to an explanation and its line. One thread's; the look may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...engine.draw.style import Style
+from ...engine.picture import F32
+from ...engine.preprocess import tensor
+from ...engine.runtimes.base import Runner
+from ...engine.saliency import Normalize, Target, make_explanation, run_target
+from ...engine.types import Clip, Explanation, Outputs, Scale
+from ..telemetry.stopwatch import Stopwatch
+from .hysteresis import Hysteresis
+from .sync import Gaps
+
+
+@dataclass(frozen=True)
+class Look:
+    """What may change while a stream runs."""
+
+    target: Target = Target()
+    style: Style = Style()
+    max_age: float = 2.0
+    """seconds; live evidence older than that fades away"""
+
+
+class Explainer:
+    """Explains clip after clip.
+
+    steady: live, where the scale is smoothed over windows and the class held against flicker; both start anew after a
+    gap. hold: windows that another class must lead for.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        watch: Stopwatch,
+        gaps: Gaps,
+        *,
+        steady: bool,
+        hold: int = 3,
+    ) -> None:
+        self.windows = 0
+        """explained so far"""
+        self._runner, self._watch, self._gaps, self._steady = runner, watch, gaps, steady
+        self._hysteresis = Hysteresis(hold) if steady else None
+        self._scale: Scale | None = None
+        self._last: int | None = None
+        self._look: Look | None = None
+        self._data: F32 | None = None
+
+    def explain(self, clip: Clip, look: Look) -> Explanation:
+        manifest, style = self._runner.manifest, look.style
+        self._settle(clip.span.start, look)
+        with self._watch("sample"):
+            data = self._data = tensor(clip, manifest.input, self._data)
+        outputs, weights, target = self._run(data, look.target)
+        with self._watch("tube"):
+            explanation = make_explanation(
+                outputs,
+                weights,
+                manifest,
+                clip,
+                target,
+                window=self.windows,
+                normalize=style.normalize,
+                geometry=style.geometry,
+                previous=self._scale,
+            )
+        if self._steady:
+            self._scale = explanation.scale
+        self.windows += 1
+        return explanation
+
+    def _settle(self, start: int, look: Look) -> None:
+        """Forgets what belongs to other frames, or to another question."""
+        before = self._look
+        changed = before is not None and _question(before) != _question(look)
+        if changed or (self._last is not None and self._gaps.between(self._last, start)):
+            self._scale = None
+            if self._hysteresis is not None:
+                self._hysteresis.reset()
+        self._last, self._look = start, look
+
+    def _run(self, data: F32, target: Target) -> tuple[Outputs, F32, Target]:
+        if self._hysteresis is None or target.first is not None:
+            return *run_target(self._runner, data, target), target
+        held = self._hysteresis.held
+        outputs, weights = run_target(self._runner, data, Target(held))
+        chosen = self._hysteresis.choose(outputs.logits)
+        if held is not None and chosen != held:
+            head = self._runner.manifest.head
+            if head is not None:
+                weights = head.class_weights[chosen]
+            else:  # the graph's gradient is of the class it was asked for
+                outputs, weights = run_target(self._runner, data, Target(chosen))
+        return outputs, weights, Target(chosen)
+
+
+def _question(look: Look) -> tuple[Target, Normalize, str]:
+    """What scales depend on: those of another question cannot be smoothed with these."""
+    return look.target, look.style.normalize, look.style.geometry

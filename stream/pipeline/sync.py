@@ -1,0 +1,166 @@
+"""Which explanation belongs to which frame. Pure: no clock, no thread, no I/O; time is the frames' own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...engine.types import Explanation, Frame
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A frame and what is to be drawn on it."""
+
+    frame: Frame
+    parts: tuple[tuple[Explanation, float], ...] = ()
+    """each explanation with its share; shares sum to 1"""
+    at: float = 0.0
+    """the frame number whose evidence is drawn: the frame's own, or an earlier one in live mode"""
+    age: float = 0.0
+    """seconds from there to the frame, also where that is too old to be drawn; 0 where nothing is known of the frame"""
+    opacity: float = 1.0
+    awaited: float = 0.0
+    """live: seconds for which no evidence has come, since the first frame or since frames were missing, where that is
+    longer than evidence may be old; else 0"""
+
+    @property
+    def is_too_old(self) -> bool:
+        """Whether evidence fades, or is gone, because of its age."""
+        return self.opacity < 1
+
+
+class Aligned:
+    """Every frame waits for the windows that saw it, and neighbouring windows cross-fade between their centres.
+
+    hop: frames from one window's centre to the next. The last window may come sooner; its fade is as long all the same.
+    """
+
+    def __init__(self, hop: int) -> None:
+        if hop < 1:
+            raise ValueError(f"hop must be 1 or more, got {hop}")
+        self._hop = hop
+        self._frames: deque[Frame] = deque()
+        self._windows: deque[Explanation] = deque(maxlen=2)
+
+    def push(self, frame: Frame) -> list[Placed]:
+        """Takes a frame, in order. Gives the frames that no further window will see: those before a gap."""
+        if not frame.gap:
+            self._frames.append(frame)
+            return []
+        ended = list(self.finish())
+        self._windows.clear()
+        self._frames.append(frame)
+        return ended
+
+    def explain(self, explanation: Explanation) -> Iterator[Placed]:
+        """Takes the next window's explanation and gives the frames that waited for it, in order."""
+        self._windows.append(explanation)
+        while self._frames and self._frames[0].index <= explanation.tube.span.center:
+            yield self._place(self._frames.popleft())
+
+    def finish(self) -> Iterator[Placed]:
+        """At the end of the stream, or at a gap: the frames after the last window's centre."""
+        while self._frames:
+            yield self._place(self._frames.popleft())
+
+    def _place(self, frame: Frame) -> Placed:
+        return Placed(frame, _crossfade(frame.index, list(self._windows), self._hop), at=frame.index)
+
+
+class Gaps:
+    """Where frames are missing. One thread adds, in order; others may ask: a tuple is swapped, never changed."""
+
+    def __init__(self, remembered: int = 64) -> None:
+        self._remembered = remembered
+        self._firsts: tuple[int, ...] = ()
+
+    def add(self, index: int) -> None:
+        """Frames are missing before this one."""
+        self._firsts = (*self._firsts, index)[-self._remembered :]
+
+    def between(self, one: float, other: float) -> bool:
+        """Whether frames are missing between these two, in either order."""
+        low, high = min(one, other), max(one, other)
+        return any(low < first <= high for first in self._firsts)
+
+
+class Delayed:
+    """`Aligned` for a live stream: every frame is held for one fixed delay, then takes the windows there are by then.
+
+    hop: frames from one window's centre to the next. The delay is the caller's to keep: this has no clock. One thread
+    may explain while another places.
+    """
+
+    def __init__(self, hop: int, gaps: Gaps) -> None:
+        if hop < 1:
+            raise ValueError(f"hop must be 1 or more, got {hop}")
+        self._hop, self._gaps = hop, gaps
+        self._windows: deque[Explanation] = deque()
+
+    def explain(self, explanation: Explanation) -> None:
+        """Takes the next window's explanation."""
+        self._windows.append(explanation)
+
+    def place(self, frame: Frame) -> Placed:
+        """Takes the next frame whose delay is over. Windows that no later frame can need are forgotten."""
+        windows = self._windows
+        while len(windows) > 1 and windows[1].tube.span.center <= frame.index:
+            windows.popleft()
+        near = [windows[i] for i in range(min(2, len(windows)))]  # another thread may add to them meanwhile
+        parts = _crossfade(
+            frame.index,
+            [window for window in near if not self._gaps.between(window.tube.span.start, frame.index)],
+            self._hop,
+        )
+        return Placed(frame, parts, at=frame.index)
+
+
+def _crossfade(index: int, windows: list[Explanation], hop: int) -> tuple[tuple[Explanation, float], ...]:
+    """The shares of two neighbouring windows in a frame, linear between their centres."""
+    saw = [window for window in windows if index in window.tube.span]
+    if len(saw) < 2:
+        return tuple((window, 1.0) for window in saw)
+    one, two = (window.tube.span for window in saw)
+    # over the frames that both saw, where that is less
+    reach = one.frames * one.stride / 2
+    begin, end = max(one.center, two.center - reach), min(one.center + hop, one.center + reach)
+    # where windows were lost between the two there may be no such frames
+    share = min(1.0, max(0.0, (index - begin) / (end - begin))) if end > begin else float(index >= begin)
+    return tuple((window, part) for window, part in zip(saw, (1 - share, share), strict=True) if part > 0)
+
+
+class Live:
+    """No frame waits: each takes the newest explanation there is, at its newest slice that can be trusted."""
+
+    def __init__(self, max_age: float = 2.0, fade: float = 0.5, gaps: Gaps | None = None) -> None:
+        if max_age <= 0 or fade <= 0:
+            raise ValueError(f"max_age and fade must be positive seconds, got {max_age}, {fade}")
+        self.max_age = max_age
+        """seconds; may be changed between two frames"""
+        self._fade, self._gaps = fade, gaps or Gaps()
+        self._begun: float | None = None
+        """time of the first frame since which none is missing, in seconds from the stream's zero"""
+
+    def place(self, frame: Frame, newest: Explanation | None) -> Placed:
+        """`newest`: the explanation at hand. Past `max_age` it fades away within `fade` seconds rather than mislead.
+
+        One from before a gap is not drawn after it.
+        """
+        if frame.gap or self._begun is None:
+            self._begun = frame.time
+        if newest is None or self._gaps.between(newest.tube.span.start, frame.index):
+            awaited = frame.time - self._begun
+            return Placed(frame, at=frame.index, awaited=awaited if awaited > self.max_age else 0.0)
+        tube = newest.tube
+        at = min(frame.index, tube.span.slice_center(tube.trusted[1] - 1, len(tube.evidence)))
+        age = max(0.0, (frame.index - at) * _seconds_per_frame(frame, newest))
+        opacity = min(1.0, max(0.0, 1 - (age - self.max_age) / self._fade))
+        return Placed(frame, ((newest, 1.0),) if opacity > 0 else (), at, age, opacity)
+
+
+def _seconds_per_frame(frame: Frame, newest: Explanation) -> float:
+    """Mean over the frames since the window's first one, so that rates may vary."""
+    frames = frame.index - newest.tube.span.start
+    return float((frame.pts - newest.pts[0]) * frame.time_base) / frames if frames > 0 else 0.0

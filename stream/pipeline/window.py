@@ -1,0 +1,112 @@
+"""The sliding window: frames in, clips out. Pure: no clock, no thread, no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ...engine.manifest import InputSpec
+from ...engine.picture import U8
+from ...engine.preprocess import sample
+from ...engine.types import Clip, Crop, Frame, Span, WallTime
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    picture: U8
+    crop: Crop
+    index: int
+    pts: int
+    time_base: Fraction
+    wall: WallTime | None
+    damaged: bool = False
+    """the picture is that of the frame before"""
+
+
+class Window:
+    """Cuts a stream into clips of `frames` samples, `stride` frames apart, a new one every `hop` frames."""
+
+    def __init__(self, spec: InputSpec, frames: int, stride: int, hop: int) -> None:
+        if frames < 1 or stride < 1 or hop < 1:
+            raise ValueError(f"frames, stride and hop must be 1 or more, got {frames}, {stride}, {hop}")
+        self._spec, self._frames, self._stride, self._hop = spec, frames, stride, hop
+        self._extent = (frames - 1) * stride + 1
+        self._samples: deque[_Sample] = deque(maxlen=self._extent)
+        self._seen = 0
+        self._next = self._extent
+        """how many frames must have been seen for the next clip"""
+        self._covered = 0
+        """how many frames had been seen at the last clip"""
+        self._gaps = 0
+
+    def spans(self, rate: Fraction) -> float:
+        """Seconds from the first to the last frame of a clip, at so many frames a second."""
+        return float((self._extent - 1) / rate)
+
+    def push(self, frame: Frame) -> Clip | None:
+        """The clip that this frame completes, if it completes one. A frame after a gap starts anew.
+
+        A damaged frame keeps its place in time, so that samples stay evenly spaced, and shows the picture of the one
+        before, as many cameras do when they are late. After a gap there is none before: windows begin at a sound frame.
+        """
+        if frame.gap:
+            self.cut()
+        if frame.damaged:
+            if not self._samples:
+                return None
+            before = self._samples[-1]
+            picture, crop = before.picture, before.crop
+        else:
+            picture, crop = sample(frame, self._spec)
+        self._samples.append(_Sample(picture, crop, frame.index, frame.pts, frame.time_base, frame.wall, frame.damaged))
+        self._seen += 1
+        if self._seen < self._next:
+            return None
+        self._next += self._hop
+        return self._clip()
+
+    def flush(self) -> Clip | None:
+        """At the end of the stream: a clip over its last frames, where no clip has them yet.
+
+        A stream shorter than a window is explained anyway, its last frame repeated (`Clip.repeated` says how often);
+        what is left between a gap and the end is not.
+        """
+        if self._gaps and len(self._samples) < self._extent:
+            return None
+        return self._clip() if self._covered < self._seen else None
+
+    def cut(self, stride: int | None = None) -> Clip | None:
+        """At a gap: a clip over the last frames before it, where they fill a window and no clip has them; then anew.
+
+        stride: of the windows from here on, where it changes.
+
+        Frames between two gaps that are fewer than a window are not explained: a stream that flaps would otherwise make
+        clips of one picture repeated.
+        """
+        clip = self._clip() if self._covered < self._seen and len(self._samples) == self._extent else None
+        self._gaps += self._seen > 0
+        if stride is not None:
+            self._stride, self._extent = stride, (self._frames - 1) * stride + 1
+        self._samples = deque(maxlen=self._extent)
+        self._seen = self._covered = 0
+        self._next = self._extent
+        return clip
+
+    def _clip(self) -> Clip:
+        self._covered = self._seen
+        held = list(self._samples)
+        offsets = [i * self._stride for i in range(self._frames)]
+        last_sample = (len(held) - 1) // self._stride * self._stride
+        chosen = [held[min(offset, last_sample)] for offset in offsets]
+        first, last = held[0], chosen[-1]
+        return Clip(
+            samples=tuple(one.picture for one in chosen),
+            span=Span(first.index, self._frames, self._stride),
+            crop=first.crop,
+            pts=(first.pts, last.pts),
+            time_base=first.time_base,
+            repeated=sum(offset >= len(held) for offset in offsets),
+            wall=last.wall,
+            damaged=sum(one.damaged for one in held[: last_sample + 1]),
+        )

@@ -1,0 +1,174 @@
+"""Streams pushed to a server, through PyAV: rtsp:// (ANNOUNCE and RECORD, over TCP) and rtmp://."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+from av.container import OutputContainer
+
+from ...engine.errors import SinkError, UsageError
+from ...engine.types import Frame, Shown
+from ..media.av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder
+from ..media.av_planes import reason
+from ..media.info import VideoInfo
+from ..media.live_clock import LiveClock
+from ..net.address import port_of, split
+from ..net.diagnose import diagnose
+from ..net.redact import redact
+from ..net.tls import SCHEMES, checks
+from .base import RefusedError, Sink, SinkOptions
+
+TIMEOUT = 4.0
+"""seconds that the network may take for one write, or to connect, before the connection is given up"""
+QUEUE = 8
+"""encoded frames that wait in FFmpeg; once more are taken, the connection stands"""
+TICKS = 90_000
+"""a second, in RTP's unit for video"""
+RTMP_SECONDS = 20 * 86_400.0
+"""of one connection: FLV's times are milliseconds of 31 bits, which end after 24.8 days"""
+
+_REFUSED = tuple(
+    error
+    for error in (
+        getattr(av.error, name, None) for name in ("HTTPUnauthorizedError", "HTTPForbiddenError", "PermissionError")
+    )
+    if error is not None
+)
+
+
+class AvPushSink(Sink):
+    """Sends H.264 to a server. Every call may take as long as the network does, TIMEOUT at most: run it in `Threaded`.
+
+    `open` may be called again after `close`: it connects anew. Times are those of arrival, evened out (LiveClock): a
+    server wants them near its own.
+    """
+
+    reconnects = True
+    shows_outages = True
+
+    def __init__(self, uri: str, options: SinkOptions) -> None:
+        """Raises UsageError for an address without a host, a port that is none, an encoder that does not work here."""
+        super().__init__(redact(uri))
+        parts = split(uri)
+        if not parts.hostname:
+            raise UsageError(f"{self.name}: names no host to push to")
+        port_of(parts, self.name)
+        if options.encoder != "auto":
+            choose_encoder(options.encoder)
+        self._scheme = parts.scheme.lower()
+        self._uri, self._options = uri, options
+        self._output: OutputContainer | None = None
+        self._newest: Frame | None = None
+
+    def open(self, info: VideoInfo) -> None:
+        chosen = choose_encoder(self._options.encoder)
+        low = self._options.latency == "low"
+        settings = H264(
+            crf=max(self._options.crf, 23) if low else self._options.crf,
+            preset=self._options.preset or "superfast",
+            threads=2,
+            keyframe_seconds=1.0,
+            encoder=chosen.name,
+            bitrate=self._options.bitrate,
+            low_latency=low,
+            global_header=True,
+        )
+        self._clock = LiveClock()
+        # Players of RTMP and RTP count in milliseconds and 1/90000 s, whatever the source's unit.
+        info = replace(info, time_base=Fraction(1, TICKS), audio=None)
+        try:
+            output = self._open_container()
+            self._output = output
+            self._track = VideoTrack(output, info, settings)
+            self.description, self.notes = self._track.description, (*chosen.notes, *self._track.notes)
+            output.start_encoding()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise self._failure(error) from None  # what FFmpeg raises holds the address, and so the password
+        self.state = "connecting"
+        self._since_open = 0
+        self._last = -1
+
+    def write(self, shown: Shown) -> None:
+        frame, output = shown.frame, self._output
+        if output is None:
+            raise RuntimeError(f"{self.name}: write() before open() or after close()")
+        # From 0 on: RTMP has no room for the time since boot.
+        now = time.monotonic()
+        if self._last < 0:
+            self._zero = now
+        pts = max(self._last + 1, round(self._clock.stamp(frame.time, now - self._zero) * TICKS))
+        if pts > RTMP_SECONDS * TICKS and self._scheme.startswith("rtmp"):
+            raise SinkError(f"{self.name}: RTMP counts no more than 24 days: it is connected anew")
+        self._last = pts
+        try:
+            output.mux(self._track.encode(replace(frame, pts=pts, time_base=Fraction(1, TICKS))))
+        except WrongSizeError as error:
+            raise SinkError(f"{self.name}: {error}") from None
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from None
+        self._newest = frame
+        self.frames += not shown.outage
+        self._since_open += 1
+        if self._since_open > QUEUE:
+            self.state = "running"
+
+    def close(self) -> None:
+        output, self._output = self._output, None
+        if output is None:
+            return
+        try:
+            if self.state != "failed":
+                self._push_through(output)
+                output.mux(self._track.encode(None))
+            output.close()
+        except (av.FFmpegError, OSError) as error:
+            if self.state != "failed":
+                raise self._failure(error) from None
+        finally:
+            self.state = "closed"
+
+    def _push_through(self, output: OutputContainer) -> None:
+        """Repeats the last frame until all before it are sent, or raises what keeps them from it.
+
+        PyAV's close would wait for that with Python's lock in its hand; mux waits without.
+        """
+        for _ in range(QUEUE + 1 if self._newest is not None else 0):
+            self._last += TICKS // 500
+            assert self._newest is not None
+            output.mux(self._track.encode(replace(self._newest, pts=self._last, time_base=Fraction(1, TICKS))))
+
+    def _open_container(self) -> OutputContainer:
+        # PyAV holds Python's lock while it connects, which would stall every other thread for as long as the network
+        # does. FFmpeg's fifo muxer does it in a thread of its own, and with it what PyAV has no argument for: options
+        # and a time limit. What fails there is what the next write raises.
+        microseconds = str(round(TIMEOUT * 1e6))
+        if self._scheme.startswith("rtsp"):
+            kind, muxer = "rtsp", {"rtsp_transport": "tcp", "timeout": microseconds}
+        else:
+            kind, muxer = "flv", {"flvflags": "no_duration_filesize", "rw_timeout": microseconds}
+        if self._scheme in SCHEMES:
+            muxer |= checks(self._options.tls_ca)
+        options = {"fifo_format": kind, "format_opts": _joined(muxer), "queue_size": str(QUEUE)}
+        return av.open(self._uri, "w", "fifo", container_options=options)
+
+    def _failure(self, error: Exception) -> SinkError:
+        self.state = "failed"
+        kind = RefusedError if isinstance(error, _REFUSED) else SinkError
+        text = "the server refuses the user name or password" if kind is RefusedError else reason(error)
+        if isinstance(error, av.InvalidDataError):  # all that FFmpeg says of an RTSP server that keeps silent
+            text = "the server does not answer, or not as one"
+        if self._scheme in SCHEMES and kind is SinkError:
+            # Elsewhere it would only ask the server twice: some take one connection, and then no other.
+            found = diagnose(self._uri, self._options.tls_ca)
+            text = found.words if found is not None and found.distrusted else text
+        return kind(f"{self.name}: {text}")
+
+
+def _joined(options: dict[str, str]) -> str:
+    """As FFmpeg reads several options in one: a path may hold what would end it."""
+    escaped = {name: re.sub(r"([\\:'=])", r"\\\1", value) for name, value in options.items()}
+    return ":".join(f"{name}={value}" for name, value in escaped.items())

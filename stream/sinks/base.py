@@ -1,0 +1,188 @@
+"""What a sink promises, and how one is asked for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...engine.errors import SinkError, UsageError
+from ...engine.types import Shown
+from ..media.info import VideoInfo
+from .condition import Condition
+
+LATENCIES = ("low", "quality")
+ON_FULL = ("stop", "delete")
+X264_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
+                "placebo")  # fmt: skip
+
+
+class RefusedError(SinkError):
+    """The other side wants other credentials: asking again soon would only hammer it."""
+
+
+@dataclass(frozen=True)
+class SinkOptions:
+    """How outputs are made, whatever they are; each takes what concerns it."""
+
+    live: bool = False
+    """frames come at their own pace: an output that cannot follow loses frames, and counts them, in place of waiting"""
+    encoder: str = "auto"
+    """nvenc, v4l2, vaapi, x264, or a name of FFmpeg's or GStreamer's, for outputs that it makes. auto: the best that
+    works here; for plain files libx264, whose bytes do not depend on the machine"""
+    bitrate: int | None = None
+    """bits a second; None: by `crf` where the encoder can, else by the size of the picture"""
+    crf: int = 19
+    """constant quality of files and recordings, 0..51, smaller is better"""
+    preset: str | None = None
+    """x264's, one of X264_PRESETS; None: veryfast for files, superfast for streams"""
+    latency: str = "low"
+    """of what is streamed: low, or quality (look-ahead and B-frames). Files take quality, and low when recorded live"""
+    segment_seconds: float = 600.0
+    """longest segment of a recording"""
+    segment_bytes: int | None = None
+    """largest segment of a recording, as near as a frame"""
+    keep: str = ""
+    """what is kept of a recording: "50" files, "20GB" or "14d" (s, m, h, d); several with commas; empty: everything"""
+    on_full: str = "stop"
+    """what a recording does on a full disk: stop until there is room, or delete its oldest segments"""
+    user: str | None = None
+    """who may watch what is served over RTSP; None: $SALIENCY_TUBES_RTSP_USER, or anybody"""
+    password: str | None = field(default=None, repr=False)
+    """None: $SALIENCY_TUBES_RTSP_PASSWORD"""
+    overwrite: bool = False
+    """replace files that an earlier run wrote; else a number is put behind the name, and live JSON lines are added"""
+    listen: str = "127.0.0.1"
+    """address that servers bind to where the output names none"""
+    tls_ca: str | None = None
+    """who has to have signed the certificates of rtsps:// and rtmps:// servers: a file; None: whom the system trusts;
+    any"""
+
+    def __post_init__(self) -> None:
+        if self.latency not in LATENCIES:
+            raise UsageError(f"latency must be {' or '.join(LATENCIES)}, got {self.latency!r}")
+        if self.on_full not in ON_FULL:
+            raise UsageError(f"on-full must be {' or '.join(ON_FULL)}, got {self.on_full!r}")
+        if self.preset is not None and self.preset not in X264_PRESETS:
+            raise UsageError(f"encoder-preset must be one of {', '.join(X264_PRESETS)}, got {self.preset!r}")
+        if not 0 <= self.crf <= 51:
+            raise UsageError(f"crf must be 0 to 51, got {self.crf}")
+        for name in ("bitrate", "segment_seconds", "segment_bytes"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1 << 53:
+                raise UsageError(f"{name.replace('_', '-')} must be more than 0, and a number, got {value:g}")
+        if self.bitrate is not None and self.bitrate >= 1 << 31:
+            raise UsageError(f"bitrate must be less than 2147483648, got {self.bitrate}")
+
+
+class Sink(Condition):
+    """One output. `open` once, then `write` for every frame and `event` for every window, then `close`.
+
+    A sink overrides what it needs; what it does not override does nothing. All four raise SinkError: one line that
+    names the output. After an error only `close` may be called, and it raises no second one.
+    """
+
+    reconnects = False
+    """whether `open` may be called again after `close`: the other side may come back"""
+    never_waits = False
+    """whether `write` and `event` return at once, whatever the disk or the network does"""
+    follows_size = False
+    """whether frames may change their size; for other sinks they are scaled to fit the first one"""
+    takes_pictures = True
+    """False: `write` does nothing"""
+    shows_outages = False
+    """whether `write` is given frames with `Shown.outage` as well, which it does not count: somebody watches"""
+    close_seconds = 20.0
+    """that `close` is given, of a live run: a muxer that finishes a file of hours takes its time"""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        """safe to print"""
+        self.description = ""
+        """what was chosen, for the start of a run: the encoder, the address; known after `open`, or empty"""
+        self.notes: tuple[str, ...] = ()
+        """one-line remarks for the user, complete after `close`; what concerns the format is there after `open`"""
+        self.frames = 0
+        """frames taken so far"""
+        self.events = 0
+        """lines taken so far"""
+        self.dropped = 0
+        """frames and lines lost so far because this output could not follow"""
+        self.drops: dict[str, int] = {}
+        """the same by reason"""
+        self.failed_logins: int | None = None
+        """so far; None where nobody can log in"""
+        self.wants_stop = False
+        """whether the user asked, at this output, that the run ends"""
+        self._counting = threading.Lock()
+
+    @property
+    def queued(self) -> int:
+        """Frames and lines that wait here to be written."""
+        return 0
+
+    @property
+    def viewers(self) -> int | None:
+        """How many watch here at the moment; None where nobody can."""
+        return None
+
+    def open(self, info: VideoInfo) -> None:
+        """Called once, before the first frame."""
+
+    def write(self, shown: Shown) -> None:
+        """Takes a drawn frame, pts increasing, as large as `info` said unless the sink `follows_size`.
+
+        Its picture may be kept: nobody changes it.
+        """
+
+    def event(self, line: str) -> None:
+        """Takes one JSON document, on one line, without the line's end."""
+
+    def signal(self, since: float | None) -> None:
+        """The camera has been away since then, in seconds since 1970; None: it is back. In any thread; at once."""
+
+    def close(self) -> None:
+        """Finishes the output; may be called twice, and without `open`."""
+
+    def _survive(self, error: OSError) -> None:
+        """Of a live run: what could not be written is lost and counted; the next may go."""
+        self.state = "disk full" if is_full(error) else "retrying"
+        self._drop(self.state)
+        self.notes = (f"{os_reason(error)}; tried again ({self.dropped} lost so far)",)
+
+    def _drop(self, reason: str, count: int = 1) -> None:
+        with self._counting:  # some outputs lose things in more than one thread
+            self.drops[reason] = self.drops.get(reason, 0) + count
+            self.dropped += count
+
+
+def freeze(shown: Shown) -> None:
+    """A sink that keeps the picture needs no copy: whoever would draw on it from now on gets an error."""
+    for plane in shown.frame.picture.planes:
+        plane.flags.writeable = False
+
+
+def check_writable(path: Path) -> None:
+    """Raises SinkError where the file could not be made: before hours of work, not after."""
+    folder = path.parent
+    try:
+        if path.is_dir():
+            raise SinkError(f"{path}: is a folder")
+        if not folder.is_dir():
+            raise SinkError(f"{path}: the folder {folder} does not exist")
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise SinkError(f"{path}: no permission to write {'it' if path.exists() else f'in {folder}'}")
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise SinkError(f"{path}: {os_reason(error)}") from error
+
+
+def is_full(error: object) -> bool:
+    """Whether the disk, or what one may have of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def os_reason(error: OSError) -> str:
+    """The system's words for an error, without its number and the path."""
+    return error.strerror or str(error)

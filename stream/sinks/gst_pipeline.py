@@ -1,0 +1,127 @@
+"""gst://PIPELINE: drawn frames into any GStreamer pipeline, a v4l2 loopback for one. srt:// goes this way too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...engine.errors import SinkError, UsageError
+from ...engine.types import Shown
+from ..media.gst_encoder import choose_encoder, encoder
+from ..media.gst_frames import FrameBuffers
+from ..media.gst_load import need
+from ..media.info import VideoInfo
+from ..media.live_clock import LiveClock
+from ..net.address import port_of, split
+from ..net.redact import redact, scrub
+from .base import Sink, SinkOptions
+
+QUEUE = 4
+"""frames that wait for the pipeline; the oldest is lost for a new one"""
+END_SECONDS = 3
+
+
+class GstSink(Sink):
+    """Feeds a pipeline. `gst://videoconvert ! v4l2sink device=/dev/video9` gets raw video; srt:// is encoded for.
+
+    A pipeline that fails is one that the network or a device broke: it can be opened again.
+    """
+
+    reconnects = True
+    shows_outages = True
+
+    def __init__(self, uri: str, options: SinkOptions) -> None:
+        """Raises UsageError for a gst:// that is no pipeline, a srt:// without a port, or an encoder that does not work
+        here; SinkError without GStreamer.
+        """
+        # An SRT address carries its passphrase in its query.
+        super().__init__(redact(uri.split("?")[0] if uri.lower().startswith("srt") else uri))
+        self._uri = uri
+        scheme, _, self._rest = uri.partition("://")
+        self._srt = scheme.lower() == "srt"
+        if not self._rest.strip() or (self._srt and port_of(split(uri), self.name) is None):
+            accepted = "srt://host:port" if self._srt else "gst://videoconvert ! v4l2sink device=/dev/video9"
+            raise UsageError(f"{self.name}: say where to, as in {accepted}")
+        self._options = options
+        self._pipeline: Any = None
+        self._gst = need(SinkError, self.name, "GstApp", "GstVideo")
+        if not self._srt:
+            self._parse(self._rest)
+        elif options.encoder != "auto":
+            choose_encoder(options.encoder)
+
+    def open(self, info: VideoInfo) -> None:
+        gst = self._gst
+        self._clock, self._frames = LiveClock(), FrameBuffers(gst, info)
+        self.notes = self._frames.notes
+        pipeline = self._parse(self._srt_part() if self._srt else self._rest)
+        if self._srt:
+            pipeline.get_by_name("srt").set_property("uri", f"srt://{self._rest}")
+        self._feed = pipeline.get_by_name("saliency_feed")
+        self._feed.set_property("caps", self._frames.caps)
+        self._pipeline = pipeline
+        self._system = gst.Gst.SystemClock.obtain()
+        pipeline.set_state(gst.Gst.State.PLAYING)
+        self._check(20)
+        self.state = "running"
+
+    def write(self, shown: Shown) -> None:
+        frame = shown.frame
+        if self._pipeline is None:
+            raise RuntimeError(f"{self.name}: write() before open() or after close()")
+        if (frame.picture.width, frame.picture.height) != self._frames.size:
+            raise SinkError(f"{self.name}: frame {frame.index} has another size than was announced")
+        self._check(0)
+        base = self._feed.get_base_time()
+        now = self._system.get_time()
+        stamp = round(self._clock.stamp(frame.time, now / 1e9) * 1e9)
+        buffer = self._frames.make(frame.picture)
+        buffer.pts = max(0, stamp - (base or now))
+        full = self._feed.get_property("current-level-buffers") >= QUEUE
+        self._feed.push_buffer(buffer)
+        if shown.outage:
+            return
+        if full:  # the oldest is lost for it, which was counted as written: this one is not
+            self._drop("too slow")
+        else:
+            self.frames += 1
+
+    def close(self) -> None:
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is None:
+            return
+        gst = self._gst.Gst
+        if self.state == "running":
+            self._feed.end_of_stream()
+            ends = gst.MessageType.EOS | gst.MessageType.ERROR
+            pipeline.get_bus().timed_pop_filtered(END_SECONDS * gst.SECOND, ends)
+            self.state = "closed"
+        pipeline.set_state(gst.State.NULL)
+
+    def _parse(self, behind: str) -> Any:
+        """The whole pipeline, which opens nothing yet. Raises UsageError."""
+        feed = "appsrc name=saliency_feed is-live=true format=time block=false leaky-type=downstream"
+        try:
+            return self._gst.Gst.parse_launch(f"{feed} max-buffers={QUEUE} max-bytes=0 ! {behind}")
+        except self._gst.GLib.Error as error:
+            raise UsageError(f"{self.name}: {scrub(error.message, self._uri)}") from None
+
+    def _srt_part(self) -> str:
+        width, height = self._frames.coded
+        chosen = choose_encoder(self._options.encoder)
+        self.description = f"H.264 by {chosen.name}"
+        self.notes += chosen.notes
+        low = self._options.latency == "low"
+        bitrate, preset = self._options.bitrate, self._options.preset
+        chain = encoder(chosen.name, width, height, self._frames.rate, bitrate, preset, low)
+        sink = "srtsink name=srt sync=false wait-for-connection=false"
+        return f"{self._frames.convert}{chain} config-interval=-1 ! mpegtsmux alignment=7 ! {sink}"
+
+    def _check(self, milliseconds: int) -> None:
+        gst = self._gst.Gst
+        ends = gst.MessageType.EOS | gst.MessageType.ERROR
+        failed = self._pipeline.get_bus().timed_pop_filtered(milliseconds * gst.MSECOND, ends)
+        if failed is not None:
+            self.state = "failed"
+            if failed.type == gst.MessageType.EOS:
+                raise SinkError(f"{self.name}: the pipeline has ended by itself")
+            raise SinkError(f"{self.name}: {scrub(failed.parse_error()[0].message, self._uri)}")

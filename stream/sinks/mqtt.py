@@ -1,0 +1,271 @@
+"""Events to an MQTT broker: `mqtt://[user:password@]host[:port]/topic?qos=1`, `mqtts://` by TLS."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from ...engine.errors import SinkError, UsageError
+from ..media.info import VideoInfo
+from ..net.address import port_of, split
+from ..net.redact import redact, scrub
+from ..telemetry.events import utc
+from .base import Sink, SinkOptions
+from .condition import works_again
+
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+QUEUE = 1000
+"""events that wait while the broker is away; the oldest is lost for a new one"""
+IN_FLIGHT = 20
+"""published, and not yet acknowledged"""
+KEEP_ALIVE = 15
+"""seconds; a broker that is silent for half as long again is taken for lost, and so are we, by it"""
+DELAYS = (1, 30)
+"""seconds between attempts to connect: doubled from the first to the second"""
+STEADY_SECONDS = 10.0
+"""a connection that held so long was a good one: the pauses start anew"""
+REFUSED_DELAYS = (60, 600)
+"""where the broker refuses the login: asking on looks like an attack"""
+DRAIN_SECONDS = 3.0
+"""what still waits at the end is sent for so long"""
+_KEYS = {"qos", "ca", "client_id"}
+REFUSALS = {"Bad user name or password", "Not authorized", "Banned", "Client identifier not valid"}
+"""MQTT 5.0, 3.2.2.2, as paho names them"""
+BROKEN = "Unspecified error"
+"""what paho calls the end of a connection that the broker did not announce, its own death included"""
+
+
+class MqttSink(Sink):
+    """Publishes every event at `topic`, and "online" or "offline", retained, at `topic/status`; while the camera is
+    away, "no signal since 2026-03-04T09:41:37.000Z" there.
+
+    "offline" is also the last will: the broker says it where this process cannot. Connects, and connects again, in
+    threads of its own; the stream never waits. ca: a file with the certificate of who signed the broker's.
+    """
+
+    never_waits = True
+    takes_pictures = False
+
+    def __init__(self, uri: str, options: SinkOptions) -> None:
+        super().__init__(redact(uri))
+        self._uri = uri
+        parts = split(uri)
+        port = port_of(parts, self.name)
+        self._host, self._tls = parts.hostname or "", parts.scheme.lower() == "mqtts"
+        self._port = port or PORTS[parts.scheme.lower()]
+        self._topic = unquote(parts.path).strip("/")
+        values = dict(parse_qsl(parts.query))
+        unknown = sorted(set(values) - _KEYS)
+        wild = "#" in uri or any(sign in self._topic for sign in "#+")
+        if not self._host or not self._topic or wild:
+            raise UsageError(f"{self.name}: write mqtt://host/topic; a topic to publish at has no + and no #")
+        if unknown:
+            raise UsageError(f"{self.name}: no option is called {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
+        if values.get("qos", "1") not in ("0", "1", "2"):
+            raise UsageError(f"{self.name}: qos must be 0, 1 or 2, got {values['qos']!r}")
+        self._qos, self._ca = int(values.get("qos", "1")), values.get("ca")
+        self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._client_id = values.get("client_id") or f"saliency-tubes-{secrets.token_hex(4)}"
+        self._client: Any = None
+        self._items: deque[str] = deque()
+        self._flying = 0
+        """published, and not yet acknowledged"""
+        self._connected = self._refused = False
+        self._wrong = ""
+        """what was wrong last"""
+        self._since = 0.0
+        """when it connected"""
+        self._pause = float(DELAYS[0])
+        """before the next attempt, after a connection"""
+        self._status = self._said = "online"
+        """what is to be known at `topic/status`, and what was published there last"""
+        self._greeting: int | None = None
+        """the number of a first status that is not yet acknowledged; the client sends it again when it has connected"""
+        self._closing: float | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self.reopened = 0
+        """how often the broker came back"""
+
+    @property
+    def status_topic(self) -> str:
+        return f"{self._topic}/status"
+
+    @property
+    def queued(self) -> int:
+        return len(self._items)
+
+    def open(self, info: VideoInfo) -> None:
+        self._client = self._make_client()
+        self.description = f"QoS {self._qos}{', TLS' if self._tls else ''}"
+        self.state = "connecting"
+        self._client.connect_async(self._host, self._port, KEEP_ALIVE)
+        self._client.loop_start()
+        self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
+        self._thread.start()
+
+    def event(self, line: str) -> None:
+        with self._changed:
+            if len(self._items) == QUEUE:
+                self._items.popleft()
+                self._drop("too slow" if self._connected else "not connected")
+            self._items.append(line)
+            self._changed.notify_all()
+
+    def signal(self, since: float | None) -> None:
+        self._status = "online" if since is None else f"no signal since {utc(since)}"
+        if self._connected:  # else as soon as it is
+            self._tell()
+
+    def _tell(self) -> int | None:
+        """Publishes the status; its number."""
+        self._said = self._status
+        return self._publish(self.status_topic, self._said, 1, retain=True)
+
+    def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        with self._changed:
+            self._closing = time.monotonic() + DRAIN_SECONDS
+            self._changed.notify_all()
+        thread.join()
+        if self._connected:
+            self._publish(self.status_topic, "offline", 1, retain=True)
+            with self._changed:
+                self._changed.wait_for(lambda: not self._flying or not self._connected, 1.0)
+        self._client.disconnect()
+        self._client.loop_stop()
+        left = len(self._items) + self._flying
+        if left:
+            self._drop("at the end", left)
+        self.state = "closed"
+
+    def _make_client(self) -> Any:
+        try:
+            from paho.mqtt.client import Client
+            from paho.mqtt.enums import CallbackAPIVersion
+        except ImportError:
+            raise SinkError(f"{self.name}: MQTT needs paho-mqtt 2: pip install 'saliency-tubes[live]'") from None
+        client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id)
+        if self._login:
+            client.username_pw_set(*self._login)
+        if self._tls:
+            try:
+                client.tls_set(ca_certs=self._ca, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+            except (OSError, ssl.SSLError) as error:
+                raise SinkError(f"{self.name}: cannot read the certificate {self._ca}: {error}") from None
+        client.will_set(self.status_topic, "offline", qos=1, retain=True)
+        client.reconnect_delay_set(*DELAYS)
+        client.connect_timeout = 5.0
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_connect_fail, client.on_publish = self._on_connect_fail, self._on_publish
+        client.suppress_exceptions = True
+        return client
+
+    # the thread that publishes
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ready() or self._closing is not None)
+                self._changed.wait_for(lambda: self._ready() or self._done(), self._time_left())
+                if self._done():
+                    return
+                if not self._ready():
+                    continue
+                line = self._items.popleft()
+            if self._publish(self._topic, line, self._qos) is None:
+                self._drop("not connected")
+            else:
+                self.events += 1
+
+    def _publish(self, topic: str, text: str, qos: int, retain: bool = False) -> int | None:
+        """Without our lock: the client calls back under locks of its own, which publish() takes as well.
+
+        Its number. None: it is lost. With QoS 1 and 2 the client keeps it, and sends it when it has connected again.
+        """
+        with self._changed:
+            self._flying += 1  # before: the acknowledgement may be faster than publish()
+        sent = self._client.publish(topic, text.encode(), qos=qos, retain=retain)
+        if sent.rc and not qos:
+            self._landed()
+            return None
+        return int(sent.mid)
+
+    def _landed(self) -> None:
+        with self._changed:
+            self._flying = max(0, self._flying - 1)
+            self._changed.notify_all()
+
+    def _ready(self) -> bool:
+        return bool(self._items) and self._connected and self._flying < IN_FLIGHT
+
+    def _done(self) -> bool:
+        if self._closing is None:
+            return False
+        empty = not self._items and not self._flying
+        return empty or not self._connected or time.monotonic() >= self._closing
+
+    def _time_left(self) -> float | None:
+        return None if self._closing is None else max(0.0, self._closing - time.monotonic())
+
+    # called by the client's thread
+
+    def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._trouble(f"the broker refuses: {reason}", refused=str(reason) in REFUSALS)
+            return
+        self._since = time.monotonic()
+        if self._greeting is None:
+            self._greeting = self._tell()
+        with self._changed:
+            self._connected, self._refused = True, False
+            self._changed.notify_all()
+        if self._said != self._status:  # it changed since, or the client has sent an older one again
+            self._tell()
+
+    def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        with self._changed:
+            held, self._connected = self._connected, False
+            if not self._qos:
+                self._flying = 0  # nobody will ever acknowledge them
+            self._changed.notify_all()
+        brief = held and time.monotonic() - self._since < STEADY_SECONDS
+        if held:  # the client itself starts the pauses anew, with every connection
+            self._pause = min(2 * self._pause, DELAYS[1]) if brief else DELAYS[0]
+            client.reconnect_delay_set(self._pause, DELAYS[1])
+        if self._closing is None and not self._refused:
+            why = "the connection broke" if str(reason) == BROKEN else reason
+            self._trouble(f"lost the broker: {why}")
+
+    def _on_connect_fail(self, client: Any, data: Any) -> None:
+        if self._closing is None:
+            error = sys.exc_info()[1]  # the client calls from its except clause, and tells no other way
+            reason = f": {error.strerror or error}" if isinstance(error, OSError) else ""
+            self._trouble(f"no connection to the broker{reason}")
+
+    def _on_publish(self, client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+        if mid == self._greeting:  # it takes what is published: only now all is well
+            with self._changed:
+                self.reopened += self.state == "retrying"
+                self._greeting, self.state = None, "running"
+                if self._wrong:
+                    self.notes = (works_again(self._wrong),)
+        self._landed()
+
+    def _trouble(self, text: str, refused: bool = False) -> None:
+        """Keeps what is wrong as state and note; the run's monitor tells it, with the stream it belongs to."""
+        text = scrub(text, self._uri)
+        self._wrong = text
+        note = f"{text}; {'asked again after a minute' if refused else 'tried again until it works'}"
+        if refused or self._refused:  # each call starts the pauses anew
+            self._client.reconnect_delay_set(*(REFUSED_DELAYS if refused else DELAYS))
+        with self._changed:
+            self._refused, self.state, self.notes = refused, "refused" if refused else "retrying", (note,)

@@ -1,0 +1,16 @@
+"""null://: takes everything and keeps nothing, for measuring."""
+
+from __future__ import annotations
+
+from ...engine.types import Shown
+from .base import Sink
+
+
+class NullSink(Sink):
+    """Takes everything and keeps nothing: for measuring."""
+
+    def write(self, shown: Shown) -> None:
+        self.frames += 1
+
+    def event(self, line: str) -> None:
+        self.events += 1

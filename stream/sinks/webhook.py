@@ -1,0 +1,257 @@
+"""HTTP POST when a rule holds: `hook+https://host/path?class=yoga&over=0.7&for=3`, with the event and a picture."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import math
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlencode, urlunsplit
+
+import cv2
+
+from ...engine.errors import UsageError
+from ...engine.picture import Picture
+from ...engine.types import Shown
+from ..media.info import VideoInfo
+from ..net.address import port_of, split
+from ..net.redact import redact, scrub
+from .base import Sink, SinkOptions, freeze
+from .rules import Rule, Watch, number
+
+QUEUE = 8
+"""calls that wait; the oldest is lost for a new one"""
+DRAIN_SECONDS = 5.0
+"""what still waits at the end is sent for so long"""
+PICTURE_SECONDS = 2.0
+"""that a call waits for its picture, of a live stream: the camera may be gone"""
+JPEG_QUALITY = 85
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
+"""seconds before a call is tried again, doubled each time"""
+LONGEST_TIMEOUT = 86_400.0
+"""seconds"""
+AGAIN = {408, 425, 429, 500, 502, 503, 504}
+"""answers after which the same call may succeed later (RFC 9110, 15.5 and 15.6)"""
+_OWN_KEYS = ("class", "over", "for", "cooldown", "timeout", "retries")
+
+
+@dataclass(eq=False)
+class Call:
+    """One POST to be made."""
+
+    line: str
+    """the event"""
+    due: float
+    """monotonic seconds after which it goes without a picture"""
+    picture: Picture | None = None
+    """of the next frame, once it is there"""
+
+
+class WebhookSink(Sink):
+    """Watches the events by one rule, and calls from a thread of its own: the stream never waits for an answer.
+
+    The body is JSON: `rule`, `event` (docs/events.md) and `snapshot`, a JPEG in base64, or null where no frame came
+    after the window. Beside class, over, for and cooldown the address takes timeout (seconds, default 5) and retries
+    (default 3); its other parameters are passed on. A login in the address is sent as HTTP Basic.
+    """
+
+    never_waits = True
+
+    def __init__(self, uri: str, options: SinkOptions) -> None:
+        super().__init__(redact(uri))
+        self._uri = uri
+        parts = split(uri.split("+", 1)[1])
+        if not parts.hostname:
+            raise UsageError(f"{self.name}: a webhook names a host: hook+https://host?class=yoga&over=0.7&for=3")
+        port_of(parts, self.name)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        values = dict(query)
+        self._watch = Watch(_rule(self.name, values))
+        self._timeout, self._retries = _perseverance(self.name, values)
+        kept = urlencode([(key, value) for key, value in query if key not in _OWN_KEYS])
+        place = parts.netloc.rpartition("@")[2]
+        self._url = urlunsplit(parts._replace(netloc=place, query=kept, fragment=""))
+        self._headers = {"Content-Type": "application/json", "User-Agent": "saliency-tubes"}
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._calls: deque[Call] = deque()
+        self._gave_up: tuple[str, ...] = ()
+        """what is to be said of calls that were never delivered"""
+        self._pending: Call | None = None
+        """waits for its picture"""
+        self._patience = PICTURE_SECONDS if options.live else math.inf
+        self._changed = threading.Condition()
+        self._closing: float | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def rule(self) -> Rule:
+        return self._watch.rule
+
+    def set_rule(self, uri: str) -> None:
+        """Takes the rule of another address, from the next event on. Raises UsageError."""
+        self._watch = self._watch.under(_rule(self.name, dict(parse_qsl(split(uri).query))))
+
+    @property
+    def queued(self) -> int:
+        return len(self._calls)
+
+    def open(self, info: VideoInfo) -> None:
+        rule = self.rule
+        self.description = f"{rule.label} over {rule.over:g} for {rule.seconds:g} s"
+        self.state = "running"
+        self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
+        self._thread.start()
+
+    def event(self, line: str) -> None:
+        self.events += 1
+        if self._watch.push(json.loads(line)):
+            self._let_go()
+            self._pending = call = Call(line, time.monotonic() + self._patience)
+            with self._changed:
+                if len(self._calls) == QUEUE:
+                    self._calls.popleft()
+                    self._drop("too slow")
+                self._calls.append(call)
+                self._changed.notify_all()
+
+    def write(self, shown: Shown) -> None:
+        self.frames += 1
+        if self._pending is not None:
+            freeze(shown)
+            self._let_go(shown.frame.picture)
+
+    def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._let_go()
+        with self._changed:
+            self._closing = time.monotonic() + DRAIN_SECONDS
+            self._changed.notify_all()
+        thread.join(DRAIN_SECONDS + self._timeout + 1)
+        with self._changed:
+            if self._calls:
+                self._drop("at the end", len(self._calls))
+                self._calls.clear()
+        self.state = "closed"
+
+    def _let_go(self, picture: Picture | None = None) -> None:
+        """The call that waits, if one does, waits no longer."""
+        call, self._pending = self._pending, None
+        if call is not None:
+            with self._changed:
+                call.picture, call.due = picture, 0.0
+                self._changed.notify_all()
+
+    # the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._calls or self._closing is not None)
+                if not self._calls or self._out_of_time():
+                    return
+                left = self._calls[0].due - time.monotonic()
+                if left > 0:
+                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                    continue
+                call = self._calls.popleft()
+            try:
+                self._deliver(call)
+            except Exception as error:  # a thread that dies would take the output with it, in silence
+                self._failed(f"{type(error).__name__}: {error}")
+
+    def _deliver(self, call: Call) -> None:
+        body = self._body(call)
+        for attempt in range(self._retries + 1):
+            error, again = self._post(body)
+            if error is None:
+                self.state, self.notes = "running", self._gave_up
+                return
+            self.notes = (scrub(error, self._uri),)
+            if not again or attempt == self._retries or not self._pause(_delay(attempt)):
+                self._failed(error)
+                return
+
+    def _pause(self, seconds: float) -> bool:
+        """Waits before the next attempt. False: there is no time left for one."""
+        self.state = "retrying"
+        with self._changed:
+            closing = self._changed.wait_for(lambda: self._closing is not None, seconds)
+        if closing and not self._out_of_time(seconds):
+            time.sleep(seconds)
+        return not self._out_of_time()
+
+    def _out_of_time(self, needed: float = 0.0) -> bool:
+        return self._closing is not None and time.monotonic() + needed > self._closing
+
+    def _failed(self, why: str) -> None:
+        self.state = "lost"  # that call; the next one may arrive
+        self._drop("not delivered")
+        text = scrub(why, self._uri)
+        self._gave_up = self.notes = (f"{self.drops['not delivered']} calls failed; last: {text}",)
+
+    def _body(self, call: Call) -> bytes:
+        snapshot = None
+        if call.picture is not None:
+            picture = call.picture.rgb()[..., ::-1]
+            _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            snapshot = base64.b64encode(jpeg.tobytes())
+        rule = {"class": self.rule.label, "over": self.rule.over, "for": self.rule.seconds}
+        made = {"rule": rule, "event": json.loads(call.line), "snapshot": snapshot.decode() if snapshot else None}
+        return json.dumps(made, ensure_ascii=False).encode()
+
+    def _post(self, body: bytes) -> tuple[str | None, bool]:
+        """What went wrong, None for nothing, and whether it may go right another time."""
+        request = urllib.request.Request(self._url, body, self._headers, method="POST")
+        try:
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                answer.read(1)
+            return None, False
+        except urllib.error.HTTPError as error:
+            with error:
+                return f"HTTP {error.code} {error.reason}", error.code in AGAIN
+        except urllib.error.URLError as error:
+            return str(error.reason), True
+        except (OSError, http.client.HTTPException) as error:
+            return f"{type(error).__name__}: {error}", True
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirected POST becomes a GET, without its body (RFC 9110, 15.4): an answer as good as an error."""
+
+    def redirect_request(self, *arguments: object) -> None:
+        return None
+
+
+def _delay(attempt: int) -> float:
+    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt, 10))  # of thousands, a float has no power of two
+
+
+def _perseverance(name: str, values: dict[str, str]) -> tuple[float, int]:
+    """timeout and retries."""
+    try:
+        timeout, retries = number(values, "timeout", 5.0), number(values, "retries", 3)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+    if not 0 < timeout <= LONGEST_TIMEOUT:  # nan is not
+        raise UsageError(f"{name}: timeout must be more than 0 and at most 86400 seconds, got {timeout:g}")
+    if not 0 <= retries < math.inf or retries != int(retries):
+        raise UsageError(f"{name}: retries must be a whole number, 0 or more, got {values['retries']!r}")
+    return timeout, int(retries)
+
+
+def _rule(name: str, values: dict[str, str]) -> Rule:
+    try:
+        return Rule.parse(values)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None

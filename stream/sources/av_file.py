@@ -1,0 +1,232 @@
+"""Video files, through PyAV (FFmpeg)."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from ...engine.errors import SourceError
+from ...engine.types import Frame
+from ..media.av_limits import decoder_options, limit_decoder, refused_size, small_blocks
+from ..media.av_planes import PictureReader, reason, time_of
+from ..media.av_times import FrameTimes
+from ..media.damage import Damage
+from ..media.info import FALLBACK_RATE, VideoInfo, first_rate
+from ..media.limits import Size, exceeds, too_large
+from ..media.timeline import Timeline
+from .base import SourceOptions
+
+
+class AvSource:
+    """A file's first video stream, decoded on all cores.
+
+    Frames keep their planes (I420, NV12; RGB where the file is RGB); any other pixel format is converted once, and
+    `info.notes` says so. A frame whose size differs from the first one's is scaled to it, and `remarks` says so. What a
+    damaged file still holds is decoded.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, name: str | None = None, max_size: Size = SourceOptions.max_size) -> None:
+        """Raises SourceError, naming the path: no such file, a folder, empty, not a video, no frame in it, too large.
+
+        max_size: a picture of more pixels than this width times height is not decoded.
+        """
+        self.name = name or str(path)
+        self.errors = 0
+        self._most, self._damage = max_size, Damage()
+        # Each of FFmpeg's threads works at a packet of its own, and it tells an error when it asks for the next one.
+        self._decoding: deque[Packet[Any]] = deque(maxlen=min(16, os.cpu_count() or 1) + 1)
+        self._resized: str | None = None
+        self._closed = self._stopped = False
+        self._container = _open_container(path, self.name, max_size)
+        try:
+            self._stream = _video_stream(self._container, self.name)
+            self._times = FrameTimes(self._container)
+            limit_decoder(self._stream, max_size)
+            self._decoded = self._decode()
+            first = next(self._decoded, None)
+            if first is None:
+                why = f"; decoder errors: {self.errors}" if self.errors else ""
+                raise SourceError(f"{self.name}: no frame of its video can be decoded{why}")
+            self._first: VideoFrame | None = first
+            self._reader = PictureReader(first)
+            self.info = _describe(self._container, self._stream, first, self._reader, path)
+        except BaseException:
+            self.close()
+            raise
+        step = 1 / ((self.info.rate or FALLBACK_RATE) * self.info.time_base)
+        self._timeline = Timeline(step, second=1 / self.info.time_base)
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        lines = []
+        if self.errors:
+            lines.append(f"decoder errors: {self.errors}; the file is damaged or cut off; the rest is shown")
+        if self._timeline.repaired:
+            lines.append(f"timestamps repaired because they did not increase: {self._timeline.repaired}")
+        if self._resized:
+            lines.append(self._resized)
+        return tuple(lines)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
+        self._closed = True
+        self._first = None
+        self._container.close()
+
+    def _read(self) -> Iterator[Frame]:
+        index = 0
+        while not (self._closed or self._stopped):
+            frame, self._first = self._first or next(self._decoded, None), None
+            if frame is None:
+                return
+            pts = self._timeline.next(self._times.of(frame))
+            if self._resized is None and not self._reader.fits(frame):
+                size, shown = f"{frame.width}x{frame.height}", "{}x{}".format(*self._reader.size)
+                self._resized = f"the picture changes to {size} at frame {index}; it is scaled to fit {shown}"
+            try:
+                picture = self._reader.read(frame)
+            except av.FFmpegError as error:
+                raise SourceError(f"{self.name}: frame {index} cannot be converted: {reason(error)}") from error
+            damaged = self._damage.shown_in(time_of(frame), frame.key_frame, frame.is_corrupt)
+            yield Frame(index, pts, self.info.time_base, picture, self.info.pixel_aspect, damaged=damaged)
+            index += 1
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while not self._closed:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                # The demuxer cannot go on, but the decoder still holds frames.
+                self.errors += 1
+                packet = None
+            if packet is not None:
+                self._times.sent(packet)
+                self._decoding.append(packet)
+            try:
+                frames = packet.decode() if packet is not None else self._stream.decode(None)
+            except av.EOFError:
+                return
+            except av.FFmpegError:
+                self._undecoded()
+                frames = []
+            if packet is not None and packet.is_corrupt:  # as the container says: a part of it was lost
+                self._damage.lost(time_of(packet))
+            for frame in frames:
+                self._check_size((frame.width, frame.height))
+                self.errors += frame.is_corrupt
+                yield frame
+            if packet is None:
+                return
+
+    def _undecoded(self) -> None:
+        """One of the packets in work could not be decoded. Raises SourceError where its picture is too large."""
+        self.errors += 1
+        self._damage.lost(min((time for one in self._decoding if (time := time_of(one)) is not None), default=None))
+        for packet in self._decoding:
+            if packet.is_keyframe:
+                self._check_size(refused_size(self._stream, packet, self._most))
+        self._decoding.clear()
+
+    def _check_size(self, size: Size | None) -> None:
+        if size is not None and exceeds(size, self._most):
+            raise SourceError(f"{self.name}: {too_large(size, self._most)}")
+
+
+def _open_container(path: Path, name: str, max_size: Size) -> InputContainer:
+    try:
+        if path.is_dir():
+            raise SourceError(f"{name}: is a folder, not a video file")
+        empty = path.stat().st_size == 0 and path.is_file()
+    except OSError as error:
+        raise SourceError(f"{name}: {_STAT_ERRORS.get(type(error), error.strerror)}") from error
+    if empty:
+        raise SourceError(f"{name}: the file is empty")
+    try:
+        # file: keeps FFmpeg from reading a protocol into a name with a colon.
+        with small_blocks(max_size):
+            return av.open(f"file:{path}", "r", options=decoder_options(max_size), metadata_errors="ignore")
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, av.InvalidDataError):
+            raise SourceError(f"{name}: {_what_is_wrong(path)}") from error
+        raise SourceError(f"{name}: cannot be opened: {reason(error)}") from error
+
+
+_STAT_ERRORS: dict[type[OSError], str] = {FileNotFoundError: "no such file"}
+
+
+def _what_is_wrong(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        return f"cannot be read: {reason(error)}"
+    if head[4:8] == b"ftyp":
+        return "an MP4 without its index (moov): the recording was cut off, and cannot be decoded"
+    return "not a video, or damaged beyond recognition"
+
+
+def _video_stream(container: InputContainer, name: str) -> VideoStream:
+    """The stream FFmpeg holds for the main one. Cover pictures of music do not count, nor text drawn as ANSI art."""
+    cover = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if container.format.name == "tty":
+        raise SourceError(f"{name}: a text file, not a video")
+    if not streams:
+        raise SourceError(f"{name}: has {'only audio' if container.streams.audio else 'no video'}")
+    best = container.streams.best("video")
+    stream = next((one for one in streams if best is not None and one.index == best.index), streams[0])
+    if stream.codec_context is None:
+        raise SourceError(f"{name}: FFmpeg has no decoder for its video")
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def _describe(
+    container: InputContainer, stream: VideoStream, first: VideoFrame, reader: PictureReader, path: Path
+) -> VideoInfo:
+    time_base = stream.time_base or Fraction(1, 90_000)
+    rate = first_rate(stream.average_rate, stream.guessed_rate)
+    duration = None
+    if stream.duration:
+        duration = float(stream.duration * time_base)
+    elif container.duration:
+        duration = container.duration / av.time_base
+    frames = stream.frames or (round(duration * rate) if duration and rate else None)
+    aspect = stream.sample_aspect_ratio
+    aspect = aspect if aspect and aspect > 0 else Fraction(1)
+    has_audio = path.is_file() and any(audio.codec_context is not None for audio in container.streams.audio)
+    return VideoInfo(
+        width=reader.size[0],
+        height=reader.size[1],
+        time_base=time_base,
+        rate=rate,
+        frames=frames,
+        pixel_aspect=1 / aspect if reader.orientation.transpose else aspect,
+        layout=reader.layout,
+        color=reader.color,
+        matrix=first.colorspace,
+        primaries=first.color_primaries,
+        transfer=first.color_trc,
+        duration=duration,
+        audio=path if has_audio else None,
+        notes=reader.notes,
+    )

@@ -1,0 +1,393 @@
+"""Cameras, servers, files and whole pipelines, through GStreamer."""
+
+from __future__ import annotations
+
+import os
+import time
+from fractions import Fraction
+from importlib import import_module
+from typing import Any
+
+from ...engine.errors import UsageError
+from ..media.gst_decoder import DecoderWatch
+from ..media.gst_load import Missing, load
+from ..media.gst_planes import CAPS, SampleReader
+from ..media.limits import Size, exceeds
+from ..net.guard import FLOOD, PLAYLIST_FLOOD, Guard
+from ..net.redact import redact, scrub
+from ..net.tls import ANY
+from ..net.web_gate import Gate
+from .base import ENDLESS, SourceOptions
+from .feed import (
+    KEY_FRAME,
+    REFUSALS,
+    Connect,
+    FeedEnded,
+    FeedError,
+    FeedFrame,
+    FeedLost,
+    FeedRefused,
+    FeedTooLarge,
+    failure,
+)
+from .gst_inbox import CAPACITY, Inbox
+
+JITTER = 200
+"""milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
+_BACKLOG = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=0"
+"""packets that came and wait to be decoded, for as long as `LiveSource` lets them: rtspsrc would keep as many"""
+CLOSED = 3
+"""times in a row: by UDP, rtspsrc would ask a dead server behind a proxy a thousand times a second"""
+NANOSECONDS = Fraction(1, 10**9)
+SINCE_1900 = 2_208_988_800
+"""seconds from NTP's zero, 1900, to 1970 (RFC 868)"""
+SLICE = 0.05
+"""seconds: how often the pipeline's messages are looked at while no frame comes"""
+
+
+def modules() -> tuple[Any, Any]:
+    """Gst and GstVideo, initialised. Raises UsageError where they are not installed."""
+    try:
+        found = load("GstApp", "GstVideo")  # loading GstApp is what gives appsink its methods
+    except Missing as missing:
+        raise UsageError(f"GStreamer cannot be used: the input {missing}") from None
+    return found.Gst, found.GstVideo
+
+
+def available() -> bool:
+    """Whether GStreamer can be used here."""
+    try:
+        modules()
+    except UsageError:
+        return False
+    return True
+
+
+def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
+    """How to connect to the URI, again and again. Raises UsageError."""
+    description, settings = describe(uri, options)
+    modules()
+    if uri.lower().startswith("rtsps:") and not _gio().TlsBackend.get_default().supports_tls():
+        raise UsageError(f"{redact(uri)}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
+    # Web servers send faster than real time, and wait: what is dropped there is lost for nothing.
+    drop = not uri.lower().startswith("http")
+    return lambda: GstFeed(description, uri, settings, options.open_timeout, drop, options.tls_ca, options.max_size)
+
+
+def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
+    """The pipeline up to raw video, and properties of its element `src`, which hold what must not be quoted. Pure."""
+    scheme, _, rest = uri.partition("://")
+    scheme = scheme.lower()
+    if scheme in ("rtsp", "rtsps"):
+        protocols = "tcp" if scheme == "rtsps" else options.transport  # by TLS nothing goes beside the connection
+        settings = {"location": uri, "protocols": protocols, "latency": JITTER, "drop-on-latency": False}
+        return f"rtspsrc name=src ! application/x-rtp,media=video ! {_BACKLOG} ! decodebin", settings
+    if scheme == "v4l2":
+        return f"v4l2src name=src ! {_camera_caps(options)}decodebin", {"device": rest}
+    if scheme == "csi":
+        if not rest.isdigit():
+            raise UsageError(f"{uri}: csi:// takes the number of a sensor, as csi://0")
+        width, height = options.size or (1280, 720)
+        rate = Fraction(options.rate or 30)
+        caps = f"video/x-raw(memory:NVMM),width={width},height={height},framerate={_ratio(rate)}"
+        return f"nvarguscamerasrc name=src sensor-id={rest} ! {caps} ! nvvidconv ! video/x-raw,format=I420", {}
+    if scheme == "gst":
+        if not rest.strip():
+            raise UsageError("gst:// takes a pipeline, as gst://videotestsrc is-live=true")
+        return rest.strip().rstrip("!"), {}
+    if scheme == "file":
+        return "filesrc name=src ! decodebin", {"location": rest}
+    return "uridecodebin name=src", {"uri": uri}
+
+
+class GstFeed:
+    """A pipeline that ends in our appsink."""
+
+    def __init__(
+        self,
+        description: str,
+        uri: str,
+        settings: dict[str, Any],
+        open_timeout: float,
+        drop: bool = True,
+        tls_ca: str | None = None,
+        max_size: Size = SourceOptions.max_size,
+    ) -> None:
+        """drop: frames that are not fetched in time are lost, the oldest first; otherwise the pipeline waits.
+
+        Raises FeedError, or UsageError where there is no such pipeline.
+        """
+        gst, self._video = self._modules = modules()
+        self.errors, self.idle = 0, 0.0
+        self._gst, self._uri, self._tls_ca, self._most = gst, uri, tls_ca, max_size
+        self._decoders = DecoderWatch(gst, max_size)
+        self._finite = description.startswith("filesrc ")
+        self._caps: Any = None
+        self._ntp = gst.Caps.from_string("timestamp/x-ntp")
+        self._reader: SampleReader | None = None
+        web = uri.partition("://")[0].lower() in ("http", "https")
+        trusted = None if web else _trusted(tls_ca)
+        tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers={CAPACITY}"
+        try:
+            self._pipeline = gst.parse_launch(f"{description} ! {tail} drop={str(drop).lower()}")
+        except Exception as error:  # GLib.Error, whose class only gi knows
+            raise UsageError(scrub(f"{uri}: GStreamer cannot make this pipeline: {error}", uri)) from None
+        self._gate = _gate(uri, tls_ca) if web else None
+        if self._gate is not None:
+            settings = {"uri": self._gate.url}
+        self._rtsp = self._set_up(settings, trusted)
+        for element in self._elements():  # of a whole pipeline; others add theirs as they find out what comes
+            self._decoders.add(element)
+        self._pipeline.connect("deep-element-added", _prepare, trusted, self._gate, self._decoders)
+        self._sink = self._pipeline.get_by_name("saliency_tubes")
+        self._inbox = Inbox(gst, self._sink) if drop else None
+        self._bus = self._pipeline.get_bus()
+        self._held: Any = None
+        self._broken: FeedError | None = None
+        self._closed = 0
+        """how often the server ended the control connection since the last frame"""
+        self._guard = Guard(uri, PLAYLIST_FLOOD if ".m3u8" in uri else FLOOD)
+        try:
+            self._open(open_timeout)
+        except BaseException:
+            self.close()
+            raise
+        self.bursts = uri.lower().startswith("http") and (".m3u8" in uri or self._ends())
+
+    def _set_up(self, settings: dict[str, Any], trusted: Any) -> Any:
+        """Gives the element `src` its properties, and returns it where it is one of RTSP."""
+        source = self._pipeline.get_by_name("src")
+        for name, value in settings.items():
+            if name == "protocols":
+                self._gst.util_set_object_arg(source, name, value)
+            else:
+                source.set_property(name, value)
+        if source is None or source.get_factory().get_name() != "rtspsrc":
+            return None
+        if source.find_property("add-reference-timestamp-meta"):  # since GStreamer 1.22
+            source.set_property("add-reference-timestamp-meta", True)
+        source.connect("select-stream", _is_video)
+        _trust(source, trusted)
+        return source
+
+    @property
+    def dropped(self) -> int:
+        return self._inbox.dropped if self._inbox is not None else 0
+
+    def read(self, timeout: float) -> FeedFrame | None:
+        sample, self._held = self._held or self._pull(timeout), None
+        if sample is None:
+            return None
+        caps = sample.get_caps()
+        if self._reader is None or not caps.is_equal(self._caps):
+            self._reader, self._caps = SampleReader(*self._modules, caps), caps
+        buffer, reader = sample.get_buffer(), self._reader
+        if exceeds(reader.size, self._most):
+            raise FeedTooLarge(reader.size, self._most)
+        guessed = bool(buffer.has_flags(self._gst.BufferFlags.CORRUPTED))
+        damaged = self._decoders.damaged(buffer.pts, guessed)
+        self.errors += guessed
+        try:
+            picture = reader.read(buffer)
+        except ValueError:
+            self.errors += 1
+            return None
+        # Running time: a file's own pts start after 0 where its first frames in coding order are shown later.
+        none = self._gst.CLOCK_TIME_NONE
+        running = none
+        if buffer.pts != none:
+            running = sample.get_segment().to_running_time(self._gst.Format.TIME, buffer.pts)
+        pts = None if running == none else int(running)
+        return FeedFrame(
+            picture, time.monotonic(), pts, NANOSECONDS, reader.pixel_aspect, reader.rate, matrix=reader.matrix,
+            sent=self._sent(buffer), damaged=damaged,
+        )  # fmt: skip
+
+    def _sent(self, buffer: Any) -> float | None:
+        """When the camera took it by its own clock, once its reports (RTCP) have said so."""
+        found = buffer.get_reference_timestamp_meta(self._ntp) if self._rtsp is not None else None
+        return found.timestamp / self._gst.SECOND - SINCE_1900 if found is not None else None
+
+    def close(self) -> None:
+        # An error that was raised holds the frames that it passed, and they this feed with its pipeline.
+        self._held = self._broken = None
+        self._guard.closing()
+        self._pipeline.set_state(self._gst.State.NULL)
+        self._guard.close()
+        self._bus.set_flushing(True)
+        if self._gate is not None:
+            self._gate.close()
+
+    def _open(self, timeout: float) -> None:
+        self._pipeline.set_state(self._gst.State.PLAYING)
+        self._held = self._pull(timeout)
+        came, deadline = 0, time.monotonic() + KEY_FRAME - timeout
+        while self._held is None and (now := self._packets()) > came:
+            if time.monotonic() >= deadline:
+                raise FeedLost("no key frame came")
+            came, self._held = now, self._pull(1.0)
+        if self._held is None:
+            raise FeedLost(f"nothing came for {timeout:g} s")
+
+    def _packets(self) -> int:
+        """How many have come by RTP."""
+        buffers = [one for one in self._elements() if one.get_factory().get_name() == "rtpjitterbuffer"]
+        return sum(one.get_property("stats").get_value("num-pushed") for one in buffers)
+
+    def _elements(self) -> list[Any]:
+        """All that the pipeline has at the moment."""
+        found: list[Any] = []
+        elements, results = self._pipeline.iterate_recurse(), self._gst.IteratorResult
+        while (step := elements.next())[0] in (results.OK, results.RESYNC):
+            if step[0] == results.RESYNC:  # elements come and go
+                found = []
+                elements.resync()
+            else:
+                found.append(step[1])
+        return found
+
+    def _pull(self, timeout: float) -> Any:
+        """The next sample, or None after `timeout` seconds. Raises FeedError for what the pipeline says."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            asked = time.monotonic()
+            sample = self._fetch(max(0.0, min(left, SLICE)))
+            self.idle += time.monotonic() - asked
+            self._listen()
+            if sample is not None:
+                self._closed = 0
+                self._guard.picture()
+                return sample
+            if self._decoders.too_large is not None:
+                raise FeedTooLarge(self._decoders.too_large, self._most)
+            if self._guard.reason:
+                raise FeedLost(self._guard.reason)
+            if self._broken is not None:
+                raise self._broken
+            if self._sink.is_eos():
+                raise FeedEnded("it has ended") if self._ends() else FeedLost("the server ended the stream")
+            if left <= 0:
+                return None
+
+    def _fetch(self, seconds: float) -> Any:
+        if self._inbox is not None:
+            return self._inbox.take(seconds)
+        return self._sink.try_pull_sample(int(seconds * self._gst.SECOND))
+
+    def _listen(self) -> None:
+        """Takes note of what the pipeline says; frames from before its failure are still given out."""
+        if self._gate is not None and self._gate.refused:
+            self._broken = self._broken or FeedRefused(self._gate.refused)
+        kinds = self._gst.MessageType
+        while message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING):
+            if message.type == kinds.WARNING and message.src != self._rtsp:
+                self.errors += 1
+            elif message.type == kinds.WARNING:  # a server that ends the control connection: rtspsrc makes a new one
+                self._closed += 1
+                if self._closed > CLOSED:
+                    self._broken = self._broken or FeedLost("the server closes the connection again and again")
+            else:
+                self._broken = self._broken or self._failure(message)
+
+    def _failure(self, message: Any) -> FeedError:
+        refused = REFUSALS.get(_status(self._gst, message))
+        if refused is not None:
+            return FeedRefused(*refused)
+        return failure(self._uri, self._tls_ca) or FeedLost(scrub(message.parse_error()[0].message, self._uri))
+
+    def _ends(self) -> bool:
+        """Whether this is something with an end, such as a file: it has a duration."""
+        if self._finite:
+            return True
+        if self._uri.partition("://")[0].lower() in ENDLESS:
+            return False
+        known, duration = self._pipeline.query_duration(self._gst.Format.TIME)
+        return bool(known and duration > 0)
+
+
+def _status(gst: Any, message: Any) -> int:
+    """What a server answered, where that is the error; 0 where it is another one.
+
+    The words beside it hold addresses and line numbers, in which any number may stand.
+    """
+    details = message.parse_error_details()
+    for name in ("http-status-code", "rtsp-status-code"):
+        if details is not None and details.has_field(name) and details.get_value(name) in REFUSALS:
+            return int(details.get_value(name))
+    error, kinds = message.parse_error()[0], gst.ResourceError
+    named = {int(kinds.NOT_AUTHORIZED): 401, int(kinds.NOT_FOUND): 404}
+    return named.get(error.code, 0) if error.domain == "gst-resource-error-quark" else 0
+
+
+def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate | None, decoders: DecoderWatch) -> None:
+    decoders.add(element)
+    factory = element.get_factory()
+    if factory is None:
+        return
+    if factory.get_name() == "multipartdemux":
+        element.set_property("single-stream", True)  # MJPEG; it would be waited for more streams otherwise
+    elif gate is None and factory.get_name() == "souphttpsrc":
+        _trust(element, trusted)
+    elif gate is not None and "Source" in factory.get_metadata("klass"):
+        # Something other than a playlist of HLS, which the gate knows, may name an address as well.
+        where = element.get_uri() if hasattr(element, "get_uri") else None
+        if factory.get_name() != "souphttpsrc" or (where and not gate.leads(where)):
+            gate.refuse(where or factory.get_name())
+            types = import_module("gi.repository.Gst")
+            for pad in element.pads:
+                pad.add_probe(types.PadProbeType.DATA_DOWNSTREAM, lambda *_: types.PadProbeReturn.DROP)
+
+
+def _gate(uri: str, tls_ca: str | None) -> Gate:
+    """For what comes by http(s). Raises FeedLost."""
+    try:
+        return Gate(uri, tls_ca)
+    except (OSError, ValueError):
+        raise FeedLost(f"no certificates can be read from {tls_ca}") from None
+
+
+def _trusted(tls_ca: str | None) -> Any:
+    """For `_trust`. Raises FeedLost for a file that cannot be read: it may just be about to be replaced."""
+    if tls_ca in (None, ANY):
+        return tls_ca
+    try:
+        return _gio().TlsFileDatabase.new(os.path.abspath(tls_ca))
+    except load().GLib.Error:
+        raise FeedLost(f"no certificates can be read from {tls_ca}") from None
+
+
+def _trust(source: Any, trusted: Any) -> None:
+    """Whose certificates an element accepts that connects; those that the system knows are its default."""
+    if trusted == ANY:
+        strict = "ssl-strict" if source.find_property("ssl-strict") else "tls-validation-flags"
+        source.set_property(strict, False if strict == "ssl-strict" else _gio().TlsCertificateFlags(0))
+    elif trusted is not None:
+        source.set_property("tls-database", trusted)
+
+
+def _gio() -> Any:
+    return import_module("gi.repository.Gio")
+
+
+def _is_video(source: Any, number: int, caps: Any) -> bool:
+    return str(caps.get_structure(0).get_string("media")) == "video"
+
+
+def _camera_caps(options: SourceOptions) -> str:
+    if not (options.size or options.rate or options.format):
+        return ""
+    kind = {"mjpeg": "image/jpeg", "h264": "video/x-h264"}.get(options.format or "", "video/x-raw")
+    parts = [kind]
+    if kind == "video/x-raw" and options.format:
+        names = {"yuyv422": "YUY2", "uyvy422": "UYVY", "nv12": "NV12", "yuv420p": "I420", "rgb24": "RGB"}
+        parts.append(f"format={names.get(options.format, options.format.upper())}")
+    if options.size:
+        parts += [f"width={options.size[0]}", f"height={options.size[1]}"]
+    if options.rate:
+        parts.append(f"framerate={_ratio(Fraction(options.rate))}")
+    return ",".join(parts) + " ! "
+
+
+def _ratio(rate: Fraction) -> str:
+    return f"{rate.numerator}/{rate.denominator}"

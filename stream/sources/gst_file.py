@@ -1,0 +1,112 @@
+"""Files, through GStreamer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from ...engine.errors import SourceError
+from ...engine.types import Frame
+from ..media.fit import fit
+from ..media.info import FALLBACK_RATE, VideoInfo
+from ..media.timeline import Timeline
+from .base import SourceOptions
+from .feed import FeedEnded, FeedError, FeedFrame, FeedTooLarge
+from .gst_feed import GstFeed, describe, modules
+
+
+class GstFile:
+    """A file, decoded by GStreamer, frame by frame. What AvSource promises, but for damage, which it tells in less."""
+
+    live = False
+
+    def __init__(self, feed: GstFeed, name: str) -> None:
+        """Raises SourceError where no frame comes."""
+        self.name = name
+        self._feed, self._closed = feed, False
+        try:
+            first = self._next()
+        except FeedError as error:
+            raise SourceError(f"{name}: {error}") from None
+        if first is None:
+            raise SourceError(f"{name}: no frame of its video can be decoded")
+        self._first: FeedFrame | None = first
+        picture = first.picture
+        self._color, self._lost = picture.color, ""
+        self.info = VideoInfo(
+            picture.width,
+            picture.height,
+            Fraction(1, 90_000),
+            first.rate,
+            pixel_aspect=first.pixel_aspect,
+            layout=picture.layout,
+            color=picture.color,
+            matrix=first.matrix,
+        )
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    @property
+    def errors(self) -> int:
+        return self._feed.errors
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        said = (
+            [f"decoder errors: {self.errors}; the file is damaged or cut off; the rest is shown"] if self.errors else []
+        )
+        return (*said, *([f"it ends early: {self._lost}"] if self._lost else []))
+
+    def stop(self) -> None:
+        self._closed = True
+
+    def close(self) -> None:
+        self._closed = True
+        self._feed.close()
+
+    def _next(self) -> FeedFrame | None:
+        while not self._closed:
+            try:
+                frame = self._feed.read(1.0)
+            except FeedEnded:
+                return None
+            if frame is not None:
+                return frame
+        return None
+
+    def _read(self) -> Iterator[Frame]:
+        info, index = self.info, 0
+        timeline = Timeline(1 / ((info.rate or FALLBACK_RATE) * info.time_base), 1 / info.time_base)
+        while not self._closed:
+            try:
+                got, self._first = self._first or self._next(), None
+            except FeedTooLarge as error:
+                raise SourceError(f"{self.name}: {error}") from None
+            except FeedError as error:
+                self._lost = str(error)
+                return
+            if got is None:
+                return
+            pts = timeline.next(None if got.pts is None else round(got.pts * got.time_base / info.time_base))
+            picture = fit(got.picture, (info.width, info.height), info.layout, self._color)
+            yield Frame(index, pts, info.time_base, picture, info.pixel_aspect, damaged=got.damaged)
+            index += 1
+
+
+def open_file(path: Path, name: str, options: SourceOptions) -> GstFile:
+    """Raises SourceError for what is no video, UsageError without GStreamer."""
+    modules()
+    try:
+        if not path.is_file():
+            raise SourceError(f"{name}: {'is a folder, not a video file' if path.is_dir() else 'no such file'}")
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise SourceError(f"{name}: {error.strerror}") from error
+    description, settings = describe(f"file://{path}", options)
+    try:
+        feed = GstFeed(description, name, settings, 10.0, drop=False, max_size=options.max_size)
+    except FeedError as error:
+        raise SourceError(f"{name}: {error}") from None
+    return GstFile(feed, name)

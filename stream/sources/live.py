@@ -1,0 +1,359 @@
+"""A source that stays alive: it watches for frames, connects again, and makes one stream of many connections.
+
+No thread: whoever iterates does the waiting, and `stop` from any thread ends it. Clock and waiting can be replaced, so
+that tests run without time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import NamedTuple
+
+from ...engine.errors import SourceError
+from ...engine.picture import Picture
+from ...engine.types import Frame
+from ..media.fit import fit
+from ..media.info import VideoInfo
+from ..media.timeline import LIVE_TIME_BASE, LiveTimeline
+from ..media.wall_clock import CameraClock
+from ..telemetry.log import say
+from .base import OVERLOADED, SKIPPING
+from .feed import (
+    KEY_FRAME,
+    Backlog,
+    Connect,
+    Feed,
+    FeedBehind,
+    FeedEnded,
+    FeedError,
+    FeedFrame,
+    FeedRefused,
+)
+from .patience import Backoff, Patience
+
+POLL = 0.25
+"""seconds: how soon a waiting reader notices `stop`, where the technology below lets it"""
+OVERLOADED_FOR = 60.0
+"""Seconds after falling behind in which a stream counts as one that this machine is short of time for."""
+STEADY = 5.0
+"""seconds a connection must have lived for the next failure to be a first one again"""
+
+
+class _Connections(NamedTuple):
+    """Replaced as a whole: whoever counts meanwhile finds every connection in it, and none twice."""
+
+    feed: Feed | None = None
+    """the one at hand"""
+    errors: int = 0
+    """of those before it"""
+    dropped: int = 0
+
+
+class LiveSource:
+    """Frames from one connection after the other, as one stream that ends only when stopped.
+
+    Indexes have no gaps, pts increase in one time base, pictures have one layout and colour. The first frame after a
+    reconnect or a hole, or in another size, carries `gap`. Opening waits for the first frame.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        connect: Connect,
+        name: str,
+        patience: Patience | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
+        seed: int | None = None,
+        stream: str = "",
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """clock: seconds, monotonic. wait: waits so many seconds, or until stopped, and says whether it was stopped.
+        stream: what it is called in the log, where there are several. given_up: asked between two attempts, until the
+        first frame: whether there is to be none after it.
+        Raises SourceError where no first frame comes, UsageError where the address makes no sense.
+        """
+        self.name, self._stream, self._given_up = name, stream, given_up
+        self.reconnects = 0
+        """connections that were made after the first one, and gave a frame"""
+        self.last_error = ""
+        self.skips = 0
+        """how often it fell behind the camera, and began at the present again"""
+        self._skipped_at = -math.inf
+        self._backlog = Backlog()
+        self._connect, self._patience, self._clock = connect, patience or Patience(), clock
+        self._stop = threading.Event()
+        self._wait = wait or self._stop.wait
+        self._backoff = Backoff(seed)
+        self._connections = _Connections()
+        self._failures = 0
+        self._since = clock()
+        self._fresh = True
+        """no frame yet from the connection at hand"""
+        self._started = False
+        """whether the first frame of all has come"""
+        self._said = "connecting"
+        self._resized: str | None = None
+        self._size = (0, 0)
+        """width and height of the newest picture"""
+        self._rated: str | None = None
+        self._rate: Fraction | None = None
+        """frames a second, as the connection at hand says"""
+        self._bursts = False
+        self._due: float | None = None
+        """wall clock less pts of what is given out in time"""
+        try:
+            self._first: FeedFrame | None = self._first_frame()
+            self.info = _describe(self._first)
+        except BaseException:
+            self.close()
+            raise
+        self._started = True
+        self._color, self._size = self._first.picture.color, (self.info.width, self.info.height)
+        self._timeline = LiveTimeline(self.info.rate)
+        self._camera = CameraClock()
+        self._rate = self.info.rate
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    @property
+    def connected(self) -> bool:
+        """Whether frames come at the moment."""
+        return self._connections.feed is not None and not self._fresh
+
+    @property
+    def state(self) -> str:
+        """For people: "connecting", "live", "waiting 1.2 s: wrong user or password", then "connecting: wrong user or
+        password", "stopped"; "skipping: ..." where the stream fell behind the camera.
+        """
+        if self._stop.is_set():
+            return "stopped"
+        return "live" if self.connected else self._said
+
+    @property
+    def errors(self) -> int:
+        """How often a decoder failed or had to guess, over all connections."""
+        feed, past, _ = self._connections
+        return past + (feed.errors if feed is not None else 0)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were decoded and lost, for nobody asked for them in time; over all connections."""
+        feed, _, past = self._connections
+        return past + (feed.dropped if feed is not None else 0)
+
+    @property
+    def lag(self) -> float:
+        """Seconds that frames come later than the promptest of this connection did: a queue that grows somewhere.
+
+        nan where they come in bursts: then nearly all come later than the promptest, and nothing is wrong.
+        """
+        return math.nan if self._bursts else self._timeline.lag
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether this machine is short of time for the stream: it fell behind the camera within the last minute."""
+        return self._clock() - self._skipped_at < OVERLOADED_FOR
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        lines = []
+        if self.reconnects > self.skips:
+            lines.append(f"reconnected: {self.reconnects} times; last: {self.last_error}")
+        if self.skips:
+            lines.append(f"fell behind the camera, and began at the present again: {self.skips} times; {OVERLOADED}")
+        if self.errors:
+            lines.append(f"decoder errors: {self.errors}; packets were lost or damaged; the rest is shown")
+        if self._timeline.jumps:
+            lines.append(f"the stream's clock was set: {self._timeline.jumps} times")
+        if self._rated:
+            lines.append(self._rated)
+        if self._resized:
+            lines.append(self._resized)
+        return tuple(lines)
+
+    def stop(self) -> None:
+        """Ends the stream, from any thread: who waits in the iterator leaves it soon."""
+        self._stop.set()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._first = None
+        self._drop()
+
+    # connections
+
+    def _first_frame(self) -> FeedFrame:
+        deadline = self._clock() + self._patience.first
+        while not self._stop.is_set():
+            try:
+                return self._next_frame()
+            except FeedError as error:
+                refused = isinstance(error, FeedRefused | FeedEnded)
+                if not self._patience.wait and (refused or self._clock() >= deadline):
+                    raise SourceError(f"{self.name}: {error}") from None
+                if self._given_up():
+                    break
+                if self._patience.wait and str(error) != self.last_error:  # nobody watches the state yet
+                    say("source", f"{self.name} is waited for: {error}", stream=self._stream, level=logging.WARNING)
+                self._lose(error)
+        raise SourceError(f"{self.name}: stopped before its first frame came")
+
+    def _next_frame(self) -> FeedFrame:
+        """The next frame of the connection at hand, which is made if there is none. Raises FeedError."""
+        feed = self._connections.feed
+        if feed is None:
+            self._fresh = True
+            feed = self._connect()
+            self._connections = self._connections._replace(feed=feed)
+            self._since, self._bursts, self._backlog = self._clock(), feed.bursts, Backlog()
+        asked = self._clock()  # silence counts only while somebody listens
+        while not self._stop.is_set():
+            frame = feed.read(min(POLL, self._patience.stall))
+            now = self._clock()
+            if frame is not None:
+                if self._fresh:
+                    self._fresh = False
+                    self._backoff.admitted()
+                if now - self._since >= STEADY:
+                    self._backoff.reset()
+                return frame
+            # Packets may come all the while; where none does, the feed says so.
+            patience = max(self._patience.stall, KEY_FRAME if self._fresh else 0.0)
+            if now - asked >= patience:
+                raise FeedSilent(f"no frame for {now - asked:.1f} s")
+        raise FeedEnded("stopped")
+
+    def _lose(self, error: FeedError) -> None:
+        """Ends the connection, says so, and waits before the next. Raises SourceError where it is time to give up."""
+        self._failures = self._failures + 1 if self._fresh else 0
+        self.last_error = str(error)
+        if self._started and self._patience.retries is not None and self._failures >= self._patience.retries:
+            self._said = f"gave up after {self._failures} attempts: {error}"
+            self._drop()
+            raise SourceError(f"{self.name}: {self._said}")
+        delay, behind = self._backoff.next(error), isinstance(error, FeedBehind)
+        if behind:
+            self.skips, self._skipped_at = self.skips + 1, self._clock()
+        # The reason is there before the connection is closed, which may take its time, and until the next one gives a
+        # frame: whoever looks in between finds it. Skipping is one thing for them all the while.
+        self._said = f"{SKIPPING}: {error}" if behind else f"waiting {delay:.1f} s: {error}"
+        self._drop()
+        self._wait(delay)
+        if not behind:
+            self._said = f"connecting: {error}"
+
+    def _drop(self) -> None:
+        self._fresh = True
+        feed, errors, dropped = self._connections
+        if feed is not None:
+            self._connections = _Connections(None, errors + feed.errors, dropped + feed.dropped)
+            feed.close()
+
+    # frames
+
+    def _read(self) -> Iterator[Frame]:
+        index, again = 0, False
+        while not self._stop.is_set():
+            try:
+                held, self._first = self._first, None
+                got = held or self._next_frame()
+                pts, gap = self._place(got)
+            except FeedEnded:
+                break
+            except FeedError as error:
+                self._lose(error)
+                self._timeline.reconnect()
+                again = True
+                continue
+            self.reconnects += again
+            again = False
+            rate = self._new_rate(got.rate, index)
+            gap = self._new_size(got.picture, index) or gap or rate is not None
+            if self._bursts and self._hold(float(pts * LIVE_TIME_BASE), gap):
+                break
+            wall = self._camera.at(float(pts * LIVE_TIME_BASE), got.sent, gap)
+            yield replace(self._make(got, index, pts, gap), rate=rate, wall=wall)
+            index += 1
+        self._drop()
+
+    def _place(self, got: FeedFrame) -> tuple[int, bool]:
+        """The frame's pts, and whether frames are missing before it. Raises FeedBehind where it is far too late."""
+        time_of = None if got.pts is None else got.pts * got.time_base
+        placed = self._timeline.next(time_of, got.arrived)
+        feed = self._connections.feed
+        if (
+            time_of is not None
+            and feed is not None
+            and not self._bursts
+            and self._backlog.note(self._timeline.lag, got.arrived, feed.idle)
+        ):
+            self._timeline.forget_lag()
+        return placed
+
+    def _make(self, got: FeedFrame, index: int, pts: int, gap: bool) -> Frame:
+        picture = fit(got.picture, self._size, self.info.layout, self._color)
+        as_first = self._size == (self.info.width, self.info.height)
+        aspect = self.info.pixel_aspect if as_first else got.pixel_aspect
+        return Frame(index, pts, self.info.time_base, picture, aspect, gap, damaged=got.damaged)
+
+    def _new_size(self, picture: Picture, index: int) -> bool:
+        """Whether the picture has another size than the one before; says so."""
+        before, self._size = self._size, (picture.width, picture.height)
+        if self._size == before:
+            return False
+        came, first = "{}x{}".format(*self._size), f"{self.info.width}x{self.info.height}"
+        other = f"; recordings go on in that size, all else is scaled to fit {first}" if came != first else ""
+        said = f"the picture changes to {came} at frame {index}{other}"
+        self._resized = self._resized or said
+        say("source", said, stream=self._stream)
+        return True
+
+    def _new_rate(self, rate: Fraction | None, index: int) -> Fraction | None:
+        """The rate, where it is another one than before: by a tenth, for 29.97 and 30 are told of one camera."""
+        before = self._rate
+        if rate is None or (before is not None and abs(rate / before - 1) < 0.1):
+            return None
+        self._rate = rate
+        if before is None:
+            return rate
+        self._rated = f"the rate changes from {float(before):.4g} to {float(rate):.4g} fps at frame {index}"
+        return rate
+
+    def _hold(self, seconds: float, gap: bool) -> bool:
+        """Waits until the frame is due, and says whether it was stopped; one that is late moves all that follow."""
+        now = self._clock()
+        if self._due is None or gap or self._due + seconds < now:
+            self._due = now - seconds
+        return self._wait(self._due + seconds - now) if self._due + seconds > now else False
+
+
+class FeedSilent(FeedError):
+    """The connection is there, and no frame comes."""
+
+
+def _describe(first: FeedFrame) -> VideoInfo:
+    picture = first.picture
+    return VideoInfo(
+        width=picture.width,
+        height=picture.height,
+        time_base=LIVE_TIME_BASE,
+        rate=first.rate,
+        pixel_aspect=first.pixel_aspect,
+        layout=picture.layout,
+        color=picture.color,
+        matrix=first.matrix,
+        primaries=first.primaries,
+        transfer=first.transfer,
+        notes=first.notes,
+    )

@@ -1,0 +1,264 @@
+"""A moving test pattern that says which frame it is: to measure loss, latency and alignment in the picture itself."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from ...engine.errors import UsageError
+from ...engine.picture import U8, Color, Layout, Picture
+from ...engine.types import Frame
+from ..media.info import VideoInfo, parse_rate
+from ..net.address import split
+from ..net.redact import redact
+
+BITS = 32
+CHECK = 8
+CELLS = BITS + CHECK
+"""across the picture's width, in two lines: the frame's number, and below it the time"""
+DARK, BRIGHT = 50, 170
+"""luma of a cell; darker than the mark, so that the mark stays the brightest thing in the picture"""
+MARK = 235
+WIDEST = 8
+"""times as wide as high: beyond, the mark has no room below the barcode"""
+SMALLEST = (160, 96)
+"""pixels; below that a cell is too small to survive an encoder"""
+LARGEST = (8192, 8192)
+"""pixels; encoders of H.264 and H.265 take no more"""
+RATES = (Fraction(1, 100), Fraction(1000))
+"""frames a second, from the slowest to the fastest"""
+MOST_FRAMES = 10**9
+_CONTRAST = 8.0
+"""levels of luma between a cell's halves, on average, below which there is no barcode"""
+_MASK = (1 << BITS) - 1
+
+
+def draw(number: int, milliseconds: int, size: tuple[int, int]) -> Picture:
+    """Frame `number` of the pattern, I420, BT.601 limited range. size: width, height. Pure.
+
+    Each bit of the barcode is a cell whose upper half is brighter than its lower half for 1, darker for 0: what tints
+    or dims the picture as a whole, as overlays and bad encoders do, leaves it readable.
+    """
+    wide, chroma = _background(size)
+    width = size[0]
+    shift = 2 * (number % width)
+    luma = wide[:, shift // 2 % width :][:, :width].copy()
+    lines, mask = _lines(width), _disc(size)
+    for line, word in enumerate((number, milliseconds)):
+        bits = np.array(_bits(word), np.uint8)
+        upper = np.where(bits, BRIGHT, DARK).astype(np.uint8)[_columns(width)]
+        top, middle, end = lines[2 * line : 2 * line + 3]
+        luma[top:middle] = upper
+        luma[middle:end] = DARK + BRIGHT - upper
+    x, y = mark_at(number, size)
+    left, top = round(x) - mask.shape[1] // 2, round(y) - mask.shape[0] // 2
+    luma[top : top + mask.shape[0], left : left + mask.shape[1]][mask] = MARK
+    return Picture(Layout.I420, (luma, chroma[0].copy(), chroma[1].copy()), Color("bt601"))
+
+
+def mark_at(number: int, size: tuple[int, int]) -> tuple[float, float]:
+    """Where the centre of the bright mark is in frame `number`: x, y in pixels. It never touches the barcode."""
+    width, height = size
+    top = _lines(width)[-1]
+    room = height - top
+    x = width * (0.5 + 0.38 * math.sin(2 * math.pi * number / 149))
+    y = top + room * (0.5 + 0.36 * math.sin(2 * math.pi * number / 97))
+    return x, y
+
+
+def read_barcode(luma: U8) -> int | None:
+    """The frame's number in a luma plane [H, W], at whatever size it has by now; None where none can be read."""
+    return _read(luma, 0)
+
+
+def read_time(luma: U8) -> int | None:
+    """The milliseconds drawn into the picture, modulo 2**32; None where none can be read."""
+    return _read(luma, 1)
+
+
+def now_ms() -> int:
+    """Wall-clock milliseconds as patterns in real time carry them, modulo 2**32."""
+    return time.time_ns() // 1_000_000 & _MASK
+
+
+@dataclass(frozen=True)
+class PatternSpec:
+    """What test:// asks for."""
+
+    size: tuple[int, int] = (640, 480)
+    rate: Fraction = Fraction(30)
+    frames: int | None = None
+    realtime: bool = False
+
+    @classmethod
+    def parse(cls, uri: str) -> PatternSpec:
+        """test://?size=1280x720&rate=30&frames=300&realtime=1, all optional. Raises UsageError.
+
+        Without `frames` it never ends, and is in real time unless realtime=0 says otherwise.
+        """
+        try:
+            query = parse_qsl(split(uri).query, keep_blank_values=True, strict_parsing=False)
+            values = {name: _value(name, text) for name, text in query}
+            values.setdefault("realtime", "frames" not in values)
+            return cls(**values)
+        except ValueError as error:
+            raise UsageError(f"{redact(uri)}: {error}; an example: test://?size=1280x720&rate=30&frames=300") from None
+
+    def __post_init__(self) -> None:
+        if any(not low <= side <= high for low, side, high in zip(SMALLEST, self.size, LARGEST, strict=True)):
+            raise ValueError("size must be {}x{} to {}x{}, got {}x{}".format(*SMALLEST, *LARGEST, *self.size))
+        if self.size[0] > WIDEST * self.size[1]:
+            raise ValueError("size must be at most {} times as wide as high, got {}x{}".format(WIDEST, *self.size))
+        if not RATES[0] <= self.rate <= RATES[1]:
+            raise ValueError("rate must be {:g} to {:g}, got {:g}".format(*map(float, (*RATES, self.rate))))
+        if self.frames is not None and not 1 <= self.frames <= MOST_FRAMES:
+            raise ValueError(f"frames must be 1 to {MOST_FRAMES}, got {self.frames}")
+
+
+class PatternSource:
+    """test://: frame number = index; the time is the wall clock in real time, otherwise the frame's own."""
+
+    errors = 0
+    remarks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        spec: PatternSpec,
+        name: str = "test://",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        """clock, wait: as in LiveSource."""
+        self.name, self.live = name, spec.realtime
+        self._spec, self._clock = spec, clock
+        self._stop = threading.Event()
+        self._wait = wait or self._stop.wait
+        duration = float(spec.frames / spec.rate) if spec.frames else None
+        width, height = spec.size
+        self.info = VideoInfo(
+            width, height, 1 / spec.rate, spec.rate, spec.frames, color=Color("bt601"), matrix=6, duration=duration
+        )
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def close(self) -> None:
+        self._stop.set()
+
+    def _read(self) -> Iterator[Frame]:
+        index, start = 0, self._clock()
+        while index != self._spec.frames:
+            time_of = float(index * self.info.time_base)
+            ahead = start + time_of - self._clock()
+            if self.live and ahead > 0:
+                self._wait(ahead)
+            if self._stop.is_set():
+                return
+            stamp = now_ms() if self.live else round(time_of * 1000) & _MASK
+            yield Frame(index, index, self.info.time_base, draw(index, stamp, self._spec.size))
+            index += 1
+
+
+def open_pattern(uri: str, realtime: bool = False) -> PatternSource:
+    """Raises UsageError for what test:// does not know."""
+    spec = PatternSpec.parse(uri)
+    if realtime and not spec.realtime:
+        spec = PatternSpec(spec.size, spec.rate, spec.frames, True)
+    return PatternSource(spec, uri)
+
+
+def _value(name: str, text: str) -> Any:
+    """Raises ValueError."""
+    if name not in _READERS:
+        raise ValueError(f"{name!r} is not one of {', '.join(_READERS)}")
+    read, accepted = _READERS[name]
+    try:
+        return read(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{name} must be {accepted}, got {text!r}") from None
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = text.lower().split("x")
+    return int(width), int(height)
+
+
+_READERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "size": (_size, "WxH in pixels"),
+    "rate": (parse_rate, "frames a second, as 25 or 30000/1001"),
+    "frames": (int, "a whole number"),
+    "realtime": (lambda text: bool(("0", "1").index(text)), "0 or 1"),
+}
+"""what test:// takes -> how it is read, and what it may be"""
+
+
+def _lines(width: int) -> list[int]:
+    """Where the four half-lines of cells begin, and the last one ends. A cell is a square, in two halves."""
+    return [round(i * max(4.0, width / CELLS / 2)) for i in range(5)]
+
+
+def _bits(word: int) -> list[int]:
+    word &= _MASK
+    # Fletcher's two sums over nibbles: a swapped or a turned bit changes them.
+    one = two = 0
+    for place in range(0, BITS, 4):
+        one = (one + (word >> place & 15) + 1) % 15
+        two = (two + one) % 15
+    whole = word << CHECK | one << 4 | two
+    return [whole >> place & 1 for place in reversed(range(CELLS))]
+
+
+@lru_cache(8)
+def _columns(width: int) -> Any:
+    return np.arange(width) * CELLS // width
+
+
+@lru_cache(8)
+def _disc(size: tuple[int, int]) -> Any:
+    radius = max(4, min(size) // 14)
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return x * x + y * y <= radius * radius
+
+
+@lru_cache(8)
+def _background(size: tuple[int, int]) -> tuple[U8, tuple[U8, U8]]:
+    """Luma twice as wide, to be cut out where the frame is, and both chroma planes."""
+    width, height = size
+    x, y = np.arange(2 * width), np.arange(height)[:, None]
+    luma = 60 + 25 * np.sin(2 * np.pi * 4 * x / width) + 15 * np.cos(2 * np.pi * 3 * y / height)
+    half = ((height + 1) // 2, (width + 1) // 2)
+    ramp = np.linspace(96, 160, half[1])[None, :].repeat(half[0], 0)
+    return luma.astype(np.uint8), (ramp.astype(np.uint8), ramp[:, ::-1].astype(np.uint8))
+
+
+def _read(luma: U8, line: int) -> int | None:
+    width = luma.shape[1]
+    edges = np.arange(CELLS + 1) * width / CELLS
+    margin = width / CELLS / 4  # neighbours bleed into each other
+    inside = [slice(int(a + margin), max(int(b - margin), int(a + margin) + 1)) for a, b in pairwise(edges)]
+    halves = []
+    for begin, end in pairwise(_lines(width)[2 * line : 2 * line + 3]):
+        margin = (end - begin) // 4
+        rows = luma[begin + margin : end - margin].mean(axis=0)
+        halves.append(np.array([rows[cell].mean() for cell in inside]))
+    difference = halves[0] - halves[1]
+    if not np.abs(difference).mean() >= _CONTRAST:
+        return None
+    bits = [int(bit) for bit in difference > 0]
+    word = sum(bit << place for place, bit in enumerate(reversed(bits[:BITS])))
+    return word if _bits(word) == bits else None

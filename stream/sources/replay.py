@@ -1,0 +1,94 @@
+"""A file that plays like a camera: at its own speed, and over and over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from ...engine.types import Frame
+from ..media.info import FALLBACK_RATE, VideoInfo
+from ..media.timeline import leap
+from .base import Source
+
+
+class Replay:
+    """Frames of a source that is opened anew at its end, if it loops, each held back until it is due, if in real time.
+
+    Indexes and pts go on over the seam; the first frame after it carries `gap`.
+    """
+
+    def __init__(
+        self,
+        once: Callable[[], Source],
+        realtime: bool,
+        loop: bool,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        """once: opens the source; its errors pass through. clock, wait: as in LiveSource."""
+        self.live = realtime
+        self._once, self._loop, self._clock = once, loop, clock
+        self._stop = threading.Event()
+        self._wait = wait or self._stop.wait
+        self._errors = 0
+        self._source = once()
+        self.name = self._source.name
+        info = self._source.info
+        # Audio runs on while frames of a camera may be dropped, and ends where the second round begins.
+        self.info: VideoInfo = replace(
+            info, audio=None, frames=None if loop else info.frames, duration=None if loop else info.duration
+        )
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    @property
+    def errors(self) -> int:
+        return self._errors + self._source.errors
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return self._source.remarks
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._source.stop()
+
+    def close(self) -> None:
+        self.stop()
+        self._source.close()
+
+    def _read(self) -> Iterator[Frame]:
+        start: float | None = None
+        for frame in self._all():
+            if self.live:
+                now = self._clock()
+                if start is None or start + frame.time - now > leap(self.info.rate):
+                    frame, start = replace(frame, gap=start is not None), now - frame.time
+                if start + frame.time > now and self._wait(start + frame.time - now):
+                    return
+            if self._stop.is_set():
+                return
+            yield frame
+
+    def _all(self) -> Iterator[Frame]:
+        index, offset, seam = 0, 0, False
+        last: int | None = None
+        step = max(1, round(Fraction(1) / ((self.info.rate or FALLBACK_RATE) * self.info.time_base)))
+        while True:
+            for frame in self._source:
+                if seam and last is not None:
+                    offset = last + step - frame.pts
+                last = frame.pts + offset
+                yield replace(frame, index=index, pts=last, gap=frame.gap or seam)
+                index, seam = index + 1, False
+            if not self._loop or seam or self._stop.is_set():  # seam: it is empty by now
+                return
+            self._source.close()
+            fresh, seam = self._once(), True
+            self._errors, self._source = self._errors + self._source.errors, fresh

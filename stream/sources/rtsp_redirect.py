@@ -1,0 +1,140 @@
+"""Where an RTSP server leads to. FFmpeg would take the login along to whatever host a server names."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import time
+from email.message import Message
+from email.parser import BytesHeaderParser
+from types import SimpleNamespace
+from typing import NamedTuple
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import AbstractDigestAuthHandler, parse_http_list, parse_keqv_list
+
+from ..net.address import origin
+from ..net.tls import SCHEMES, trusting
+from .feed import REFUSALS, FeedLost, FeedRefused
+
+MOST = 5
+"""redirects that are followed"""
+LONGEST = 1 << 16
+"""bytes of an answer"""
+DENIED = 401
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Message
+
+
+def led_to(uri: str, timeout: float, tls_ca: str | None) -> str:
+    """The address that the server of `uri` leads to, with the login only where that is the same server; `uri` itself
+    where it leads nowhere, or cannot be asked: whoever opens that finds out what is wrong.
+
+    timeout: seconds, for all of it. tls_ca: as in SourceOptions. Raises FeedLost where no answer comes, or another
+    address after each; FeedRefused where the login is wrong: to try it twice would lock the account sooner.
+    """
+    deadline = time.monotonic() + timeout
+    for _ in range(MOST):
+        try:
+            answer = _ask(uri, deadline, tls_ca)
+        except TimeoutError:
+            raise FeedLost(f"no answer within {timeout:g} s") from None
+        except (OSError, ValueError):
+            return uri
+        location = answer.headers.get("Location", "")
+        if not (300 <= answer.status < 400 and location):
+            return uri
+        uri = _next(uri, location)
+    raise FeedLost(f"the server leads elsewhere more than {MOST} times")
+
+
+def _next(uri: str, location: str) -> str:
+    """Where `location` leads from `uri`. Raises FeedLost, without what is there: it may hold a password."""
+    before = urlsplit(uri)
+    try:
+        after = urlsplit(urljoin(uri, location))
+        if after.scheme.lower() not in ("rtsp", "rtsps") or not after.hostname:
+            raise ValueError
+        same = origin(uri) == origin(after.geturl())
+    except ValueError:  # a port or an address of IPv6 that is none as well
+        raise FeedLost("the server leads to what is no address of RTSP") from None
+    login, at, _ = before.netloc.rpartition("@")
+    if same and "@" not in after.netloc:
+        after = after._replace(netloc=f"{login}{at}{after.netloc}")
+    return after.geturl()
+
+
+def _ask(uri: str, deadline: float, tls_ca: str | None) -> _Answer:
+    """What the server says of the stream. Raises OSError, ValueError, FeedRefused."""
+    parts = urlsplit(uri)
+    scheme, host, port = origin(uri)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    login = (unquote(parts.username or ""), unquote(parts.password or ""))
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection((host or "", port), _left(deadline)))
+        if scheme in SCHEMES:
+            connection = stack.enter_context(trusting(tls_ca).wrap_socket(connection, server_hostname=host))
+        answer = _describe(connection, plain, 1, "", deadline)
+        if answer.status != DENIED or not parts.username:
+            return answer
+        answer = _describe(connection, plain, 2, _authorization(answer.headers, plain, login), deadline)
+    if answer.status == DENIED:
+        raise FeedRefused(*REFUSALS[DENIED])
+    return answer
+
+
+def _describe(connection: socket.socket, url: str, number: int, authorization: str, deadline: float) -> _Answer:
+    lines = [f"DESCRIBE {url} RTSP/1.0", f"CSeq: {number}", "Accept: application/sdp", "User-Agent: saliency-tubes"]
+    if authorization:
+        lines.append(f"Authorization: {authorization}")
+    connection.settimeout(_left(deadline))
+    connection.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _more(connection, len(data), deadline)
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, _, rest = head.partition(b"\r\n")
+    protocol, _, status = first.decode("latin-1").partition(" ")
+    if not protocol.startswith("RTSP/"):
+        raise ValueError(protocol)
+    headers = BytesHeaderParser().parsebytes(rest)
+    length = int(headers.get("Content-Length") or 0)
+    while len(body) < length:
+        body += _more(connection, len(body), deadline)
+    return _Answer(int(status[:3]), headers)
+
+
+def _more(connection: socket.socket, known: int, deadline: float) -> bytes:
+    connection.settimeout(_left(deadline))
+    data = connection.recv(4096)
+    if not data or known > LONGEST:
+        raise ValueError("no whole answer")
+    return data
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _authorization(headers: Message, url: str, login: tuple[str, str]) -> str:
+    """The login as the server asks for it, by digest where it takes that. Raises ValueError for what is neither."""
+    asked = {}
+    for challenge in headers.get_all("WWW-Authenticate", []):
+        kind, _, rest = challenge.partition(" ")
+        asked[kind.lower()] = rest
+    if "digest" in asked:
+        logins = SimpleNamespace(add_password=None, find_user_password=lambda realm, where: login)
+        request = SimpleNamespace(full_url=url, selector=url, data=None, get_method=lambda: "DESCRIBE")
+        values = parse_keqv_list(parse_http_list(asked["digest"]))
+        made = AbstractDigestAuthHandler(logins).get_authorization(request, values)  # type: ignore[arg-type]
+        if made:
+            return f"Digest {made}"
+    if "basic" in asked:
+        return "Basic " + base64.b64encode(":".join(login).encode()).decode()
+    raise ValueError("no way to log in that is known here")

@@ -1,0 +1,135 @@
+"""What a run says to stderr: lines for people, or one JSON object a line for programs. No password leaves by it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TextIO
+
+from ..net.redact import redact, scrub, secrets
+
+FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error")
+LOGGER = logging.getLogger("saliency_tubes")
+
+
+class Redacting(logging.Filter):
+    """Takes out of every record what the addresses of this run keep secret, and whatever looks like a password."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        super().__init__()
+        self._addresses = [address for address in addresses if secrets(address)]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self.clean(record.getMessage()), None
+        fields = getattr(record, "fields", None)
+        if fields:
+            record.fields = {
+                key: self.clean(value) if isinstance(value, str) else value for key, value in fields.items()
+            }
+        if record.exc_info:  # a traceback quotes whatever it likes
+            record.msg += f": {self.clean(repr(record.exc_info[1]))}"
+            record.exc_info = record.exc_text = None
+        return True
+
+    def clean(self, text: str) -> str:
+        """The text without passwords."""
+        for address in self._addresses:
+            text = scrub(text, address)
+        return redact(text)
+
+
+class TextFormatter(logging.Formatter):
+    """What it is about, and what there is to say."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._clear = "\r\x1b[K" if terminal else ""  # there may be a progress bar on this line
+
+    def format(self, record: logging.LogRecord) -> str:
+        stream = getattr(record, "stream", "")
+        about = f"{getattr(record, 'event', record.levelname.lower()):<8} "
+        return f"{self._clear}{about}{f'{stream}: ' if stream else ''}{record.getMessage()}"
+
+
+class JsonFormatter(logging.Formatter):
+    """time (ISO 8601, UTC), level, event, stream, message, and whatever else belongs to the event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        made: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", record.name),
+            "message": record.getMessage(),
+        }
+        stream = getattr(record, "stream", "")
+        if stream:
+            made["stream"] = stream
+        return json.dumps({**made, **getattr(record, "fields", {})}, ensure_ascii=False, default=str)
+
+
+def say(event: str, message: str, *, stream: str = "", level: int = logging.INFO, **fields: object) -> None:
+    """One line. event: what it is about, one word. stream: which of several it is about."""
+    LOGGER.log(level, "%s", message, extra={"event": event, "stream": stream, "fields": fields})
+
+
+@contextmanager
+def logging_to(
+    stream: TextIO, form: str = "text", addresses: Sequence[str] = (), level: str = "info"
+) -> Iterator[None]:
+    """Lines go to `stream` while this lasts.
+
+    addresses: those whose passwords must not appear in them. level: one of LEVELS; less important lines are left out.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(stream.isatty()))
+    handler.addFilter(Redacting(addresses))
+    before = LOGGER.level, LOGGER.propagate
+    LOGGER.setLevel(level.upper())
+    LOGGER.propagate = False
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(before[0])
+        LOGGER.propagate = before[1]
+
+
+def hide_arguments(addresses: Iterable[str] = ()) -> bool:
+    """Blots the passwords out of the process's own command line, which every user of the machine can read by `ps`.
+
+    On Linux, where the arguments lie in memory that the process may write; elsewhere it does nothing. addresses: those
+    whose passwords may also stand there by themselves, as the value of an option. Returns whether it shows none.
+    """
+    process = Path("/proc/self")
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        shown = (process / "cmdline").read_bytes()
+        words = shown.decode(errors="surrogateescape").split("\0")
+        known = sorted({secret for text in (*words, *addresses) for secret in secrets(text)}, key=len, reverse=True)
+        hidden = "\0".join(_blot(word, known) for word in words).encode(errors="surrogateescape")
+        if hidden == shown:
+            return True
+        # proc(5): field 48 is arg_start; the second field, a name in brackets, may hold spaces
+        start = int((process / "stat").read_text().rpartition(")")[2].split()[45])
+        ctypes.memmove(start, hidden, len(hidden))
+        return (process / "cmdline").read_bytes() == hidden
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _blot(word: str, known: Sequence[str]) -> str:
+    """The word without those secrets, as long as before; a short one, which may be part of any, where it is one."""
+    own = secrets(word)
+    for secret in known:
+        if len(secret) > 3 or secret in own or word == secret or word.endswith(f"={secret}"):
+            word = word.replace(secret, "*" * len(secret.encode(errors="surrogateescape")))
+    return word

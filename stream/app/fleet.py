@@ -153,15 +153,17 @@ class Fleet:
 
         Raises Interrupted after a signal, and the first error once all streams have ended.
         """
-        if len(self.settings.streams) == 1:
+        try:
             self._main_opening = True
-            try:
+            if len(self.settings.streams) == 1:
                 self._run_one(self.settings.streams[0], None, each)
-            except SourceError:
-                if not self._given_up():
-                    raise
-        else:
-            self._run_several()
+            else:
+                self._run_several()
+        except Exception:
+            # A library that is being loaded or that connects when the signal comes turns the handler's exception into
+            # an error of its own: "initialization failed", or no answer. The signal is what ended the run.
+            if not self._given_up():
+                raise
         if self._received:
             raise Interrupted(self._received[0])
 
@@ -206,7 +208,6 @@ class Fleet:
                     self._ended[label] = final.ended()
 
     def _run_several(self) -> None:
-        self._main_opening = True
         shared = share_model(self.settings.streams)
         self._main_opening = False
         say("model", shared.remark)

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.stream.app import fleet as fleets
 from saliency_tubes.stream.app import job as jobs
-from saliency_tubes.stream.app.fleet import Fleet
+from saliency_tubes.stream.app.fleet import Fleet, Interrupted
 from saliency_tubes.stream.app.job import Config, open_job, open_source
 from saliency_tubes.stream.app.settings import Settings
 from saliency_tubes.stream.sinks.base import SinkOptions
@@ -293,6 +293,29 @@ class TestOpening:
         run.thread.join(30)
         assert not run.thread.is_alive()
         assert (opened, run.error) == ([], None)
+
+    @pytest.mark.parametrize("streams", [(DOOR,), (DOOR, YARD)], ids=["one", "two"])
+    def test_a_signal_that_a_library_takes_for_an_error_of_its_own_is_no_failure(self, streams, monkeypatch):
+        """As where SIGTERM comes while a compiled module is imported: "ImportError: initialization failed"."""
+
+        def load(*_: object, **__: object) -> None:
+            with suppress(Interrupted):
+                signal.raise_signal(signal.SIGTERM)
+            raise ImportError("initialization failed")
+
+        monkeypatch.setattr(jobs, "open_runner", load)
+        fleet = Fleet(Settings(streams))
+        with fleet.signals(), pytest.raises(Interrupted, match="SIGTERM"):
+            fleet.run()
+
+    @pytest.mark.parametrize("streams", [(DOOR,), (DOOR, YARD)], ids=["one", "two"])
+    def test_an_error_without_a_signal_is_raised(self, streams, monkeypatch):
+        def load(*_: object, **__: object) -> None:
+            raise ImportError("initialization failed")
+
+        monkeypatch.setattr(jobs, "open_runner", load)
+        with pytest.raises(ImportError):
+            Fleet(Settings(streams)).run()
 
     @pytest.mark.parametrize("fails", ["at first", "later"])
     def test_the_health_page_tells_why_one_failed(self, fails, monkeypatch):

@@ -1,7 +1,7 @@
-"""Files of this user's cache. One is taken only where it is what was written: anything else counts as absent.
+"""Files in this user's cache. A file is used only if it is exactly what was written; otherwise it counts as absent.
 
-A file begins with a head that says what it was made of, and a digest of what follows. On POSIX it must be this user's,
-and nobody else may write it.
+A file begins with a head that says what it was made from, and a digest of the rest. On POSIX the file must belong to
+this user, and nobody else may be allowed to write it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def cache_folder(name: str) -> Path:
 
 
 def key_of(*parts: bytes | str) -> str:
-    """A name for what a file was made of: SHA-256, in hex; no two lists of parts have the same."""
+    """A name for a file made from these parts: their SHA-256, in hex. Different lists of parts give different names."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode(errors="surrogateescape") if isinstance(part, str) else part
@@ -32,7 +32,7 @@ def key_of(*parts: bytes | str) -> str:
 
 
 def read_cached(path: Path, head: bytes) -> bytes | None:
-    """What was written under this head; None where there is no such file, or none that can be trusted."""
+    """The body that was written under this head; None if there is no such file, or none that can be trusted."""
     try:
         with path.open("rb") as file:
             about = os.fstat(file.fileno())
@@ -48,14 +48,14 @@ def read_cached(path: Path, head: bytes) -> bytes | None:
 
 
 def write_cached(path: Path, head: bytes, body: bytes) -> None:
-    """Replaces the file at once: a reader finds the old one or the new one. Where it cannot be written, it is not."""
+    """Replaces the file in one step: a reader finds the old one or the new one. A failure to write it is ignored."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".new")  # only this user's
+        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".new")  # private to this user
         with open(number, "wb") as file:
             file.write(head + hashlib.sha256(body).digest() + body)
         os.replace(temporary, path)
-    except OSError:  # read-only, or full
+    except OSError:  # the disk is read-only or full: the cache is a convenience
         with suppress(OSError):
             os.unlink(temporary)

@@ -12,10 +12,10 @@ from .types import Crop, Explanation, Span
 
 
 def slice_weights(span: Span, slices: int, frame: float, geometry: str = "linear") -> F64:
-    """[slices]: what each time slice counts at a frame.
+    """[slices]: the weight of each time slice at a frame.
 
-    linear: between the centres of the two nearest slices; outside, the end slices. paper: a cubic spline with the first
-    slice on the window's first frame and the last on its last.
+    linear: interpolates between the centres of the two nearest slices; outside of all centres, the end slice counts
+    alone. paper: a cubic spline with the first slice on the window's first frame and the last slice on its last frame.
     """
     if geometry == "paper":
         position = (frame - span.start) / (span.stride * max(span.frames - 1, 1)) * (slices - 1)
@@ -24,16 +24,16 @@ def slice_weights(span: Span, slices: int, frame: float, geometry: str = "linear
 
 
 def linear_weights(cells: int, positions: F64) -> F64:
-    """[N, cells]: linear interpolation at positions in cells; outside 0..cells - 1 the end cells."""
+    """[N, cells]: linear interpolation at positions in cells; outside 0..cells - 1 the end cell counts alone."""
     limited = np.clip(positions, 0, cells - 1)
     return np.asarray(np.maximum(0, 1 - np.abs(limited[:, None] - np.arange(cells))))
 
 
 def blend_cells(parts: Sequence[tuple[Explanation, float]], frame: float, geometry: str = "linear") -> F64:
-    """The evidence at one frame, [h, w], scaled for drawing: each window's slice there, by its share.
+    """The evidence at one frame, [h, w], scaled for drawing: the sum of each window's slice there times its share.
 
-    linear: limited to 0..1, so evidence against the class is none and does not erode its neighbours. Evidence that is
-    not a number, or not finite, is none.
+    linear: limited to 0..1, so that evidence against the class counts as none and does not reduce its neighbours'.
+    Evidence that is not a finite number counts as none.
     """
     total = np.zeros(parts[0][0].tube.evidence.shape[1:])
     for explanation, share in parts:
@@ -47,7 +47,8 @@ def blend_cells(parts: Sequence[tuple[Explanation, float]], frame: float, geomet
 
 
 def sample_centers(pixels: int, subsampled: bool) -> F64:
-    """Centres of a plane's samples along one axis, in pixels of the frame: a chroma sample covers two, or the last."""
+    """Centres of a plane's samples along one axis, in pixels of the frame. A chroma sample covers two pixels, or the
+    last one alone where the number is odd."""
     if not subsampled:
         return np.arange(pixels, dtype=np.float64) + 0.5
     first = np.arange(0, pixels, 2)
@@ -55,10 +56,10 @@ def sample_centers(pixels: int, subsampled: bool) -> F64:
 
 
 def faded_ends(geometry: str, low: float, high: float, pixels: int) -> tuple[int, int]:
-    """Which ends of a crop [low, high) of `pixels` pixels fade, first and last, as 1 or 0: cells of zeros to add there.
+    """Whether the first and the last end of a crop [low, high) of `pixels` pixels fade: 1 or 0 cells of zeros to add.
 
-    linear: an end fades where the centre of a pixel lies beyond it. At the picture's own border, or beyond it, nothing
-    is cut off, and nothing fades. paper: none.
+    linear: an end fades if the centre of some pixel lies beyond it, for there the crop cuts the picture. An end at the
+    picture's own border, or beyond it, does not fade. paper: no end fades.
     """
     if geometry == "paper":
         return 0, 0
@@ -70,10 +71,10 @@ def axis_positions(
 ) -> tuple[int, F64]:
     """Along one axis: the first sample within the crop [low, high) of `pixels` pixels, and where each lies, in cells.
 
-    Cells are counted with the zeros of `faded_ends`. linear: a cell is an area of the crop, its value stands at its
-    centre. A cell of zeros stands on the crop's edge, so evidence falls to nothing over the outer half of an outer
-    cell; at an end that does not fade, the outer cell's value holds there. paper: corner cells stand on the crop's
-    corner pixels.
+    Cells are counted with the zeros of `faded_ends`. linear: a cell is an area of the crop, and its value is that of
+    its centre. A cell of zeros lies on the crop's edge, so that evidence falls to nothing over the outer half of an
+    outer cell; at an end that does not fade, the outer half has the cell's own value. paper: the centres of the corner
+    cells are the crop's corner pixels.
     """
     centers = sample_centers(pixels, subsampled)
     left, right = low * pixels, high * pixels
@@ -84,7 +85,7 @@ def axis_positions(
     if geometry == "paper":
         luma = sample_centers(pixels, False)
         luma = luma[(luma >= left) & (luma < right)]
-        # a crop so small may hold the centre of a chroma sample, and of no pixel
+        # A very small crop may hold the centre of a chroma sample and of no pixel.
         corners = luma if len(luma) else centers
         positions = (centers - corners[0]) / max(corners[-1] - corners[0], 1.0) * (cells - 1)
         return int(inside[0]), np.clip(positions, 0, cells - 1)
@@ -98,7 +99,7 @@ def axis_positions(
 def axis_weights(geometry: str, cells: int, low: float, high: float, pixels: int, subsampled: bool) -> tuple[int, F64]:
     """`axis_positions` as weights [samples, cells]: linear between cells, or a cubic spline for paper.
 
-    Where an end fades, the weights of a sample there add up to less than 1: the rest is of the zeros.
+    At an end that fades, the weights of a sample add up to less than 1: the rest belongs to the cell of zeros.
     """
     first, positions = axis_positions(geometry, cells, low, high, pixels, subsampled)
     if geometry == "paper":

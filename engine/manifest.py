@@ -24,27 +24,28 @@ FORMAT = 1
 MANIFEST_KEY = "saliency_tubes.manifest"
 WEIGHTS_KEY = "saliency_tubes.class_weights"
 OWN = "f32"
-"""the precision that every file is right in, or refused"""
+"""The precision in which every exported file was compared with PyTorch; a file that fails in it is refused."""
 RESIZE_RULES = ("center", "stretch", "letterbox")
 LARGEST = 1 << 16
-"""of anything that is counted in pixels or frames; and the lowest rate is one frame in so many"""
+"""Maximum of any number of pixels or frames. The minimum rate is one frame in this many seconds."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How a frame becomes one slot of the clip [1, 3, T, H, W], float32 RGB."""
+    """How a frame becomes one of the T pictures of the clip [1, 3, T, H, W], float32 RGB."""
 
     size: tuple[int, int]
     """H, W"""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """(value / 255 - mean) / std for each channel"""
+    """each channel of the input is (value / 255 - mean) / std"""
     resize: str = "center"
-    """center: short side to `short_side`, then the middle; stretch: whole frame, aspect lost; letterbox: black bars"""
+    """center: the short side is resized to `short_side` and the middle is cut out; stretch: the whole frame, aspect
+    ratio not kept; letterbox: the whole frame between black bars"""
     short_side: int = 0
     """pixels, for `center`; at least the longer of H and W"""
     stride: int = 1
-    """frames from one sample to the next, in video of `rate`"""
+    """frames from one sample to the next, in video of `rate` frames a second"""
     rate: float = 25.0
     """frames a second of the video it was trained on"""
     name: str = "clip"
@@ -90,11 +91,11 @@ class WindowSpec:
     """One clip length the model serves."""
 
     slice_weights: tuple[float, ...]
-    """what each time slice of the activation counts in the head's pool; sums to 1"""
+    """the weight of each time slice of the activation in the head's pool; they sum to 1"""
     trusted: tuple[int, int]
-    """slices [first, end) that zero padding in time does not spoil"""
+    """slices [first, end) whose values are not distorted by zero padding in time"""
     cell_weights: tuple[tuple[float, ...], ...] = ()
-    """[h, w], what each place counts, summing to 1; empty: all the same"""
+    """[h, w], the weight of each cell of a slice in the head's pool, summing to 1; empty: all weights are equal"""
 
     def __post_init__(self) -> None:
         total = sum(self.slice_weights)
@@ -110,7 +111,7 @@ class WindowSpec:
 
     @property
     def slices_in_words(self) -> str:
-        """How many there are and which can be trusted, counted from 0: "8 time slices, 1 to 6 to be trusted"."""
+        """How many slices there are and which can be trusted, counted from 0: "8 time slices, 1 to 6 to be trusted"."""
         slices, (first, end) = len(self.slice_weights), self.trusted
         if slices == 1:
             return "1 time slice"
@@ -118,7 +119,7 @@ class WindowSpec:
         return f"{slices} time slices, {which} to be trusted"
 
     def pool(self, height: int, width: int) -> F32:
-        """[t, h, w], summing to 1: what each cell counts in the head's pool."""
+        """[t, h, w], summing to 1: the weight of each cell in the head's pool."""
         cells = np.array(self.cell_weights or [[1 / (height * width)] * width] * height)
         _require(cells.shape == (height, width), f"cell_weights {cells.shape} do not fit {height} x {width} cells")
         return np.asarray(np.multiply.outer(np.array(self.slice_weights), cells), np.float32)
@@ -126,7 +127,7 @@ class WindowSpec:
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """A head that pools and then weighs: class weights times activation, pooled, plus bias, is the logit."""
+    """A head that is linear after a pool: logit = class weights times pooled activation, plus bias."""
 
     class_weights: F32
     """[K, C]"""
@@ -142,18 +143,18 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class Missed:
-    """A precision of a runtime in which a file was further off than is accepted; in its own it was right."""
+    """A precision of a runtime in which the check at export found an error above its bound, though f32 was right."""
 
     runtime: str
     precision: str
     frames: int
-    """T, where it was furthest off"""
+    """the clip length T with the largest error"""
     what: str
-    """what was: logits, activation, tube, completeness, weights; or run, which failed"""
+    """what had the error: logits, activation, tube, completeness or weights; or run: the runtime failed"""
     measured: float | None = None
-    """None: no finite number"""
+    """the error; None: it was not a finite number"""
     allowed: float | None = None
-    """None of a run"""
+    """the bound of the error; None for a run that failed"""
 
     def __post_init__(self) -> None:
         for name in ("runtime", "precision", "what"):
@@ -170,7 +171,7 @@ class Missed:
 
     @property
     def excess(self) -> float:
-        """How many times what is accepted it is off; infinite where it is no finite number, or failed."""
+        """The error divided by its bound; infinite where the error is not a finite number or the run failed."""
         if self.measured is None or self.allowed is None:
             return math.inf
         off, accepted = (1 - self.measured, 1 - self.allowed) if self.what == "tube" else (self.measured, self.allowed)
@@ -184,7 +185,7 @@ class Missed:
 
 
 def miss_in_words(what: str, measured: float | None, allowed: float) -> str:
-    """What is beyond its bound; None and NaN: no number at all."""
+    """An error above its bound, in words. measured: None and NaN mean that it was not a number."""
     if what == "tube":
         found = "nan" if measured is None else f"{measured:.4f}"
         return f"tube correlation {found} (at least {allowed:g} is accepted)"
@@ -210,13 +211,13 @@ class Manifest:
     channels: int
     """C, of the activation"""
     head: LinearHead | None
-    """None: the graph gives each clip's own weights, as the gradient of the class that its input `class_input` names"""
+    """None: the graph has an output with the weights for each clip, the gradient of the class given to `class_input`"""
     outputs: Mapping[str, str] = field(default_factory=lambda: {"logits": "logits", "activation": "activation"})
     """names of the outputs in the graph: logits, activation, and weights where there is no linear head"""
     class_input: str = "class"
     """name of the input [batch] int64 of a graph with gradients: a class index, or -1 for the top class"""
     missed: tuple[Missed, ...] = ()
-    """what the check at its export found too far off, where that was no reason to refuse the file"""
+    """errors above their bound that the check at export found, and that were no reason to refuse the file"""
 
     def __post_init__(self) -> None:
         _require(bool(self.labels), "labels must not be empty")
@@ -248,7 +249,7 @@ class Manifest:
         return self.windows[frames]
 
     def missed_precisions(self, runtime: str) -> frozenset[str]:
-        """Those of a runtime in which the file was too far off: none should be chosen unless it is asked for."""
+        """The precisions of a runtime in which the error was too large: use one only if the user asks for it."""
         return frozenset(one.precision for one in self.missed if one.runtime == runtime)
 
     def to_properties(self) -> dict[str, str]:
@@ -293,7 +294,7 @@ class Manifest:
             )
         try:
             text = json.loads(properties[MANIFEST_KEY])
-            json.dumps(text, ensure_ascii=False).encode()  # half a surrogate pair cannot be printed, whatever it names
+            json.dumps(text, ensure_ascii=False).encode()  # text with half a surrogate pair cannot be printed
         except (ValueError, RecursionError) as error:
             raise ModelError(f"its manifest is not JSON: {error}") from None
         if not isinstance(text, dict) or text.get("format") != FORMAT:

@@ -13,8 +13,8 @@ from .saliency import finite
 from .types import Crop, Scale, Tube
 
 FINENESS = 9
-"""boxes are measured on a grid this much finer than the cells, interpolated as it is drawn; odd, so that cells' centres
-are points of it"""
+"""Boxes are measured on a grid that is this many times finer than the cells, interpolated as evidence is drawn. The
+number is odd, so that the cells' centres are points of the grid."""
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels of the frame; right and bottom exclusive"""
@@ -29,7 +29,7 @@ class Peak:
     frame: float
     """the frame number at the slice's centre"""
     x: float
-    """pixels of the frame, the cell's centre"""
+    """the cell's centre, in pixels of the frame"""
     y: float
     evidence: float
     """logits"""
@@ -38,7 +38,8 @@ class Peak:
 def peak(tube: Tube, size: tuple[int, int], *, all_slices: bool = False) -> Peak:
     """The strongest cell of the slices that can be trusted, in a frame of `size` = (width, height).
 
-    all_slices: of the whole tube instead. At a window's ends padding often makes the strongest cell, in a corner.
+    all_slices: search the whole tube instead. In the slices that cannot be trusted, padding often makes a corner cell
+    the strongest one.
     """
     first = 0 if all_slices else tube.trusted[0]
     cells = finite(tube.evidence if all_slices else tube.trusted_evidence)
@@ -65,7 +66,8 @@ def centroids(tube: Tube, size: tuple[int, int]) -> list[tuple[float, float] | N
 
 
 def shares(tube: Tube) -> list[float]:
-    """For each slice its part of the positive evidence as the head pools it; sums to 1, or is 0 where there is none."""
+    """For each slice its share of the tube's positive evidence, weighted as the head pools it. The shares sum to 1; all
+    are 0 if there is no positive evidence."""
     positive = (np.maximum(finite(tube.evidence), 0) * tube.pool).sum(axis=(1, 2))
     total = positive.sum()
     return [float(value) for value in positive / total] if total > 0 else [0.0] * len(positive)
@@ -86,7 +88,7 @@ def _boxes(strong: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], crop: Crop, 
         x0, y0 = _pixel(crop, size, left / width, top / height)
         x1, y1 = _pixel(crop, size, (left + across) / width, (top + down) / height)
         box = (max(0, round(x0)), max(0, round(y0)), min(size[0], round(x1)), min(size[1], round(y1)))
-        if box[0] < box[2] and box[1] < box[3]:  # letterbox bars are no part of the frame
+        if box[0] < box[2] and box[1] < box[3]:  # a box within the letterbox bars is not in the frame
             found.append(box)
     return sorted(found, key=lambda box: (-(box[2] - box[0]) * (box[3] - box[1]), box))
 

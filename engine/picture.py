@@ -1,4 +1,4 @@
-"""A picture in the planes it was decoded to, and the two conversions it may see: small, for the network; RGB.
+"""A picture in the planes that the decoder made, and its conversion to RGB, at its own size or smaller.
 
 A full-size conversion to RGB and back costs more than everything this project draws, so pictures stay in their planes.
 """
@@ -18,7 +18,8 @@ F64 = npt.NDArray[np.float64]
 
 
 class Layout(Enum):
-    """How the samples of a picture lie in memory. All are 8 bits a sample; chroma is halved both ways, rounded up."""
+    """How the samples of a picture lie in memory. All have 8 bits a sample; chroma planes have half the height and half
+    the width, rounded up."""
 
     I420 = "i420"
     """three planes: Y [H, W], U and V [ceil(H/2), ceil(W/2)]"""
@@ -29,7 +30,7 @@ class Layout(Enum):
 
 
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
-"""Kr and Kb of each matrix: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance)."""
+"""Kr and Kb of each colour matrix: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance)."""
 
 
 @dataclass(frozen=True)

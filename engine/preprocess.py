@@ -22,7 +22,7 @@ class Placement:
     size: tuple[int, int]
     """width, height the frame is resized to"""
     left: int
-    """where in it the input begins; negative where black bars are beside it"""
+    """column at which the model's input begins in the resized frame; negative where black bars are added"""
     top: int
 
     def crop(self, spec: InputSpec) -> Crop:
@@ -32,7 +32,8 @@ class Placement:
 
 
 def place(width: int, height: int, pixel_aspect: Fraction, spec: InputSpec) -> Placement:
-    """A frame of so many pixels by the spec's rule. Pixels that are not square are made so: as a viewer sees them."""
+    """Places a frame of width x height pixels by the rule of the spec. Pixels that are not square are made square
+    first, as a viewer sees them."""
     rows, columns = spec.size
     shown = (width * float(pixel_aspect), float(height))
     if spec.resize == "letterbox":
@@ -48,7 +49,7 @@ def place(width: int, height: int, pixel_aspect: Fraction, spec: InputSpec) -> P
 
 
 def sample(frame: Frame, spec: InputSpec) -> tuple[U8, Crop]:
-    """The frame as the model wants it, RGB [H, W, 3] uint8 with H, W = spec.size, and where in the frame that is."""
+    """The part of the frame that the model looks at, RGB [H, W, 3] uint8 with H, W = spec.size, and where it lies."""
     height, width = spec.size
     placed = place(frame.picture.width, frame.picture.height, frame.pixel_aspect, spec)
     if spec.resize == "letterbox":
@@ -64,7 +65,8 @@ def sample(frame: Frame, spec: InputSpec) -> tuple[U8, Crop]:
 def tensor(clip: Clip, spec: InputSpec, out: F32 | None = None) -> F32:
     """The clip as the model's input [1, 3, T, H, W] float32: (value / 255 - mean) / std for each channel.
 
-    out: what an earlier call gave and is no longer needed, to be filled again: new memory takes as long as filling it.
+    out: the array of an earlier call that is no longer needed, to be filled again. Asking the system for new memory
+    takes as long as filling it.
     """
     shape = (1, 3, len(clip.samples), *spec.size)
     if out is None or out.shape != shape:
@@ -78,6 +80,6 @@ def tensor(clip: Clip, spec: InputSpec, out: F32 | None = None) -> F32:
 
 @lru_cache(maxsize=8)
 def _tables(spec: InputSpec) -> list[F32]:
-    """For each channel what each byte becomes."""
+    """For each channel a table [256]: the number that each byte becomes."""
     values = np.arange(256) / 255
     return [((values - mean) / std).astype(np.float32) for mean, std in zip(spec.mean, spec.std, strict=True)]

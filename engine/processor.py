@@ -1,4 +1,4 @@
-"""The processor: what it says of itself."""
+"""Which processor this is, so that what was measured on one is not used on another."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ _TELLING = (
     *("vendor_id", "cpu family", "model", "model name", "stepping", "flags"),
     *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),
 )
-"""lines of /proc/cpuinfo that are the same for equal processors, on x86 and on ARM"""
+"""The lines of /proc/cpuinfo, on x86 and on ARM, that are the same for equal processors."""
 
 
 def processor_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
-    """What the processor says it has; nothing where that is not Linux."""
+    """The instruction sets that Linux names for the processor; empty on other systems."""
     found = re.search(r"^(?:flags|Features)\s*:(.*)$", _text(cpuinfo), re.MULTILINE)
     return frozenset(found[1].split()) if found else frozenset()
 
 
 def processor_identity(cpuinfo: Path = CPUINFO) -> str:
-    """The same for equal processors, another for others. Of a virtual one the name may tell little, and the flags do.
+    """A text that is equal for equal processors and differs for others.
 
-    The first core speaks for all.
+    It holds the flags beside the name, for the name of a virtual processor may say little. The first core counts for
+    all of them.
     """
     first = _text(cpuinfo).partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())

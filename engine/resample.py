@@ -1,6 +1,7 @@
-"""Resizing as weights: what each pixel of the model's input takes of a plane, along one axis.
+"""Resizing as weights: how much of each sample of a plane goes into each pixel of the model's input, along one axis.
 
-The same rules as `picture.Picture.rgb`: areas where a plane shrinks both ways, else linear between centres.
+The rules are those of `picture.Picture.rgb`: a plane that shrinks along both axes is averaged over areas; otherwise
+values are interpolated linearly between the centres of samples.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from .picture import F32, F64
 
 @dataclass(frozen=True, eq=False)
 class Filter:
-    """One axis."""
+    """The weights along one axis."""
 
     first: npt.NDArray[np.int32]
-    """[n]: the first sample each pixel takes; -1 where the frame has none (black bars)"""
+    """[n]: the first sample that counts for each pixel; -1 where the pixel lies in a black bar"""
     weights: F32
-    """[n, taps], those of a pixel add up to 1; 0 beyond what it takes"""
+    """[n, taps]: the weights of the samples from `first` on; those of one pixel add up to 1"""
 
 
 def filter_axis(source: int, scaled: int, offset: int, pixels: int, shrinks: bool) -> Filter:
-    """Pixels [offset, offset + pixels) of `source` samples resized to `scaled`; outside 0..scaled there is no frame.
+    """The weights for pixels [offset, offset + pixels) of an axis of `source` samples that is resized to `scaled`.
 
-    shrinks: whether the whole plane does, both ways; that chooses the rule.
+    Pixels outside 0..scaled are black bars. shrinks: whether the plane shrinks along both axes, which chooses the rule.
     """
     dense = np.zeros((pixels, source))
     index = np.arange(offset, offset + pixels)
@@ -40,16 +41,16 @@ def filter_axis(source: int, scaled: int, offset: int, pixels: int, shrinks: boo
 
 
 def _areas(source: int, scaled: int, index: npt.NDArray[np.int_]) -> F64:
-    """[n, source]: how much of each sample a pixel covers."""
+    """[n, source]: the part of each pixel's area that each sample fills."""
     step = source / scaled
     low, high = index[:, None] * step, (index[:, None] + 1) * step
     samples = np.arange(source)
     covered = np.maximum(0, np.minimum(high, samples + 1) - np.maximum(low, samples))
-    covered[covered < 1e-9] = 0  # rounding
+    covered[covered < 1e-9] = 0  # left by rounding
     return np.asarray(covered / covered.sum(axis=1, keepdims=True))
 
 
 def _between(source: int, scaled: int, index: npt.NDArray[np.int_]) -> F64:
-    """[n, source]: linear between the centres of samples."""
+    """[n, source]: linear interpolation between the centres of samples."""
     position = np.clip((index + 0.5) * source / scaled - 0.5, 0, source - 1)
     return np.asarray(np.maximum(0, 1 - np.abs(position[:, None] - np.arange(source))))

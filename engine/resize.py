@@ -1,6 +1,6 @@
-"""What the network sees of a picture: a part of it, resized, as RGB; straight from the planes.
+"""The part of a picture that the network sees, resized, as RGB, straight from the planes.
 
-Compiled (kernels/sample.h); by OpenCV, on the whole picture and slower, where it is not.
+By the compiled kernels/sample.h; without the compiled module by OpenCV, which converts the whole picture and is slower.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ _Axis = tuple[npt.NDArray[np.int32], F32]
 
 
 def resize(picture: Picture, size: tuple[int, int], box: Box) -> U8:
-    """The part `box` of the picture resized to `size` = (width, height): RGB [h, w, 3] uint8, its own memory.
+    """The part `box` of the picture resized to `size` = (width, height): RGB [h, w, 3] uint8, in memory of its own.
 
-    In memory the channels lie one after the other, as a network takes them. `picture.rgb(size)` rounds between the two
-    steps, resizing and colour, and is up to 3 levels off; all that is compiled gives the same bytes.
+    In memory the channels lie one after the other, as a network takes them. Every compiled path gives the same bytes.
+    `picture.rgb(size)`, which the path by OpenCV uses, rounds after resizing and again after the colour conversion, and
+    differs by up to 3 levels.
     """
     left, top, width, height = box
     if _compiled is None:
@@ -46,7 +47,7 @@ def resize(picture: Picture, size: tuple[int, int], box: Box) -> U8:
 
 @lru_cache(maxsize=64)
 def _axis(samples: int, scaled: int, first: int, count: int, shrinks: bool) -> _Axis:
-    """A filter whose taps all lie within the axis: the last ones start earlier."""
+    """A filter of which all taps lie within the axis: for the last pixels it starts earlier, with weights of 0."""
     made = filter_axis(samples, scaled, first, count, shrinks)
     taps = made.weights.shape[1]
     start = np.minimum(made.first, samples - taps)

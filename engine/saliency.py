@@ -1,4 +1,4 @@
-"""Activation x class weights = the tube: which class, what its evidence is, and how it is scaled for drawing.
+"""Activation x class weights = the tube: which class is explained, its evidence, and how that is scaled for drawing.
 
 The method: Stergiou et al., "Saliency Tubes: Visual Explanations for Spatio-Temporal Convolutions", arXiv 1902.01078.
 """
@@ -26,7 +26,7 @@ class Target:
     first: int | None = None
     """class index; None: the most probable class of each window"""
     against: int | None = None
-    """class index; the tube is then what speaks for `first` rather than for it"""
+    """class index; if given, the tube is the evidence for `first` less the evidence for this class"""
 
 
 def parse_target(text: str, labels: Sequence[str]) -> Target:
@@ -37,7 +37,7 @@ def parse_target(text: str, labels: Sequence[str]) -> Target:
     if text.strip().lower() in lowered or ":" not in text:
         return Target(_class_id(text, labels))
     pairs = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == ":"]
-    # a name may hold a colon itself: the first split whose first part is a class
+    # A class name may contain a colon: split at the first colon that has a class name before it.
     first, against = next((pair for pair in pairs if pair[0].strip().lower() in lowered), pairs[0])
     target = Target(_class_id(first, labels), _class_id(against, labels))
     if target.first == target.against:
@@ -74,7 +74,7 @@ def scores(logits: F32, ids: Sequence[int], labels: Sequence[str]) -> tuple[Clas
 
 
 def top_classes(logits: F32, count: int) -> list[int]:
-    """The `count` most probable classes, best first; of equal ones the lower index."""
+    """The `count` most probable classes, best first; of equally probable ones the lower index first."""
     return [int(i) for i in np.argsort(-logits, kind="stable")[:count]]
 
 
@@ -85,7 +85,7 @@ def evidence(activation: F32, weights: F32) -> F32:
 
 
 def run_target(runner: Runner, data: F32, target: Target) -> tuple[Outputs, F32]:
-    """Runs one clip [1, 3, T, H, W]; its outputs, and the weights [C] of the target's tube.
+    """Runs one clip [1, 3, T, H, W]. Returns its outputs and the weights [C] of the target's tube.
 
     Weights are the head's own where it is linear, and the gradient of the class's logit with respect to the activation,
     summed over all cells, where it is not (Grad-CAM, arXiv 1610.02391, eq. 1, times the number of cells). Both are
@@ -137,7 +137,7 @@ def make_explanation(
 
 
 def finite(evidence: F32) -> F64:
-    """The same in float64; evidence that is not a finite number counts as none."""
+    """The evidence in float64, with 0 for what is not a finite number."""
     return np.where(np.isfinite(evidence), evidence, 0).astype(np.float64)
 
 
@@ -150,9 +150,10 @@ def pooled(tube: Tube) -> float:
 class Normalize:
     """How evidence becomes 0..1.
 
-    positive: 0 is no evidence for the class, 1 the strongest in the slices that can be trusted; what is stronger in the
-    others is drawn as 1. volume: min-max of the whole window, slices that cannot be trusted included, for that is the
-    paper's definition. fixed: `low` and `high`, in logits, so that windows and videos compare.
+    positive: 0 is no evidence for the class, 1 is the strongest evidence in the slices that can be trusted; stronger
+    evidence in the other slices is drawn as 1. volume: 0 and 1 are minimum and maximum of the whole window, slices that
+    cannot be trusted included, as the paper defines it. fixed: 0 and 1 are `low` and `high`, in logits, so that windows
+    and videos can be compared.
     """
 
     mode: str = "positive"
@@ -181,9 +182,9 @@ class Normalize:
 def scale_of(tube: Tube, normalize: Normalize, volume: tuple[int, int, int] | None = None) -> Scale:
     """The scale of one window, for drawing.
 
-    volume: (T, H, W) where the geometry is the paper's, None where it is linear. The paper's scripts know nothing of
-    trust, so with their geometry every slice counts, and the mode `volume` takes min and max after their cubic zoom,
-    which overshoots.
+    volume: (T, H, W) for the paper's geometry, None for the linear one. The paper's scripts do not ask which slices can
+    be trusted, so with their geometry every slice counts, and the mode `volume` takes minimum and maximum after their
+    cubic zoom, which overshoots.
     """
     if normalize.mode == "fixed":
         return Scale(normalize.low, normalize.high)
@@ -195,7 +196,7 @@ def scale_of(tube: Tube, normalize: Normalize, volume: tuple[int, int, int] | No
         for axis, count in enumerate(volume or ()):
             cells = np.moveaxis(np.tensordot(zoom_weights(cells.shape[axis], count), cells, (1, axis)), 0, axis)
         low, high = float(cells.min()), float(cells.max())
-    # Where nothing speaks for the class, or all cells are equal, these cells must not be drawn.
+    # If no cell has evidence for the class, or all cells are equal, nothing must be drawn.
     return Scale(low, high) if high > low else Scale(low, low + max(1.0, abs(low)))
 
 

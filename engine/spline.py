@@ -16,7 +16,7 @@ from .picture import F64
 
 
 def spline_weights(cells: int, coordinates: F64) -> F64:
-    """[N, cells]: row i interpolates at coordinates[i], in cells, 0 the first sample and cells - 1 the last."""
+    """[N, cells]: row i interpolates at coordinates[i], where 0 is the first sample and cells - 1 the last."""
     index, weights = spline_taps(cells, coordinates)
     taps = np.zeros((len(coordinates), cells))
     np.add.at(taps, (np.arange(len(coordinates)), index), weights)
@@ -24,7 +24,8 @@ def spline_weights(cells: int, coordinates: F64) -> F64:
 
 
 def spline_taps(cells: int, coordinates: F64) -> tuple[npt.NDArray[np.int_], F64]:
-    """Which four coefficients make the spline's value at each coordinate, and their weights: two arrays [4, N]."""
+    """The indices of the four coefficients that make the spline's value at each coordinate, and their weights: two
+    arrays [4, N]."""
     base = np.floor(coordinates).astype(int)
     steps = np.arange(-1, 3)[:, None]
     return _mirror(base + steps, cells), _bspline(coordinates - base - steps)
@@ -32,13 +33,13 @@ def spline_taps(cells: int, coordinates: F64) -> tuple[npt.NDArray[np.int_], F64
 
 @lru_cache(maxsize=64)
 def zoom_weights(cells: int, count: int) -> F64:
-    """[count, cells]: zoom from `cells` samples to `count`, first on first and last on last."""
+    """[count, cells]: zoom from `cells` samples to `count`; the first and the last sample stay at the ends."""
     return spline_weights(cells, np.linspace(0, cells - 1, count) if count > 1 else np.zeros(1))
 
 
 @lru_cache(maxsize=64)
 def spline_coefficients(cells: int) -> F64:
-    """[cells, cells]: from samples to the B-spline coefficients whose curve passes through them."""
+    """[cells, cells]: from samples to the coefficients of the B-spline that passes through them."""
     samples = np.zeros((cells, cells))
     rows = np.arange(cells)
     for step, value in ((-1, 1 / 6), (0, 4 / 6), (1, 1 / 6)):
@@ -54,6 +55,6 @@ def _mirror(index: npt.NDArray[np.int_], cells: int) -> npt.NDArray[np.int_]:
 
 
 def _bspline(distance: F64) -> F64:
-    """The cubic B-spline."""
+    """The cubic B-spline at a distance from its centre."""
     d = np.abs(distance)
     return np.where(d < 1, 2 / 3 - d**2 + d**3 / 2, np.where(d < 2, (2 - d) ** 3 / 6, 0.0))

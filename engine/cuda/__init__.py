@@ -1,4 +1,4 @@
-"""The same work on an NVIDIA GPU: the driver and its programs, what the kernels are told, and who launches them.
+"""The explainer on an NVIDIA GPU: the driver and its programs, the records that kernels read, and their launches.
 
-May import the rest of engine; NVIDIA's bindings in `driver` and `program` alone, when they are opened.
+May import the rest of engine. Only `driver` and `program` import NVIDIA's bindings, when they are opened.
 """

@@ -1,7 +1,7 @@
 """The driver's side of the CUDA kernels: programs, memory and launches on a GPU, through NVIDIA's cuda-bindings.
 
-Beside engine/runtimes/device.py, whose `Gpu` is TensorRT's: here work goes on streams of others, and memory comes and
-goes.
+engine/runtimes/device.py has another, simpler `Gpu` for TensorRT, with one stream and memory that lives as long as it
+does. Here work is queued on the callers' streams, and memory is allocated and freed as needed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .memory import View, contiguous
 from .program import INSTALL, build, load_nvrtc
 
 MOST_KEPT = 512
-"""arrays on the GPU that are kept for the next frame"""
+"""Maximum number of arrays on the GPU that are kept for later frames."""
 SLOTS = 8
-"""uploads that may be under way before one is waited for"""
+"""Maximum number of uploads in progress; the next one waits for the oldest."""
 
 
 def why_not(index: int = 0) -> str | None:
-    """In one line, why the kernels cannot run here; None where they can."""
+    """One line that says why the kernels cannot run here; None if they can."""
     found = find_device(index)
     if isinstance(found, str):
         return found
@@ -58,10 +58,10 @@ def stream_of(stream: Any) -> int:
 
 
 class Driver:
-    """One GPU's primary context, which torch, cupy and TensorRT use too; made the thread's own for each call only.
+    """One GPU's primary context, which torch, cupy and TensorRT use too. It is made current for the time of a call.
 
-    For one thread at a time. Raises UsageError where `why_not` has something to say, ModelError with CUDA's own words
-    where CUDA fails. `close` gives everything back.
+    For one thread at a time. Raises UsageError where `why_not` names a reason, ModelError with CUDA's own message where
+    CUDA fails. `close` frees everything.
     """
 
     def __init__(self, index: int = 0) -> None:
@@ -83,7 +83,7 @@ class Driver:
     @staticmethod
     def _find(index: int) -> Device:
         found = find_device(index)
-        assert isinstance(found, Device)  # or why_not had said why
+        assert isinstance(found, Device)  # otherwise why_not has named the reason
         return found
 
     @property
@@ -92,7 +92,7 @@ class Driver:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Within it the GPU is the calling thread's; what was the thread's before is so again after it."""
+        """Makes the GPU current for the calling thread while the block lasts; afterwards the previous one is again."""
         if self._context is None:
             raise UsageError("the GPU was given back: close was called")
         self._given(self._cuda.cuCtxPushCurrent(self._context))
@@ -102,7 +102,7 @@ class Driver:
             self._cuda.cuCtxPopCurrent()
 
     def function(self, program: str, name: str) -> Any:
-        """A kernel of kernels/PROGRAM.cu. Within `entered`, as all that follows."""
+        """A kernel of kernels/PROGRAM.cu. Call this, and all methods below, within `entered`."""
         if name not in self._functions:
             if program not in self._modules:
                 self._modules[program] = self._given(self._cuda.cuModuleLoadData(build(program, self.architecture)))
@@ -117,7 +117,7 @@ class Driver:
         arguments: Sequence[npt.NDArray[Any]],
         stream: int,
     ) -> None:
-        """arguments: an array of one element for each parameter; they are copied before this returns."""
+        """arguments: for each parameter of the kernel an array of one element; copied before this returns."""
         addresses = np.array([argument.ctypes.data for argument in arguments], np.uint64)
         self._given(self._cuda.cuLaunchKernel(function, *grid, *block, 0, stream, addresses.ctypes.data, 0))
 
@@ -127,15 +127,15 @@ class Driver:
         return pointer
 
     def upload(self, array: npt.NDArray[Any], stream: int) -> View:
-        """An array of one's own on the GPU, complete when this returns."""
+        """A copy of the array on the GPU, complete when this returns; the caller owns it."""
         array = np.ascontiguousarray(array)
         pointer = self.allocate(array.nbytes)
         self.write(pointer, array, stream)
-        self.wait(stream)  # another stream may be the next to read it
+        self.wait(stream)  # the next reader may be on another stream
         return View(pointer, array.shape, contiguous(array.dtype, array.shape), array.dtype, device=self.device.index)
 
     def write(self, pointer: int, array: npt.NDArray[Any], stream: int) -> None:
-        """Queues a copy of an array without gaps. The driver copies it first: the array is free when this returns."""
+        """Queues a copy of a contiguous array. The array may be changed as soon as this returns."""
         self._given(self._cuda.cuMemcpyHtoDAsync(pointer, array.ctypes.data, array.nbytes, stream))
 
     def read(self, pointer: int, array: npt.NDArray[Any], stream: int) -> None:
@@ -147,24 +147,24 @@ class Driver:
         self._given(self._cuda.cuStreamSynchronize(stream))
 
     def kept(self, key: Hashable, make: Callable[[], npt.NDArray[Any]], stream: int) -> View:
-        """An array that was uploaded before, or is now; it lives until a later `trim`."""
+        """The array on the GPU for this key, uploaded now if it was not before. It lives until a later `trim`."""
         if key not in self._kept:
             self._kept[key] = self.upload(make(), stream)
         self._kept.move_to_end(key)
         return self._kept[key]
 
     def trim(self) -> None:
-        """Frees the least lately used of what is kept, where there is more than MOST_KEPT. Before a call collects what
-        it needs, so that nothing of that can go."""
+        """Frees the least recently used arrays if more than MOST_KEPT are kept. To be called before a draw collects the
+        arrays that it needs, so that none of those is freed."""
         if len(self._kept) > MOST_KEPT:
-            self._given(self._cuda.cuCtxSynchronize())  # a queued launch may still read them
+            self._given(self._cuda.cuCtxSynchronize())  # queued launches may still read the arrays
             while len(self._kept) > MOST_KEPT // 2:
                 self.free(self._kept.popitem(last=False)[1].pointer)
 
     @contextmanager
     def staged(self, data: bytes, stream: int) -> Iterator[int]:
-        """The address on the GPU of some bytes, for what is launched on the stream within. Not waited for but where
-        SLOTS of them are under way."""
+        """The address on the GPU of a copy of `data`, for kernels launched on the stream within the block. Waits only
+        if SLOTS uploads are in progress."""
         if not data:
             yield 0
             return
@@ -180,7 +180,7 @@ class Driver:
             self._slots.append(_Slot(self._given(self._cuda.cuEventCreate(_NO_TIMING))))
         slot = self._slots[self._turn % len(self._slots)]
         self._turn += 1
-        self._given(self._cuda.cuEventSynchronize(slot.event))  # never recorded: nothing to wait for
+        self._given(self._cuda.cuEventSynchronize(slot.event))  # returns at once if the event was never recorded
         if slot.size < size:
             if slot.size:
                 self.free(slot.pointer)
@@ -193,7 +193,7 @@ class Driver:
         self._given(self._cuda.cuMemFree(pointer))
 
     def close(self) -> None:
-        """Waits for the GPU and gives everything back. What a GPU that has failed says to that is of no use."""
+        """Waits for the GPU and frees everything. Errors of a GPU that has failed before are ignored."""
         if self._context is None:
             return
         cuda = self._cuda
@@ -220,7 +220,7 @@ _NO_TIMING = 2
 
 
 class _Slot:
-    """Memory for one upload, and when it was last read."""
+    """Memory for one upload, and the event of its last use."""
 
     def __init__(self, event: Any) -> None:
         self.event = event
@@ -228,5 +228,5 @@ class _Slot:
 
 
 def scalar(value: Any, kind: str) -> npt.NDArray[Any]:
-    """A kernel's parameter: pointer "u8", int "i4"."""
+    """A kernel's parameter as an array of one element. kind: "u8" for a pointer, "i4" for an int."""
     return np.array([value], kind)

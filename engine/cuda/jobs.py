@@ -1,6 +1,7 @@
-"""What the overlay's CUDA kernel is told, as the structs of kernels/overlay.cu: surfaces, and what to draw on them.
+"""The records that the overlay's CUDA kernel reads, the structs of kernels/overlay.cu: surfaces and what to draw on
+them.
 
-Pure: numbers in, records out. Addresses are those of others.
+Pure: numbers in, records out. The memory behind the addresses belongs to the caller.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from ..types import Crop, Explanation
 from .memory import View, view_of
 
 MOST_PARTS, MOST_PLANES, MOST_JOBS, MOST_CELLS = 4, 3, 8, 32
-"""of kernels/overlay.cu; cells: along each axis"""
+"""Limits of kernels/overlay.cu: parts for each frame, planes, jobs for each launch, cells along each axis."""
 TILE_ROWS = 16
 MOST_PIXELS = 1 << 15
-"""of a frame's width and height"""
+"""Maximum of a frame's width and of its height."""
 _ALIGNED = 32
-"""bytes that a GPU reads at once: tiles begin at their multiples"""
+"""Bytes that a GPU reads at once: tiles begin at multiples of this."""
 
 PLANE_JOB = np.dtype(
     [("data", "u8"), ("pitch", "i8"), ("across", "u8"), ("down", "u8")]
@@ -52,9 +53,9 @@ JOBS = np.dtype((JOB, MOST_JOBS))
 class _Plane:
     sample_bytes: int
     channels: int
-    """samples side by side"""
+    """samples for each column"""
     channel: int
-    """which of the table's channels the first is"""
+    """index of its first channel in the table"""
     subsampled: bool
 
 
@@ -62,14 +63,15 @@ _LUMA, _RGB, _RGBA = _Plane(1, 1, 0, False), _Plane(1, 3, 0, False), _Plane(1, 4
 
 
 class Format(Enum):
-    """How the samples of a surface lie. Chroma is halved both ways, rounded up. 8 bits a sample but for P010."""
+    """How the samples of a surface lie. Chroma planes have half the height and width, rounded up. Samples have 8 bits,
+    but those of P010."""
 
     NV12 = "nv12"
     """Y [H, W], UV interleaved"""
     I420 = "i420"
     """Y [H, W], U and V"""
     P010 = "p010"
-    """as NV12, 16 bits a sample, ten of them used: the upper ones"""
+    """as NV12, with 16 bits a sample of which the upper ten are used"""
     RGB = "rgb"
     """[H, W, 3]"""
     BGR = "bgr"
@@ -89,7 +91,7 @@ PLANES = {
 
 @dataclass(frozen=True)
 class RawPlane:
-    """A plane of which only the address is known."""
+    """A plane given as an address."""
 
     pointer: int
     pitch: int
@@ -100,8 +102,8 @@ class RawPlane:
 class Surface:
     """A frame on the GPU. Planes: `RawPlane`, or arrays with `__cuda_array_interface__` or DLPack.
 
-    Arrays are uint8, P010's uint16: [h, w] for planes of one channel and [h, w, channels], or [h, w * channels], for
-    the others. Rows may be padded. They are kept as long as the surface is. Raises TypeError and ValueError for what
+    Arrays are uint8, those of P010 uint16: [h, w] for planes of one channel, [h, w, channels] or [h, w * channels] for
+    the others. Rows may be padded. The surface keeps the arrays alive. Raises TypeError and ValueError for planes that
     cannot be drawn on.
     """
 
@@ -136,7 +138,7 @@ class Surface:
 
     @property
     def layout(self) -> Layout:
-        """The pictures on the CPU whose levels are drawn alike."""
+        """The layout of pictures on the CPU that are drawn with the same table."""
         if self.format in (Format.NV12, Format.P010):
             return Layout.NV12
         return Layout.I420 if self.format is Format.I420 else Layout.RGB
@@ -167,17 +169,17 @@ def _place(index: int, plane: Any, form: _Plane, rows: int, columns: int) -> Raw
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One window's part in a frame; the frame lies between two slices of its tube. A part of none draws nothing."""
+    """One window's part of what is drawn on a frame, which lies between two slices of the window's tube."""
 
     evidence: View | F32
-    """[t, h, w] float32 in logits, without gaps: on the GPU, or in NumPy, whose two slices are sent along"""
+    """[t, h, w] float32 in logits, contiguous: on the GPU, or in NumPy, from which the two slices needed are sent"""
     position: float
-    """of the frame, in slices; limited to the tube"""
+    """of the frame on the tube's axis of slices; limited to the tube"""
     low: float
     high: float
     """evidence of low is drawn as 0, of high as 1"""
     share: float = 1.0
-    """of the frame, 0..1; opacity included"""
+    """weight of this part in the frame, 0..1, with the opacity included; 0 draws nothing"""
 
     def __post_init__(self) -> None:
         evidence: Any = self.evidence
@@ -195,7 +197,7 @@ class Part:
     def of(
         cls, explanation: Explanation, share: float, frame: float, opacity: float = 1.0, evidence: Any = None
     ) -> Part:
-        """What an explanation gives to a frame. evidence: its tube's, where that is on the GPU already."""
+        """An explanation's part of a frame. evidence: the tube's evidence, if it is on the GPU already."""
         tube, scale = explanation.tube, explanation.scale
         position = tube.span.slice_at(frame, len(tube.evidence))
         given = np.asarray(tube.evidence, np.float32) if evidence is None else evidence
@@ -209,7 +211,7 @@ class Part:
         return first, min(first + 1, last)
 
     def record(self, pointer: int, following: int) -> Record:
-        """As the kernel takes it. pointer, following: the addresses of `slices`."""
+        """The record that the kernel reads. pointer, following: the addresses of the two `slices`."""
         last = self.evidence.shape[0] - 1
         fraction = min(max(self.position, 0.0), float(last)) % 1
         none = min(max(0.0, self.low), self.high)
@@ -222,7 +224,7 @@ def table_of(style: Style, format: Format, layout: Layout, color: Color) -> npt.
     made = _table(style, layout, color, 10 if format is Format.P010 else 8).copy()
     if format in (Format.BGR, Format.BGRA):
         made["offset"] = made["offset"][::-1].copy()
-    # the kernel keeps both in one word
+    # The kernel keeps both in one word of 32 bits.
     if not (np.all(np.abs(made["offset"]) < 1 << 21) and np.all((made["keep"] >= 0) & (made["keep"] < 1024))):
         raise ValueError("the style's table does not fit the GPU's words")
     return np.array([made])
@@ -237,7 +239,7 @@ def _table(style: Style, layout: Layout, color: Color, bits: int) -> Record:
 def axis(
     geometry: str, is_rows: bool, cells: int, low: float, high: float, pixels: int, subsampled: bool
 ) -> tuple[int, U16]:
-    """`fixed.axis_places`, kept."""
+    """`fixed.axis_places`, cached."""
     return axis_places(geometry, is_rows, cells, low, high, pixels, subsampled)
 
 
@@ -257,12 +259,13 @@ def axes_of(geometry: str, cells: tuple[int, int], crop: Crop, surface: Surface,
 def plane_job(
     place: RawPlane, form: _Plane, top: int, left: int, down: tuple[int, int], across: tuple[int, int]
 ) -> Record:
-    """down, across: address and samples of each axis."""
+    """The record for one plane. down, across: the address and the number of samples of each axis."""
     column_bytes = form.channels * form.sample_bytes
     words = 3 if form.channels == 3 else 4
     tile_columns = 32 * words * 4 // column_bytes
     data = place.pointer + top * place.pitch + left * column_bytes
-    # tiles begin before the crop, at an address that words are read from; where there is none, samples are
+    # Tiles begin before the crop, at an aligned address, so that whole words can be read. If no column has an aligned
+    # address, the kernel reads single samples.
     shift = next((n for n in range(_ALIGNED) if (data - n * column_bytes) % _ALIGNED == 0), 0)
     rows, columns = down[1], across[1]
     tiles_across = -(-(columns + shift) // tile_columns) if rows and columns else 0

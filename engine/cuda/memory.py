@@ -1,7 +1,7 @@
-"""Memory on a GPU that belongs to others: where it lies and how, asked in the ways that arrays answer.
+"""Address, shape and strides of arrays on a GPU that other libraries made.
 
-`__cuda_array_interface__` (torch, cupy, numba, PyNvVideoCodec) is asked first, then DLPack. Nothing is copied and
-nobody is waited for: what produced the array must come before us on the stream that we are given.
+`__cuda_array_interface__` (torch, cupy, numba, PyNvVideoCodec) is asked first, then DLPack. Nothing is copied and no
+stream is waited for: the work that makes the array must be queued, before ours, on the stream that we are given.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class View:
     dtype: np.dtype[Any]
     read_only: bool = False
     device: int | None = None
-    """which GPU, where the array says so"""
+    """index of the GPU, if the array tells it"""
     owner: Any = None
-    """what keeps the memory alive"""
+    """the object that keeps the memory alive"""
 
     def __post_init__(self) -> None:
         if self.pointer <= 0 or any(size < 1 for size in self.shape):
@@ -99,14 +99,14 @@ def view_of(array: Any) -> View:
         return _of_capsule(array, array)
     if hasattr(array, "__dlpack__"):
         kind = int(array.__dlpack_device__()[0])
-        if kind not in (_CUDA, _CUDA_MANAGED):  # asked first: exporting what is elsewhere may copy it
+        if kind not in (_CUDA, _CUDA_MANAGED):  # exporting an array that lies elsewhere might copy it
             raise TypeError(f"{type(array).__name__} is not on a GPU (DLPack device type {kind})")
-        return _of_capsule(array.__dlpack__(stream=-1), array)  # -1: do not wait for anybody
+        return _of_capsule(array.__dlpack__(stream=-1), array)  # -1: wait for no stream
     raise TypeError(f"expected an array on a GPU (__cuda_array_interface__ or DLPack), got {type(array).__name__}")
 
 
 def contiguous(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides in bytes of an array without gaps."""
+    """Strides in bytes of a contiguous array."""
     return tuple(dtype.itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
@@ -120,7 +120,7 @@ def _of_interface(array: Any, told: dict[str, Any]) -> View:
 
 
 def _of_capsule(capsule: Any, owner: Any) -> View:
-    """Read, not consumed: the capsule stays its owner's to free, and is kept."""
+    """Reads the capsule and does not consume it: its owner still frees it, and the view keeps it alive."""
     api = ctypes.pythonapi
     api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p

@@ -1,7 +1,7 @@
-"""The CUDA kernels from their sources: compiled by NVRTC for the GPU that is here, once, and kept on disk.
+"""Compiles the CUDA kernels with NVRTC for this machine's GPU, once, and keeps the programs on disk.
 
-A program is known by what it was made of: sources, target, options, NVRTC's version. What the cache does not hold for
-certain (`cachefile`) is made again. Where the cache cannot be written, programs are compiled every time.
+A program's file name is made from its sources, target, options and NVRTC's version. A program that is not in the cache,
+or not intact there (`cachefile`), is compiled again. If the cache cannot be written, each process compiles.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _STDINT = "".join(
     for bits, name in ((8, "char"), (16, "short"), (32, "int"), (64, "long long"))
     for unsigned in (False, True)
 ).replace("typedef char", "typedef signed char")
-"""NVRTC has no headers of its own"""
+"""Definitions for NVRTC, which has no standard headers of its own."""
 _MAGIC = b"saliency-tubes kernel 1\n"
 
 
 def load_nvrtc() -> Any:
-    """cuda.bindings.nvrtc. Raises UsageError, in one line, where it or NVRTC itself is not to be had."""
+    """The module cuda.bindings.nvrtc. Raises UsageError, in one line, if it or NVRTC itself is not installed."""
     try:
         nvrtc = import_module("cuda.bindings.nvrtc")
-    except Exception as error:  # not there, or of a CUDA that does not go with this driver
+    except Exception as error:  # not installed, or for another CUDA than this driver's
         wrong = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
         raise UsageError(f"NVIDIA's cuda-bindings {wrong}: {INSTALL}") from None
     try:
@@ -44,7 +44,7 @@ def load_nvrtc() -> Any:
 
 @dataclass(frozen=True)
 class Target:
-    """What a program is compiled to: code of one architecture, or PTX for the driver to finish."""
+    """What a program is compiled to: machine code for one architecture, or PTX that the driver compiles further."""
 
     architecture: int
     """87 for compute capability 8.7"""
@@ -56,7 +56,7 @@ class Target:
 
 
 def target_of(architecture: int, known: list[int]) -> Target:
-    """Code where NVRTC knows the GPU; else PTX of the newest it knows that the GPU can run."""
+    """Machine code if NVRTC knows the architecture; else PTX for the newest architecture it knows that the GPU runs."""
     if architecture in known:
         return Target(architecture, False)
     older = [number for number in known if number < architecture]
@@ -68,10 +68,10 @@ def target_of(architecture: int, known: list[int]) -> Target:
 
 
 def build(name: str, architecture: int, folder: Path | None = None) -> bytes:
-    """The program kernels/NAME.cu for a GPU, as cuModuleLoadData takes it: from the cache, or compiled and kept there.
+    """The program kernels/NAME.cu for a GPU, as cuModuleLoadData takes it, from the cache or newly compiled.
 
-    architecture: 87 for compute capability 8.7. folder: the cache's, `cache_folder("kernels")` by default. Raises
-    UsageError where NVRTC is not to be had, ModelError with its words where it fails.
+    architecture: 87 for compute capability 8.7. folder: of the cache; `cache_folder("kernels")` by default. Raises
+    UsageError if NVRTC is not installed, ModelError with its message if it fails.
     """
     nvrtc = load_nvrtc()
     version = _given(nvrtc, nvrtc.nvrtcVersion())
@@ -115,7 +115,7 @@ def _compile(
 
 
 def _given(nvrtc: Any, result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a function gave beside its code."""
+    """What a function returned beside its status code."""
     code, *values = result
     if code:
         _, text = nvrtc.nvrtcGetErrorString(code)

@@ -1,5 +1,5 @@
-"""What the preprocessing kernel is told: a frame, the weights of each plane's axes, a slot of the clip, as kernels/
-preprocess.cu has it. Pure."""
+"""The records that kernels/preprocess.cu reads: a frame, the weights along each axis of its planes, and the slot of the
+clip to fill. Pure."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SHOT = np.dtype(
         ("table", "u8"),
     ]
 )
-"""structs Filter, Source and Shot of kernels/preprocess.cu"""
+"""The structs Filter, Source and Shot of kernels/preprocess.cu."""
 
 _filter = lru_cache(maxsize=64)(filter_axis)
 
 
 def check_shot(surface: Surface, clip: View, slot: int, spec: InputSpec, device: int) -> None:
-    """Raises ValueError for a frame, a clip or a slot that cannot be."""
+    """Raises ValueError for a frame, a clip or a slot that do not fit the spec or each other."""
     if surface.format not in (Format.NV12, Format.I420):
         raise ValueError(f"the surface must be nv12 or i420, got {surface.format.value}")
     shape = clip.shape[1:] if len(clip.shape) == 5 and clip.shape[0] == 1 else clip.shape
@@ -52,7 +52,7 @@ def check_shot(surface: Surface, clip: View, slot: int, spec: InputSpec, device:
 
 
 def filters_of(surface: Surface, placed: Placement, spec: InputSpec) -> list[tuple[tuple[Any, ...], Filter, int]]:
-    """For the luma's columns and rows, then the chroma's: a key, the weights, and taps."""
+    """For the luma's columns and rows, then the chroma's: a key for the cache, the weights, and the number of taps."""
     made = []
     height, width = spec.size
     for form in PLANES[surface.format][:2]:
@@ -68,7 +68,7 @@ def filters_of(surface: Surface, placed: Placement, spec: InputSpec) -> list[tup
 
 
 def numbers(spec: InputSpec) -> F32:
-    """[3, 256]: what each byte of a channel becomes, as in preprocess.tensor."""
+    """[3, 256]: the number that each byte of a channel becomes, as in preprocess.tensor."""
     values = np.arange(256) / 255
     return np.array([(values - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True)], np.float32)
 
@@ -76,7 +76,8 @@ def numbers(spec: InputSpec) -> F32:
 def shot_of(
     surface: Surface, clip: View, slot: int, spec: InputSpec, filters: Sequence[tuple[int, int, int]], table: int
 ) -> Record:
-    """filters: for each of `filters_of` the addresses of its two arrays, and taps. table: the address of `numbers`."""
+    """The record for one frame. filters: for each of `filters_of` the addresses of its two arrays and the number of
+    taps. table: the address of `numbers`."""
     shot: Record = np.zeros((), SHOT)
     places = [surface.places[0], surface.places[1], surface.places[-1]]
     for index, place in enumerate(places):

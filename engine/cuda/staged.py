@@ -1,7 +1,8 @@
-"""The overlay by CUDA for frames that are in the CPU's memory: sent to the GPU, drawn on there, brought back.
+"""The overlay by CUDA for frames in the CPU's memory: each is copied to the GPU, drawn on there, and copied back.
 
-The two copies take longer than the compiled path takes to draw: never chosen by itself, for comparison and for machines
-whose CPU is needed elsewhere. Frames that are on the GPU already are `cuda.CudaOverlay`'s, without a copy.
+The two copies take longer than the compiled path on the CPU takes to draw, so this is never chosen automatically. It is
+for comparison, and for machines whose CPU has other work to do. `work.CudaOverlay` draws on frames that are on the GPU
+already, without a copy.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from .work import CudaOverlay, Driver, Format, Part, RawPlane, Surface
 
 
 class StagedOverlay:
-    """Raises UsageError, in one line, where there is no GPU or no cuda-bindings."""
+    """Draws in one style. Raises UsageError, in one line, if there is no GPU or cuda-bindings is not installed."""
 
     def __init__(self, style: Style) -> None:
         self._driver = Driver()
         self._overlay = CudaOverlay(style, driver=self._driver)
         self._linear = style.geometry == "linear"
         self._memory: list[tuple[int, int]] = []
-        """pointer and bytes for each plane"""
+        """for each plane, the address and the size in bytes of its memory on the GPU"""
 
     def draw(self, picture: Picture, cells: F32 | F64, crop: Crop) -> None:
-        """Draws finite evidence [h, w] over the crop, in place; waits for it. Raises UsageError for too many cells."""
+        """Draws finite evidence [h, w] over the crop, in place, and waits until that is done. Raises UsageError for too
+        many cells."""
         if max(cells.shape) > MOST_CELLS:
             raise UsageError(
                 f"--overlay cuda draws from at most {MOST_CELLS} cells on an axis, this network has "
@@ -51,7 +53,7 @@ class StagedOverlay:
         pointer, size = self._memory[index]
         if size < plane.nbytes:
             if size:
-                self._driver.wait(0)  # for the planes before this one
+                self._driver.wait(0)  # copies of other planes may still use this memory
                 self._driver.free(pointer)
             pointer = self._driver.allocate(plane.nbytes)
             self._memory[index] = (pointer, plane.nbytes)
@@ -59,5 +61,5 @@ class StagedOverlay:
         return pointer
 
     def close(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         self._driver.close()

@@ -1,13 +1,13 @@
-"""The explainer's work around the network on an NVIDIA GPU: the clip, the evidence, the overlay, on frames that are
-there.
+"""The explainer's work around the network on an NVIDIA GPU: making the clip, the evidence and the overlay, for frames
+in the GPU's memory.
 
-Three kernels (kernels/*.cu), each on a stream of the caller's, none waiting for it. Frames and tensors may be of
-anybody: addresses, or arrays with `__cuda_array_interface__` or DLPack (memory.py). Arguments that do not fit
-raise ValueError or TypeError before anything is launched. The first call compiles (a second or two; kept on disk), and
-the first of each size uploads its tables and waits for that. A CUDA graph can hold CudaPreprocess, and CudaOverlay of
-parts that are on the GPU, captured after such a call; all else is sent from memory that is gone at a replay. A CUDA
-failure is a ModelError with CUDA's words. None of the classes is for several threads at once. `why_not` says whether
-they can run.
+Three kernels (kernels/*.cu) are queued on a stream of the caller's; none waits for it. Frames and tensors may come from
+any library, as addresses or as arrays with `__cuda_array_interface__` or DLPack (memory.py). Arguments that do not fit
+raise ValueError or TypeError before anything is launched. The first call compiles the kernels, which takes a second or
+two, and keeps them on disk; the first call for each size of frame uploads its tables and waits for that. After such a
+call a CUDA graph can capture CudaPreprocess, and CudaOverlay with evidence on the GPU; all other calls copy from host
+memory that no longer exists when the graph is replayed. A failure of CUDA is a ModelError with CUDA's message. None of
+the classes may be used by several threads at once. `why_not` says whether they can run.
 """
 
 from __future__ import annotations
@@ -60,15 +60,16 @@ __all__ = [
 
 _THREADS = 256
 _CELLS, _LANES = 8, 64
-"""of kernels/evidence.cu"""
+"""Constants of kernels/evidence.cu: cells for each block, threads for each cell."""
 
 Evidence = Sequence[Part] | npt.NDArray[Any]
-"""what is drawn on one frame: parts, or for the style's geometry `paper` the cells [h, w] of `geometry.blend_cells`"""
+"""What is drawn on one frame: parts; or, for a style with geometry `paper`, the cells [h, w] of
+`geometry.blend_cells`."""
 
 
 @dataclass(frozen=True)
 class _Staged:
-    """A job, the bytes that go with it, and which of its addresses are offsets into them."""
+    """A job, the bytes that are sent with it, and which of its addresses are offsets into these bytes."""
 
     job: Record
     data: bytes
@@ -76,9 +77,9 @@ class _Staged:
 
 
 class CudaOverlay:
-    """Draws in one style on frames that are on a GPU, in place, many at a time; the bytes are those of `Overlay`.
+    """Draws in one style on frames in a GPU's memory, in place, many at a time. The result has the bytes of `Overlay`.
 
-    driver: to be shared with the other kernels; by default one of its own, on GPU `device`.
+    driver: a driver to share with the other kernels; by default the overlay opens its own, on GPU `device`.
     """
 
     path = "CUDA"
@@ -96,9 +97,9 @@ class CudaOverlay:
     ) -> None:
         """Queues the drawing of one evidence on each surface, over its crop: one launch for up to 8 surfaces.
 
-        evidence: for each surface up to 4 `Part`s, all of the same [h, w], at most 32 x 32; a surface of none is left
-        as it is. For geometry `paper` cells [h, w], 0..1 after interpolation, not a finite number draws nothing.
-        What is on the GPU must be kept until the stream has come there.
+        evidence: for each surface up to 4 `Part`s, all with the same [h, w] of at most 32 x 32; a surface without parts
+        is left as it is. For geometry `paper`: cells [h, w], 0..1, of which those that are not finite numbers draw
+        nothing. Arrays on the GPU must be kept until the stream has done this work.
         """
         if not len(surfaces) == len(evidence) == len(crops):
             given = (len(surfaces), len(evidence), len(crops))
@@ -114,8 +115,8 @@ class CudaOverlay:
                 self._launch(function, staged[start : start + MOST_JOBS], handle)
 
     def not_finite(self, stream: Any = None) -> int:
-        """Values of evidence so far that were no finite numbers, and were drawn as none: counted once a frame and part.
-        Waits for the stream."""
+        """The number of cells so far whose evidence was not a finite number, counted for each frame and part; they are
+        drawn as no evidence. Waits for the stream."""
         if not self._counter:
             return self._odd
         count, handle = np.zeros(1, np.uint32), stream_of(stream)
@@ -124,7 +125,7 @@ class CudaOverlay:
         return self._odd + int(count[0])
 
     def close(self) -> None:
-        """Gives the GPU's memory back, unless the driver is shared."""
+        """Frees the GPU's memory, unless the driver is shared."""
         if self._own:
             self.driver.close()
 
@@ -175,7 +176,7 @@ class CudaOverlay:
         return _with_parts(job, evidence)
 
     def _axis(self, key: tuple[Any, ...], stream: int) -> tuple[int, tuple[int, int]]:
-        """An axis' first sample, and its address on the GPU and samples."""
+        """An axis' first sample in the crop; its address on the GPU and its number of samples."""
         first, data = axis(*key)
         if not data.shape[1]:
             return first, (0, 0)
@@ -197,7 +198,7 @@ class CudaOverlay:
 
 
 def _with_parts(job: Any, parts: Any) -> _Staged:
-    """The parts into a job. Slices in NumPy are laid one after the other, to be sent along."""
+    """Writes the parts into a job. Slices that are NumPy arrays are laid one after the other, to be sent with it."""
     data, fields = b"", list[tuple[int | None, str]]()
     for index, part in enumerate(parts):
         before, after = part.slices
@@ -214,7 +215,7 @@ def _with_parts(job: Any, parts: Any) -> _Staged:
 
 
 class CudaEvidence:
-    """The evidence of a class from an activation that is on the GPU, where a plan of TensorRT's left it."""
+    """Computes the evidence of a class from an activation in the GPU's memory, where a TensorRT plan left it."""
 
     def __init__(self, device: int = 0, driver: Driver | None = None) -> None:
         self.driver, self._own = driver or Driver(device), driver is None
@@ -222,9 +223,9 @@ class CudaEvidence:
     def compute(self, activation: Any, weights: F32, out: Any, stream: Any = None) -> None:
         """Queues out[t, y, x] = sum over k of weights[k] activation[k, t, y, x].
 
-        activation: [C, t, h, w], or [1, C, t, h, w], float32 or float16, on the GPU and without gaps. weights: [C]
-        float32 in NumPy; for a class against another the difference of their rows. out: [t, h, w] float32, on the GPU.
-        The order of the sums is always the same; each is of float32 products, 64 partial sums added in pairs.
+        activation: [C, t, h, w] or [1, C, t, h, w], float32 or float16, contiguous, on the GPU. weights: [C] float32 in
+        NumPy; for one class against another the difference of their rows. out: [t, h, w] float32, on the GPU. Products
+        and sums are float32; 64 partial sums are added in pairs, always in the same order.
         """
         driver, handle = self.driver, stream_of(stream)
         source, target = view_of(activation), view_of(out)
@@ -254,17 +255,17 @@ class CudaEvidence:
 
 
 class CudaPreprocess:
-    """Frames on the GPU to slots of the model's clip, as `preprocess.sample` and `preprocess.tensor` make them."""
+    """Writes frames on the GPU into the model's clip, as `preprocess.sample` and `preprocess.tensor` do on the CPU."""
 
     def __init__(self, spec: InputSpec, device: int = 0, driver: Driver | None = None) -> None:
         self.spec = spec
         self.driver, self._own = driver or Driver(device), driver is None
 
     def fill(self, surface: Surface, clip: Any, slot: int, pixel_aspect: Any = 1, stream: Any = None) -> Crop:
-        """Queues the frame's way into slot `slot` of the clip. Returns where in the frame the model looks.
+        """Queues the conversion of the frame into slot `slot` of the clip. Returns where in the frame the model looks.
 
-        surface: NV12 or I420. clip: [3, T, H, W] or [1, 3, T, H, W] on the GPU, float32 or float16, without gaps, with
-        H, W = spec.size. pixel_aspect: width / height of a pixel as it is to be shown.
+        surface: NV12 or I420. clip: [3, T, H, W] or [1, 3, T, H, W] on the GPU, float32 or float16, contiguous, with
+        H, W = spec.size. pixel_aspect: width / height of one pixel as it is to be shown.
         """
         driver, handle, view = self.driver, stream_of(stream), view_of(clip)
         check_shot(surface, view, slot, self.spec, driver.device.index)

@@ -1,4 +1,4 @@
-"""What is drawn, in the CPU's memory: the overlay and its paths, the caption, the frame, the notice, the colours.
+"""Drawing in the CPU's memory: the overlay and its paths, the caption, the outline, the notice, the colours.
 
-May import the rest of engine, but no runtime; `overlay` alone opens the path by CUDA, when it is asked for.
+May import the rest of engine, but no runtime. Only `overlay` imports the CUDA path, when it is asked for.
 """

@@ -1,4 +1,5 @@
-"""The overlay's numbers in fixed point, as kernels/arithmetic.h takes them: tables of levels, places between cells."""
+"""The overlay's tables in fixed point, as kernels/arithmetic.h takes them: what each level does to a sample, and where
+samples lie between cells."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ U16 = npt.NDArray[np.uint16]
 Record = npt.NDArray[np.void]
 
 ONE = 255 * 256
-"""evidence 1.0"""
+"""The fixed-point number for evidence 1.0."""
 COEFFICIENT_LIMIT = 1 << 22
-"""of a spline's coefficients"""
+"""Maximum absolute value of a spline's coefficients in fixed point."""
 TABLE = np.dtype(
     [
         ("keep", "i4", 256),
@@ -36,14 +37,14 @@ TABLE = np.dtype(
 def table(style: Style, layout: Layout, color: Color, bits: int = 8) -> Record:
     """A style as one record of `TABLE`: sample -> (keep * sample + offset) >> 8 for each level that draws.
 
-    bits: of a sample, 8 or 10. Where nothing is added to all of the picture (`Style.add`) and samples are bytes, the
-    same is `add8 + ((keep8 * (sample - 128)) >> 8)`: bytes suffice, which is what SIMD looks up. A level so faint that
-    it would keep all of the picture is not drawn.
+    bits: 8 or 10 for each sample. If samples are bytes and nothing is added to the whole picture (`Style.add`), the
+    result equals `add8 + ((keep8 * (sample - 128)) >> 8)`; these two tables of bytes are what SIMD looks up. A level so
+    faint that it would leave the sample as it is is not drawn.
     """
     exact = palette(style, layout, color)
     made = np.zeros((), TABLE)
     keep = np.rint(256 * exact.keep).astype(int)
-    # palette's rounding is half a sample; of ten bits it would be two
+    # The palette rounds by half a sample of 8 bits, which would be two samples of ten bits.
     half = 0.0 if layout is Layout.RGB and not style.soft else 0.5
     add = ((exact.add - half) * (1 << bits - 8) + half).T
     made["first"], made["bias"], made["top"] = exact.first, round(256 * exact.level_bias), (1 << bits) - 1
@@ -55,7 +56,7 @@ def table(style: Style, layout: Layout, color: Color, bits: int = 8) -> Record:
         drawn = np.flatnonzero(keep[exact.first :] < 256)
         made["first"] = exact.first + drawn[0] if len(drawn) else 256
         keep = np.minimum(keep, 255)
-        # what it makes of 0 and of 255 must be bytes too
+        # The results for samples 0 and 255 must be bytes too.
         least, most = -(-128 * keep // 256), 255 - 127 * keep // 256
         add8 = np.clip(np.rint(add + keep / 2).astype(int), least, most)
         offset = 256 * add8 - 128 * keep
@@ -67,9 +68,10 @@ def table(style: Style, layout: Layout, color: Color, bits: int = 8) -> Record:
 def axis_places(
     geometry: str, is_rows: bool, cells: int, low: float, high: float, pixels: int, subsampled: bool
 ) -> tuple[int, U16]:
-    """Along one axis of a plane: its first sample in the crop, and where each lies between cells, zeros included.
+    """Along one axis of a plane: its first sample in the crop, and where each sample lies between cells.
 
-    As `geometry.axis_positions`, by `linear_rows`, `linear_columns` or `cubic_taps`.
+    The cells of zeros around the crop are counted. As `geometry.axis_positions`, in the form of `linear_rows`,
+    `linear_columns` or `cubic_taps`.
     """
     first, positions = axis_positions(geometry, cells, low, high, pixels, subsampled)
     if geometry != "linear":
@@ -104,6 +106,6 @@ def cubic_cells(cells: F32 | F64) -> npt.NDArray[np.int32]:
 
 
 def _split(fixed: npt.NDArray[np.int_], bits: int, last: int) -> U16:
-    """Whole part and fraction; at the last whole part, which has no next, the fraction is 0."""
+    """Whole part and fraction of each number; at `last`, after which there is no other, the fraction is 0."""
     fixed = np.clip(fixed, 0, last << bits)
     return np.ascontiguousarray([fixed >> bits, fixed & ((1 << bits) - 1)], np.uint16)

@@ -9,14 +9,14 @@ from ..picture import F32, U8, Layout, Picture
 from .caption import lettering
 
 DIMMED = 0.45
-"""of the last picture's brightness stays: it is recognised, and not taken for what is there now"""
+"""Factor for the brightness of the last picture: it can still be recognised, and is not taken for the present."""
 LINES_PER_FRAME = 18
-"""capitals take this part of the frame's height, but never less than SMALLEST pixels"""
+"""Height of the frame divided by the height of capitals, which are at least SMALLEST pixels high."""
 SMALLEST = 9
 WIDEST = 0.9
-"""of the frame's width that the line takes at most"""
+"""Maximum part of the frame's width that the line takes."""
 BAND = 0.2
-"""of the brightness that stays behind the line"""
+"""Factor for the brightness of the picture behind the line."""
 
 
 def notice(picture: Picture, text: str, pixel_aspect: float = 1.0) -> Picture:

@@ -12,17 +12,17 @@ from ..types import Crop
 from .overlay_ref import CHANNELS
 
 LINES_PER_FRAME = 300
-"""the frame's line takes about this part of the picture's height"""
+"""Height of the picture divided by the thickness of the outline, about."""
 DARK, LIGHT = 32, 224
-"""grey levels of RGB: the line's outer half is dark and its inner half light, so that it shows on anything"""
+"""Grey levels (RGB) of the outline's outer and inner half: with a dark and a light one it can be seen on anything."""
 
 _Part = tuple[int, slice, slice, U8]
-"""plane, rows, columns, and the value that their samples take, one a channel"""
+"""Plane, rows, columns, and the new value of these samples, one for each channel."""
 
 
 def draw_outline(picture: Picture, crop: Crop) -> None:
-    """Draws around the part of the crop that lies in the picture, in place: at the picture's border where the crop goes
-    as far or beyond, the whole border where it is the whole picture. A crop without a pixel in the picture: nothing."""
+    """Draws a line around the part of the crop that lies in the picture, in place. Where the crop reaches the picture's
+    border or goes beyond it, the line runs along the border. A crop outside of the picture draws nothing."""
     for plane, rows, columns, value in _parts(picture.layout, picture.color, (picture.height, picture.width), crop):
         picture.planes[plane][rows, columns] = value if len(value) > 1 else value[0]
 
@@ -38,7 +38,7 @@ def _parts(layout: Layout, color: Color, size: tuple[int, int], crop: Crop) -> t
     made = list[_Part]()
     for plane, channels in enumerate(CHANNELS[layout]):
         lines = [(outer, half, DARK), (inner, half, LIGHT)]
-        if layout is not Layout.RGB and plane:  # grey has the same chroma, whatever its level
+        if layout is not Layout.RGB and plane:  # all greys have the same chroma
             lines = [((top // 2, left // 2, bottom // 2, right // 2), half, LIGHT)]
         for box, thickness, level in lines:
             value = np.rint(matrix @ np.full(3, float(level)) + offset).astype(np.uint8)[list(channels)]
@@ -47,14 +47,14 @@ def _parts(layout: Layout, color: Color, size: tuple[int, int], crop: Crop) -> t
 
 
 def _extent(low: float, high: float, pixels: int) -> tuple[int, int]:
-    """From which pixel to which the crop goes within the picture, in whole chroma samples: the end may be one pixel
-    beyond the picture."""
+    """First and last + 1 pixel of the crop within the picture, along one axis, rounded to whole chroma samples: the end
+    may be one pixel beyond the picture."""
     first, end = max(0, math.ceil(low * pixels - 0.5)), min(pixels, math.ceil(high * pixels - 0.5))
     return first // 2 * 2, (end + 1) // 2 * 2 if end > first else first // 2 * 2
 
 
 def _sides(box: tuple[int, int, int, int], thickness: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of the four sides of a box, within it."""
+    """Rows and columns of the four sides of a box; they lie inside the box."""
     top, left, bottom, right = box
     rows, columns = slice(top, max(top, bottom)), slice(left, max(left, right))
     across, down = min(thickness, rows.stop - top), min(thickness, columns.stop - left)

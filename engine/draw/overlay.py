@@ -1,7 +1,7 @@
 """The overlay: draws evidence on a picture in its own planes, in place. Defined by overlay_ref, in 16-bit fixed point.
 
-One of several paths computes it, chosen once: the compiled rows of kernels/ as far as this processor goes, or NumPy and
-OpenCV where the package was installed without a C++ compiler. The compiled ones give the same bytes.
+One of several paths computes it, chosen once: the best of the compiled ones in kernels/ that this processor can run, or
+NumPy and OpenCV if the package was installed without a C++ compiler. All compiled paths give the same bytes.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ TITLES = {
     "numpy": "NumPy and OpenCV",
     "cuda": "CUDA, on copies of the frames",
 }
-"""how each path computes"""
+"""Names of the paths, with what they compute by, for people."""
 
 Run = Callable[[Callable[[int], int], Iterable[int]], Iterable[int]]
 
 
 def paths() -> tuple[str, ...]:
-    """The paths on the CPU that can be taken here, the fastest first; TITLES has them all."""
+    """The paths on the CPU that work here, the fastest first; TITLES has all of them."""
     return (*(_compiled.paths() if _compiled else ()), "numpy")
 
 
 class Overlay:
     """Draws in one style. Keeps tables between calls; not for several threads at once.
 
-    path: auto or one of `paths()`. bands: a frame is drawn in that many bands of rows, each a call that `run`, such as
-    the `map` of a pool of threads, makes for it: worth it from 1080p on without AVX-512. Raises UsageError for a path
-    that cannot be taken here.
+    path: auto or one of `paths()`. bands: the number of bands of rows that a frame is drawn in, each by one call. run:
+    makes these calls, such as the `map` of a pool of threads; several bands help from 1080p on, without AVX-512. Raises
+    UsageError for a path that does not work here.
     """
 
     def __init__(self, style: Style, path: str = "auto", *, bands: int = 1, run: Run = map) -> None:
@@ -68,7 +68,7 @@ class Overlay:
             raise UsageError(f"overlay must be one of auto, cuda, {', '.join(known)}, got {path!r}{missing}")
         self.style, self.path = style, known[0] if path == "auto" else path
         self.not_finite = 0
-        """values of evidence so far that were no finite numbers, and drawn as none"""
+        """number of cells so far whose evidence was not a finite number; they are drawn as no evidence"""
         self._number = known.index(self.path) if self.path in known else -1
         self._bands, self._run = bands, run
         self._numpy = NumPyOverlay(style.geometry) if self.path == "numpy" else None
@@ -80,7 +80,7 @@ class Overlay:
 
     @property
     def description(self) -> str:
-        """How it computes, as printed at start-up."""
+        """What the overlay computes by, as printed at start-up."""
         compiled = "" if _compiled or self._cuda else " (installed without a C++ compiler: several times slower)"
         return TITLES[self.path] + compiled
 
@@ -94,7 +94,7 @@ class Overlay:
         return cells
 
     def draw(self, picture: Picture, cells: F32 | F64, crop: Crop) -> None:
-        """Draws evidence [h, w] over the crop, in place; 0..1 after interpolation, not a finite number draws nothing.
+        """Draws evidence [h, w], 0..1, over the crop, in place. Cells that are not finite numbers draw nothing.
 
         Raises ValueError for cells that are not [h, w] and for planes that cannot be written.
         """
@@ -125,7 +125,7 @@ class Overlay:
         self.not_finite += odd
 
     def close(self) -> None:
-        """Gives a GPU's memory back; the other paths have nothing to give."""
+        """Frees the GPU's memory, if the path is CUDA."""
         if self._cuda:
             self._cuda.close()
 
@@ -134,9 +134,9 @@ class Overlay:
 
 
 _Place = tuple[int, int, U16, U16, int]
-"""where a plane's samples lie between cells: top, left, rows, columns, and the first of its channels"""
+"""Where a plane's samples lie between cells: top, left, rows, columns, and the index of the plane's first channel."""
 _Ring = tuple[tuple[int, int], tuple[int, int]]
-"""rows of zeros above and below the cells, and columns of them at the left and at the right"""
+"""Numbers of rows of zeros above and below the cells, and of columns of zeros at the left and at the right."""
 
 
 @lru_cache(maxsize=64)
@@ -154,7 +154,7 @@ def _places(
 
 
 def _ringed(cells: F32 | F64, ring: _Ring) -> F32:
-    """The cells within a ring of zeros."""
+    """The cells, surrounded by a ring of zeros."""
     if ring == ((0, 0), (0, 0)):
         return np.ascontiguousarray(cells, np.float32)
     (above, below), (before, after) = ring
@@ -170,14 +170,14 @@ def _table(style: Style, layout: Layout, color: Color) -> Record:
 
 
 def _count_odd(explanation: Explanation, frame: float, geometry: str) -> int:
-    """In how many cells a slice that counts at a frame is no finite number."""
+    """The number of cells that are not finite numbers in the slices that count at a frame."""
     evidence = explanation.tube.evidence
     used = slice_weights(explanation.tube.span, len(evidence), frame, geometry) != 0
     return int((~np.isfinite(evidence[used])).any(axis=0).sum())
 
 
 def _part(explanation: Explanation, share: float, frame: float, opacity: float) -> tuple[Any, ...]:
-    """As `_overlay.blend` takes it."""
+    """An explanation's part of a frame, as `_overlay.blend` takes it."""
     tube, scale = explanation.tube, explanation.scale
     slices = len(tube.evidence)
     position = min(max(tube.span.slice_at(frame, slices), 0.0), slices - 1.0)

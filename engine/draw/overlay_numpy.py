@@ -1,8 +1,8 @@
 """The overlay by NumPy and OpenCV, for machines without the compiled one.
 
-Rows and columns are interpolated by two small matrices, the product is the level of each sample, a table gives what
-the level keeps and adds, and `(sample * keep + offset) >> 8` is the result. Only the box that evidence can reach is
-touched.
+Two small matrices interpolate rows and columns; their product with the cells is the level of each sample. A table gives
+`keep` and `offset` for each level, and `(sample * keep + offset) >> 8` is the new sample. Only the box of samples that
+evidence can reach is touched.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .fixed import Record
 from .overlay_ref import CHANNELS
 
 BLAS_ALONE = 1 << 17
-"""multiplications in one matrix product: OpenBLAS hands larger ones (2^18) to threads and waits for all of them, which
-takes 10 ms where another thread has the core, for 0.3 ms of work"""
+"""Maximum number of multiplications in one matrix product. OpenBLAS hands larger products (from 2^18 on) to threads and
+waits for all of them: if another thread has the core, that takes 10 ms for 0.3 ms of work."""
 
 Table = npt.NDArray[np.uint16] | npt.NDArray[np.int32]
 
@@ -38,7 +38,7 @@ class NumPyOverlay:
     def draw(self, picture: Picture, cells: F64, crop: Crop, table: Record) -> None:
         """Draws finite evidence [h, w] over the crop, in place. table: `fixed.table` of the picture's kind."""
         first, bias = int(table["first"]), float(table["bias"]) / 256
-        # what is added, not blended, can be negative; all else fits 16 bits
+        # Offsets of styles that add rather than blend can be negative; everything else fits 16 bits.
         dtype = np.int32 if table["offset"].min() < 0 else np.uint16
         keep, offset = table["keep"].astype(dtype), table["offset"].astype(dtype)
         keep[:first], offset[:, :first] = 256, 0
@@ -64,7 +64,7 @@ class _Grid:
         self.down, self.across = down.astype(np.float32), across.astype(np.float32)
 
     def reach(self, cells: F64, least: float) -> tuple[slice, slice] | None:
-        """The rows and columns that evidence of `least` or more can reach; None where there is none."""
+        """The rows and columns that evidence of `least` or more can reach; None if there is no such evidence."""
         strong = cells >= least
         if self.paper:  # a spline reaches everywhere
             strong[...] = True
@@ -85,14 +85,14 @@ class _Grid:
         for top in range(0, height, step):
             part = down[top : top + step]
             some = np.matmul(part, scaled, out=evidence[: len(part)])
-            # float32 sums of weights can pass 1 by a rounding step: limit before the cast, which would wrap
+            # Sums of float32 weights can exceed 1 by a rounding step: limit before the cast, which would wrap around.
             np.clip(some, 0, 255, out=some)
             np.copyto(level[top : top + step], some, casting="unsafe")
         return level
 
 
 class _Scratch:
-    """Arrays kept between calls: for a frame's size, asking the system for memory costs more than the arithmetic."""
+    """Arrays kept between calls: asking the system for memory of a frame's size takes longer than the arithmetic."""
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[str, np.dtype[Any]], npt.NDArray[Any]] = {}
@@ -118,7 +118,7 @@ def _blend(part: U8, level: U8, keep: Table, add: list[Table], scratch: _Scratch
     kept = cv2.LUT(level, keep, dst=scratch.take("keep", level.shape, keep.dtype))
     if part.ndim == 3:
         kept = cv2.merge([kept] * len(add), dst=scratch.take("keeps", part.shape, keep.dtype))
-    # this takes the place of `kept`, then of the sum: everything below is in place
+    # `total` uses the memory of `kept`; everything below is computed in place.
     total = np.multiply(part, kept, out=kept, casting="unsafe")
     added = [cv2.LUT(level, table, dst=scratch.take(f"add{i}", level.shape, keep.dtype)) for i, table in enumerate(add)]
     cv2.add(total, added[0] if part.ndim == 2 else cv2.merge(added), dst=total)  # saturates at 65535

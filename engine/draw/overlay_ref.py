@@ -10,14 +10,14 @@ from ..types import Crop
 from .style import Style, palette
 
 CHANNELS = {Layout.RGB: ((0, 1, 2),), Layout.I420: ((0,), (1,), (2,)), Layout.NV12: ((0,), (1, 2))}
-"""which of the palette's three columns each plane holds"""
+"""For each plane, the columns of the palette (R, G, B or Y, U, V) that it holds."""
 
 
 def overlay_ref(picture: Picture, cells: F64, crop: Crop, style: Style) -> None:
     """Draws evidence on a picture, in place.
 
-    cells: [h, w] over the crop, 0..1 after interpolation; not a number draws nothing. Each sample of each plane takes
-    the evidence at its own centre, that gives one of 256 levels, and the palette says what the level does to it.
+    cells: [h, w] over the crop, 0..1; cells that are not numbers draw nothing. The evidence at the centre of each
+    sample of each plane gives one of 256 levels, and the palette says what that level does to the sample.
     """
     table = palette(style, picture.layout, picture.color)
     for index, plane in enumerate(picture.planes):

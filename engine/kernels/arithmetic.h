@@ -1,10 +1,10 @@
 // The overlay's arithmetic, the same on every processor: from evidence to a level, from a level to a sample.
 //
-// Plain C++ that nvcc takes too: the CPU's rows (rows.h and its SIMD twins) and the CUDA kernels (overlay.cu) include
-// it, so that what one computes the other computes to the bit. Integers from the quantised cell on; the few floating
-// point steps before it are written so that no compiler may contract them.
+// Plain C++ that nvcc compiles too: the CPU's rows (rows.h and its SIMD versions) and the CUDA kernel (overlay.cu) include
+// it, so that both compute the same bits. From the quantised cell on everything is an integer; the few floating-point
+// steps before it are written so that no compiler may contract them.
 //
-// Units: evidence 0..1 is 0..ONE in 16 bits. A level, 0..255, is its upper byte after the bias was added.
+// Units: evidence 0..1 is 0..ONE in 16 bits. A level, 0..255, is the upper byte of evidence plus bias.
 
 #pragma once
 
@@ -16,8 +16,8 @@
 #define TUBES_FN inline
 #endif
 
-// A product and a sum that are each rounded: fused, the GPU's result would differ from the CPU's in the last bit.
-// The CPU's side of that is -ffp-contract=off.
+// A product and a sum, each of them rounded: fused into one step, the GPU's result would differ from the CPU's in the
+// last bit. On the CPU the compiler option -ffp-contract=off has the same effect.
 #if defined(__CUDA_ARCH__)
 #define TUBES_MUL(a, b) __fmul_rn(a, b)
 #define TUBES_ADD(a, b) __fadd_rn(a, b)
@@ -30,19 +30,19 @@ namespace tubes {
 
 constexpr int LEVELS = 256;
 constexpr uint32_t ONE = 255 * 256;  // evidence 1.0: 255 levels of 256 steps; leaves room for the bias in 16 bits
-constexpr int COEFFICIENT_LIMIT = 1 << 22;  // of a spline's coefficients, either sign: 64 times the evidence
+constexpr int COEFFICIENT_LIMIT = 1 << 22;  // maximum absolute value of a spline's coefficient: 64 times evidence 1.0
 
-// What a style does to a sample of each level, made once in Python (engine/draw/style.py). Its size and order are a contract.
+// What a style does to a sample at each level, made once in Python (engine/draw/fixed.py, TABLE, has the same fields).
 struct Table {
-    int32_t keep[LEVELS];  // 0..256: of the sample, in 256ths
+    int32_t keep[LEVELS];  // 0..256: how much of the sample is kept, in 256ths
     int32_t offset[3][LEVELS];  // by channel: what is added before the shift by 8, rounding included
     uint8_t keep8[LEVELS];  // the same in bytes, for SIMD: sample -> add8 + ((keep8 * (sample - 128)) >> 8)
     uint8_t add8[3][LEVELS];
     int32_t first;  // levels below it leave the sample untouched; 256: all do
     int32_t bias;  // what is added to evidence before its lower byte is dropped: 128 rounds, 0 truncates
     int32_t top;  // the largest sample: 255, or 1023 for 10 bits
-    int32_t bytes;  // whether keep8 and add8 say the same as keep and offset, and nothing need be limited
-    uint8_t unused[64];  // a look-up may read as far beyond the last level
+    int32_t bytes;  // whether keep8 and add8 give the same results as keep and offset, and no result needs limiting
+    uint8_t unused[64];  // SIMD look-ups may read up to this far beyond the last level
 };
 
 // Where the samples of a plane lie between cells, along one axis: rows of `count` 16-bit numbers.
@@ -54,18 +54,18 @@ struct Axis {
     int count;
 };
 
-// One window's part in a frame: the frame lies between two slices of its tube.
+// One window's part of what is drawn on a frame, which lies between two slices of the window's tube.
 struct Part {
     const float* slice;  // [h, w] evidence, in logits
-    const float* next;  // the slice after it; the same where there is none
+    const float* next;  // the slice after it; the same slice again if it is the last
     float fraction;  // towards `next`
     float low, scale;  // drawn evidence = (evidence - low) * scale
-    float none;  // what evidence that is no number counts as: 0 limited to the scale
-    float share;  // of the frame; opacity included
+    float none;  // drawn evidence for a cell that is not a number: evidence 0, limited to 0..1
+    float share;  // weight of the part in the frame; opacity included
 };
 
 TUBES_FN bool is_finite(float value) {
-    return value - value == 0.0f;  // not a number and the infinities give not a number
+    return value - value == 0.0f;  // NaN and the infinities give NaN here
 }
 
 // Evidence of one cell at one frame, 0..1: lerp in time, normalise, limit, cross-fade. geometry.blend_cells defines it.
@@ -85,7 +85,7 @@ TUBES_FN float blended(const Part* parts, int count, int cell, int* odd) {
     return total;
 }
 
-// 0..1 to 0..ONE. What is no number, or not finite, is no evidence.
+// 0..1 to 0..ONE. A cell that is not a finite number has no evidence.
 TUBES_FN uint32_t quantized(float value) {
     if (!is_finite(value) || !(value > 0.0f)) return 0;
     return value < 1.0f ? (uint32_t)TUBES_ADD(TUBES_MUL(value, (float)ONE), 0.5f) : ONE;
@@ -99,7 +99,7 @@ TUBES_FN uint32_t across(uint32_t cell, uint32_t next, uint32_t fraction) {
 // Between two rows of cells there are two half steps, so that what a half step spans fits 16 bits with its sign.
 // Half step 2j starts at row j of the cells, half step 2j + 1 midway to row j + 1.
 struct Step {
-    uint16_t base;  // with the bias
+    uint16_t base;  // bias included
     int16_t delta;
 };
 
@@ -109,7 +109,7 @@ TUBES_FN Step half_step(uint32_t row, uint32_t next, int odd, int bias) {
     return {(uint16_t)(from + (uint32_t)bias), (int16_t)((int32_t)to - (int32_t)from)};
 }
 
-// Down a half step; pmulhrsw and vqrdmulh compute exactly this product.
+// A value within a half step; the instructions pmulhrsw and vqrdmulh compute exactly this product.
 TUBES_FN uint32_t down(Step step, int fraction) {
     return (uint32_t)(step.base + ((step.delta * fraction + 16384) >> 15));
 }
@@ -125,12 +125,12 @@ TUBES_FN int32_t cubic(const int32_t values[4], const int32_t weights[4]) {
     return (int32_t)(sum >> 15);
 }
 
-// A spline overshoots: limited, and biased as `half_step` does.
+// A spline overshoots, so its value is limited; then the bias is added, as `half_step` does.
 TUBES_FN uint32_t limited(int32_t value, int bias) {
     return (uint32_t)(value < 0 ? 0 : value > (int32_t)ONE ? (int32_t)ONE : value) + (uint32_t)bias;
 }
 
-// What a level that draws makes of a sample.
+// The new sample, for a level that draws.
 TUBES_FN int32_t mixed(const Table& table, int channel, int level, int32_t sample) {
     int32_t value = (table.keep[level] * sample + table.offset[channel][level]) >> 8;
     return value < 0 ? 0 : value > table.top ? table.top : value;

@@ -1,4 +1,4 @@
-// What the CUDA kernels share beside the arithmetic. Halves are had without cuda_fp16.h, which not every NVRTC brings.
+// What the CUDA kernels share beside arithmetic.h. float16 is read without cuda_fp16.h, which some NVRTC do not include.
 
 #pragma once
 

@@ -1,7 +1,7 @@
 // The evidence of one class, straight from the network's activation on the GPU: S[i] = sum over k of w[k] A[k, i].
 //
-// Bound by reading A once. A block has CELLS cells, LANES threads to a cell: each sums every LANES-th channel, then the
-// sums of a cell are added in pairs. The order is always the same, so the same activation gives the same evidence.
+// Its time is that of reading A once. A block has CELLS cells with LANES threads each: a thread sums every LANES-th
+// channel, then the sums of a cell are added in pairs. The order is fixed, so equal activations give equal evidence.
 
 #include "device.h"
 

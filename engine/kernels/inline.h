@@ -1,4 +1,4 @@
-// What is compiled once for every processor it may run on: into each function that has a target of its own.
+// Functions that must be inlined: each SIMD path compiles them again for its own processor.
 
 #pragma once
 

@@ -1,10 +1,10 @@
-// saliency_tubes.engine._overlay: what touches every pixel, for Python: drawing, and sampling for the network.
-// Called by engine/draw/overlay.py and engine/resample.py.
+// saliency_tubes.engine._overlay: the work on every pixel, for Python: drawing, and sampling for the network.
+// Called by engine/draw/overlay.py and engine/resize.py.
 //
-// What it is given is checked before any of it is touched; the interpreter runs on while it draws.
+// All arguments are checked before memory is touched. Other Python threads run while it draws.
 
 #include <patchlevel.h>
-// Buffers are in the limited API from 3.11 on: one wheel serves every later Python, and 3.10 gets one of its own.
+// Python's limited API has buffers from 3.11 on: one wheel serves all later versions, and 3.10 has a wheel of its own.
 #if PY_VERSION_HEX >= 0x030B0000
 #define Py_LIMITED_API 0x030B0000
 #endif
@@ -25,7 +25,7 @@ constexpr Py_ssize_t MOST_CELLS = 1026;  // along one axis: 1024 and zeros at bo
 constexpr Py_ssize_t MOST_SAMPLES = 1 << 20;  // along one axis
 constexpr int MOST_PARTS = 16;
 constexpr int MOST_PLANES = 3;
-constexpr size_t ALIGNMENT = 64;  // of scratch memory: a vector that straddles cache lines is loaded twice
+constexpr size_t ALIGNMENT = 64;  // bytes, of scratch memory: a vector that crosses a cache line takes two loads
 
 const Path* available[MOST_PATHS];  // the best first
 int available_count = 0;
@@ -126,7 +126,7 @@ PyObject* paths(PyObject*, PyObject*) {
     return names;
 }
 
-// What one call draws, checked.
+// Everything that one call draws, after the checks.
 struct Work {
     const Path* path;
     Plane plane;
@@ -144,7 +144,7 @@ int count_odd(const float* cells, int count) {
     return odd;
 }
 
-// Returns whether there was memory for it. The interpreter is not needed.
+// Returns whether memory could be allocated. Runs without Python's lock.
 bool run(const Work& work) {
     const int cells = work.height * work.width;
     const size_t quantised = work.cubic ? 0 : (cells * sizeof(uint16_t) + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
@@ -179,7 +179,7 @@ struct PlaneBuffers {
     Buffer plane, rows, columns;
 };
 
-// Completes `work`, which has the cells, by one plane and its place.
+// Adds one plane, and where it lies, to `work`, which has the cells already.
 bool get_work(PyObject* plane_object, PyObject* place, PlaneBuffers& buffers, int band, int bands, Work& work) {
     int top, left, channel;
     PyObject *rows_object, *columns_object;

@@ -1,9 +1,9 @@
 // The overlay on a GPU: one launch draws a batch of frames in place, in the planes they were decoded to.
 //
-// A block draws one tile of one plane. It asks first whether any cell that reaches the tile draws at all; if none does
-// it ends before it has touched the frame. A warp draws a row of the tile: its 32 threads lie side by side and read and
-// write words of four bytes, several in flight, and only those words that evidence reaches. The arithmetic is
-// arithmetic.h's, so the bytes are those of the C++ twin (plane.h).
+// A block draws one tile of one plane. If no cell that reaches the tile has evidence that draws, the block ends before it
+// touches the frame. A warp draws one row of the tile: its 32 threads read and write neighbouring words of four bytes,
+// several at a time, and only those words that evidence reaches. The arithmetic is that of arithmetic.h, so the bytes are
+// those of the C++ version (plane.h).
 
 #include "device.h"
 
@@ -17,7 +17,7 @@ constexpr int ENTRIES = 3;  // of the table of a plane: one a channel that is dr
 constexpr int MOST_CELLS = 32 * 32;
 constexpr int MOST_RINGED = 34 * 34;  // with a ring of zeros
 constexpr int MOST_PARTS = 4, MOST_PLANES = 3;
-constexpr int MOST_JOBS = 8;  // so that a launch's jobs fit the 4 KB of a kernel's arguments: nothing to upload, or to keep
+constexpr int MOST_JOBS = 8;  // the jobs of a launch then fit the 4 KB of a kernel's arguments, and need no upload
 
 // These structs are mirrored in engine/cuda/jobs.py.
 struct PlaneJob {
@@ -37,7 +37,7 @@ struct Job {
     Part parts[MOST_PARTS];  // linear only
     const int32_t* coefficients;  // [height, width] of a spline; cubic only
     const Table* table;
-    uint32_t* odd;  // cells that are not finite are added to it, each once a frame and part; or null. linear only
+    uint32_t* odd;  // counter of cells that are not finite, each counted once a frame and part; or null. linear only
     int32_t height, width;  // cells
     int32_t part_count, plane_count;
     int32_t above, below, before, after;  // rows and columns of zeros around the cells, which places count; linear only
@@ -67,7 +67,7 @@ struct Tile {
     int left, right, top, bottom;
 };
 
-// A plane's part of the table, keep and offset in one word: to look levels up is what costs most after the frame itself.
+// A plane's part of the table, keep and offset in one word: looking levels up is the largest cost after the frame itself.
 struct Mix {
     int32_t entries[ENTRIES][LEVELS];  // offset << 10 | keep; engine/cuda/jobs.py sees to it that both fit
     int32_t first, top;
@@ -150,7 +150,7 @@ struct Linear {
         struct alignas(4 * N) Steps {
             Step of[N];
         };
-        const Steps steps = *(const Steps*)(shared.steps + column);  // at once
+        const Steps steps = *(const Steps*)(shared.steps + column);  // read at once
         const int fraction = shared.fraction[row];
         uint32_t levels = 0;
 #pragma unroll
@@ -305,7 +305,7 @@ TUBES_DEVICE void paint_row(uint8_t* line, const Tile& tile, int row, const type
     uint32_t words[F::WORDS], levels[F::WORDS];
     bool draws[F::WORDS];
 #pragma unroll
-    for (int k = 0; k < F::WORDS; ++k) {  // all that is read is on its way before any of it is waited for
+    for (int k = 0; k < F::WORDS; ++k) {  // start all reads before waiting for the first
         const int word = (int)(threadIdx.x % WARP) + WARP * k;
         const bool whole = aligned && is_inside<F>(tile, word);
         levels[k] = F::template levels<G>(shared, word, row);
@@ -338,7 +338,7 @@ TUBES_DEVICE void draw_tile(const Job& job, const PlaneJob& plane, int index, ty
         __syncthreads();
         for (int row = from + threadIdx.x / WARP; row < to; row += THREADS / WARP)
             paint_row<G, F>(plane.data + (tile.top + row) * plane.pitch + (int64_t)tile.origin * F::BYTES, tile, row, shared);
-        __syncthreads();  // all have drawn before the next rows' expansion takes the place of this one
+        __syncthreads();  // all threads must have drawn before the next rows' expansion overwrites this one
     }
 }
 

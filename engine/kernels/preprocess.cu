@@ -8,7 +8,7 @@
 
 namespace tubes {
 
-// One axis: what each of the clip's pixels takes of the plane.
+// One axis: which samples of the plane count for each of the clip's pixels, and by which weights.
 struct Filter {
     const int32_t* first;  // the first sample, or -1 where the frame has none (black bars)
     const float* weights;  // [pixels, taps]
@@ -37,7 +37,7 @@ struct Shot {
 
 static_assert(sizeof(Filter) == 24 && sizeof(PlaneSource) == 72 && sizeof(Shot) == 304, "a contract");
 
-// Rows first, then columns, and nothing fused: in sample.h's order.
+// Sums over rows first, then over columns, with no fused steps: the order of sample.h.
 TUBES_DEVICE float resized(const PlaneSource& plane, int x, int y) {
     const int left = plane.across.first[x], top = plane.down.first[y];
     const float* across = plane.across.weights + (int64_t)x * plane.across.taps;
@@ -45,7 +45,7 @@ TUBES_DEVICE float resized(const PlaneSource& plane, int x, int y) {
     float sum = 0.0f;
 #pragma unroll 1
     for (int i = 0; i < plane.across.taps; ++i) {
-        if (across[i] == 0.0f) continue;  // beyond what the pixel takes, and perhaps beyond the plane
+        if (across[i] == 0.0f) continue;  // this sample does not count, and may lie outside of the plane
         const uint8_t* at = plane.data + top * plane.pitch + (int64_t)(left + i) * plane.step;
         float column = 0.0f;
 #pragma unroll 2

@@ -1,8 +1,8 @@
-"""The GPU: which one is here, and memory on it.
+"""Finds the GPU, and allocates memory on it.
 
-Which one is asked of the driver's own library, and of nothing else: without a driver some of TensorRT's objects end the
-process, so none of them may be made to find out. Memory is had through NVIDIA's `cuda-bindings`, from the driver too:
-what is used of it here every driver since CUDA 11 has, so the bindings need not be of the driver's own version.
+Only the driver's own library is asked which GPU there is: without a driver some of TensorRT's objects end the process,
+so none of them may be created to find out. Memory comes from the driver too, through NVIDIA's `cuda-bindings`. Every
+driver since CUDA 11 has the functions that are used here, so the bindings need not have the driver's version.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Device:
     compute_capability: str
     """ "8.7" """
     index: int = 0
-    """among those that CUDA shows; CUDA_VISIBLE_DEVICES chooses which those are"""
+    """its number among the GPUs that CUDA shows, which CUDA_VISIBLE_DEVICES selects"""
 
 
 def find_device(index: int = 0, driver: str = DRIVER) -> Device | str:
@@ -64,7 +64,7 @@ def find_device(index: int = 0, driver: str = DRIVER) -> Device | str:
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """The same tensor twice: on the host, in memory the GPU can copy from by itself, and on the GPU."""
+    """Memory for one tensor on the host (pinned, so that the GPU can copy it by itself) and on the GPU."""
 
     host: npt.NDArray[Any]
     pointer: int
@@ -72,16 +72,16 @@ class Buffer:
 
 
 class Gpu:
-    """A GPU's primary context, which TensorRT, CUDA's runtime and cuda.core use too; a stream, and memory.
+    """A GPU's primary context, which TensorRT, CUDA's runtime and cuda.core use too, with one stream and its memory.
 
-    For one thread at a time, which calls `enter` first. Make one only where `find_device` found a GPU. Raises
-    UsageError if cuda-bindings is not installed, ModelError with CUDA's own reason where CUDA fails.
+    For one thread at a time, which calls `enter` first. Create it only after `find_device` found a GPU. Raises
+    UsageError if cuda-bindings is not installed, ModelError with CUDA's own message where CUDA fails.
     """
 
     def __init__(self, index: int) -> None:
         try:
             self._cuda: Any = import_module("cuda.bindings.driver")
-        except Exception as error:  # not there, or of a CUDA that does not go with this driver
+        except Exception as error:  # not installed, or for another CUDA than this driver's
             wrong = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
             raise UsageError(f"a plan needs NVIDIA's cuda-bindings, which {wrong}: {INSTALL}") from None
         cuda = self._cuda
@@ -103,11 +103,11 @@ class Gpu:
         return int(self._stream)
 
     def enter(self) -> None:
-        """Makes this GPU the calling thread's."""
+        """Makes this GPU current for the calling thread."""
         self._given(self._cuda.cuCtxSetCurrent(self._context))
 
     def allocate(self, shape: tuple[int, ...], dtype: str) -> Buffer:
-        """Memory for a tensor, zero on the host; it lives until `close`."""
+        """Memory for a tensor, filled with zeros on the host; it lives until `close`."""
         cuda, size = self._cuda, math.prod(shape) * np.dtype(dtype).itemsize
         pointer = self._given(cuda.cuMemAlloc(size))
         try:
@@ -131,11 +131,11 @@ class Gpu:
         self._given(self._cuda.cuMemcpyDtoHAsync(host.ctypes.data, buffer.pointer, host.nbytes, self._stream))
 
     def wait(self) -> None:
-        """Until all that was queued is done."""
+        """Returns when all queued work is done."""
         self._given(self._cuda.cuStreamSynchronize(self._stream))
 
     def close(self) -> None:
-        """Gives everything back; `wait` first. What a GPU that has failed says to that is of no use to anybody."""
+        """Frees everything; call `wait` first. Errors of a GPU that has failed before are ignored."""
         cuda = self._cuda
         cuda.cuCtxSetCurrent(self._context)
         while self._buffers:
@@ -152,8 +152,8 @@ class Gpu:
 
 
 def given(cuda: Any, result: tuple[Any, ...]) -> Any:
-    """What a function of cuda.bindings.driver gave beside its code. Raises ModelError with CUDA's words for another
-    code than 0."""
+    """What a function of cuda.bindings.driver returned beside its status code. Raises ModelError with CUDA's message if
+    that code is not 0."""
     code, *values = result
     if code:
         _, text = cuda.cuGetErrorString(code)

@@ -1,4 +1,4 @@
-"""Model files: which one a name means, and what it says of itself."""
+"""Model files: from a name to its file, and from the file to its manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_model(model: str | Path) -> Path:
     path = Path(model)
     try:
         found = path.is_file()
-    except OSError as error:  # a name too long, a folder that may not be entered
+    except OSError as error:  # the name is too long, or a folder may not be entered
         raise ModelError(f"no model {str(model)[:80]!r}: {error.strerror}") from None
     if not found:
         raise ModelError(f"no model {str(model)!r}: neither a file nor one of those shipped: {', '.join(shipped)}")
@@ -29,7 +29,7 @@ def find_model(model: str | Path) -> Path:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of an ONNX file, or of a plan: then with the plan's clip length alone.
+    """The manifest of an ONNX file or of a plan; that of a plan names the plan's one clip length only.
 
     Raises ModelError, naming the file, if it has none or a wrong one.
     """

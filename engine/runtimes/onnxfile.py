@@ -1,7 +1,7 @@
 """Reads the metadata of an ONNX file without `onnx`: a walk over the top-level fields of its protobuf message.
 
 Wire format: protobuf.dev, "Encoding". Field numbers: onnx.proto, ModelProto (graph 7, metadata_props 14) and
-StringStringEntryProto (key 1, value 2). The graph itself is stepped over, so a file of any size is read in no time.
+StringStringEntryProto (key 1, value 2). The graph itself is skipped, so reading takes equally long for any file size.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def _metadata(data: mmap.mmap) -> dict[str, str]:
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number and content [start, end) of each field of the message. Raises ValueError where it is no message."""
+    """Number and content [start, end) of each field of a message. Raises ValueError if the bytes are not a message."""
     position = start
     while position < end:
         tag, position = _varint(data, position, end)
         kind, length = tag & 7, 0
-        if tag < 8:  # protobuf has no field 0; a file of zeros is told at once rather than walked through
+        if tag < 8:  # protobuf has no field 0: a file of zeros is refused at once and not walked through
             raise ValueError("field 0")
         if kind == _VARINT:
             _, after = _varint(data, position, end)

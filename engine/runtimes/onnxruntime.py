@@ -15,7 +15,7 @@ from ..types import Outputs
 from .base import Choices, check_shapes, inputs, outputs
 
 LONGEST = 240
-"""characters of onnxruntime's own words in a message"""
+"""Maximum number of characters of onnxruntime's own message that an error quotes."""
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
 
 
@@ -39,14 +39,14 @@ class OnnxRuntimeRunner:
             self._session = ort.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # its classes derive from nothing narrower
             raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
-        # a provider that cannot load is replaced by the CPU's with no more than a log line
+        # onnxruntime replaces a provider that cannot load by the CPU's, and only logs it.
         if provider not in self._session.get_providers():
             raise UsageError(f"onnxruntime cannot run on {device}: its libraries did not load")
         names = {value.name for value in self._session.get_outputs()}
         missing = set(manifest.outputs.values()) - names
         if missing:
             raise ModelError(f"the graph has no output {', '.join(sorted(missing))}: it has {', '.join(sorted(names))}")
-        # the graph's own shapes may be open: a clip of nothing tells them, before any output is opened
+        # The shapes in the graph may be open: running a clip of zeros shows them, before any output is opened.
         found = self._run(self._nothing(1), None)
         check_shapes(manifest, frames, {name: value.shape for name, value in found.items()})
         self.batch = batch if batch > 1 and self._takes_batches() else 1
@@ -68,18 +68,18 @@ class OnnxRuntimeRunner:
         return np.zeros((clips, 3, self.frames, *self.manifest.input.size), np.float32)
 
     def _takes_batches(self) -> bool:
-        """Whether the file leaves the batch open, and two clips come out of it as two."""
+        """Whether the file leaves the batch size open, and gives two results for two clips."""
         if any(not value.shape or isinstance(value.shape[0], int) for value in self._session.get_inputs()):
             return False
         try:
             found = self._run(self._nothing(2), None)
-        except ModelError:  # some size inside is fixed
+        except ModelError:  # some size inside the graph is fixed
             return False
         return all(len(value) == 2 for value in found.values())
 
 
 def choices(device: str) -> Choices:
-    """What a model can be computed in on a device."""
+    """The precisions that a model can be computed in on a device."""
     return Choices(_title(device), ("f32",))
 
 

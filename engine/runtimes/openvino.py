@@ -14,8 +14,8 @@ from ..processor import processor_features
 from ..types import Outputs
 from .base import Choices, check_shapes, inputs, outputs
 
-# OpenVINO reports its import to its maker's web analytics, without asking, wherever it can import this package. What
-# watches people's rooms talks to nobody.
+# OpenVINO reports its import to its maker's web analytics, without asking, if it can import this package. A program
+# that watches people's rooms must not report to anybody.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: "cannot be imported"
 
 import openvino as ov  # noqa: E402
@@ -31,7 +31,7 @@ class OpenVinoRunner:
 
     def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
         core, device = _core(), device.upper()
-        has_bf16 = _has_bf16(device)  # or there is no such device
+        has_bf16 = _has_bf16(device)  # raises UsageError if there is no such device
         if precision == "bf16" and not has_bf16:
             raise UsageError(f"{device} does not compute in bf16: use --precision f32")
         self.manifest, self.frames = manifest, frames
@@ -41,7 +41,7 @@ class OpenVinoRunner:
             if manifest.head is None:
                 inner[manifest.class_input] = []
             names = [port.get_any_name() for port in model.inputs]
-            if set(names) != set(inner):  # an input that is never set holds whatever memory holds
+            if set(names) != set(inner):  # an input that is never set has random content
                 raise ModelError(f"the graph's inputs are {', '.join(names)}; its manifest names {', '.join(inner)}")
             if not model.input(manifest.input.name).element_type.is_real():
                 raise ModelError(f"the graph's {manifest.input.name} must be of floating point numbers")
@@ -56,7 +56,7 @@ class OpenVinoRunner:
             config = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
             compiled = core.compile_model(model, device, config)
             self._request = compiled.create_infer_request()
-        except (RuntimeError, ValueError) as error:  # ValueError: its own message is not UTF-8
+        except (RuntimeError, ValueError) as error:  # ValueError: OpenVINO's message is not UTF-8
             raise ModelError(f"OpenVINO says: {_first_reason(error)}") from None
         self.description = f"{_title(device)}, {precision}{' by AMX' if _uses_amx(compiled) else ''}"
 
@@ -72,16 +72,16 @@ class OpenVinoRunner:
 
 @cache
 def _core() -> ov.Core:
-    """One for the process. Each gives the thread that makes it a stack for signals, and takes it away at its end, even
-    where another was made since: the next signal, a Ctrl-C perhaps, would then be handled on memory that is gone.
+    """The process's only Core. A Core gives the thread that makes it a stack for signals, and frees that stack at its
+    end even if another Core was made since: the next signal, such as Ctrl-C, would then be handled on freed memory.
     """
     return ov.Core()
 
 
 def choices(device: str) -> Choices:
-    """What a model can be computed in on a device. Raises UsageError where there is no such device.
+    """The precisions that a model can be computed in on a device. Raises UsageError if there is no such device.
 
-    OpenVINO names bfloat16 for all x86 with AVX-512, and emulates it on some: whether it is quicker must be measured.
+    OpenVINO offers bfloat16 on all x86 with AVX-512, and emulates it on some: whether it is faster must be measured.
     """
     device = device.upper()
     has_bf16 = _has_bf16(device)
@@ -90,7 +90,7 @@ def choices(device: str) -> Choices:
 
 def _has_bf16(device: str) -> bool:
     core = _core()
-    try:  # "GPU" is the first of GPU.0 and GPU.1, and not in the list then
+    try:  # with several GPUs the list has GPU.0 and GPU.1, and "GPU" means the first
         if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
             raise RuntimeError
         return "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
@@ -105,7 +105,7 @@ def _title(device: str) -> str:
 
 
 def _uses_amx(compiled: ov.CompiledModel) -> bool:
-    """Whether OpenVINO really does: the system may deny what the processor has."""
+    """Whether OpenVINO really uses AMX: the operating system may not allow what the processor offers."""
     told = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
     return any("_amx" in info["primitiveType"].astype(str) for info in told if "primitiveType" in info)
 
@@ -115,20 +115,20 @@ def _reshape(model: ov.Model, inner: Mapping[str, Sequence[int]], batch: int | o
 
 
 def _takes_batches(model: ov.Model, inner: Mapping[str, Sequence[int]], manifest: Manifest) -> bool:
-    """Whether the file leaves the batch open, and two clips come out of it as two."""
+    """Whether the file leaves the batch size open, and gives two results for two clips."""
     if any(port.get_partial_shape()[0].is_static for port in model.inputs):
         return False
     try:
         _reshape(model, inner, 2)
-    except RuntimeError:  # some size inside is fixed
+    except RuntimeError:  # some size inside the graph is fixed
         return False
     return all(tuple(model.output(tensor).partial_shape)[:1] == (2,) for tensor in manifest.outputs.values())
 
 
 def _first_reason(error: Exception) -> str:
-    """The one line that says what is wrong, of a message of OpenVINO's.
+    """The line of an OpenVINO message that says what is wrong.
 
-    Around it are 'Exception from ...' and 'Check ... failed at ...' lines, and headings for what it was doing.
+    The other lines are 'Exception from ...', 'Check ... failed at ...', and headings for what it was doing.
     """
     lines = [line.strip() for line in str(error).splitlines()]
     summary = [line.removeprefix("-- ") for line in lines if line.startswith("-- No conversion rule")]

@@ -1,6 +1,6 @@
-"""First layers for matrix units: a strided convolution over few channels becomes a plain one over many.
+"""Prepares first layers for matrix units: a strided convolution over few channels becomes one of stride 1 over many.
 
-For `openvino.py` alone to import, which first keeps OpenVINO from reporting that it is.
+Only `openvino.py` may import this module: it first keeps OpenVINO from reporting its import.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import openvino as ov
 from openvino import opset13 as ops
 
 TILE = 32
-"""channels that AMX multiplies at once in bfloat16: where there are three, 29 are zeros, and take as long"""
+"""Channels that AMX multiplies at once in bfloat16. Three channels take as long as 32: the other 29 are zeros."""
 GAIN = 2
-"""times fewer multiplications are worth moving the input for"""
+"""Minimum factor by which the number of multiplications must fall for the rearranged input to be worth its cost."""
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """A convolution along one of its axes, whose input is seen as blocks of `stride`."""
+    """A convolution along one of its axes, with its input divided into blocks as long as the stride."""
 
     size: int
-    """of the input"""
+    """length of the input"""
     kernel: int
     stride: int
     begin: int
-    """zeros before the input, and behind it"""
+    """zeros before the input; `end`: zeros behind it"""
     end: int
 
     @property
     def lead(self) -> int:
-        """Zeros before the kernel, so that it begins where a block does."""
+        """Zeros to add before the kernel, so that it begins at the start of a block."""
         return -self.begin % self.stride
 
     @property
@@ -43,7 +43,7 @@ class _Axis:
 
     @property
     def fill(self) -> tuple[int, int]:
-        """Zeros before the kernel and behind it, so that it is whole blocks."""
+        """Zeros to add before the kernel and behind it, so that its length is a number of whole blocks."""
         return self.lead, self.blocks * self.stride - self.lead - self.kernel
 
     @property
@@ -59,11 +59,11 @@ class _Axis:
 
 
 def widen_stems(model: ov.Model) -> int:
-    """Rewrites the convolutions of `model` that gain by it, in place, and says how many.
+    """Rewrites the convolutions of `model` that become faster by it, in place. Returns how many they are.
 
-    What lies in a block of the input, as long as the stride, becomes channels. With these the same sums are those of a
-    convolution of stride 1, whose kernel is filled up with zeros to whole blocks ("space to depth": Ridnik et al.,
-    arXiv 2003.13630). The 7x7x7 over 3 channels that I3D begins with is 4x4x4 over 24.
+    The input is divided into blocks as long as the stride, and the values of a block become channels. A convolution of
+    stride 1 over these channels, with the kernel filled up with zeros to whole blocks, gives the same sums ("space to
+    depth": Ridnik et al., arXiv 2003.13630). I3D's first layer, 7x7x7 over 3 channels, becomes 4x4x4 over 24.
     """
     found = [node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution"]
     changed = sum(_widen(node) for node in found)
@@ -97,7 +97,7 @@ def _widen(node: ov.Node) -> bool:
 
 
 def _axes(node: ov.Node) -> list[_Axis] | None:
-    """None where they are not known, or the kernel has holes."""
+    """The axes of a convolution; None if their sizes are not known or the kernel is dilated."""
     told, partial = node.get_attributes(), node.get_input_partial_shape(0)
     if set(told["dilations"]) != {1} or partial.rank.is_dynamic:
         return None
@@ -111,14 +111,15 @@ def _axes(node: ov.Node) -> list[_Axis] | None:
 
 
 def _constant(node: ov.Node) -> ov.Node | None:
-    """Weights that are fixed numbers, however they are stored."""
+    """The node of a convolution's weights if they are constant, in whatever type they are stored; else None."""
     if node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
     return node if node.get_type_name() == "Constant" and node.get_element_type().is_real() else None
 
 
 def _blocks(shape: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-    """How [N, C, *sizes] becomes [N, C * block, *blocks]: by a shape, an order of axes, and a shape; both without N."""
+    """How [N, C, *sizes] becomes [N, C * block, *blocks]: reshape to the first list, transpose by the second, reshape
+    to the third. The shapes are without N."""
     channels, *sizes = shape
     cut: list[int] = [channels]
     inside: list[int] = []

@@ -1,7 +1,7 @@
-"""What lies beside a TensorRT plan: a JSON that says what the plan is, for whom it was built, and the whole manifest.
+"""The JSON file beside a TensorRT plan: what the plan is, which GPUs it was built for, and the whole manifest.
 
-A plan can be looked into only by the TensorRT that made it, on the GPU it was made for; its JSON can be read anywhere.
-`saliency-tubes build` writes both. Neither tensorrt nor the ONNX file is needed here.
+Only the TensorRT that made a plan can read it, on the GPU it was made for; the JSON can be read anywhere.
+`saliency-tubes build` writes both. Reading the JSON needs neither tensorrt nor the ONNX file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..manifest import Manifest
 
 FORMAT = 1
 BUILDERS = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
-"""by the name of the pip package, what people call it"""
+"""Name of the pip package -> the product's name."""
 RTX_OLDEST = (8, 0)
-"""a plan of TensorRT-RTX that names no compute capability runs on this and later ones"""
+"""Minimum compute capability for a plan of TensorRT-RTX that names none."""
 NOT_COMPATIBLE, AMPERE_PLUS, SAME_CAPABILITY = "none", "ampere+", "same"
-"""hardware compatibility: with which other GPUs than its own"""
+"""The values of a plan's hardware compatibility: on which GPUs it runs beside the one it was built on."""
 _CHUNK = 1 << 20
 
 Shape = tuple[int, ...]
@@ -41,7 +41,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Range:
-    """What a plan takes at one input: every shape from `min` to `max`; it is fastest at `opt`."""
+    """The shapes that a plan accepts at one input: from `min` to `max`; it is fastest at `opt`."""
 
     min: Shape
     opt: Shape
@@ -50,29 +50,29 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class PlanInfo:
-    """A plan without the plan."""
+    """Everything that is known about a plan without reading the plan itself."""
 
     builder: str
     """tensorrt or tensorrt-rtx"""
     version: str
-    """of the builder"""
+    """the builder's version"""
     compute_capability: tuple[str, ...]
-    """("8.6",): of the GPU it was built on, or of those it was built for; empty: TensorRT-RTX's own choice"""
+    """such as ("8.6",): of the GPU it was built on, or of those it was built for; empty: chosen by TensorRT-RTX"""
     device: str
-    """name of the GPU it was built on; empty: on none"""
+    """name of the GPU it was built on; empty if it was built without a GPU"""
     frames: int
-    """T: a plan serves one clip length"""
+    """the clip length T; a plan serves only one"""
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     profile: Mapping[str, Range]
     """by input"""
     options: Mapping[str, Any]
-    """what was asked for, as numbers and words"""
+    """the options it was built with, as numbers and words"""
     onnx_sha256: str
     plan_sha256: str
     plan_bytes: int
     metadata: Mapping[str, str]
-    """this project's entries in the metadata of the ONNX file, the manifest's among them"""
+    """this project's entries in the metadata of the ONNX file, with the manifest"""
     manifest: Manifest = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ class PlanInfo:
 
     @property
     def served(self) -> Manifest:
-        """The manifest of the plan alone: its one clip length is the only one, and the default."""
+        """The manifest with the plan's one clip length as the only one, and as the default."""
         windows = {self.frames: self.manifest.window(self.frames)}
         return replace(self.manifest, windows=windows, default_frames=self.frames)
 
@@ -176,7 +176,7 @@ def json_path(plan: Path) -> Path:
 
 
 def read_plan(plan: Path, verify: bool = True) -> PlanInfo:
-    """What is known of a plan. verify: read all its bytes, to see that they are those the JSON speaks of.
+    """What is known about a plan. verify: also read the plan, and check that it has the digest in the JSON.
 
     Raises ModelError, in one line, if the plan or its JSON is missing or cannot be read, or if they do not belong
     together.
@@ -204,7 +204,7 @@ def read_plan(plan: Path, verify: bool = True) -> PlanInfo:
 
 
 def read_bytes(plan: Path, info: PlanInfo) -> bytes:
-    """The plan itself. Raises ModelError if it cannot be read or is not the one that `info` speaks of."""
+    """The plan itself. Raises ModelError if it cannot be read or does not have the digest in `info`."""
     try:
         data = plan.read_bytes()
     except OSError as error:
@@ -215,7 +215,7 @@ def read_bytes(plan: Path, info: PlanInfo) -> bytes:
 
 
 def sha256(*paths: Path) -> str:
-    """Of the files' bytes, one after the other, in hexadecimal. Raises ModelError if one cannot be read."""
+    """SHA-256 of the files' bytes, one after the other, in hex. Raises ModelError if one cannot be read."""
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -230,9 +230,9 @@ def sha256(*paths: Path) -> str:
 def check_runtime(info: PlanInfo, builder: str, version: str, compute_capability: str) -> None:
     """Raises ModelError, in one line, if a plan cannot run here: `compute_capability` is that of this GPU, as "8.7".
 
-    A plan belongs to the very version that built it, unless it was built version-compatible (then to that and later
-    ones), and to the compute capability it was built for, unless it was built hardware-compatible. TensorRT and
-    TensorRT-RTX do not read each other's plans.
+    A plan needs exactly the version that built it, or, if it was built version-compatible, that version or a later one.
+    It needs the compute capability that it was built for, unless it was built hardware-compatible. TensorRT and
+    TensorRT-RTX cannot read each other's plans.
     """
     here = f"{BUILDERS.get(builder, builder)} {version}"
     if builder != info.builder:
@@ -246,7 +246,7 @@ def check_runtime(info: PlanInfo, builder: str, version: str, compute_capability
 
 
 def parse_capability(text: object) -> tuple[int, int]:
-    """(8, 6) of "8.6". Raises ModelError for what is no compute capability."""
+    """(8, 6) from "8.6". Raises ModelError for any other text."""
     major, _, minor = text.partition(".") if isinstance(text, str) else ("", "", "")
     if not (major.isdecimal() and minor.isdecimal() and len(major) <= 2 and len(minor) == 1):
         raise ModelError(f"a compute capability is a number such as 8.6, got {text!r}")
@@ -262,7 +262,7 @@ def _runs_on(info: PlanInfo, gpu: tuple[int, int]) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """(10, 3, 0) of "10.3.0", and of "10.3.0.post1" too."""
+    """(10, 3, 0) from "10.3.0" and from "10.3.0.post1"."""
     parts = version.split(".")
     return tuple(int(part) for part in parts if part.isdecimal())
 
@@ -294,7 +294,7 @@ def _shape(values: object, least: int) -> Shape:
 
 def _text(data: Mapping[str, Any], key: str) -> str:
     _require(isinstance(data[key], str), f"{' '.join(key.split())} must be a string, got {data[key]!r}")
-    data[key].encode()  # what is shown must be encodable; a ValueError where it is not
+    data[key].encode()  # raises ValueError for text that cannot be encoded, and so not be printed
     return str(data[key])
 
 

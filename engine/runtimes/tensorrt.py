@@ -1,6 +1,7 @@
 """Runs plans by TensorRT 10, TensorRT 11 or TensorRT-RTX: one runner for all three.
 
-They share one Python API but for what only builders need. Tests hold every name below against the real classes of each.
+Their Python API is the same, but for what only builders need. Tests compare every name used below with the real classes
+of each.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .device import Buffer, Device, Gpu, find_device
 from .planfile import BUILDERS, PlanInfo, Shape, TensorInfo, check_runtime, read_bytes
 
 MODULES = {"tensorrt": ("tensorrt", "tensorrt_lean", "tensorrt_dispatch"), "tensorrt-rtx": ("tensorrt_rtx",)}
-"""modules by builder, the one that runs all of its plans first; the others run those that are version-compatible"""
+"""Modules by builder. The first one runs all plans of the builder; the others run version-compatible ones only."""
 OLDEST = {"tensorrt": 10, "tensorrt-rtx": 1}
 INSTALL = (
     "on x86 'pip install tensorrt-rtx' (GeForce RTX and RTX PRO; builds without a GPU) or 'pip install tensorrt'; on a "
@@ -37,23 +38,23 @@ INSTALL = (
 )
 DTYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT64": "int64", "INT32": "int32"}
 WIDEST = 8
-"""bytes; an output that nobody asks for needs room too, whatever its type"""
+"""Maximum bytes of one number, for outputs that nobody reads: they need memory too, whatever their type."""
 _SOURCE = re.compile(r"\.?\s*\bIn (?:node -?\d+ |function )?\w+ at [\w./]*/_src/[^\s)]*")
-"""where in TensorRT's own source an error was raised"""
+"""The part of an error message that says where in TensorRT's own source it was raised."""
 _NO_DRIVER = "catchCudaError"
-"""TensorRT-RTX says at many an error that there is no driver: true, and not the reason"""
+"""TensorRT-RTX adds to many errors that there is no driver, which is true and not the reason."""
 MOST_REASONS = 3
 
 
 @dataclass(frozen=True)
 class Kit:
-    """A TensorRT that is installed."""
+    """An installed TensorRT."""
 
     name: str
     """tensorrt or tensorrt-rtx"""
     version: str
     trt: Any
-    """its module"""
+    """the imported module"""
 
     @property
     def is_rtx(self) -> bool:
@@ -66,11 +67,11 @@ class Kit:
 
 
 def load_kit(name: str, module: str) -> Kit:
-    """Imports it, and makes nothing of it. Raises UsageError if it cannot be loaded or is too old."""
+    """Imports a TensorRT, creating none of its objects. Raises UsageError if it cannot be imported or is too old."""
     try:
         trt = import_module(module)
         version = str(trt.__version__)
-    except Exception as error:  # a library that is missing or of another version: what is raised is TensorRT's business
+    except Exception as error:  # a library is missing or has another version: TensorRT may raise anything
         raise UsageError(f"{name} is installed but cannot be loaded: {one_line(str(error))}") from None
     if int(version.split(".")[0]) < OLDEST[name]:
         raise UsageError(f"{BUILDERS[name]} {OLDEST[name]} or newer is needed, here is {version}")
@@ -78,14 +79,14 @@ def load_kit(name: str, module: str) -> Kit:
 
 
 def find_place(info: PlanInfo, index: int = 0) -> tuple[Kit, Device]:
-    """What is here to run a plan with, and on. Nothing of TensorRT's is made.
+    """The installed TensorRT and the GPU that can run a plan. Creates none of TensorRT's objects.
 
     Raises UsageError if there is no GPU or no TensorRT, ModelError if the plan was built by or for another.
     """
     device = find_device(index)
     if isinstance(device, str):
         raise UsageError(f"a TensorRT plan runs on an NVIDIA GPU, and here is {device}")
-    # the other builder's last: that it is here and does not do says more than that the right one is missing
+    # The other builder's modules come last: that one is installed and cannot read this plan is the better message.
     candidates = [
         (builder, module)
         for builder in sorted(MODULES, key=lambda name: name != info.builder)
@@ -100,7 +101,7 @@ def find_place(info: PlanInfo, index: int = 0) -> tuple[Kit, Device]:
 
 
 class TensorRtRunner:
-    """A Runner for a plan. Inputs and outputs are float32; in between it computes in the types it was built with."""
+    """A Runner for a plan. Inputs and outputs are float32; inside, the plan computes in the types it was built with."""
 
     def __init__(self, path: Path, info: PlanInfo, device: str, batch: int) -> None:
         kit, found = find_place(info, gpu_index(device))
@@ -109,7 +110,7 @@ class TensorRtRunner:
         self.manifest = manifest = info.served
         self.frames = info.frames
         self._loaded = loaded = _Loaded(Gpu(found.index), logger(kit.trt))
-        # at exit too, while there still is a driver
+        # Also called at exit, while the driver is still there.
         weakref.finalize(self, loaded.close)
         expected: dict[str, tuple[Shape, str]] = {
             manifest.input.name: ((batch, 3, info.frames, *manifest.input.size), "float32")
@@ -128,7 +129,7 @@ class TensorRtRunner:
             for name, shape in shapes.items():
                 expected[name] = (shape, "float32") if name in wanted else ((*shape, WIDEST), "uint8")
             loaded.allocate(expected)
-        # kernels are loaded when they first run: what fails does so here, and the first clip does not wait for them
+        # Kernels are loaded when they first run: a failure shows here, and the first clip need not wait for them.
         self.run(np.zeros(expected[manifest.input.name][0], np.float32))
         self.description = f"{kit.title} on {found.name}, plan {path.name}, float32 I/O"
 
@@ -136,7 +137,7 @@ class TensorRtRunner:
         """As `Runner.run`. Raises ModelError where the GPU fails."""
         loaded, gpu, count = self._loaded, self._loaded.gpu, len(clips)
         buffers = {name: _first(buffer, count) for name, buffer in loaded.buffers.items()}
-        gpu.enter()  # it may be another thread than the last
+        gpu.enter()  # the calling thread may be another one than last time
         feed = inputs(self.manifest, clips, class_ids)
         for name, value in feed.items():
             host = buffers[name].host
@@ -146,7 +147,7 @@ class TensorRtRunner:
             gpu.upload(buffers[name])
         loaded.set_shapes({name: value.shape for name, value in feed.items()})
         loaded.execute()
-        # A kernel that draws on the GPU would take the activation here: at its buffer's pointer, on the GPU's stream.
+        # A kernel that draws on the GPU could read the activation here, at its buffer's pointer on the GPU's stream.
         names = self.manifest.outputs.values()
         for name in names:
             gpu.download(buffers[name])
@@ -156,7 +157,7 @@ class TensorRtRunner:
 
 @dataclass(eq=False)
 class _Loaded:
-    """A plan on a GPU. `close` gives TensorRT's objects back before the memory they know of, in TensorRT's order."""
+    """A plan on a GPU. `close` frees TensorRT's objects, in the order it needs, and then the memory that they use."""
 
     gpu: Gpu
     log: Any
@@ -171,7 +172,7 @@ class _Loaded:
     def load(self, kit: Kit, info: PlanInfo, plan: bytes) -> None:
         with raising(f"{kit.title} cannot be used", self.log):
             self.runtime = runtime = kit.trt.Runtime(self.log)
-            if info.options.get("version_compatible"):  # such a plan brings its own runtime, which is code
+            if info.options.get("version_compatible"):  # such a plan contains its own runtime, which is code
                 runtime.engine_host_code_allowed = True
             self.engine = engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
@@ -190,7 +191,7 @@ class _Loaded:
         return shapes
 
     def set_shapes(self, given: Mapping[str, Shape]) -> None:
-        """Of the inputs, where they are not those of the run before."""
+        """Sets the shapes of the inputs, if they differ from those of the run before."""
         for name, shape in given.items():
             if self.shapes.get(name) == shape:
                 continue
@@ -199,7 +200,7 @@ class _Loaded:
             self.shapes[name] = shape
 
     def allocate(self, tensors: Mapping[str, tuple[Shape, str]]) -> None:
-        """Memory for every tensor: TensorRT wants an address for each, asked for or not."""
+        """Allocates memory for every tensor: TensorRT wants an address for each, also for outputs that nobody reads."""
         context = self.context
         for name, (shape, dtype) in tensors.items():
             self.buffers[name] = buffer = self.gpu.allocate(shape, dtype)
@@ -213,7 +214,7 @@ class _Loaded:
                 raise ModelError(f"TensorRT cannot run the plan: {self.log.reason()}")
 
     def close(self) -> None:
-        with suppress(ModelError):  # a GPU that has failed says so again, and nobody needs to hear it
+        with suppress(ModelError):  # a GPU that has failed fails again here
             self.gpu.enter()
             self.gpu.wait()
         self.context = None
@@ -224,7 +225,7 @@ class _Loaded:
 
 
 def gpu_index(device: str) -> int:
-    """0 of "auto" and "cuda", 1 of "cuda:1". Raises UsageError for anything else."""
+    """0 for "auto" and "cuda", 1 for "cuda:1". Raises UsageError for anything else."""
     name, colon, number = device.lower().partition(":")
     if (name == "auto" and not colon) or (name == "cuda" and (not colon or (number.isdecimal() and len(number) < 4))):
         return int(number or 0)
@@ -232,7 +233,7 @@ def gpu_index(device: str) -> int:
 
 
 def _most(info: PlanInfo) -> int:
-    """clips that a plan takes at a time. Raises ModelError where it does not take one alone."""
+    """The maximum number of clips that a plan takes at a time. Raises ModelError if it does not take a single clip."""
     least = max((span.min[0] for span in info.profile.values() if span.min), default=1)
     if least > 1:
         raise ModelError(f"it takes {least} clips or more at a time, and one may come alone: build it with --batch 1")
@@ -240,12 +241,12 @@ def _most(info: PlanInfo) -> int:
 
 
 def _of_one(shape: Shape, batch: int) -> Shape:
-    """The shape that an output has for one clip, of that for `batch` of them."""
+    """The shape of an output for one clip, from its shape for `batch` clips."""
     return (1, *shape[1:]) if shape[:1] == (batch,) else shape
 
 
 def _first(buffer: Buffer, count: int) -> Buffer:
-    """The part of the first `count` clips: it lies first in memory."""
+    """The part of a buffer that holds the first `count` clips."""
     return Buffer(buffer.host[:count], buffer.pointer)
 
 
@@ -286,7 +287,7 @@ def _check_outputs(found: Mapping[str, TensorInfo], manifest: Manifest) -> None:
 
 
 def dtype_name(dtype: Any) -> str:
-    """float32 of DataType.FLOAT"""
+    """float32 for DataType.FLOAT"""
     kind = str(dtype.name)
     return DTYPES.get(kind, kind.lower())
 
@@ -297,7 +298,7 @@ def _sizes(dims: Any) -> Shape:
 
 @contextmanager
 def raising(what: str, log: Any) -> Iterator[None]:
-    """The bindings raise errors of no meaning where TensorRT gives nothing: the log has the reason."""
+    """Raises ModelError with the reason from TensorRT's log where its bindings raise errors that say nothing."""
     try:
         yield
     except (RuntimeError, TypeError, ValueError) as error:
@@ -306,10 +307,10 @@ def raising(what: str, log: Any) -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Python looks for reference cycles, as that of an exception somebody keeps, before the block, not in it.
+    """Makes Python collect reference cycles before the block and not while it lasts.
 
-    TensorRT says that a process has two loggers with a lock held that the end of a builder takes as well: Python, which
-    may look for cycles in any call, would wait for itself for ever.
+    Python may collect cycles in any call. When a process has two loggers, TensorRT logs that while it holds a lock, and
+    the end of a builder takes the same lock: a builder collected in the logger's call would wait for ever.
     """
     gc.collect()
     collects = gc.isenabled()
@@ -323,9 +324,9 @@ def uncollected() -> Iterator[None]:
 
 @cache
 def logger(trt: Any) -> Any:
-    """One for the life of the process: TensorRT keeps the first it is given, and calls it whenever it likes."""
+    """The process's only logger: TensorRT keeps the first one it is given, and may call it at any time."""
 
-    class Log(trt.ILogger):  # type: ignore[misc]  # what it is comes with trt
+    class Log(trt.ILogger):  # type: ignore[misc]  # the base class is known only once trt is imported
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
@@ -353,7 +354,7 @@ def logger(trt: Any) -> Any:
 
 
 def reason(errors: list[str]) -> str:
-    """What TensorRT said, in one line: its last errors, less where in its source they were raised."""
+    """TensorRT's last errors in one line, without the places in its source where they were raised."""
     lines = [one_line(_SOURCE.sub("", line)) for line in errors]
     telling = [line for line in lines if _NO_DRIVER not in line] or lines
     return "; ".join(dict.fromkeys(telling[-MOST_REASONS:]))

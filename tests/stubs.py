@@ -12,9 +12,10 @@ import numpy as np
 from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32, Color, Layout, Picture
-from saliency_tubes.engine.types import Frame, Outputs, Shown
+from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Frame, Outputs, Scale, Shown, Span, Tube
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.sinks.base import Sink
+from saliency_tubes.stream.telemetry.events import Event
 
 SIDE, CELLS, SLICES = 32, 4, 2
 
@@ -108,6 +109,21 @@ class StubSource:
         self.closed = True
 
 
+def make_event(
+    window: int = 0, end: float | None = None, p: float = 0.9, name: str = "yoga", explained: str | None = None
+) -> Event:
+    """Of class 7, `name`, with probability `p`, in the second up to `end`; without it, one window ends each second.
+
+    explained: what the class explained is called; None: as the one on top.
+    """
+    last = round((window if end is None else end) * 1e6)
+    cells = np.ones((SLICES, CELLS, CELLS), np.float32)
+    tube = Tube(cells, Span(0, 8), Crop(), even_pool(cells), (0, SLICES))
+    top, chosen = (ClassScore(7, called, p, 1.0) for called in (name, explained or name))
+    pts = (last - 1_000_000, last)
+    return Event(Explanation(window, (chosen,), (top,), tube, Scale(0, 1), pts, Fraction(1, 1_000_000)), 0.5, (64, 48))
+
+
 class MemorySink(Sink):
     """Keeps what it is given."""
 
@@ -128,8 +144,8 @@ class MemorySink(Sink):
         self.indices.append(shown.frame.index)
         self.pictures.append(tuple(plane.tobytes() for plane in shown.frame.picture.planes))
 
-    def event(self, line: str) -> None:
-        self.lines.append(line)
+    def event(self, event: Event) -> None:
+        self.lines.append(event.json)
 
     def close(self) -> None:
         self.closed += 1

@@ -28,7 +28,7 @@ from ..media.wall_clock import LocalClock
 from ..sinks.base import Sink
 from ..sinks.group import Sinks
 from ..sources.base import Source, too_late
-from ..telemetry.events import event
+from ..telemetry.events import Event
 from ..telemetry.freshness import Freshness
 from ..telemetry.stats import Snapshot, Stats, facts_of, take_snapshot
 from ..telemetry.stopwatch import Stopwatch
@@ -84,8 +84,8 @@ class Options:
 
 _Stage = tuple[Callable[[], None], list[Channel[Any]]]
 """what a thread does, and the channels that end when it is done"""
-_Result = tuple[Shown | None, str | None]
-"""what the draw stage hands to the write stage: a frame, or the line of a window"""
+_Result = tuple[Shown | None, Event | None]
+"""what the draw stage hands to the write stage: a frame, or the event of a window"""
 
 
 class Pipeline:
@@ -328,12 +328,12 @@ class Pipeline:
 
     def _write_all(self) -> None:
         try:
-            for drawn, line in self._drawn:
+            for drawn, event in self._drawn:
                 if drawn is not None and drawn.outage:
                     self._stats.outage_frames += self._outputs.show_outage(drawn)
                     continue
                 with self._watch("write"):
-                    shown = self._outputs.write(drawn, line)
+                    shown = self._outputs.write(drawn, event)
                 if self._outputs.wants_stop:
                     self.stop()
                 if shown is not None:
@@ -371,10 +371,10 @@ class Pipeline:
         self._tally.add(explanation)
         return explanation
 
-    def _event(self, explanation: Explanation) -> str:
+    def _event(self, explanation: Explanation) -> Event:
         size = (self._source.info.width, self._source.info.height)
         timings = self._watch.since_last() if self._options.timings else None
-        return event(explanation, self._look.style.threshold, size, timings, self._options.name)
+        return Event(explanation, self._look.style.threshold, size, timings, self._options.name)
 
     def _draw(self, placed: Placed) -> Shown:
         with self._watch("draw") if placed.parts else nullcontext():

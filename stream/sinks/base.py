@@ -11,6 +11,7 @@ from pathlib import Path
 from ...engine.errors import SinkError, UsageError
 from ...engine.types import Shown
 from ..media.info import VideoInfo
+from ..telemetry.events import Event
 from .condition import Condition
 
 LATENCIES = ("low", "quality")
@@ -107,9 +108,9 @@ class Sink(Condition):
         self.frames = 0
         """frames taken so far"""
         self.events = 0
-        """lines taken so far"""
+        """events taken so far"""
         self.dropped = 0
-        """frames and lines lost so far because this output could not follow"""
+        """frames and events lost so far because this output could not follow"""
         self.drops: dict[str, int] = {}
         """the same by reason"""
         self.failed_logins: int | None = None
@@ -120,7 +121,7 @@ class Sink(Condition):
 
     @property
     def queued(self) -> int:
-        """Frames and lines that wait here to be written."""
+        """Frames and events that wait here to be written."""
         return 0
 
     @property
@@ -137,8 +138,8 @@ class Sink(Condition):
         Its picture may be kept: nobody changes it.
         """
 
-    def event(self, line: str) -> None:
-        """Takes one JSON document, on one line, without the line's end."""
+    def event(self, event: Event) -> None:
+        """Takes what a window says. Its JSON, where the output is made of that, is `event.json`."""
 
     def signal(self, since: float | None) -> None:
         """The camera has been away since then, in seconds since 1970; None: it is back. In any thread; at once."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...engine.types import Shown
 from ..media.fit import fitted
 from ..media.info import VideoInfo
+from ..telemetry.events import Event
 from .base import Sink
 
 
@@ -33,16 +34,16 @@ class Sinks:
             self.close()  # the first error is the one to tell
             raise
 
-    def write(self, drawn: Shown | None, line: str | None) -> Shown | None:
-        """A frame, or the line of a window. Returns the frame in the size that the video began with."""
+    def write(self, drawn: Shown | None, event: Event | None) -> Shown | None:
+        """A frame, or the event of a window. Returns the frame in the size that the video began with."""
         shown = fitted(drawn, self._info) if drawn is not None else None
         if shown is not None:
             self._newest = shown.frame.index
         for sink in self._sinks:
             if drawn is not None and shown is not None:
                 sink.write(drawn if sink.follows_size else shown)
-            if line is not None:
-                sink.event(line)
+            if event is not None:
+                sink.event(event)
         return shown
 
     def show_outage(self, shown: Shown) -> bool:

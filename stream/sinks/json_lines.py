@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...engine.errors import SinkError
 from ..media.info import VideoInfo
+from ..telemetry.events import Event
 from .base import Sink, os_reason
 from .claim import Claim, claim, exists_note
 
@@ -20,7 +21,7 @@ LONGEST = 1 << 20
 
 
 class JsonSink(Sink):
-    """Writes `event` lines to a file, or to standard output where `path` is None: each at once, and whole or not.
+    """Writes events to a file, or to standard output where `path` is None: a line of JSON each, at once, whole or not.
 
     What an earlier run wrote is added to where the input is live; else it is kept, and a number put behind the name.
     overwrite: it is replaced. live: a line that cannot be written to a file is lost, and no error. What else writes to
@@ -67,13 +68,11 @@ class JsonSink(Sink):
             self.notes = ("its last line was cut short, as a kill does, and is taken away",)
         return FileIO(str(claimed.path), "a")
 
-    def event(self, line: str) -> None:
-        if "\n" in line:
-            raise ValueError(f"an event is one line, got {line!r}")
+    def event(self, event: Event) -> None:
         if not self._open:
             raise RuntimeError(f"{self.name}: event() before open() or after close()")
         try:
-            self._write(f"{line}\n")
+            self._write(f"{event.json}\n")
         except OSError as error:
             self._not_written(error)
             return

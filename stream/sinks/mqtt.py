@@ -15,7 +15,7 @@ from ...engine.errors import SinkError, UsageError
 from ..media.info import VideoInfo
 from ..net.address import port_of, split
 from ..net.redact import redact, scrub
-from ..telemetry.events import utc
+from ..telemetry.events import Event, utc
 from .base import Sink, SinkOptions
 from .condition import works_again
 
@@ -73,7 +73,7 @@ class MqttSink(Sink):
         self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
         self._client_id = values.get("client_id") or f"saliency-tubes-{secrets.token_hex(4)}"
         self._client: Any = None
-        self._items: deque[str] = deque()
+        self._items: deque[Event] = deque()
         self._flying = 0
         """published, and not yet acknowledged"""
         self._connected = self._refused = False
@@ -110,12 +110,12 @@ class MqttSink(Sink):
         self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
         self._thread.start()
 
-    def event(self, line: str) -> None:
+    def event(self, event: Event) -> None:
         with self._changed:
             if len(self._items) == QUEUE:
                 self._items.popleft()
                 self._drop("too slow" if self._connected else "not connected")
-            self._items.append(line)
+            self._items.append(event)
             self._changed.notify_all()
 
     def signal(self, since: float | None) -> None:
@@ -180,8 +180,8 @@ class MqttSink(Sink):
                     return
                 if not self._ready():
                     continue
-                line = self._items.popleft()
-            if self._publish(self._topic, line, self._qos) is None:
+                event = self._items.popleft()
+            if self._publish(self._topic, event.json, self._qos) is None:
                 self._drop("not connected")
             else:
                 self.events += 1

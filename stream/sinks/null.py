@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...engine.types import Shown
+from ..telemetry.events import Event
 from .base import Sink
 
 
@@ -12,5 +13,5 @@ class NullSink(Sink):
     def write(self, shown: Shown) -> None:
         self.frames += 1
 
-    def event(self, line: str) -> None:
+    def event(self, event: Event) -> None:
         self.events += 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 from ...engine.errors import UsageError
 from ...engine.saliency import parse_target
 from ..net.address import split
 from ..net.redact import redact
+from ..telemetry.events import Event
 
 LEAST = 0.2
 """An event names the five most probable classes. The sixth has at most a sixth: below this, nothing escapes."""
@@ -65,14 +65,14 @@ class Watch:
         self.rule = rule
         return self
 
-    def push(self, record: Mapping[str, Any]) -> bool:
-        """Takes an event (docs/events.md) and says whether the rule fires with it."""
-        now = float(record["time"][1])
+    def push(self, event: Event) -> bool:
+        """Takes the next window's event and says whether the rule fires with it."""
+        now = event.time[1]
         broken = self._last is not None and not 0 <= now - self._last <= APART
         if self._fired is not None and now < self._fired:  # the stream's clock was set back
             self._fired = None
         self._last = now
-        if probability(record, self.rule.label) < self.rule.over:
+        if event.probability(self.rule.label) < self.rule.over:
             self._since = None
             return False
         if self._since is None or broken:
@@ -95,15 +95,6 @@ def check_rules(outputs: Sequence[str], labels: Sequence[str]) -> None:
                 raise UsageError(f"a webhook watches one class, by name or index, got {rule.label!r}")
         except UsageError as error:
             raise UsageError(f"{redact(uri)}: {error}") from None
-
-
-def probability(record: Mapping[str, Any], label: str) -> float:
-    """What an event says of a class, by name or index; 0 where it is not among the classes named."""
-    index = int(label) if label.isdecimal() else None
-    for score in (*record["explained"], *record["top"]):
-        if label.lower() == score["class"].lower() or index == score["id"]:
-            return float(score["p"] or 0.0)
-    return 0.0
 
 
 def number(values: Mapping[str, str], key: str, default: float) -> float:

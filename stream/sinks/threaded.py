@@ -12,13 +12,14 @@ from ...engine.errors import TubesError, UsageError
 from ...engine.types import Shown
 from ..media.gst_load import Missing
 from ..media.info import VideoInfo
+from ..telemetry.events import Event
 from .base import RefusedError, Sink, freeze
 from .condition import works_again
 
 FRAMES = 8
 """frames that wait; the oldest is lost for a new one. At 30 a second a quarter of a second, at 1080p 25 MB"""
 EVENTS = 256
-"""lines that wait"""
+"""events that wait"""
 DELAYS = (0.25, 10.0)
 """seconds between two attempts to connect: doubled from the first to the second, a fifth up or down by chance"""
 REFUSED_DELAYS = (10.0, 600.0)
@@ -35,8 +36,8 @@ def delay(failures: int, refusals: int) -> float:
     return min(longest, first * 2.0 ** min((refusals or failures) - 1, 10))
 
 
-def counted(item: Shown | str) -> int:
-    """1 for a line and for a frame of the source's, 0 for one that is shown while the camera is away."""
+def counted(item: Shown | Event) -> int:
+    """1 for an event and for a frame of the source's, 0 for one that is shown while the camera is away."""
     return 0 if isinstance(item, Shown) and item.outage else 1
 
 
@@ -60,7 +61,7 @@ class Threaded(Sink):
         """how often the sink came back"""
         self._capacity, self._drain = frames, drain_seconds
         self._frames: deque[Shown] = deque()
-        self._events: deque[str] = deque()
+        self._events: deque[Event] = deque()
         self._changed = threading.Condition()
         self._closing: float | None = None
         self._ready = self._dead = False
@@ -113,14 +114,14 @@ class Threaded(Sink):
             self._frames.append(shown)
             self._changed.notify_all()
 
-    def event(self, line: str) -> None:
+    def event(self, event: Event) -> None:
         with self._changed:
             if self._gone():
                 return
             if len(self._events) == EVENTS:
                 self._events.popleft()
                 self._drop("too slow" if self.state == "running" else "not connected")
-            self._events.append(line)
+            self._events.append(event)
             self._changed.notify_all()
 
     def signal(self, since: float | None) -> None:
@@ -153,7 +154,7 @@ class Threaded(Sink):
                 break
             self._busy = counted(item)
             try:
-                if isinstance(item, str):
+                if isinstance(item, Event):
                     self.inner.event(item)
                 else:
                     self.inner.write(item)
@@ -185,8 +186,8 @@ class Threaded(Sink):
             self._copy_facts()
             return True
 
-    def _take(self) -> Shown | str | None:
-        """The next line or frame. None: the end, with nothing left or no time left."""
+    def _take(self) -> Shown | Event | None:
+        """The next event or frame. None: the end, with nothing left or no time left."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing is not None or self._events or self._frames)
             if self._closing is not None and time.monotonic() > self._closing:

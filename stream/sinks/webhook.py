@@ -22,6 +22,7 @@ from ...engine.types import Shown
 from ..media.info import VideoInfo
 from ..net.address import port_of, split
 from ..net.redact import redact, scrub
+from ..telemetry.events import Event
 from .base import Sink, SinkOptions, freeze
 from .rules import Rule, Watch, number
 
@@ -45,8 +46,7 @@ _OWN_KEYS = ("class", "over", "for", "cooldown", "timeout", "retries")
 class Call:
     """One POST to be made."""
 
-    line: str
-    """the event"""
+    event: Event
     due: float
     """monotonic seconds after which it goes without a picture"""
     picture: Picture | None = None
@@ -111,11 +111,11 @@ class WebhookSink(Sink):
         self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
         self._thread.start()
 
-    def event(self, line: str) -> None:
+    def event(self, event: Event) -> None:
         self.events += 1
-        if self._watch.push(json.loads(line)):
+        if self._watch.push(event):
             self._let_go()
-            self._pending = call = Call(line, time.monotonic() + self._patience)
+            self._pending = call = Call(event, time.monotonic() + self._patience)
             with self._changed:
                 if len(self._calls) == QUEUE:
                     self._calls.popleft()
@@ -207,7 +207,7 @@ class WebhookSink(Sink):
             _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             snapshot = base64.b64encode(jpeg.tobytes())
         rule = {"class": self.rule.label, "over": self.rule.over, "for": self.rule.seconds}
-        made = {"rule": rule, "event": json.loads(call.line), "snapshot": snapshot.decode() if snapshot else None}
+        made = {"rule": rule, "event": call.event.record, "snapshot": snapshot.decode() if snapshot else None}
         return json.dumps(made, ensure_ascii=False).encode()
 
     def _post(self, body: bytes) -> tuple[str | None, bool]:

@@ -13,6 +13,7 @@ from saliency_tubes.stream.net.address import serves
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.null import NullSink
 from saliency_tubes.stream.sinks.open import check_outputs, open_sink
+from stubs import make_event
 from videos import make_info, make_shown
 
 FILES = ["out.mp4", "out.mov", "out.mkv", "frames/%06d.png", "events.jsonl", "rec/%Y%m%d-%H%M%S.mkv"]
@@ -40,7 +41,7 @@ def test_takes_frames_and_events(sink: Sink, tmp_path: Path) -> None:
     sink.open(info)
     for index in range(5):
         sink.write(make_shown(index, index * 512, info))
-        sink.event(f'{{"window": {index}}}')
+        sink.event(make_event(index))
     sink.close()
     # Nothing is encoded while nobody watches.
     nothing = sink.name.endswith((".jsonl", "standard output")) or sink.name.startswith(("web://", "rtsp://"))

@@ -20,6 +20,7 @@ from saliency_tubes.stream.sinks.claim import claim
 from saliency_tubes.stream.sinks.json_lines import JsonSink
 from saliency_tubes.stream.sinks.open import open_sink
 from servers import wait_for
+from stubs import make_event
 from videos import all_pts, make_info, make_shown
 
 INFO = make_info()
@@ -60,7 +61,7 @@ def write(uri: Path, frames: int = 3, **options: bool) -> Sink:
         sink.open(INFO)
         for index in range(frames):
             sink.write(make_shown(index, index * 512, INFO))
-            sink.event(f'{{"window":{index}}}')
+            sink.event(make_event(index))
     finally:
         sink.close()
     return sink
@@ -110,15 +111,15 @@ class TestLines:
         assert write(path, 2).name == str(tmp_path / "events-1.jsonl")
         assert (len(self.lines(path)), len(self.lines(tmp_path / "events-1.jsonl"))) == (3, 2)
         write(path, 1, overwrite=True)
-        assert self.lines(path) == ['{"window":0}']
+        assert self.lines(path) == [make_event(0).json]
 
     def test_of_live_inputs_are_added(self, tmp_path: Path) -> None:
         path = tmp_path / "events.jsonl"
         write(path, 2, live=True)
         write(path, 1, live=True)
-        assert self.lines(path) == ['{"window":0}', '{"window":1}', '{"window":0}']
+        assert self.lines(path) == [make_event(0).json, make_event(1).json, make_event(0).json]
         write(path, 1, live=True, overwrite=True)
-        assert self.lines(path) == ['{"window":0}']
+        assert self.lines(path) == [make_event(0).json]
 
     @pytest.mark.parametrize(
         ("before", "after"),
@@ -128,18 +129,18 @@ class TestLines:
         path = tmp_path / "events.jsonl"
         path.write_text(before)
         sink = write(path, 1, live=True)
-        assert self.lines(path) == [*after, '{"window":0}']
+        assert self.lines(path) == [*after, make_event(0).json]
         assert any("cut short" in note for note in sink.notes) == (not before.endswith("}"))
 
     def test_a_file_that_was_emptied_meanwhile_is_written_from_its_beginning(self, tmp_path: Path) -> None:
         path = tmp_path / "events.jsonl"
         sink = open_sink(str(path))
         sink.open(INFO)
-        sink.event("{}")
+        sink.event(make_event(0))
         os.truncate(path, 0)  # as logrotate's copytruncate does
-        sink.event("[]")
+        sink.event(make_event(1))
         sink.close()
-        assert path.read_text() == "[]\n"
+        assert path.read_text() == f"{make_event(1).json}\n"
 
     def test_a_file_that_fails_to_close_is_given_back(self, tmp_path: Path) -> None:
         """As on a drive of the network that is full: it says so only then."""
@@ -166,7 +167,7 @@ class TestLines:
         os.mkfifo(path)
         with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE, text=True) as reader:
             write(path, 2)
-            assert reader.communicate()[0] == '{"window":0}\n{"window":1}\n'
+            assert reader.communicate()[0] == f"{make_event(0).json}\n{make_event(1).json}\n"
 
 
 @pytest.mark.parametrize(

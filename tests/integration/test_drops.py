@@ -20,6 +20,7 @@ from saliency_tubes.stream.app.job import Config
 from saliency_tubes.stream.app.settings import Settings
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.threaded import Threaded
+from saliency_tubes.stream.telemetry.events import Event
 from saliency_tubes.stream.telemetry.log import logging_to
 from saliency_tubes.stream.telemetry.metrics import MetricsServer
 from stubs import MemorySink, StubRunner, StubSource, make_manifest
@@ -44,8 +45,8 @@ class Camera(StubSource):
 
 
 class Counting(MemorySink):
-    def event(self, line: str) -> None:
-        super().event(line)
+    def event(self, event: Event) -> None:
+        super().event(event)
         self.events += 1
 
 

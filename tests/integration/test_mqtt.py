@@ -26,7 +26,7 @@ from saliency_tubes.stream.telemetry.monitor import Monitor
 from saliency_tubes.stream.telemetry.stats import Snapshot, Stats, take_snapshot
 from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
 from servers import accepting
-from stubs import StubSource
+from stubs import StubSource, make_event
 
 INFO = VideoInfo(64, 48, Fraction(1, 25), Fraction(25))
 
@@ -72,9 +72,9 @@ def test_every_event_arrives_in_order(plain, qos):
         with opened(f"mqtt://127.0.0.1:{plain.port}/home/events?qos={qos}") as sink:
             wait_for(lambda: sink.state == "running")
             for number in range(100):
-                sink.event(f'{{"n":{number}}}')
+                sink.event(make_event(number))
         wait_for(lambda: ("home/events/status", "offline", False) in heard)
-    assert events(heard) == [f'{{"n":{number}}}' for number in range(100)]
+    assert events(heard) == [make_event(number).json for number in range(100)]
     assert (sink.events, sink.dropped, sink.state) == (100, 0, "closed")
     assert [payload for topic, payload, _ in heard if topic.endswith("/status")] == ["online", "offline"]
 
@@ -149,20 +149,20 @@ def test_a_broker_that_is_restarted(plain):
         wait_for(lambda: sink.state == "retrying")
         assert re.match("lost the broker: the connection broke|no connection to the broker: ", sink.notes[0])
         for number in range(50):
-            sink.event(str(number))
+            sink.event(make_event(number))
         assert sink.queued == 50
         plain.start()
         with listening(plain.port) as heard:
             wait_for(lambda: len(events(heard)) >= 50)
         assert (sink.state, sink.dropped, sink.queued) == ("running", 0, 0)
-    assert events(heard) == [str(number) for number in range(50)]
+    assert events(heard) == [make_event(number).json for number in range(50)]
 
 
 @needs_mosquitto
 def test_a_broker_that_comes_later(tmp_path):
     made = Broker(tmp_path)
     with opened(f"mqtt://127.0.0.1:{made.port}/home/events") as sink:
-        sink.event("1")
+        sink.event(make_event())
         wait_for(lambda: sink.notes)
         assert sink.state == "retrying"
         made.start()
@@ -176,7 +176,7 @@ def test_without_a_broker_the_oldest_are_lost_and_counted(monkeypatch):
     start = time.monotonic()
     with opened(f"mqtt://127.0.0.1:{free_port()}/home/events") as sink:
         for number in range(25):
-            sink.event(str(number))
+            sink.event(make_event(number))
         assert (sink.queued, sink.drops) == (10, {"not connected": 15})
     assert sink.drops == {"not connected": 15, "at the end": 10}
     assert time.monotonic() - start < 10  # closing does not wait for a broker that is not there
@@ -205,7 +205,7 @@ def test_closing_does_not_wait_for_a_broker_that_is_frozen(plain):
     with opened(f"mqtt://127.0.0.1:{plain.port}/home/events") as sink:
         wait_for(lambda: sink.state == "running" and not sink._flying)
         os.kill(plain.process, signal.SIGSTOP)
-        sink.event("1")
+        sink.event(make_event())
         wait_for(lambda: sink.events == 1)
         start = time.monotonic()
         sink.close()
@@ -285,7 +285,7 @@ def test_the_right_password(tmp_path):
         opened(f"mqtt://tubes:p%40ss%2Fword@127.0.0.1:{made.port}/home/events") as sink,
     ):
         wait_for(lambda: sink.state == "running")
-        sink.event("1")
+        sink.event(make_event())
         wait_for(lambda: sink.events == 1)
     assert sink.dropped == 0
     assert "p@ss" not in sink.name
@@ -297,7 +297,7 @@ def test_tls(tmp_path):
     with broker(tmp_path, tls=True) as made:
         with opened(f"mqtts://localhost:{made.port}/home/events?ca={tmp_path}/certificate.pem") as sink:
             wait_for(lambda: sink.state == "running")
-            sink.event("1")
+            sink.event(make_event())
         assert (sink.events, sink.dropped) == (1, 0)
         with opened(f"mqtts://localhost:{made.port}/home/events") as sink:  # nobody here knows who signed it
             wait_for(lambda: sink.notes)

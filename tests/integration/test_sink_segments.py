@@ -30,6 +30,7 @@ from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sources.open import open_source
 from servers import free_port, wait_for
+from stubs import make_event
 from videos import all_pts, make_info, make_shown, make_video
 
 RATE = 25
@@ -411,7 +412,7 @@ def test_lines_and_pictures_of_a_live_run_outlive_a_full_disk(small_disk: Path) 
     lines, pictures = (open_sink(uri, live).inner for uri in (str(path), str(small_disk / "%d.png")))  # type: ignore[attr-defined]
     for sink in (lines, pictures):
         sink.open(INFO)
-    lines.event('{"n": 0}')
+    lines.event(make_event(0))
     pictures.write(noisy(0))
     with suppress(OSError), rest.open("wb") as file:
         while True:
@@ -419,19 +420,18 @@ def test_lines_and_pictures_of_a_live_run_outlive_a_full_disk(small_disk: Path) 
     with suppress(OSError), rest.open("ab", buffering=0) as file:
         while True:
             file.write(b"0")
-    text = f'{{"n": 1, "x": "{"y" * 5000}"}}'
-    lines.event(text)  # a part of it may fit
+    lines.event(make_event(1, name="y" * 5000))  # a part of it may fit
     pictures.write(noisy(1))
     for sink in (lines, pictures):
         assert (sink.state, sink.drops) == ("disk full", {"disk full": 1})
         assert sink.notes == ("No space left on device; tried again (1 lost so far)",)
     rest.unlink()
-    lines.event('{"n": 2}')
+    lines.event(make_event(2))
     pictures.write(noisy(2))
     for sink in (lines, pictures):
         sink.close()
         assert sink.state == "running"
-    assert path.read_text() == '{"n": 0}\n{"n": 2}\n'
+    assert path.read_text() == f"{make_event(0).json}\n{make_event(2).json}\n"
     assert sorted(one.name for one in small_disk.glob("*.png")) == ["0.png", "2.png"]
 
 

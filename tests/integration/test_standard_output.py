@@ -20,7 +20,7 @@ from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sources.base import Source
-from stubs import MemorySink, StubRunner, StubSource
+from stubs import MemorySink, StubRunner, StubSource, make_event
 
 COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))
 WORDS = ["test://?size=160x120&rate=15", "-", "out.jsonl", "--frames", "16", "--realtime"]
@@ -74,13 +74,13 @@ def test_a_line_that_the_pipe_takes_bit_by_bit_arrives_whole(blocking, monkeypat
         os.set_blocking(sys.stdout.fileno(), blocking)
         sink = open_sink("-", LIVE)
         sink.open(StubSource().info)
-        lines = [json.dumps({"n": number, "x": "ü" * 5000}, ensure_ascii=False) for number in range(3)]
-        for line in lines:
-            sink.event(line)
+        events = [make_event(number, name="ü" * 5000) for number in range(3)]
+        for event in events:
+            sink.event(event)
         time.sleep(0.2)  # it waits
         got = read_all(reader)
         sink.close()
-    assert got.decode().splitlines() == lines
+    assert got.decode().splitlines() == [event.json for event in events]
     assert (sink.events, sink.dropped) == (3, 0)
 
 
@@ -89,7 +89,7 @@ def test_a_reader_that_has_left_ends_the_run(monkeypatch):
         sink = open_sink("-", LIVE)
         sink.open(StubSource().info)
         os.close(reader)
-        sink.event("{}")
+        sink.event(make_event())
         wait_for(lambda: sink.wants_stop)
         assert (sink.state, sink.drops) == ("running", {"nobody reads": 1})
         with pytest.raises(BrokenPipeError):

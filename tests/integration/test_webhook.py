@@ -22,7 +22,7 @@ from saliency_tubes.stream.sinks import webhook as webhook_sink
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sinks.webhook import WebhookSink
-from stubs import StubSource
+from stubs import StubSource, make_event
 
 INFO = VideoInfo(64, 48, Fraction(1, 25), Fraction(25))
 
@@ -73,11 +73,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_sink, "FIRST_DELAY", 0.05)
 
 
-def line(time: float, p: float = 0.9) -> str:
-    score = {"id": 7, "class": "yoga", "p": p, "logit": 1.0}
-    return json.dumps({"time": [time - 1, time], "top": [score], "explained": [score]})
-
-
 def opened(uri: str) -> WebhookSink:
     sink = open_sink(uri)
     assert isinstance(sink, WebhookSink)
@@ -89,7 +84,7 @@ def test_a_call_with_event_and_picture(receiver):
     sink = opened(f"hook+http://me:hunter22@127.0.0.1:{receiver.port}/alarm?room=3&class=yoga&over=0.7&for=2")
     frame = next(iter(StubSource()))
     for second in range(5):
-        sink.event(line(second))
+        sink.event(make_event(second))
         sink.write(Shown(frame, ()))
     sink.close()
     (body,) = receiver.bodies
@@ -110,7 +105,7 @@ def test_the_last_thing_that_a_camera_saw_is_told_without_it(receiver, monkeypat
     with closing(open_sink(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga", SinkOptions(live=True))) as sink:
         sink.open(INFO)
         start = time.monotonic()
-        sink.event(line(1))
+        sink.event(make_event(1))
         wait_for(lambda: receiver.bodies)
         assert 0.2 <= time.monotonic() - start < 3
         assert json.loads(receiver.bodies[0])["snapshot"] is None
@@ -120,7 +115,7 @@ def test_the_last_thing_that_a_camera_saw_is_told_without_it(receiver, monkeypat
 
 def test_without_a_frame_there_is_no_picture(receiver):
     sink = opened(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga")
-    sink.event(line(1))
+    sink.event(make_event(1))
     sink.close()
     assert json.loads(receiver.bodies[0])["snapshot"] is None
 
@@ -128,7 +123,7 @@ def test_without_a_frame_there_is_no_picture(receiver):
 @pytest.mark.parametrize("receiver", [(503, 503, 200)], indirect=True)
 def test_a_server_in_trouble_is_asked_again(receiver):
     sink = opened(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga")
-    sink.event(line(1))
+    sink.event(make_event(1))
     sink._let_go()
     wait_for(lambda: len(receiver.bodies) == 3)
     sink.close()
@@ -139,7 +134,7 @@ def test_a_server_in_trouble_is_asked_again(receiver):
 @pytest.mark.parametrize("receiver", [(404,), (302,), (401,)], indirect=True, ids=["404", "302", "401"])
 def test_a_refusal_is_final(receiver):
     sink = opened(f"hook+http://127.0.0.1:{receiver.port}/?class=yoga&retries=5")
-    sink.event(line(1))
+    sink.event(make_event(1))
     sink.close()
     assert len(receiver.bodies) == 1
     assert sink.drops == {"not delivered": 1}
@@ -148,7 +143,7 @@ def test_a_refusal_is_final(receiver):
 
 def test_retries_are_bounded():
     sink = opened(f"hook+http://me:hunter22@127.0.0.1:{free_port()}/?class=yoga&retries=2")
-    sink.event(line(1))
+    sink.event(make_event(1))
     sink._let_go()
     wait_for(lambda: sink.drops)
     sink.close()
@@ -163,7 +158,7 @@ def test_a_slow_server_makes_nobody_wait():
         sink = opened(f"hook+http://127.0.0.1:{made.port}/?class=yoga&cooldown=0&timeout=0.2&retries=0")
         start = time.monotonic()
         for second in range(30):
-            sink.event(line(second))
+            sink.event(make_event(second))
         assert time.monotonic() - start < 2  # of 30 times 0.2
         assert sink.drops["too slow"] >= 20
         sink.close()
@@ -174,9 +169,9 @@ def test_a_slow_server_makes_nobody_wait():
 def test_a_new_rule_while_it_runs(receiver):
     uri = f"hook+http://127.0.0.1:{receiver.port}/?class=yoga&over="
     sink = opened(uri + "0.95")
-    sink.event(line(1))
+    sink.event(make_event(1))
     sink.set_rule(uri + "0.5")
-    sink.event(line(2))
+    sink.event(make_event(2))
     sink.close()
     assert [json.loads(body)["event"]["time"][1] for body in receiver.bodies] == [2]
     with pytest.raises(UsageError, match="over"):
@@ -187,10 +182,10 @@ def test_a_new_rule_does_not_inherit_what_another_class_has_done(receiver):
     uri = f"hook+http://127.0.0.1:{receiver.port}/?over=0.5&for=2&cooldown=60&class="
     sink = opened(uri + "yoga")
     for second in range(3):
-        sink.event(line(second))
+        sink.event(make_event(second))
     sink.set_rule(uri + "7")  # another way to name it, and a rule of its own
     for second in range(3, 6):
-        sink.event(line(second))
+        sink.event(make_event(second))
     sink.close()
     assert [json.loads(body)["event"]["time"][1] for body in receiver.bodies] == [2, 5]
 

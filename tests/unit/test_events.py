@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Scale, Span, Tube, WallTime
-from saliency_tubes.stream.telemetry.events import VERSION, event
+from saliency_tubes.stream.telemetry import events
+from saliency_tubes.stream.telemetry.events import VERSION, Event
 from stubs import even_pool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +57,7 @@ def documented() -> set[str]:
 
 def test_keys_are_those_documented():
     live = replace(explanation(), wall=WallTime(1.5e9, "camera"), damaged=3)
-    record = strict(event(live, 0.2, (1280, 720), {"infer": 0.5}, "door"))
+    record = strict(Event(live, 0.2, (1280, 720), {"infer": 0.5}, "door").json)
     assert record["damaged"] == 3
     found = {path for path in paths(record) if not path.startswith("timings.")}
     assert found == documented()
@@ -74,7 +77,7 @@ def test_values():
     cells = np.zeros((8, 7, 7))
     cells[2, 1, 5] = 6
     cells[3, 0, 0] = 2
-    record = strict(event(explanation(cells), 0.2, (1280, 720)))
+    record = strict(Event(explanation(cells), 0.2, (1280, 720)).json)
     assert record["window"] == 1
     assert (record["frames"], record["stride"], record["repeated"]) == ([16, 46], 2, 0)
     assert record["pts"] == [16 * 512, 46 * 512]
@@ -105,7 +108,7 @@ def test_the_peak_is_of_the_slices_that_can_be_trusted():
     cells[2, 1, 5], cells[7, 0, 6] = 6, 18
     whole = explanation(cells)
     padded = replace(whole, tube=replace(whole.tube, trusted=(1, 7)))
-    tube, other = (strict(event(one, 0.2, (1280, 720)))["tube"] for one in (padded, whole))
+    tube, other = (strict(Event(one, 0.2, (1280, 720)).json)["tube"] for one in (padded, whole))
     assert tube["trusted"] == [1, 7]
     assert (tube["peak"]["slice"], tube["peak"]["frame"], tube["peak"]["evidence"]) == (2, 25, 6)
     assert (tube["peak_all_slices"]["slice"], tube["peak_all_slices"]["evidence"]) == (7, 18)
@@ -114,16 +117,16 @@ def test_the_peak_is_of_the_slices_that_can_be_trusted():
 
 
 def test_a_short_video():
-    assert strict(event(explanation(repeated=3), 0.2, (64, 48)))["frames"] == [16, 40]
+    assert strict(Event(explanation(repeated=3), 0.2, (64, 48)).json)["frames"] == [16, 40]
 
 
 def test_timings_are_milliseconds():
-    record = strict(event(explanation(), 0.2, (64, 48), {"decode": 0.0123456, "infer": 1.5}))
+    record = strict(Event(explanation(), 0.2, (64, 48), {"decode": 0.0123456, "infer": 1.5}).json)
     assert record["timings"] == {"decode": 12.346, "infer": 1500}
 
 
 def test_equal_explanations_give_equal_bytes():
-    one, other = (event(explanation(), 0.2, (1280, 720), {"infer": 0.1}) for _ in range(2))
+    one, other = (Event(explanation(), 0.2, (1280, 720), {"infer": 0.1}).json for _ in range(2))
     assert one == other
     assert one.encode() == other.encode()
 
@@ -132,15 +135,15 @@ def test_noise_below_float32_does_not_show():
     """Runs on other machines sum in another order: the last bits of evidence are theirs."""
     cells = np.abs(np.random.default_rng(1).normal(3, 1, (4, 7, 7)))
     cells[1, 2, 3] = 8.0
-    one = strict(event(explanation(cells), 0.2, (1280, 720)))["tube"]
-    other = strict(event(explanation(cells * (1 + 1e-8)), 0.2, (1280, 720)))["tube"]
+    one = strict(Event(explanation(cells), 0.2, (1280, 720)).json)["tube"]
+    other = strict(Event(explanation(cells * (1 + 1e-8)), 0.2, (1280, 720)).json)["tube"]
     assert one["peak"] == other["peak"]
     assert one["boxes"] == other["boxes"]
 
 
 @pytest.mark.parametrize("name", ['say "hi"', "a\nb", "日本 ü", "back\\slash", "tab\t", "\x00\x1b"])
 def test_any_name_stays_on_one_line(name):
-    line = event(explanation(name=name), 0.2, (64, 48))
+    line = Event(explanation(name=name), 0.2, (64, 48)).json
     assert "\n" not in line
     assert strict(line)["explained"][0]["class"] == name
 
@@ -152,7 +155,7 @@ def test_any_name_stays_on_one_line(name):
     st.tuples(st.integers(1, 4000), st.integers(1, 4000)),
 )
 def test_any_evidence_gives_valid_json(values, threshold, size):
-    line = event(explanation(np.array(values).reshape(2, 2, 2)), threshold, size)
+    line = Event(explanation(np.array(values).reshape(2, 2, 2)), threshold, size).json
     assert "\n" not in line
     record = strict(line)
     for left, top, right, bottom in [box for found in record["tube"]["boxes"] for box in found]:
@@ -162,11 +165,35 @@ def test_any_evidence_gives_valid_json(values, threshold, size):
 
 @pytest.mark.parametrize("p", [float("nan"), float("inf")])
 def test_a_network_that_says_nan_gives_valid_json(p):
-    strict(event(explanation(p=p), 0.2, (64, 48)))
+    strict(Event(explanation(p=p), 0.2, (64, 48)).json)
 
 
 def test_long_streams_are_told_exactly():
     start = 2_345_678  # 26 hours at 25 frames a second
-    record = strict(event(explanation(start=start), 0.2, (1280, 720)))
+    record = strict(Event(explanation(start=start), 0.2, (1280, 720)).json)
     assert record["time"][0] == pytest.approx(start / 25, abs=0.001)
     assert start <= record["tube"]["peak"]["frame"] <= start + 30
+
+
+def test_the_json_is_made_once_however_many_outputs_ask(monkeypatch):
+    made = []
+    slow = events._record
+
+    def counted(event):
+        made.append(event)
+        time.sleep(0.01)  # long enough for all to ask
+        return slow(event)
+
+    monkeypatch.setattr(events, "_record", counted)
+    event = Event(explanation(), 0.2, (64, 48))
+    with ThreadPoolExecutor(8) as pool:
+        lines = set(pool.map(lambda _: event.json, range(8)))
+    assert len(made) == len(lines) == 1
+    assert json.loads(lines.pop()) == event.record
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(("threshold", "size", "says"), [(1.5, (64, 48), "got 1.5"), (0.2, (0, 48), r"got \(0, 48\)")])
+def test_events_are_checked_when_made(threshold, size, says):
+    with pytest.raises(ValueError, match=says):
+        Event(explanation(), threshold, size)

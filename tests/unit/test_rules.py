@@ -5,16 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream.net.redact import redact
-from saliency_tubes.stream.sinks.rules import Rule, Watch, check_rules, is_hook, place_of_hook, probability
+from saliency_tubes.stream.sinks.rules import Rule, Watch, check_rules, is_hook, place_of_hook
+from saliency_tubes.stream.telemetry.events import Event
+from stubs import make_event
 
 
-def record(time: float, p: float, name: str = "yoga", explained: str | None = None) -> dict:
-    score = {"id": 7, "class": name, "p": p, "logit": 1.0}
-    return {"time": [time - 1, time], "top": [score], "explained": [{**score, "class": explained or name}]}
+def said(time: float, p: float, name: str = "yoga", explained: str | None = None) -> Event:
+    return make_event(end=time, p=p, name=name, explained=explained)
 
 
 def fired(watch: Watch, *windows: tuple[float, float]) -> list[float]:
-    return [time for time, p in windows if watch.push(record(time, p))]
+    return [time for time, p in windows if watch.push(said(time, p))]
 
 
 def test_it_must_last():
@@ -49,8 +50,8 @@ def test_another_class_or_probability_starts_anew(other):
     assert fired(watch, *((float(time), 0.9) for time in range(4))) == [3]
     watch = watch.under(other)
     assert watch.rule == other
-    both = [{**record(float(time), 0.9), "explained": record(0, 0.9, "zumba")["top"]} for time in range(4, 9)]
-    assert [one["time"][1] for one in both if watch.push(one)] == [7]  # neither at once, nor after yoga's minute
+    both = [said(time, 0.9, explained="zumba") for time in range(4, 9)]
+    assert [event.time[1] for event in both if watch.push(event)] == [7]  # neither at once, nor after yoga's minute
 
 
 def test_another_duration_or_cooldown_goes_on():
@@ -64,22 +65,26 @@ def test_another_duration_or_cooldown_goes_on():
 
 
 def test_which_class():
-    one = record(0, 0.9)
-    assert probability(one, "Yoga") == probability(one, "7") == probability(one, "07") == 0.9
-    assert probability(one, "zumba") == 0
-    assert probability(record(0, 0.9, explained="zumba"), "zumba") == 0.9
-    assert probability({"top": [{"id": 1, "class": "a", "p": None}], "explained": []}, "a") == 0  # not a number
+    one = said(0, 0.9)
+    assert one.probability("Yoga") == one.probability("7") == one.probability("07") == 0.9
+    assert one.probability("zumba") == 0
+    assert said(0, 0.9, explained="zumba").probability("zumba") == 0.9
+    assert said(0, float("nan")).probability("yoga") == 0
+    assert said(0, 0.69999999).probability("yoga") == 0.7  # as its JSON says
+
+
+THOUSANDTHS = st.integers(0, 1000).map(lambda count: count / 1000)
 
 
 @settings(max_examples=200)
 @given(
-    st.lists(st.tuples(st.floats(0.1, 4), st.floats(0, 1)), max_size=40), st.floats(0.2, 1), st.floats(0, 6),
+    st.lists(st.tuples(st.floats(0.1, 4), THOUSANDTHS), max_size=40), st.floats(0.2, 1), st.floats(0, 6),
     st.floats(0, 20),
 )  # fmt: skip
 def test_against_brute_force(steps, over, seconds, cooldown):
     times, now = [], 0.0
     for step, p in steps:
-        now += step
+        now = round(now + step, 6)
         times.append((now, p))
     expected: list[float] = []
     for i, (time, p) in enumerate(times):

@@ -15,6 +15,8 @@ from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.sinks import threaded as worker
 from saliency_tubes.stream.sinks.base import RefusedError, Sink
 from saliency_tubes.stream.sinks.threaded import Threaded
+from saliency_tubes.stream.telemetry.events import Event
+from stubs import make_event
 from videos import make_info, make_shown
 
 INFO = make_info(width=16, height=16)
@@ -44,8 +46,8 @@ class Fake(Sink):
         self.taken.append(shown.frame.index)
         self.frames += 1
 
-    def event(self, line: str) -> None:
-        self.lines.append(line)
+    def event(self, event: Event) -> None:
+        self.lines.append(event.json)
         self.events += 1
 
     def close(self) -> None:
@@ -78,7 +80,7 @@ def test_everything_arrives_in_order() -> None:
     sink.open(INFO)
     for index in range(50):
         sink.write(make_shown(index, index, INFO))
-        sink.event(f"{index}")
+        sink.event(make_event(index))
     sink.close()
     assert fake.taken == list(range(50))
     assert len(fake.lines) == 50
@@ -125,7 +127,7 @@ def test_pictures_are_not_kept_for_a_sink_that_takes_none() -> None:
     shown = make_shown(0, 0, INFO)
     for _ in range(10):
         sink.write(shown)
-        sink.event("line")
+        sink.event(make_event())
     assert (len(sink._frames), sink.dropped) == (0, 0)
     assert sink.queued >= 9  # the first line may be with the sink already
     assert shown.frame.picture.planes[0].flags.writeable

@@ -45,9 +45,7 @@ def test_outputs_are_what_they_were(name: str, case: Case, request: pytest.Fixtu
 
 
 @pytest.mark.parametrize("path", COMPILED)
-@pytest.mark.parametrize(
-    "name", ["pattern, aligned", "film, live", "pattern, aligned, added as in the paper's other script"]
-)
+@pytest.mark.parametrize("name", ["pattern, aligned", "film, live", "clip, aligned, one class against another"])
 def test_every_path_of_the_overlay_gives_the_same(name: str, path: str, request: pytest.FixtureRequest) -> None:
     if CASES[name].needs_clips:
         request.getfixturevalue("clips")

@@ -1,4 +1,5 @@
-"""Video as libraries see it: what is known of one, planes, times, damage, encoders, and GStreamer's and FFmpeg's glue.
+"""Video below the level of sources and sinks: its description, planes, times, damage, encoders, and the code that talks
+to FFmpeg and GStreamer.
 
 May import engine, `net` and the log.
 """

@@ -1,4 +1,4 @@
-"""Audio copied through: packets move from one container to another, untouched."""
+"""Copies audio: packets move from one container to another without being decoded."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PLAYABLE = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_f32le"},
 }
-"""Codecs that players expect in a container; FFmpeg would write more of them (Vorbis or PCM into MP4)."""
+"""The codecs that players expect in each container; FFmpeg would also write others, such as Vorbis or PCM into MP4."""
 
 
 class AudioCopy:
     """The main audio stream of a file, on its way into an output container whose header is not yet written."""
 
     def __init__(self, path: Path, output: OutputContainer) -> None:
-        """Raises ValueError, in words for the user, where the container cannot hold the codec; av.FFmpegError."""
+        """Raises ValueError, with a message for the user, if the container cannot hold the codec; av.FFmpegError."""
         self.notes: list[str] = []
         self._output = output
         self._input = av.open(f"file:{path}", "r", metadata_errors="ignore")
@@ -74,13 +74,14 @@ class AudioCopy:
             if packet is None:
                 return
             if last is not None and packet.dts is not None and (last - packet.dts) * packet.time_base > 1:
-                # What follows belongs to pictures that were moved (timeline.Timeline), and would be heard before them.
+                # The packets that follow belong to pictures whose times were moved (timeline.Timeline): the audio would
+                # be heard before them.
                 self.notes.append("the audio stops early: its clock starts anew, as where recordings were joined")
                 return
-            # A muxer refuses packets without a time, or that go back in time; the demuxer's last one is empty.
+            # A muxer refuses packets without a time, or that go back in time. The demuxer's last packet is empty.
             if packet.dts is None or packet.pts is None or (last is not None and packet.dts <= last):
                 continue
-            # Matroska has no time before 0: for an encoder's priming samples it would shift the video as well.
+            # Matroska has no times before 0: to keep an encoder's priming samples it would shift the video as well.
             if packet.pts < 0 and self._output.format.name == "matroska":
                 continue
             last = packet.dts
@@ -88,9 +89,9 @@ class AudioCopy:
 
 
 def _without_adts(packets: Iterator[Packet[AudioStream]], stream: AudioStream) -> Iterator[Packet[AudioStream]]:
-    """AAC as broadcast, with a header on every packet, in the form files hold: the first packet carries the header.
+    """AAC as broadcast has an ADTS header on every packet; files hold it once, as extra data with the first packet.
 
-    The muxer would do so itself, but not under delay_moov, where it fails with "Operation not permitted".
+    The muxer converts it too, but fails with "Operation not permitted" if delay_moov is set.
     """
     adts = BitStreamFilterContext("aac_adtstoasc", stream)
     for packet in packets:

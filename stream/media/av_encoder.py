@@ -1,4 +1,4 @@
-"""H.264 through PyAV: which encoder works here, and frames on their way into a container."""
+"""H.264 through PyAV: finds an encoder that works here, and encodes frames for a container."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from .encoders import ABSENT, Chosen, choose, default_bitrate
 from .info import UNSPECIFIED, VideoInfo
 
 FALLBACK_RATE = Fraction(25)
-"""frames a second, for the rate control only, where the input does not say"""
+"""Frames a second that rate control assumes if the input does not tell its rate."""
 ENCODERS = ("h264_nvenc", "h264_v4l2m2m", "h264_vaapi", "libx264")
 
 _DEVICES = {"h264_nvenc": "/dev/nvidia[0-9]*", "h264_v4l2m2m": "/dev/video1[0-9]", "h264_vaapi": "/dev/dri/renderD*"}
-"""FFmpeg has these encoders on every machine: that one does not work is news where there is hardware for it"""
+"""Encoder -> the devices that it needs. FFmpeg lists these encoders on every machine: that one of them does not work is
+worth a message only if its device exists."""
 _PIX_FMT = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
 _BT709, _LIMITED, _FULL = 1, 1, 2
 _PROBE_FRAMES = 3
@@ -35,23 +36,23 @@ _PROBE_FRAMES = 3
 
 @dataclass(frozen=True)
 class H264:
-    """How to encode. The defaults are visually lossless for what is drawn, and faster than the decoder feeding them."""
+    """How to encode. With the defaults no loss is visible, and encoding is faster than decoding."""
 
     crf: int = 19
     """0..51: constant quality, smaller is better; 18 is hard to tell from the original"""
     preset: str = "veryfast"
-    """libx264's"""
+    """preset of libx264"""
     threads: int = 4
-    """fixed: the bytes depend on it, and must not depend on the machine"""
+    """fixed, because the encoded bytes depend on it, and must not depend on the machine"""
     keyframe_seconds: float = 2.0
-    """longest distance of keyframes: how finely players seek, and how much a killed run may lose"""
+    """maximum seconds from one key frame to the next: players seek in such steps, and a killed run may lose as much"""
     encoder: str = "libx264"
     bitrate: int | None = None
-    """bits a second in place of `crf`; encoders that know no constant quality take one by the picture's size"""
+    """bits a second, in place of `crf`; None for an encoder without constant quality: a rate by the picture's size"""
     low_latency: bool = False
-    """every frame leaves at once: no look-ahead, no B-frames"""
+    """every frame leaves the encoder at once: no look-ahead, no B-frames"""
     global_header: bool = False
-    """for a muxer that wants SPS and PPS apart and cannot say so to PyAV"""
+    """SPS and PPS are kept apart from the frames, for a muxer that needs it and that PyAV does not ask"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:
@@ -60,7 +61,7 @@ class H264:
             raise ValueError(f"threads and keyframe_seconds must be positive, got {self}")
 
     def options(self) -> dict[str, str]:
-        """The encoder's own."""
+        """The options of FFmpeg's encoder for these settings."""
         if self.encoder == "libx264":
             options = {"preset": self.preset, "flags": "+bitexact"}
             if self.bitrate is None:
@@ -76,14 +77,15 @@ class H264:
 
 @cache
 def choose_encoder(wanted: str) -> Chosen:
-    """The encoder to use, tried once; passed over are those whose device is here. Raises UsageError."""
+    """The encoder to use, tried once. `passed_over` names the failed ones whose device exists. Raises UsageError."""
     chosen = choose(wanted, ENCODERS, probe)
     here = [(name, why) for name, why in chosen.passed_over if any(glob(_DEVICES.get(name, "")))]
     return replace(chosen, passed_over=tuple(here))
 
 
 def probe(name: str) -> str | None:
-    """None if this encoder encodes a few frames here, else what failed: a listed one may lack its device or driver."""
+    """None if this encoder encodes a few frames here, else what failed: an encoder that FFmpeg lists may lack its
+    device or driver."""
     try:
         encoder = av.CodecContext.create(name, "w")
     except (av.FFmpegError, ValueError, av.codec.codec.UnknownCodecError):
@@ -107,18 +109,18 @@ def probe(name: str) -> str | None:
 
 
 class WrongSizeError(ValueError):
-    """A frame has another size than the video. The encoder has not seen it, and can go on."""
+    """A frame has another size than the video. It was not given to the encoder, which can go on."""
 
 
 class VideoTrack:
-    """The video of an output container: takes frames as the pipeline has them, gives packets."""
+    """The video of an output container: takes the pipeline's frames and gives packets."""
 
     def __init__(self, output: OutputContainer, info: VideoInfo, settings: H264) -> None:
         """Adds the stream to a container whose header is not yet written. Raises av.FFmpegError, ValueError."""
         self.notes: tuple[str, ...] = ()
         self.description = f"H.264 by {settings.encoder}"
         self._size = (info.width, info.height)
-        # H.264 crops 4:2:0 pictures in steps of two pixels.
+        # H.264 can crop 4:2:0 pictures only in steps of two pixels: odd sizes are coded as even ones.
         self._coded = (info.width + info.width % 2, info.height + info.height % 2)
         if self._coded != self._size:
             self.notes = (f"H.264 needs an even size: {_times(self._size)} is padded to {_times(self._coded)}",)
@@ -127,7 +129,7 @@ class VideoTrack:
         self._stream = self._add(output, info, settings)
 
     def encode(self, frame: Frame | None) -> list[Packet[VideoStream]]:
-        """Packets ready so far; None: the last ones. Raises av.FFmpegError, WrongSizeError."""
+        """The packets that are ready; for None, the last ones. Raises av.FFmpegError and WrongSizeError."""
         return self._stream.encode(None if frame is None else self._video_frame(frame))
 
     def _add(self, output: OutputContainer, info: VideoInfo, settings: H264) -> VideoStream:
@@ -151,7 +153,7 @@ class VideoTrack:
             encoder.bit_rate = settings.bitrate or default_bitrate(*self._coded, float(rate))
         encoder.color_primaries, encoder.color_trc = info.primaries, info.transfer
         rgb = info.layout is Layout.RGB
-        # grey pictures may come with the matrix of RGB, which no YUV has
+        # Grey pictures may be marked with the matrix of RGB (0), which YUV cannot have.
         encoder.colorspace = _BT709 if rgb else info.matrix or UNSPECIFIED
         encoder.color_range = _FULL if info.color.full_range and not rgb else _LIMITED
         return stream
@@ -173,7 +175,7 @@ class VideoTrack:
 
 
 def _check_size(what: str, size: tuple[int, int], wanted: tuple[int, int]) -> None:
-    """Raises WrongSizeError where they differ: PyAV would scale the frame, and say nothing."""
+    """Raises WrongSizeError if the sizes differ: PyAV would scale the frame without a word."""
     if size != wanted:
         raise WrongSizeError(f"{what} {_times(size)}, the video is {_times(wanted)}")
 

@@ -1,4 +1,4 @@
-"""How much memory FFmpeg may take for what it is sent, and why it refused a picture."""
+"""Limits the memory that FFmpeg takes for what a camera or server sends, and tells why it refused a picture."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from av.video.stream import VideoStream
 from .limits import Size
 
 BLOCK = 64 << 20
-"""bytes of the largest block of memory while an input is opened, unless its pictures need more"""
+"""Maximum bytes of one block of memory while an input is opened, unless its pictures need more."""
 BYTES = 8
-"""of a pixel, at most: four channels of 16 bits"""
+"""Maximum bytes of one pixel: four channels of 16 bits."""
 _ALIGNED = 64
-"""FFmpeg rounds sizes up to multiples of at most this before it counts pixels"""
+"""FFmpeg rounds width and height up to multiples of at most this before it counts pixels."""
 _REFUSED = re.compile(r"(\d+)x(\d+) exceeds")
-"""what FFmpeg, and dav1d, log of a picture with more pixels than `max_pixels`"""
+"""The message that FFmpeg and dav1d log for a picture with more pixels than `max_pixels`."""
 _limits: list[int] = []
 _changing, _logging = threading.Lock(), threading.Lock()
 
@@ -33,29 +33,30 @@ _changing, _logging = threading.Lock(), threading.Lock()
 def decoder_options(most: Size) -> dict[str, str]:
     """Options of FFmpeg by which a decoder refuses pictures of clearly more pixels before it takes memory for them.
 
-    Coded pictures are a little larger than shown ones, 1088 lines for 1080: compare a decoded frame's size with
-    `limits.exceeds`.
+    Coded pictures are a little larger than shown ones, such as 1088 lines for 1080, so the decoder's limit is a little
+    higher than `most`: also check a decoded frame's size by `limits.exceeds`.
     """
     return {"max_pixels": str((most[0] + _ALIGNED) * (most[1] + _ALIGNED))}
 
 
 def limit_decoder(stream: VideoStream, most: Size) -> None:
-    """Before its first packet is decoded. FFmpeg's own probing has a decoder of its own: `decoder_options`."""
+    """Sets the limit for a stream's decoder; call it before the first packet is decoded. While FFmpeg probes an input
+    it uses another decoder, which `decoder_options` limit."""
     stream.codec_context.options = {**stream.codec_context.options, **decoder_options(most)}
 
 
 def refused_size(stream: VideoStream, packet: Packet[Any] | None, most: Size) -> Size | None:
     """The size of the picture in a packet, where that is why it could not be decoded; None where it is not.
 
-    FFmpeg's error does not say so, but its log does. So a second decoder is given the packet while FFmpeg logs: ask
-    only where decoding failed at a key frame.
+    FFmpeg's error does not tell the reason, but its log does. So a second decoder is given the packet while the log is
+    read. Call this only after decoding failed at a key frame.
     """
     if packet is None or not packet.size:
         return None
     try:
         context: Any = VideoCodecContext.create(stream.codec_context.codec, "r")
         context.extradata = stream.codec_context.extradata
-        context.thread_count = 1  # another thread could not log while this one waits for it with Python's lock
+        context.thread_count = 1  # a decoder's own thread could not log: this one holds Python's lock
         context.options = decoder_options(most)
     except (av.FFmpegError, ValueError):
         return None
@@ -64,7 +65,7 @@ def refused_size(stream: VideoStream, packet: Packet[Any] | None, most: Size) ->
             context.decode(Packet(bytes(packet)))
             context.decode(None)
         except (av.FFmpegError, OSError) as error:
-            log = getattr(error, "log", None)  # in what is captured, a line that was said before is missing
+            log = getattr(error, "log", None)  # the captured log lacks a line that was logged before
             said += [log] if log else []
         matches = [_REFUSED.search(line) for _, _, line in said]
     return next(((int(found[1]), int(found[2])) for found in matches if found), None)
@@ -74,8 +75,8 @@ def refused_size(stream: VideoStream, packet: Packet[Any] | None, most: Size) ->
 def small_blocks(most: Size, least: int = BLOCK) -> Iterator[None]:
     """While the block lasts FFmpeg takes no single piece of memory above what the largest picture allowed needs.
 
-    It has no bound of its own for an SDP, a part of MJPEG or a picture without end. The limit is of the whole process:
-    the smallest one asked for counts, and there is none once all blocks have ended.
+    FFmpeg itself has no limit for an SDP, a part of MJPEG or a picture that never ends. The limit holds for the whole
+    process: the smallest limit of all open blocks counts, and after the last block there is none.
     """
     limit = max(least, BYTES * (most[0] + _ALIGNED) * (most[1] + _ALIGNED))
     with _changing:
@@ -107,7 +108,7 @@ def _max_alloc() -> Any:
 
 @contextmanager
 def _listening() -> Iterator[list[tuple[int, str, str]]]:
-    """What FFmpeg logs of errors while the block lasts; nobody else sees it."""
+    """The errors that FFmpeg logs while the block lasts; they are not printed."""
     with _logging:
         before = av.logging.get_level()
         av.logging.set_level(av.logging.ERROR)

@@ -1,4 +1,4 @@
-"""Between PyAV's frames and pictures: planes are copied, turned upright and padded."""
+"""Converts between PyAV's frames and pictures: planes are copied, turned upright and padded."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from ...engine.picture import U8, Color, Layout, Picture
 
 MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
-"""ITU-T H.273 table 4, as far as pictures can express it; FCC (4) differs from BT.601 by less than one level"""
+"""Numbers of ITU-T H.273 table 4 -> the matrix of a `Color`. FCC (4) differs from BT.601 by less than one level."""
 OTHER_MATRICES = {7: "SMPTE 240M", 8: "YCgCo", 11: "SMPTE 2085", 12: "derived", 13: "derived", 14: "ICtCp"}
 HDR = {16: "PQ", 18: "HLG"}
-"""transfers of ITU-T H.273 table 3 that ordinary screens show washed out"""
+"""Transfers of ITU-T H.273 table 3 that look washed out on ordinary screens."""
 
 _SWS_MATRIX = {"bt601": 5, "bt709": 1, "bt2020": 9}
-"""swscale's SWS_CS_ numbers; PyAV 17 has no name for the last"""
+"""swscale's SWS_CS_ numbers; PyAV 17 has no name for the last one."""
 _SWS_EXACT = 0x4 | 0x4000 | 0x40000 | 0x80000
-"""swscale's BICUBIC, FULL_CHR_H_INP, ACCURATE_RND and BITEXACT; PyAV 17 has no names for the last three"""
+"""swscale's BICUBIC, FULL_CHR_H_INP, ACCURATE_RND and BITEXACT; PyAV 17 has no names for the last three."""
 _BYTES = {"yuv420p": (1, 1, 1), "nv12": (1, 2), "rgb24": (3,), "gray": (1,)}
 _FIRST_TO = {"yuyv422": "yuv422p", "uyvy422": "yuv422p", "nv24": "yuv444p", "nv42": "yuv444p"}
-"""Formats that swscale converts straight to yuv420p, and then leaves the last row or column of odd sizes unwritten ->
-what they are converted to before"""
+"""Formats whose direct conversion to yuv420p by swscale leaves the last row or column of odd sizes unwritten -> the
+format that they are converted to first."""
 _LAYOUTS = {"yuv420p": Layout.I420, "nv12": Layout.NV12, "rgb24": Layout.RGB, "gray": Layout.I420}
 
 
@@ -41,11 +41,11 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Orientation:
-        """What the display matrix asks for, to the nearest quarter turn.
+        """The orientation that the display matrix asks for, to the nearest quarter turn.
 
         x' = a x + c y and y' = b x + d y, in 16.16 fixed point (ISO/IEC 14496-12, section 6.2.2).
         """
-        side: Any = frame.side_data.get("DISPLAYMATRIX")  # a buffer, whatever PyAV's stubs say
+        side: Any = frame.side_data.get("DISPLAYMATRIX")  # a buffer; PyAV's stubs name another type
         if side is None:
             return cls()
         a, b, _, c, d = (int(value) for value in np.frombuffer(side, np.int32, 5))
@@ -61,7 +61,7 @@ class Orientation:
 
 
 class PictureReader:
-    """Copies decoded frames out as pictures that all have the size, layout, colour and orientation of the first one."""
+    """Copies decoded frames into pictures that all have the size, layout, colour and orientation of the first one."""
 
     def __init__(self, first: VideoFrame) -> None:
         self._format = _target(first)
@@ -76,7 +76,7 @@ class PictureReader:
         self.notes = tuple(_notes(first, self._format, self.color.matrix))
 
     def fits(self, frame: VideoFrame) -> bool:
-        """Whether the frame has the first one's size; if not, `read` scales it."""
+        """Whether the frame has the size of the first one; `read` scales a frame of another size."""
         return (frame.width, frame.height) == self._size
 
     def read(self, frame: VideoFrame) -> Picture:
@@ -90,7 +90,7 @@ class PictureReader:
             self.orientation.view(samples(plane, count))
             for plane, count in zip(frame.planes, _BYTES[self._format], strict=True)
         ]
-        # The decoder may still predict from its own memory: what is drawn on is always a copy.
+        # The decoder may still predict later frames from its memory, so the overlay must draw on a copy.
         planes = _copies(views)
         if self._format == "gray":
             height, width = planes[0].shape
@@ -122,7 +122,7 @@ def samples(plane: VideoPlane, channels: int) -> U8:
 
 
 def _copies(views: list[U8]) -> tuple[U8, ...]:
-    """The planes one after the other in one piece of memory, which `borrowed` can then give to an encoder."""
+    """Copies of the planes, one after the other in one block of memory, which `borrowed` can give to an encoder."""
     memory = np.empty(sum(view.size for view in views), np.uint8)
     planes, start = [], 0
     for view in views:
@@ -134,15 +134,15 @@ def _copies(views: list[U8]) -> tuple[U8, ...]:
 
 
 def borrowed(picture: Picture, format: str) -> VideoFrame | None:
-    """A frame in the memory of the picture, where its planes lie as `_copies` puts them and FFmpeg wants them, or None.
+    """A frame that uses the picture's memory; None if its planes do not lie as `_copies` and FFmpeg put them.
 
-    For encoders that have copied a frame when `encode` returns, which all of FFmpeg's are: libx264 and those on GPUs.
+    Only for encoders that have copied the frame when `encode` returns. All of FFmpeg's do: libx264 and those on GPUs.
     """
     memory = picture.planes[0].base
-    # PyAV takes the height to be rows // 6 * 4, which is two short where the height is not divisible by four.
+    # PyAV computes the height as rows // 6 * 4, which is two too low if the height is not divisible by four.
     if picture.height % 4 or picture.width % 2 or picture.layout is Layout.RGB or not isinstance(memory, np.ndarray):
         return None
-    # Not by __array_interface__: its names fill Python's table of interned strings, megabytes that are then copied.
+    # Not by __array_interface__: its strings fill Python's table of interned strings, which grows by megabytes.
     start = end = memory.ctypes.data
     for plane in picture.planes:
         if not plane.flags.c_contiguous or plane.ctypes.data != end:
@@ -170,14 +170,14 @@ def _target(frame: VideoFrame) -> str:
         return "nv12"
     if kind.is_rgb or kind.has_palette or kind.is_bayer:
         return "rgb24"
-    # PyAV's is_chroma is false where chroma is as large as luma.
+    # Do not use PyAV's is_chroma: it is false if chroma planes are as large as luma.
     return "yuv420p" if len(kind.components) > 2 else "gray"
 
 
 def _range(frame: VideoFrame) -> ColorRange:
     if frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj"):
         return ColorRange.JPEG
-    # Grey and RGB that say nothing use all of 0..255, YUV that says nothing does not: FFmpeg's own reading.
+    # As FFmpeg does: if a frame does not name its range, grey and RGB have the full range 0..255 and YUV has not.
     says_nothing = frame.color_range != ColorRange.MPEG
     return ColorRange.JPEG if says_nothing and _target(frame) in ("gray", "rgb24") else ColorRange.MPEG
 
@@ -205,7 +205,7 @@ def _notes(frame: VideoFrame, target: str, matrix: str) -> list[str]:
 
 
 def rgb_to_i420(frame: VideoFrame, reformatter: VideoReformatter) -> VideoFrame:
-    """An rgb24 frame of even size as yuv420p, BT.709, limited range: what every player shows right."""
+    """Converts an rgb24 frame of even size to yuv420p, BT.709, limited range, which every player shows correctly."""
     return reformatter.reformat(
         frame,
         format="yuv420p",
@@ -216,12 +216,12 @@ def rgb_to_i420(frame: VideoFrame, reformatter: VideoReformatter) -> VideoFrame:
 
 
 def time_of(coded: Packet[Any] | VideoFrame) -> float | None:
-    """Seconds by the stream's own clock; None where it says none."""
+    """Seconds by the stream's own clock; None if it has no time."""
     return float(coded.pts * coded.time_base) if coded.pts is not None and coded.time_base else None
 
 
 def reason(error: Exception) -> str:
-    """FFmpeg's words for an error, without its number and the path."""
+    """FFmpeg's message for an error, without its number and the path."""
     if isinstance(error, av.FFmpegError | OSError) and error.strerror:
         return str(error.strerror)
     return str(error).splitlines()[0] if str(error) else type(error).__name__

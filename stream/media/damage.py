@@ -1,4 +1,4 @@
-"""Which decoded frames show what is not in the stream: what a decoder guessed, and what was predicted from it. Pure."""
+"""Finds damaged frames: those of which the decoder guessed parts, and those predicted from them. Pure."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from dataclasses import replace
 from ...engine.types import Frame
 
 HEALED = 10.0
-"""seconds after which a stream without key frames, which renews its picture bit by bit, has replaced all of it"""
+"""Seconds after which damage is over in a stream without key frames, which renews its picture part by part."""
 
 
 class Damage:
     """Follows damage through one connection or file.
 
-    A decoder marks the frame that it had to guess, and no later one, though each is predicted from the one before: all
-    are damaged up to the next key frame. Times are seconds of the stream; None where it has none.
+    A decoder marks only the frame that it had to guess. But each later frame is predicted from the one before, so all
+    frames up to the next key frame are damaged. Times are seconds of the stream; None if it has none.
     """
 
     def __init__(self) -> None:
         self._damaged = False
         self._first: float | None = None
-        """since when"""
+        """time at which the damage began"""
         self._last: float | None = None
-        """when something was lost again; a key frame has to come after that"""
+        """time of the newest loss; only a key frame after it ends the damage"""
 
     def lost(self, time: float | None) -> None:
-        """What belongs at this time could not be decoded."""
+        """The frame at this time could not be decoded."""
         if not self._damaged:
             self._damaged, self._first, self._last = True, time, time
         elif time is not None:
             self._last = time if self._last is None else max(self._last, time)
 
     def shown_in(self, time: float | None, key: bool, guessed: bool) -> bool:
-        """Whether the next frame, in the order of showing, is damaged. guessed: the decoder says so of this one."""
+        """Whether the next frame, in presentation order, is damaged. guessed: the decoder had to guess parts of it."""
         if guessed:
             self.lost(time)
         elif self._damaged and self._over(time, key):
             self._damaged = False
-        # Frames that were decoded before the damage may be shown after it was noticed.
+        # Frames that were decoded before the damage may be shown only after it was noticed.
         return self._damaged and (time is None or self._first is None or time >= self._first)
 
     def _over(self, time: float | None, key: bool) -> bool:
@@ -48,18 +48,18 @@ class Damage:
 
 
 FEW, AMONG = 4, 16
-"""so many damaged frames among so many may be left out of a window, which shows the frame before instead"""
+"""Up to FEW damaged frames among AMONG frames are replaced in a window by the frame before; more make a gap."""
 
 
 class Breaks:
-    """Makes a gap of many damaged frames, as if they had not come: no window reaches across it."""
+    """Marks a gap where many frames are damaged, as if they were missing: no window reaches across a gap."""
 
     def __init__(self) -> None:
         self._recent: deque[bool] = deque(maxlen=AMONG)
         self._many = False
 
     def mark(self, frame: Frame) -> Frame:
-        """The frame, with `gap` where it is one of many damaged ones, or the first sound one after them."""
+        """The frame, with `gap` set if it is one of many damaged frames or the first undamaged one after them."""
         if frame.gap:
             self._recent.clear()
         self._recent.append(frame.damaged)

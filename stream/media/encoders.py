@@ -1,4 +1,4 @@
-"""Which H.264 encoder to use: the first of a list that really encodes here. Pure; the probes lie with the libraries."""
+"""Chooses an H.264 encoder: the first of a list that really encodes here. Pure: av_encoder and gst_encoder try them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FAMILIES = {
     "vaapi": ("h264_vaapi", "vah264enc", "vaapih264enc"),
     "x264": ("libx264", "x264enc"),
 }
-"""what a user may call an encoder -> what FFmpeg and GStreamer call it"""
+"""Family of encoders that a user may name -> their names in FFmpeg and in GStreamer."""
 
 ABSENT = "not installed"
-"""what a probe says of an encoder that is not here at all, which is no news"""
+"""The result of a probe for an encoder that is not installed, which is not worth a message."""
 
 BITS_PER_PIXEL = 0.12
-"""for an encoder that wants a bit rate: 3.3 Mbit/s at 720p30, 7.5 at 1080p30"""
+"""Bits for each pixel of each frame if an encoder needs a bit rate: 3.3 Mbit/s at 720p30, 7.5 Mbit/s at 1080p30."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,21 @@ class Chosen:
     """An encoder that works here."""
 
     name: str
-    """FFmpeg's or GStreamer's"""
+    """its name in FFmpeg or GStreamer"""
     passed_over: tuple[tuple[str, str], ...] = ()
-    """what would have come first, each with what it said when it was tried"""
+    """the encoders that come before it in order of preference, each with the reason why it failed"""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """On the encoders that are here, would have come first, and do not work."""
+        """Remarks on the encoders that are installed, come before this one, and do not work."""
         return tuple(f"{name} does not work here: {why}" for name, why in self.passed_over if why != ABSENT)
 
 
 def choose(wanted: str, known: Sequence[str], probe: Callable[[str], str | None]) -> Chosen:
     """The first of `known`, in order of preference, that works: `probe(name)` encodes and returns None, or what failed.
 
-    wanted: auto, a family, or a name; what is asked for by name is used or refused, never replaced.
-    Raises UsageError, naming what was tried.
+    wanted: auto, a family, or a name. An encoder asked for by name is used or refused, never replaced. probe: encodes a
+    few frames with the named encoder; returns None, or what failed. Raises UsageError, naming what was tried.
     """
     names = [name for name in known if wanted in ("auto", name) or name in FAMILIES.get(wanted, ())]
     if not names:
@@ -58,5 +58,5 @@ def choose(wanted: str, known: Sequence[str], probe: Callable[[str], str | None]
 
 
 def default_bitrate(width: int, height: int, rate: float) -> int:
-    """Bits a second for a picture of that size, where nobody asked for a rate."""
+    """Bits a second for pictures of that size if the user gave no bit rate."""
     return max(200_000, round(BITS_PER_PIXEL * width * height * rate))

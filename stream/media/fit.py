@@ -1,4 +1,4 @@
-"""Pictures made alike: whatever a stream changes to, outputs get the layout, the colour and the size that they take."""
+"""Converts pictures to the layout, colour and size of an output, for streams that change theirs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ...engine.types import Frame, Shown
 from .info import UNSPECIFIED, VideoInfo
 
 _CODES = {"bt601": 6, "bt709": 1, "bt2020": 9}
-"""ITU-T H.273, table 4"""
+"""Colour matrix -> its number in ITU-T H.273, table 4."""
 
 
 def fitted(shown: Shown, info: VideoInfo) -> Shown:
-    """The frame in the size that `info` names, for outputs that cannot change theirs: itself where it is so already."""
+    """The frame at the size in `info`, for outputs that cannot change theirs; the frame itself if it has that size."""
     frame, size = shown.frame, (info.width, info.height)
     if size == (frame.picture.width, frame.picture.height):
         return shown
@@ -25,8 +25,8 @@ def fitted(shown: Shown, info: VideoInfo) -> Shown:
 
 
 def followed(info: VideoInfo, frame: Frame) -> VideoInfo:
-    """What a video is that goes on in the frame's size."""
-    # Where no matrix is named, players guess it by the size; the colours have stayed what they were.
+    """The description of a video that goes on with frames like this one."""
+    # If no matrix is named, players guess it by the size. The size changes here and the colours do not, so name it.
     named = info.matrix != UNSPECIFIED or info.layout is Layout.RGB
     return replace(
         info,
@@ -38,9 +38,9 @@ def followed(info: VideoInfo, frame: Frame) -> VideoInfo:
 
 
 def fit(picture: Picture, size: tuple[int, int], layout: Layout, color: Color) -> Picture:
-    """The picture at `size` = (width, height), in that layout and colour: itself where it is so already.
+    """The picture at `size` = (width, height), in that layout and colour; the picture itself if nothing changes.
 
-    Planes are resized as they are; only another colour matrix or range, or RGB, costs a conversion through RGB.
+    YUV planes are resized directly; only another colour matrix or range, or RGB, needs a conversion through RGB.
     """
     same_size = (picture.width, picture.height) == size
     if same_size and picture.layout is layout and (picture.color == color or layout is Layout.RGB):

@@ -1,4 +1,4 @@
-"""What goes into a pipeline's video decoders: how large its pictures are, and whether something is missing of them."""
+"""Watches the input of a pipeline's video decoders: the size of pictures, and whether parts of them are missing."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from .damage import Damage
 from .limits import Size, coded_size, exceeds
 
 HEAD = 4096
-"""bytes of a coded picture in which its size is looked for first; then in all of it"""
+"""Bytes at the start of a coded picture in which its size is looked for first; if it is not there, in all of it."""
 _HEADED = ("image/jpeg", "image/png", "video/x-vp8")
 _TRUSTING = ("h264parse", "h265parse")
-"""parsers that pass on the size of a container rather than that of the pictures"""
+"""Parsers that pass on the size in the container and not that of the pictures."""
 _SIZE = re.compile(r", (?:width|height)=\(int\)\d+")
 
 
 class DecoderWatch:
-    """Stands at the decoders' inputs. GStreamer calls it in threads of its own, a few times for each coded frame."""
+    """A probe at the decoders' inputs. GStreamer calls it in its own threads, a few times for each coded frame."""
 
     def __init__(self, gst: Any, most: Size) -> None:
         """gst: the module Gst. most: see `SourceOptions.max_size`."""
         self.too_large: Size | None = None
-        """of a picture that was kept from a decoder, with all that follow"""
+        """size of the first picture that was too large; from then on nothing reaches the decoder"""
         self._gst, self._most, self._damage = gst, most, Damage()
         self._lost: deque[float | None] = deque(maxlen=256)
-        """seconds of coded frames before which something is missing, not looked at yet"""
+        """times in seconds of coded frames before which something is missing, not yet asked for by `damaged`"""
         self._keys: deque[int] = deque(maxlen=64)
-        """times of the last key frames"""
+        """times of the newest key frames, in nanoseconds"""
         self._kinds: dict[str, str] = {}
-        """by decoder, what it is given, where its size has to be looked for in the pictures"""
+        """decoder -> kind of its coded pictures, if their size must be read from the pictures themselves"""
         self._decoding = False
 
     def add(self, element: Any) -> None:
-        """Watches an element of the pipeline, if it is one to be watched."""
+        """Watches an element of the pipeline if it is a video decoder or a parser in front of one."""
         factory = element.get_factory()
         pad = element.get_static_pad("sink")
         if factory is None or pad is None:
@@ -48,7 +48,7 @@ class DecoderWatch:
             pad.add_probe(kinds.BUFFER, self._buffer)
 
     def damaged(self, pts: int, guessed: bool) -> bool:
-        """Whether the decoded frame of this time shows what is not in the stream. guessed: its decoder says so."""
+        """Whether the decoded frame of this time is damaged. guessed: the decoder had to guess parts of it."""
         while self._lost:
             self._damage.lost(self._lost.popleft())
         return self._damage.shown_in(self._seconds(pts), pts in self._keys, guessed)
@@ -57,7 +57,8 @@ class DecoderWatch:
         return None if pts == self._gst.CLOCK_TIME_NONE else pts / self._gst.SECOND
 
     def _doubt(self, pad: Any, info: Any) -> Any:
-        """A container may say any size: a parser that is not told one looks for the pictures' own."""
+        """Removes the size from the caps in front of a parser: a container may name a wrong one, and a parser that is
+        given none reads the size of the pictures."""
         event = info.get_event()
         if event.type != self._gst.EventType.CAPS:
             return self._gst.PadProbeReturn.OK

@@ -1,4 +1,4 @@
-"""H.264 through GStreamer: which encoder works here, and how each is set to low latency."""
+"""H.264 through GStreamer: finds an encoder that works here, and sets each one to low latency."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .encoders import ABSENT, Chosen, choose, default_bitrate
 from .gst_load import load
 
 ENCODERS = ("nvv4l2h264enc", "nvh264enc", "v4l2h264enc", "vah264enc", "vaapih264enc", "x264enc")
-"""a Jetson's first: the others are listed there as well, and slower"""
+"""In order of preference. A Jetson's own comes first: the others are available there as well, and slower."""
 
 PROBE_SECONDS = 5
 _BEFORE = {"nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! "}
@@ -30,7 +30,7 @@ def probe(name: str) -> str | None:
     source = "videotestsrc num-buffers=8 ! video/x-raw,format=I420,width=640,height=368,framerate=25/1"
     try:
         pipeline = gst.parse_launch(f"{source} ! {encoder(name, 640, 368, 25.0)} ! appsink name=out sync=false")
-    except Exception as error:  # GLib.Error, which only gi can name
+    except Exception as error:  # GLib.Error, which can be named only after gi is imported
         return _first_line(error)
     try:
         pipeline.set_state(gst.State.PLAYING)
@@ -53,9 +53,9 @@ def encoder(
     low_latency: bool = True,
     keyframe_seconds: float = 1.0,
 ) -> str:
-    """The part of a pipeline from raw video to H.264, its element called "enc".
+    """The part of a pipeline from raw video to H.264. The encoder's element is called "enc".
 
-    bitrate: bits a second. The caps behind it ask for constrained baseline where latency counts, else for main.
+    bitrate: bits a second. The caps behind it ask for the profile constrained baseline at low latency, else for main.
     """
     bits = bitrate or default_bitrate(width, height, rate)
     wanted = _settings(name, bits, max(1, round(keyframe_seconds * rate)), preset or "superfast", low_latency)
@@ -68,7 +68,7 @@ def encoder(
 
 
 def _settings(name: str, bits: int, interval: int, preset: str, low_latency: bool) -> dict[str, Any]:
-    """Properties by encoder. Versions differ in what they have: what is unknown to one here is left out."""
+    """The properties to set for an encoder. Those that its installed version does not have are left out."""
     kilobits = max(1, bits // 1000)
     if name == "x264enc":
         settings: dict[str, Any] = {"bitrate": kilobits, "speed-preset": preset, "key-int-max": interval, "threads": 2}

@@ -1,4 +1,4 @@
-"""Pictures on their way into GStreamer: caps, and buffers in GStreamer's own strides."""
+"""Gives pictures to GStreamer: their caps, and buffers with GStreamer's strides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FALLBACK_RATE = 25
 
 
 class FrameBuffers:
-    """Copies pictures of one size into buffers; odd sizes are padded to even ones, as H.264 has no others."""
+    """Copies pictures of one size into buffers. Odd sizes are padded to even ones, which H.264 needs."""
 
     def __init__(self, gst: Any, info: VideoInfo) -> None:
         """gst: the namespace of `gst_load.load`, with GstVideo."""
@@ -30,7 +30,7 @@ class FrameBuffers:
         rate, aspect = info.rate or FALLBACK_RATE, info.pixel_aspect
         self.rate = float(rate)
         self.convert = ""
-        """what an encoder needs in front: RGB becomes what every player shows right"""
+        """the part of a pipeline before an encoder that converts RGB to a format that every player shows correctly"""
         if info.layout is Layout.RGB:
             self.convert = "videoconvert ! video/x-raw,format=I420,colorimetry=bt709 ! "
         caps = (
@@ -53,7 +53,7 @@ class FrameBuffers:
         try:
             with buffer.map(gst.MapFlags.WRITE) as mapped:
                 self._fill(np.frombuffer(mapped.data, np.uint8), picture)
-        except (TypeError, AttributeError, ValueError):  # without gst-python's overrides a map is a copy
+        except (TypeError, AttributeError, ValueError):  # without gst-python's overrides a mapped buffer is a copy
             data = np.zeros(self._bytes, np.uint8)
             self._fill(data, picture)
             buffer = gst.Buffer.new_wrapped(data.tobytes())
@@ -73,7 +73,7 @@ class FrameBuffers:
 
 
 def with_own_times(gst: Any, buffer: Any) -> Any:
-    """Another GstBuffer of the same bytes. `buffer.copy()` is none: PyGObject 3.42 takes a reference, and no more.
+    """Another GstBuffer with the same bytes. `buffer.copy()` does not work: PyGObject 3.42 returns the same buffer.
 
     gst: the namespace of `gst_load.load`.
     """

@@ -19,7 +19,7 @@ PACKAGES = (
     "python3-gi python3-gst-1.0 gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good "
     "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly glib-networking"
 )
-"""on Debian and Ubuntu"""
+"""The command that installs GStreamer on Debian and Ubuntu."""
 SYSTEM_BINDING = Path("/usr/lib/python3/dist-packages/gi")
 """Where Debian and Ubuntu keep the Python binding. Pip has none for Linux, and virtual environments do not look there.
 """
@@ -34,12 +34,12 @@ class Missing(Exception):
 
 def load(*parts: str) -> Any:
     """A namespace with GLib, Gst and the parts asked for (GstApp, GstRtspServer...). Raises Missing."""
-    with _loading:  # who comes second would find a registry that is still being filled
+    with _loading:  # a second thread would find a registry that is still being filled
         return _load(parts)
 
 
 def need(error: type[TubesError], name: str, *parts: str) -> Any:
-    """`load`, with what is missing told as an error of `name`."""
+    """`load`; what is missing is raised as an `error` that begins with `name`."""
     try:
         return load(*parts)
     except Missing as missing:
@@ -52,12 +52,12 @@ def _keep_exceptions() -> None:
     GStreamer brings libunwind, which has functions of the same names, and its Python binding loads it for all the
     process to see: the first exception in a runtime loaded afterwards would end the process.
     """
-    with suppress(OSError):  # another C library, without GStreamer's libunwind
+    with suppress(OSError):  # a system with another C library, where GStreamer brings no libunwind
         ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def _binding() -> Any:
-    """The module gi: this environment's own, or the system's where that is built for this Python. Raises Missing."""
+    """The module gi: this environment's, or the system's if it is built for this Python. Raises Missing."""
     with suppress(ImportError):
         return import_module("gi")
     tags = {path.name.split(".")[1].split("-")[1] for path in SYSTEM_BINDING.glob("_gi.cpython-*.so")}

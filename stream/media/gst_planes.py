@@ -1,4 +1,4 @@
-"""Between GStreamer's samples and pictures: planes are copied out of mapped buffers."""
+"""Converts GStreamer's samples to pictures: planes are copied out of mapped buffers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...engine.picture import U8, Color, Layout, Picture
 from .info import first_rate
 
 FORMATS = {"I420": Layout.I420, "NV12": Layout.NV12, "RGB": Layout.RGB}
-"""GStreamer's names of what pictures can hold"""
+"""GStreamer's names of the formats that pictures can have."""
 CAPS = "video/x-raw,format=(string){{ {} }}".format(", ".join(FORMATS))
 _H273 = {"bt601": 6, "bt709": 1, "bt2020": 9}
 
@@ -34,7 +34,7 @@ class SampleReader:
         self._offsets, self._strides = list(info.offset), list(info.stride)
 
     def read(self, buffer: Any) -> Picture:
-        """The buffer's picture in memory of its own. Raises ValueError where it is too small for one."""
+        """The buffer's picture in memory of its own. Raises ValueError if the buffer is too small."""
         offsets, strides = self._offsets, self._strides
         meta = self._video.buffer_get_video_meta(buffer)
         if meta is not None:

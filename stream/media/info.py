@@ -1,4 +1,4 @@
-"""What is known of a video before its frames are looked at."""
+"""What is known about a video: size, rate, colours."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from pathlib import Path
 from ...engine.picture import Color, Layout
 
 UNSPECIFIED = 2
-"""what ITU-T H.273 calls a matrix, primaries or transfer that the stream does not name"""
+"""The number in ITU-T H.273 for a matrix, primaries or transfer that the stream does not name."""
 FALLBACK_RATE = Fraction(25)
-"""frames a second, to make missing timestamps where a stream does not even name its rate"""
+"""Frames a second that missing timestamps are made from if a stream does not tell its rate."""
 CLOCK_RATE = 1000
-"""as many a second are ticks of a clock, which is what FFmpeg calls the rate of a stream that names none"""
+"""Minimum frames a second that are not believed: FFmpeg reports the ticks of the clock as the rate of a stream that
+does not tell its rate."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video once its first frame is decoded: all that an encoder needs to make one like it."""
+    """What is known about a video once its first frame is decoded: all that an encoder needs to make a similar one."""
 
     width: int
-    """pixels of the frames as they come out, upright"""
+    """pixels, of the frames as the source gives them: upright"""
     height: int
     time_base: Fraction
     """seconds; the unit of every frame's pts"""
     rate: Fraction | None
-    """frames a second, on average; None where the file does not say"""
+    """frames a second, on average; None if the file does not tell"""
     frames: int | None = None
-    """an estimate of how many frames will come"""
+    """estimated number of frames in the video; None if unknown"""
     pixel_aspect: Fraction = Fraction(1)
     """width / height of one pixel as it is to be shown"""
     layout: Layout = Layout.I420
     """of every frame's picture"""
     color: Color = field(default_factory=Color)
-    """how to read Y, U and V; guessed by size where the stream does not say"""
+    """what Y, U and V mean; guessed from the size if the stream does not tell"""
     matrix: int = UNSPECIFIED
-    """as coded in the stream, ITU-T H.273 table 4: 0 for RGB"""
+    """as coded in the stream, ITU-T H.273 table 4; 0 for RGB"""
     primaries: int = UNSPECIFIED
     """as coded in the stream, ITU-T H.273 table 2"""
     transfer: int = UNSPECIFIED
     """as coded in the stream, ITU-T H.273 table 3"""
     duration: float | None = None
-    """seconds, as the container says"""
+    """seconds, as the container tells"""
     audio: Path | None = None
     """the file whose audio may be copied through; None if there is none"""
     notes: tuple[str, ...] = ()
@@ -60,12 +61,12 @@ class VideoInfo:
 
 def parse_rate(text: str) -> Fraction:
     """Frames a second, as 25, 29.97 or 30000/1001. Raises ValueError, or ZeroDivisionError."""
-    if not re.fullmatch(r"\d{1,9}(\.\d{0,9}|/\d{1,9})?", text):  # Fraction would compute 1e999999999, for hours
+    if not re.fullmatch(r"\d{1,9}(\.\d{0,9}|/\d{1,9})?", text):  # Fraction would compute 1e999999999 for hours
         raise ValueError(f"not frames a second: {text!r}")
     rate = Fraction(text)
-    return rate.limit_denominator(100_000) or rate  # a container's time base has 31 bits
+    return rate.limit_denominator(100_000) or rate  # the numbers of a container's time base have 31 bits
 
 
 def first_rate(*rates: Fraction | None) -> Fraction | None:
-    """The first that can be frames a second; None where none can."""
+    """The first of the given rates that is plausible as frames a second; None if none is."""
     return next((rate for rate in rates if rate is not None and 0 < rate < CLOCK_RATE), None)

@@ -1,4 +1,4 @@
-"""How large a picture may be, and what is said of one that is larger. Pure."""
+"""How large a picture may be, and the message about one that is larger. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ Size = tuple[int, int]
 
 
 def exceeds(size: Size, most: Size) -> bool:
-    """Whether a picture of `size` has more pixels than one of `most`; in either direction it may be longer."""
+    """Whether a picture of `size` has more pixels than one of `most`. Its width or height alone may be larger."""
     return size[0] * size[1] > most[0] * most[1]
 
 
 def too_large(size: Size, most: Size) -> str:
-    """One line for people."""
+    """The message about a picture of `size` that has too many pixels."""
     return f"a picture of {size[0]}x{size[1]} has more pixels than --max-size {most[0]}x{most[1]} allows"
 
 
 def coded_size(kind: str, data: bytes) -> Size | None:
-    """The size in the head of a coded picture, for kinds of GStreamer's that come without a parser in front.
+    """The size in the head of a coded picture, for formats that GStreamer decodes without a parser in front.
 
-    kind: image/jpeg, image/png or video/x-vp8. None: it is not in these bytes, or not needed to be known.
+    kind: image/jpeg, image/png or video/x-vp8. None: the size is not in these bytes, or another kind was given.
     """
     if kind == "image/jpeg":
         return _jpeg_size(data)
@@ -31,7 +31,7 @@ def coded_size(kind: str, data: bytes) -> Size | None:
 
 
 def _jpeg_size(data: bytes) -> Size | None:
-    """Of the frame header, ITU-T T.81, section B.2.2."""
+    """The size in a JPEG's frame header, ITU-T T.81, section B.2.2."""
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

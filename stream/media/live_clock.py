@@ -1,18 +1,19 @@
-"""When a frame of a live stream is to be shown, by our clock: evenly, as its source's clock says. Pure."""
+"""When a frame of a live stream is to be shown, by this machine's clock, evenly spaced as by the source's. Pure."""
 
 from __future__ import annotations
 
 TOLERANCE = 0.5
-"""seconds that a stream may lag behind its own pace before its clock is taken to have jumped"""
+"""Maximum seconds that a frame may come late by its pts; beyond that the source's clock has jumped."""
 RELAX = 0.002
-"""share of the lag given up with every frame: follows a source whose clock runs slower than ours"""
+"""Share of the lag that is forgotten with every frame, to follow a source whose clock is slower than this machine's."""
 
 
 class LiveClock:
-    """Turns pts into seconds of our clock. They keep the distance the pts have, never lie ahead of now, and increase.
+    """Turns pts into seconds of this machine's clock. They have the distances of the pts, increase, and are never later
+    than now.
 
-    Arrival times would do as well but for their jitter, which every player would show. The offset between the two
-    clocks is that of the fastest frames; a jump, a reset or a gap in the pts sets it anew.
+    Arrival times would serve as well but for their jitter, which a player would show. The offset between the two clocks
+    is taken from the frames that came fastest; a jump, a reset or a gap in the pts sets it anew.
     """
 
     def __init__(self) -> None:

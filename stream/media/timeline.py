@@ -1,4 +1,4 @@
-"""Timestamps an encoder accepts, made from what a decoder gives. Pure."""
+"""Makes timestamps that an encoder accepts from those that a decoder gives. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fractions import Fraction
 
 
 class Timeline:
-    """Passes pts through where they increase; makes those that are missing and repairs those that do not increase.
+    """Passes pts on if they increase, makes missing ones, and repairs those that do not increase.
 
     step: ticks from one frame to the next, on average. second: ticks in a second.
     """
@@ -35,7 +35,7 @@ class Timeline:
         return value
 
     def _made(self, count: int) -> int:
-        # Counted from the last known pts, so that rounding never adds up.
+        # Counted from the last known pts, so that rounding errors do not add up.
         value = self._anchor + round(count * self._step)
         return value if self._last is None else max(value, self._last + 1)
 
@@ -45,56 +45,56 @@ class Timeline:
         self.repaired += 1
         if self._last - pts < self._second:
             return self._last + 1
-        # A clock that starts anew, as where recordings were joined: all that follows is moved with this frame.
+        # The clock starts anew, as where recordings were joined: all later frames are moved by the same offset.
         value = self._last + max(round(self._step), 1)
         self._offset += value - pts
         return value
 
 
 LIVE_TIME_BASE = Fraction(1, 90_000)
-"""seconds; what RTP and MPEG count video in"""
+"""Seconds: the unit in which RTP and MPEG count the time of video."""
 REPAIR = 1.0
-"""seconds: a pts that goes back by less is a hiccup; by more, a clock that was set"""
+"""Maximum seconds that a pts may go back as a small error; if it goes back further, the clock was set."""
 LEAP = 5.0
-"""seconds: a pts that runs ahead of the wall clock by more is a clock that was set"""
+"""Maximum seconds that a pts may run ahead of the wall clock; beyond that, the clock was set."""
 PAUSE = 60.0
-"""seconds that a recording may show the same picture"""
+"""Maximum seconds for which a recording may plausibly show one picture."""
 DRIFT = 2e-4
-"""seconds a second: more than any quartz is off"""
+"""Seconds for each second: no quartz clock is off by more."""
 HOLES = 4
-"""in a row are none: the camera sends fewer frames than it said, as many do at night"""
+"""Number of holes in a row after which they count as the camera's new rate: many cameras send fewer frames at night."""
 
 
 def leap(rate: Fraction | None) -> float:
-    """Seconds from one frame of a file to the next that nobody waits for: its clock was set, as where two were joined.
+    """Minimum seconds between two frames of a file that mean that its clock was set, as where recordings were joined.
 
-    rate: frames a second, of which a file of few may have few.
+    A replay in real time does not wait that long. rate: frames a second; a slow recording may have long pauses.
     """
     return max(PAUSE, float(HOLES / rate)) if rate else PAUSE
 
 
 class Lag:
-    """How much later than the promptest of its connection something comes, by the stream's own clock."""
+    """How much later a frame comes than the promptest frame of its connection, by the stream's own clock."""
 
     def __init__(self) -> None:
         self._prompt: float | None = None
-        """wall clock less the stream's clock of the promptest one"""
+        """wall clock minus the stream's clock at the promptest frame, in seconds"""
         self._last = 0.0
 
     def of(self, time: float, arrived: float) -> float:
-        """Seconds. time: of the stream's clock. arrived: of the wall clock."""
+        """Seconds that a frame comes late. time: of the frame, by the stream's clock. arrived: by the wall clock."""
         delay, moved = arrived - time, time - self._last
         if self._prompt is None or abs(moved) > LEAP:
             self._prompt = delay
         else:
-            # Clocks of cameras run a little slow: without the drift, days of it would look like a queue.
+            # Cameras' clocks run a little slow: without this allowance, days of drift would look like a queue.
             self._prompt = min(delay, self._prompt + DRIFT * max(0.0, moved))
         self._last = time
         return delay - self._prompt
 
 
 class LiveTimeline:
-    """One clock over reconnects, and over the clocks of cameras, which get set, start anew, or are missing.
+    """One clock for a live stream that goes on over reconnects, and if a camera's clock is set, restarts or is missing.
 
     Within a connection times advance as the stream's own. Across connections, and where the stream's clock jumps, they
     advance as the wall clock did. Frames without a time are placed by their arrival.
@@ -104,20 +104,20 @@ class LiveTimeline:
         self.jumps = 0
         """how often the stream's clock was set within a connection"""
         self.repaired = 0
-        """how many times went back a little, and were moved"""
+        """how many pts went back a little and were moved"""
         self.lag = 0.0
-        """seconds that the last frame came later than the promptest of its connection, by the stream's own clock"""
+        """seconds that the last frame came later than the promptest one of its connection, by the stream's own clock"""
         self._behind = Lag()
         self._step = float(1 / rate) if rate else None
-        """seconds from frame to frame, smoothed"""
+        """seconds from one frame to the next, smoothed"""
         self._last: tuple[int, float] | None = None
-        """ticks given, and wall clock, of the last frame"""
+        """pts and wall-clock time of the last frame"""
         self._stream: Fraction | None = None
         """seconds of the stream's clock at the last frame that had a time"""
         self._stream_ticks = 0
         self._reconnected = False
         self._holes = 0
-        """in a row"""
+        """number of holes in a row"""
 
     def reconnect(self) -> None:
         """The next frame is the first of another connection."""
@@ -125,7 +125,7 @@ class LiveTimeline:
         self._stream = None
 
     def forget_lag(self) -> None:
-        """Lag is counted anew, from the next frame."""
+        """Starts to count the lag anew with the next frame."""
         self._behind, self.lag = Lag(), 0.0
 
     def next(self, time: Fraction | None, arrived: float) -> tuple[int, bool]:
@@ -158,7 +158,7 @@ class LiveTimeline:
         moved = float(time - self._stream)
         if moved < -REPAIR or moved > elapsed + LEAP:
             self.jumps += 1
-            self._behind = Lag()  # what was prompt by the clock before says nothing of this one
+            self._behind = Lag()  # the promptest frame by the old clock tells nothing about the new one
             return by_wall_clock, True
         ticks = self._stream_ticks + round((time - self._stream) / LIVE_TIME_BASE)
         if ticks <= last:
@@ -174,4 +174,4 @@ class LiveTimeline:
             if self._stream is None:
                 self._behind = Lag()
             self.lag = self._behind.of(float(time), arrived)
-            self._stream, self._stream_ticks = time, placed  # as placed: one repaired moves none that follow
+            self._stream, self._stream_ticks = time, placed  # unrepaired: a repair moves no later frame

@@ -1,4 +1,4 @@
-"""What time it was on the wall when a frame was taken: by the camera's clock where it tells, else by this machine's."""
+"""The wall-clock time at which a frame was taken: by the camera's clock if it tells it, else by this machine's."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ...engine.types import Frame, WallTime
 from ..telemetry.log import say
 
 CREDIBLE = 946_684_800.0
-"""2000-01-01 in seconds since 1970: a camera whose clock says less has never been set"""
+"""2000-01-01 in seconds since 1970: a camera's clock with an earlier time has never been set."""
 STEP = 1.0
-"""seconds: a clock that is off by more than that from one frame to the next was set"""
+"""Maximum seconds by which a clock may deviate from one frame to the next; beyond that it was set."""
 FOLLOW = 0.002
-"""share of the difference made up with every frame: follows a camera's clock that drifts against its stream's"""
+"""Share of the difference that is made up with every frame, to follow a camera's clock that drifts against its pts."""
 
 
 class CameraClock:
-    """The camera's own clock, from its reports on one connection. Pure.
+    """The camera's own clock, known from its reports on one connection. Pure.
 
-    From one gap to the next it never jumps: a camera that sets its clock meanwhile is believed after the next gap.
+    Between two gaps it never jumps: if the camera sets its clock, the new time is used after the next gap.
     """
 
     def __init__(self) -> None:
         self._ahead: float | None = None
-        """seconds that the clock is ahead of the stream's time"""
+        """seconds that the camera's clock is ahead of the stream's time"""
 
     def at(self, seconds: float, sent: float | None, gap: bool) -> WallTime | None:
-        """When a frame was taken; None where the camera has not told since the last gap.
+        """When a frame was taken; None if the camera has not told its time since the last gap.
 
         seconds: the frame's time in the stream. sent: seconds since 1970, as the camera says, or None.
         """
@@ -47,8 +47,9 @@ class CameraClock:
 class LocalClock:
     """This machine's clock, for frames whose camera tells no time.
 
-    It is read once at the start and once after every gap, and goes on evenly from there: where somebody, or NTP, sets
-    it by more than a second, that is said once, and counts from the next gap on. So no window ends before it began.
+    The clock is read at the start and after every gap, and goes on evenly from there. If somebody, or NTP, sets it by
+    more than a second, that is logged once, and the new time is used after the next gap. So no window ends before it
+    begins.
     """
 
     def __init__(

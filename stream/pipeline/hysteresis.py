@@ -19,13 +19,13 @@ class Hysteresis:
         if windows < 1 or margin <= 0:
             raise ValueError(f"windows must be 1 or more and margin more than 0, got {windows}, {margin}")
         self.held: int | None = None
-        """the class held; None before the first window"""
+        """index of the class that is explained; None before the first window"""
         self._windows, self._margin = windows, margin
         self._rival: int | None = None
         self._led = 0
 
     def choose(self, logits: F32) -> int:
-        """Takes a window's logits [K] and gives the class to explain in it."""
+        """Takes a window's logits [K] and returns the index of the class to explain in it."""
         (best,) = top_classes(logits, 1)
         if self.held is None or best == self.held:
             return self._hold(best)
@@ -38,7 +38,7 @@ class Hysteresis:
         return self.held
 
     def reset(self) -> None:
-        """After a gap: nothing is held."""
+        """Forgets the class, as after a gap."""
         self.held = self._rival = None
         self._led = 0
 

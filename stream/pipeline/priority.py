@@ -1,4 +1,4 @@
-"""Who waits for whom on a busy machine: the network for the picture, which must leave in time."""
+"""Priorities of threads: on a busy machine the network waits, because the picture must leave in time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import TypeVar
 T = TypeVar("T")
 
 NICENESS = 5
-"""of threads that may wait: beside one of niceness 0 they get a quarter of a core that both want"""
+"""Niceness of threads that may wait. Such a thread gets a quarter of a core that a thread of niceness 0 wants too."""
 
 
 def step_back() -> None:
-    """Lets other threads go before this one, and before those it starts from now on. Does nothing but on Linux."""
-    with suppress(AttributeError, OSError):  # no such call, or not allowed
+    """Lowers the priority of this thread and of those it starts from now on. Does nothing on systems but Linux."""
+    with suppress(AttributeError, OSError):  # the system has no such call, or does not allow it
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def made_behind(make: Callable[[], T]) -> T:
-    """What `make` gives, made in a thread that stepped back: a runtime's own threads start there, and stay behind."""
+    """Calls `make` in a thread of lower priority and returns its result. Threads that a runtime starts there inherit
+    the priority."""
     with ThreadPoolExecutor(1, "saliency-tubes loading", initializer=step_back) as pool:
         return pool.submit(make).result()

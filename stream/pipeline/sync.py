@@ -15,26 +15,27 @@ class Placed:
 
     frame: Frame
     parts: tuple[tuple[Explanation, float], ...] = ()
-    """each explanation with its share; shares sum to 1"""
+    """each explanation with its share of the picture; the shares sum to 1"""
     at: float = 0.0
     """the frame number whose evidence is drawn: the frame's own, or an earlier one in live mode"""
     age: float = 0.0
-    """seconds from there to the frame, also where that is too old to be drawn; 0 where nothing is known of the frame"""
+    """seconds from the evidence's frame to this one, also if the evidence is too old to be drawn; 0 if there is none"""
     opacity: float = 1.0
     awaited: float = 0.0
-    """live: seconds for which no evidence has come, since the first frame or since frames were missing, where that is
-    longer than evidence may be old; else 0"""
+    """live mode: seconds since the first frame, or since the last gap, if no evidence has come since then and evidence
+    of that age would be too old; else 0"""
 
     @property
     def is_too_old(self) -> bool:
-        """Whether evidence fades, or is gone, because of its age."""
+        """Whether the evidence fades, or is not drawn at all, because of its age."""
         return self.opacity < 1
 
 
 class Aligned:
     """Every frame waits for the windows that saw it, and neighbouring windows cross-fade between their centres.
 
-    hop: frames from one window's centre to the next. The last window may come sooner; its fade is as long all the same.
+    hop: frames from one window's centre to the next. The last window's centre may be nearer; its cross-fade has the
+    same length.
     """
 
     def __init__(self, hop: int) -> None:
@@ -45,7 +46,7 @@ class Aligned:
         self._windows: deque[Explanation] = deque(maxlen=2)
 
     def push(self, frame: Frame) -> list[Placed]:
-        """Takes a frame, in order. Gives the frames that no further window will see: those before a gap."""
+        """Takes the next frame. Returns the frames that no further window will see: those before a gap."""
         if not frame.gap:
             self._frames.append(frame)
             return []
@@ -55,13 +56,13 @@ class Aligned:
         return ended
 
     def explain(self, explanation: Explanation) -> Iterator[Placed]:
-        """Takes the next window's explanation and gives the frames that waited for it, in order."""
+        """Takes the next window's explanation and yields the frames that waited for it, in order."""
         self._windows.append(explanation)
         while self._frames and self._frames[0].index <= explanation.tube.span.center:
             yield self._place(self._frames.popleft())
 
     def finish(self) -> Iterator[Placed]:
-        """At the end of the stream, or at a gap: the frames after the last window's centre."""
+        """Yields the frames after the last window's centre, at the end of the stream or at a gap."""
         while self._frames:
             yield self._place(self._frames.popleft())
 
@@ -70,7 +71,8 @@ class Aligned:
 
 
 class Gaps:
-    """Where frames are missing. One thread adds, in order; others may ask: a tuple is swapped, never changed."""
+    """Remembers where frames are missing. One thread adds gaps, in order. Other threads may ask meanwhile, because the
+    tuple is replaced and never changed."""
 
     def __init__(self, remembered: int = 64) -> None:
         self._remembered = remembered
@@ -87,10 +89,10 @@ class Gaps:
 
 
 class Delayed:
-    """`Aligned` for a live stream: every frame is held for one fixed delay, then takes the windows there are by then.
+    """`Aligned` for a live stream: every frame is held for one fixed delay, then drawn from the windows known by then.
 
-    hop: frames from one window's centre to the next. The delay is the caller's to keep: this has no clock. One thread
-    may explain while another places.
+    hop: frames from one window's centre to the next. The caller holds the frames: this class has no clock. One thread
+    may call `explain` while another calls `place`.
     """
 
     def __init__(self, hop: int, gaps: Gaps) -> None:
@@ -104,11 +106,11 @@ class Delayed:
         self._windows.append(explanation)
 
     def place(self, frame: Frame) -> Placed:
-        """Takes the next frame whose delay is over. Windows that no later frame can need are forgotten."""
+        """Takes the next frame whose delay is over, and forgets the windows that no later frame can need."""
         windows = self._windows
         while len(windows) > 1 and windows[1].tube.span.center <= frame.index:
             windows.popleft()
-        near = [windows[i] for i in range(min(2, len(windows)))]  # another thread may add to them meanwhile
+        near = [windows[i] for i in range(min(2, len(windows)))]  # another thread may append meanwhile
         parts = _crossfade(
             frame.index,
             [window for window in near if not self._gaps.between(window.tube.span.start, frame.index)],
@@ -118,21 +120,21 @@ class Delayed:
 
 
 def _crossfade(index: int, windows: list[Explanation], hop: int) -> tuple[tuple[Explanation, float], ...]:
-    """The shares of two neighbouring windows in a frame, linear between their centres."""
+    """The shares of two neighbouring windows in a frame; they change linearly between the windows' centres."""
     saw = [window for window in windows if index in window.tube.span]
     if len(saw) < 2:
         return tuple((window, 1.0) for window in saw)
     one, two = (window.tube.span for window in saw)
-    # over the frames that both saw, where that is less
+    # The cross-fade is limited to the frames that both windows saw.
     reach = one.frames * one.stride / 2
     begin, end = max(one.center, two.center - reach), min(one.center + hop, one.center + reach)
-    # where windows were lost between the two there may be no such frames
+    # If windows between the two were lost, there may be no such frames.
     share = min(1.0, max(0.0, (index - begin) / (end - begin))) if end > begin else float(index >= begin)
     return tuple((window, part) for window, part in zip(saw, (1 - share, share), strict=True) if part > 0)
 
 
 class Live:
-    """No frame waits: each takes the newest explanation there is, at its newest slice that can be trusted."""
+    """No frame waits: each is drawn with the newest explanation, at its newest slice that can be trusted."""
 
     def __init__(self, max_age: float = 2.0, fade: float = 0.5, gaps: Gaps | None = None) -> None:
         if max_age <= 0 or fade <= 0:
@@ -141,12 +143,12 @@ class Live:
         """seconds; may be changed between two frames"""
         self._fade, self._gaps = fade, gaps or Gaps()
         self._begun: float | None = None
-        """time of the first frame since which none is missing, in seconds from the stream's zero"""
+        """time of the first frame after the last gap, in seconds from the stream's zero"""
 
     def place(self, frame: Frame, newest: Explanation | None) -> Placed:
-        """`newest`: the explanation at hand. Past `max_age` it fades away within `fade` seconds rather than mislead.
+        """newest: the newest explanation. Beyond `max_age` it fades away within `fade` seconds, so as not to mislead.
 
-        One from before a gap is not drawn after it.
+        An explanation from before a gap is not drawn after it.
         """
         if frame.gap or self._begun is None:
             self._begun = frame.time
@@ -161,6 +163,6 @@ class Live:
 
 
 def _seconds_per_frame(frame: Frame, newest: Explanation) -> float:
-    """Mean over the frames since the window's first one, so that rates may vary."""
+    """Seconds a frame, as the mean since the window's first frame, so that the rate may vary."""
     frames = frame.index - newest.tube.span.start
     return float((frame.pts - newest.pts[0]) * frame.time_base) / frames if frames > 0 else 0.0

@@ -31,23 +31,23 @@ from .base import ENDLESS, SourceOptions
 from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, FeedTooLarge, failure
 from .rtsp_redirect import led_to
 
-# FFmpeg would otherwise collect seconds of video to learn its rate, and hand them out late, in one burst. An RTSP
-# server describes its streams beforehand; in a transport stream the description has to be found first.
+# Without these options FFmpeg would collect seconds of video to find its rate, and give them out late and all at once.
+# An RTSP server describes its streams beforehand; in a transport stream the description has to be found first.
 _QUICK = {"probesize": "32", "fpsprobesize": "0", "analyzeduration": "0"}
-# A transport stream whose encoder starts anew may go on under other numbers.
+# When the encoder of a transport stream restarts, its streams may get other numbers.
 _ON = {"merge_pmt_versions": "1"}
 _BROADCAST = {"probesize": "500000", "fpsprobesize": "0", "analyzeduration": "0", **_ON}
 _WEB = {"fpsprobesize": "0", "analyzeduration": "500000", **_ON}
 _RTSP = {"allowed_media_types": "video", **_QUICK}
 _BUFFER = str(4 << 20)
-"""bytes of the UDP sockets' buffers: one large key frame overruns the system's default"""
+"""Bytes of the UDP sockets' buffers: one large key frame is too much for the system's default."""
 _REFUSED = {
     av.HTTPUnauthorizedError: 401,
     av.HTTPForbiddenError: 403,
     av.HTTPNotFoundError: 404,
 }
 OVER = 30.0
-"""seconds after which HLS that was live and has ended is over, and not only its encoder started anew"""
+"""Seconds after which live HLS that has ended is over; before that, its encoder may just be restarting."""
 _REACHES = {
     **dict.fromkeys(("http", "https"), "http,https,httpproxy,tls,tcp,crypto,data"),
     **dict.fromkeys(("rtsp", "rtsps"), "rtp,srtp,udp,tcp,tls,http,https,httpproxy"),
@@ -55,21 +55,22 @@ _REACHES = {
     "udp": "udp",
     "srt": "srt",
 }
-"""scheme -> protocols that may be used for it: what comes may be a list that names a file of this machine"""
+"""Scheme -> the protocols that FFmpeg may use for it: a playlist could name a file of this machine."""
 _POLL = 100
-"""milliseconds that a camera is waited for at once"""
+"""Milliseconds of one wait for a camera's frame, after which `stop` is looked at."""
 BLOCK = 256 << 20
-"""bytes of the largest block of memory that FFmpeg takes once an input is open; a part of MJPEG without end is one"""
+"""Maximum bytes of one block of memory that FFmpeg takes once an input is open; an MJPEG part without end would grow
+beyond any limit."""
 _TIMELESS = {"mpjpeg", "mjpeg"}
-"""containers without timestamps: FFmpeg makes some up from a rate of 25"""
+"""Containers without timestamps: FFmpeg makes them up from a rate of 25."""
 
 
 def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
-    """How to connect to the URI, again and again. stall: seconds a read may take. Raises UsageError."""
+    """A function that opens a connection to the URI. stall: maximum seconds of one read. Raises UsageError."""
     address, container, settings = _address(uri, options)
     timeout = (options.open_timeout, stall)
     was_live, over = False, None
-    """whether there was something without an end; and since when it has one"""
+    """whether the playlist has been a live one, and since when it has had an end"""
 
     def connect() -> AvFeed:
         nonlocal was_live, over
@@ -80,7 +81,7 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
         if not feed.ends:
             was_live, over = True, None
         elif was_live:
-            # HLS that has come to its end: FFmpeg would begin with its first segment again. Its encoder may be back.
+            # Live HLS has ended: FFmpeg would begin with its first segment again. Its encoder may come back.
             feed.close()
             over = time.monotonic() if over is None else over
             if time.monotonic() - over < OVER:
@@ -95,7 +96,7 @@ class AvFeed:
     """The main video of one connection."""
 
     dropped = 0
-    """FFmpeg drops none: what a late reader leaves waits in the system's buffers, for seconds (`feed.Backlog`)"""
+    """FFmpeg drops no frames: if the reader is late, packets wait in the system's buffers (see `feed.Backlog`)"""
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class AvFeed:
         tls_ca: str | None = None,
         max_size: Size = SourceOptions.max_size,
     ) -> None:
-        """timeout: seconds to open, and for one read. Raises FeedLost, FeedRefused or UsageError."""
+        """timeout: maximum seconds to open, and of one read. Raises FeedLost, FeedRefused or UsageError."""
         self.errors, self.idle = 0, 0.0
         self._uri, self._tls_ca, self._most, self._damage = uri, tls_ca, max_size, Damage()
         self._guard = Guard(address, PLAYLIST_FLOOD if ".m3u8" in uri else FLOOD, timeout[0])
@@ -134,10 +135,10 @@ class AvFeed:
         except (av.FFmpegError, OSError, ValueError) as error:
             if self._guard.reason:
                 raise FeedLost(self._guard.reason) from None
-            if time.monotonic() - start >= timeout[0]:  # whatever FFmpeg calls it then
+            if time.monotonic() - start >= timeout[0]:  # whichever error FFmpeg reports then
                 raise FeedLost(f"no answer within {timeout[0]:g} s") from None
             ours = isinstance(error, ValueError) and not isinstance(error, av.FFmpegError)
-            web = uri.lower().startswith("http")  # a playlist there may name what is known nowhere
+            web = uri.lower().startswith("http")  # a playlist may name a server that is not known here
             if ours or (isinstance(error, av.ProtocolNotFoundError) and not web):
                 raise UsageError(scrub(f"{uri}: {reason(error)}", uri)) from None
             raise self._failure(error, timeout[0]) from None
@@ -145,7 +146,7 @@ class AvFeed:
         self._reader: PictureReader | None = None
         self._format = ""
         self._ahead: float | None = None
-        """seconds that the camera's clock is ahead of the stream's pts"""
+        """seconds that the camera's clock is ahead of the stream's pts; None if it has not told its time"""
         try:
             self._stream = self._video()
         except BaseException:
@@ -153,7 +154,7 @@ class AvFeed:
             raise
         self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
         self.ends = bool(self._container.duration) and uri.partition("://")[0].lower() not in ENDLESS
-        """whether it is something that has an end"""
+        """whether the stream has an end, as a file on a web server"""
         self._device = _watch(address) if container == "v4l2" else None
         self.bursts = uri.lower().startswith("http") and (self.ends or "hls" in self._container.format.name)
         self._times = FrameTimes(self._container)
@@ -171,13 +172,13 @@ class AvFeed:
         raise FeedEnded("it has ended") if self.ends else FeedLost("the server ended the stream")
 
     def close(self) -> None:
-        # FFmpeg tells an RTSP server goodbye; a frozen one costs nothing, for no answer is waited for.
+        # FFmpeg sends TEARDOWN to an RTSP server and does not wait for an answer, so a frozen server costs no time.
         self._guard.closing()
         self._container.close()
         self._bounds.close()
 
     def _decode(self) -> Iterator[VideoFrame | None]:
-        """Frames, and None for each packet that gave none. Raises FeedLost, FeedRefused."""
+        """Yields frames, and None for each packet that gave no frame. Raises FeedLost and FeedRefused."""
         packets = self._container.demux(self._stream)
         while True:
             start = time.monotonic()
@@ -189,7 +190,7 @@ class AvFeed:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError) as error:
                 raise self._failure(error, self._stall) from None
-            # When time is up, FFmpeg first hands out the frame whose end it was waiting for, and would then wait again.
+            # When its time is up, FFmpeg first gives out the frame whose end it waited for, and would then wait again.
             now = time.monotonic()
             silent = now - start >= self._stall
             self.idle += now - start
@@ -203,7 +204,7 @@ class AvFeed:
             except (av.FFmpegError, OSError):
                 self._undecoded(packet)
                 frames = []
-            if packet is not None and packet.is_corrupt:  # as the container says: a part of it was lost
+            if packet is not None and packet.is_corrupt:  # the container marks it: a part of it was lost
                 self._damage.lost(self._time(packet))
             yield from frames
             if not frames:
@@ -219,7 +220,7 @@ class AvFeed:
             size = refused_size(self._stream, packet, self._most)
             if size is not None:
                 raise FeedTooLarge(size, self._most)
-        if self._reader is not None:  # before the first key frame nothing can be decoded, and nothing is wrong
+        if self._reader is not None:  # before the first key frame failing to decode is normal
             self.errors += 1
             self._damage.lost(None if packet is None else self._time(packet))
 
@@ -258,7 +259,7 @@ class AvFeed:
         )
 
     def _note_sent(self, packet: Packet[VideoStream]) -> None:
-        """Remembers what the camera's last report (RTCP) says of its clock: FFmpeg puts it beside the packets."""
+        """Remembers the camera's clock from its last report (RTCP), which FFmpeg attaches to packets."""
         if packet.pts is not None and packet.has_sidedata("prft"):
             microseconds = int.from_bytes(bytes(packet.get_sidedata("prft"))[:8], sys.byteorder, signed=True)
             self._ahead = microseconds / 1e6 - float(packet.pts * packet.time_base)
@@ -269,7 +270,7 @@ class AvFeed:
         return self._ahead + float(frame.pts * frame.time_base)
 
     def _rate(self) -> Fraction | None:
-        """Frames a second as the container or the codec says; FFmpeg's own guess may be of fields, twice as many."""
+        """Frames a second as the container or the codec tells. FFmpeg's own guess may count fields, twice as many."""
         stream = self._stream
         return first_rate(stream.average_rate, stream.codec_context.framerate, stream.guessed_rate)
 
@@ -286,12 +287,12 @@ class AvFeed:
         stream = max(streams, key=lambda one: (one.width * one.height, best is not None and one.index == best.index))
         for other in self._container.streams:
             if other.index != stream.index:
-                # PyAV would pass over their packets for as long as they come, and the video's silence not be noticed;
-                # of a playlist with several sizes, all would be fetched.
+                # Otherwise PyAV would skip their packets for as long as they come, and nobody would notice that the
+                # video is silent; and of a playlist with several sizes all would be fetched.
                 other.discard = av.stream.Discard.all
-        stream.thread_type = "SLICE"  # by frames, each thread would hold one back
+        stream.thread_type = "SLICE"  # with threads by frame, each thread would hold one frame back
         if stream.codec_context.name == "h264":
-            stream.codec_context.thread_count = 1  # by slices, FFmpeg's decoder would neither mend nor mark damage
+            stream.codec_context.thread_count = 1  # with several threads this decoder neither conceals nor marks damage
         limit_decoder(stream, self._most)
         return stream
 
@@ -305,14 +306,14 @@ class AvFeed:
             return FeedLost(f"nothing came for {waited:g} s")
         if isinstance(error, av.InvalidDataError):
             return FeedLost("the connection broke, or what came is no video")
-        if isinstance(error, ValueError):  # EINVAL: at the first time the user's, such as a format no camera has
+        if isinstance(error, ValueError):  # EINVAL: at first the user's mistake, such as an unknown format
             return FeedRefused(scrub(reason(error), self._uri))
         known = failure(self._uri, self._tls_ca) if isinstance(error, OSError) else None
         return known or FeedLost(scrub(reason(error), self._uri))
 
 
 def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[str, str]]:
-    """What FFmpeg is to open: address, container format, options."""
+    """What FFmpeg has to open: address, container format, options."""
     scheme, _, rest = uri.partition("://")
     make: Callable[[], dict[str, str]] = {
         "rtsp": lambda: {"rtsp_transport": options.transport, "buffer_size": _BUFFER, **_RTSP},
@@ -329,10 +330,10 @@ def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[st
 
 
 def _watch(device: str) -> select.poll | None:
-    """Tells when an open V4L2 device has a frame: FFmpeg waits for one for ever, and asks nobody."""
+    """Tells when an open V4L2 device has a frame: FFmpeg itself would wait for one for ever, without asking `stop`."""
     watched = select.poll()
     for one in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # the one of this list is closed by now
+        with suppress(OSError):  # the descriptor that listed this folder is closed by now
             if os.path.realpath(one) == os.path.realpath(device):
                 watched.register(int(one.name), select.POLLIN)
                 return watched

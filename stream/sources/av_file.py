@@ -31,8 +31,8 @@ class AvSource:
     """A file's first video stream, decoded on all cores.
 
     Frames keep their planes (I420, NV12; RGB where the file is RGB); any other pixel format is converted once, and
-    `info.notes` says so. A frame whose size differs from the first one's is scaled to it, and `remarks` says so. What a
-    damaged file still holds is decoded.
+    `info.notes` says so. A frame whose size differs from the first one's is scaled to it, and `remarks` says so. In a
+    damaged file everything that can be decoded is decoded.
     """
 
     live = False
@@ -40,12 +40,13 @@ class AvSource:
     def __init__(self, path: Path, name: str | None = None, max_size: Size = SourceOptions.max_size) -> None:
         """Raises SourceError, naming the path: no such file, a folder, empty, not a video, no frame in it, too large.
 
-        max_size: a picture of more pixels than this width times height is not decoded.
+        max_size: width, height; a picture with more pixels than width x height is not decoded.
         """
         self.name = name or str(path)
         self.errors = 0
         self._most, self._damage = max_size, Damage()
-        # Each of FFmpeg's threads works at a packet of its own, and it tells an error when it asks for the next one.
+        # Each of FFmpeg's threads decodes one packet at a time, and reports an error when it gets the next packet. So
+        # an error may belong to any of the last packets.
         self._decoding: deque[Packet[Any]] = deque(maxlen=min(16, os.cpu_count() or 1) + 1)
         self._resized: str | None = None
         self._closed = self._stopped = False
@@ -115,7 +116,7 @@ class AvSource:
             try:
                 packet = next(packets, None)
             except av.FFmpegError:
-                # The demuxer cannot go on, but the decoder still holds frames.
+                # The demuxer cannot go on, but the decoder still has frames.
                 self.errors += 1
                 packet = None
             if packet is not None:
@@ -128,7 +129,7 @@ class AvSource:
             except av.FFmpegError:
                 self._undecoded()
                 frames = []
-            if packet is not None and packet.is_corrupt:  # as the container says: a part of it was lost
+            if packet is not None and packet.is_corrupt:  # the container marks it: a part of it was lost
                 self._damage.lost(time_of(packet))
             for frame in frames:
                 self._check_size((frame.width, frame.height))
@@ -138,7 +139,7 @@ class AvSource:
                 return
 
     def _undecoded(self) -> None:
-        """One of the packets in work could not be decoded. Raises SourceError where its picture is too large."""
+        """One of the last packets could not be decoded. Raises SourceError if its picture is too large."""
         self.errors += 1
         self._damage.lost(min((time for one in self._decoding if (time := time_of(one)) is not None), default=None))
         for packet in self._decoding:
@@ -161,7 +162,7 @@ def _open_container(path: Path, name: str, max_size: Size) -> InputContainer:
     if empty:
         raise SourceError(f"{name}: the file is empty")
     try:
-        # file: keeps FFmpeg from reading a protocol into a name with a colon.
+        # "file:" keeps FFmpeg from taking the part before a colon in a name for a protocol.
         with small_blocks(max_size):
             return av.open(f"file:{path}", "r", options=decoder_options(max_size), metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
@@ -185,7 +186,7 @@ def _what_is_wrong(path: Path) -> str:
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream FFmpeg holds for the main one. Cover pictures of music do not count, nor text drawn as ANSI art."""
+    """The main video stream by FFmpeg's own rule. Cover pictures of music do not count, nor does text as ANSI art."""
     cover = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if container.format.name == "tty":

@@ -1,4 +1,4 @@
-"""One connection to a camera or a server: what `LiveSource` asks of the technology below it."""
+"""One connection to a camera or a server: the protocol `Feed` between `LiveSource` and FFmpeg or GStreamer."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from ..net.diagnose import diagnose
 from .base import OVERLOADED
 
 BEHIND = 1.5
-"""Seconds that frames may come later than the promptest of their connection did."""
+"""Maximum seconds that frames may come later than the promptest frame of their connection."""
 SETTLE = 0.75
-"""Seconds in which frames that are later must come nearer again, by CAUGHT_UP at least."""
+"""Seconds within which frames that come later than BEHIND must become less late by CAUGHT_UP at least."""
 CAUGHT_UP = 0.25
 SLOW_CLOCK = 0.01
-"""Largest part by which a camera's clock may run slow. Growing later by less than that is no backlog in a reader that
-waits most of its time."""
+"""Maximum part by which a camera's clock may run slow. If frames become later more slowly than that while the decoder
+is idle for most of its time, the camera's clock is slow and no frames are waiting anywhere."""
 KEY_FRAME = 10.0
-"""seconds until a connection's first frame, where packets come: before a key frame nothing shows, and they may be far
-apart"""
+"""Maximum seconds until a connection's first frame while packets do come: nothing can be decoded before the first key
+frame, and key frames may be far apart."""
 
 
 class FeedError(Exception):
-    """The connection is of no more use. The message has no password in it."""
+    """The connection cannot be used any more. The message never holds a password."""
 
 
 class FeedLost(FeedError):
-    """It broke, went silent, or never came to be; another attempt may succeed at any time."""
+    """The connection broke, went silent, or could not be made; another attempt may succeed at any time."""
 
 
 class FeedBehind(FeedLost):
-    """More waits than can be caught up with; only a new connection begins at the present again."""
+    """More frames wait than the reader can catch up with. Only a new connection starts at the present again."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"fell {seconds:.1f} s behind the camera: {OVERLOADED}")
 
 
 class FeedTooLarge(FeedLost):
-    """What is sent has a larger picture than is to be decoded; a camera may be set to a smaller one at any time."""
+    """The pictures have more pixels than may be decoded; a camera may be set to a smaller size at any time."""
 
     def __init__(self, size: Size, most: Size) -> None:
         super().__init__(too_large(size, most))
 
 
 class FeedRefused(FeedError):
-    """The server answered, and said no: a wrong password, or nothing under that name."""
+    """The server answered and refused: the password is wrong, or there is no stream of that name."""
 
     def __init__(self, reason: str, credentials: bool = False) -> None:
         super().__init__(reason)
         self.credentials = credentials
-        """True: asking again and again looks like an attack, and may lock the account"""
+        """whether the password is the reason: frequent attempts would look like an attack, and may lock the account"""
 
 
 REFUSALS = {
@@ -61,11 +61,11 @@ REFUSALS = {
     403: ("this user may not see it (403)", True),
     404: ("nothing there under that name (404)", False),
 }
-"""what `FeedRefused` says of a status of HTTP or RTSP, and whether it is about credentials"""
+"""Status of HTTP or RTSP -> the message of `FeedRefused`, and whether credentials are the reason."""
 
 
 def failure(uri: str, tls_ca: str | None) -> FeedError | None:
-    """What is wrong with the server of an address (`net.diagnose`), as an error; None where nothing is."""
+    """What is wrong with the server of an address (`net.diagnose`), as an error; None if nothing is wrong."""
     found = diagnose(uri, tls_ca)
     if found is None:
         return None
@@ -73,50 +73,50 @@ def failure(uri: str, tls_ca: str | None) -> FeedError | None:
 
 
 class FeedEnded(FeedError):
-    """The end of something that has an end, such as a file on a web server."""
+    """The stream has ended, as a file on a web server does."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeedFrame:
-    """One decoded frame as it came, with its picture in memory of its own."""
+    """One decoded frame of a connection, with its picture in memory of its own."""
 
     picture: Picture
     arrived: float
-    """seconds of the monotonic clock, when it was decoded"""
+    """when it was decoded, in seconds of the monotonic clock"""
     pts: int | None = None
-    """in units of `time_base`; None where the stream gives no time, or none that means anything"""
+    """in units of `time_base`; None if the stream gives no time, or a meaningless one"""
     time_base: Fraction = Fraction(1, 90_000)
     """seconds"""
     pixel_aspect: Fraction = Fraction(1)
     rate: Fraction | None = None
-    """frames a second, as the stream says"""
+    """frames a second, as the stream tells; None if it does not"""
     matrix: int = 2
-    """ITU-T H.273, with `primaries` and `transfer`; 2 where the stream does not say"""
+    """as `primaries` and `transfer` below a number of ITU-T H.273; 2 if the stream does not tell"""
     primaries: int = 2
     transfer: int = 2
     notes: tuple[str, ...] = ()
-    """remarks on how the picture was converted"""
+    """remarks about how the picture was converted"""
     sent: float | None = None
-    """when the camera took it by its own clock, in seconds since 1970; None where the camera has not said so yet"""
+    """when the camera took it by its own clock, in seconds since 1970; None if the camera has not told its time yet"""
     damaged: bool = False
-    """as `Frame.damaged`"""
+    """see `Frame.damaged`"""
 
 
 class Backlog:
-    """Judges one connection by the camera's own clock: whether what comes out of it grows too old. Pure."""
+    """Decides, by the camera's own clock, whether frames of a connection wait somewhere and grow too old. Pure."""
 
     def __init__(self) -> None:
         self._first: tuple[float, float] | None = None
-        """when the connection's first frame came, and how long there had been nothing to be read; seconds"""
+        """when the connection's first frame came, and how long the reader had waited until then; seconds"""
         self._late: tuple[float, float] | None = None
-        """since when frames are too late, and how late they were then; seconds"""
+        """when frames began to be too late, and how late they were then; seconds"""
 
     def note(self, lag: float, now: float, idle: float) -> bool:
         """Takes a frame that comes `lag` seconds later than the promptest one did.
 
-        now: seconds of a monotonic clock. idle: seconds since the connection was made in which nothing was there to be
-        read. Returns True where it is the camera's clock that runs slow, so that lag has to be counted anew from here.
-        Raises FeedBehind where frames wait somewhere on the way, and are not being caught up with.
+        now: seconds of a monotonic clock. idle: seconds, since the connection was made, in which there was nothing to
+        read. Returns True if the camera's clock runs slow, so that the lag must be counted anew from here. Raises
+        FeedBehind if frames wait somewhere on the way, and the reader is not catching up.
         """
         begun, idle_then = self._first = self._first or (now, idle)
         if lag <= BEHIND:
@@ -126,7 +126,7 @@ class Backlog:
         if now - since < SETTLE:
             return False
         self._late = (now, lag)
-        if lag < lag_then - CAUGHT_UP:  # as after a pause of whoever reads: it is over soon
+        if lag < lag_then - CAUGHT_UP:  # catching up, as after a pause of the reader
             return False
         lived = now - begun
         if lag < SLOW_CLOCK * lived and idle - idle_then > lived / 2:
@@ -136,30 +136,30 @@ class Backlog:
 
 
 class Feed(Protocol):
-    """Frames of one connection. It has no thread and no patience of its own: every wait is bounded."""
+    """The frames of one connection. It has no thread of its own, and every wait is bounded."""
 
     @property
     def errors(self) -> int:
-        """How often the decoder failed or had to guess on this connection."""
+        """Number of errors of the decoder, and of frames that it had to guess, on this connection."""
         ...
 
     @property
     def dropped(self) -> int:
-        """How many decoded frames were lost because `read` was not called in time."""
+        """Number of decoded frames that were lost because `read` was not called in time."""
         ...
 
     @property
     def idle(self) -> float:
-        """Seconds so far in which there was nothing to be read."""
+        """Seconds so far in which there was nothing to read."""
         ...
 
     @property
     def bursts(self) -> bool:
-        """Whether frames come faster than they are to be shown, as from a file on a web server or from HLS."""
+        """Whether frames come faster than they are to be shown, as from HLS or from a file on a web server."""
         ...
 
     def read(self, timeout: float) -> FeedFrame | None:
-        """The next frame; None if there is none within about `timeout` seconds. Raises FeedError."""
+        """The next frame; None if none comes within about `timeout` seconds. Raises FeedError."""
         ...
 
     def close(self) -> None:
@@ -168,4 +168,4 @@ class Feed(Protocol):
 
 
 Connect = Callable[[], Feed]
-"""opens a connection, within bounded time. Raises FeedError, or UsageError for what no attempt can mend"""
+"""Opens a connection, within bounded time. Raises FeedError, or UsageError if no further attempt can succeed."""

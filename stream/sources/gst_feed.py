@@ -33,16 +33,18 @@ from .feed import (
 from .gst_inbox import CAPACITY, Inbox
 
 JITTER = 200
-"""milliseconds that a lost UDP packet is waited for; what arrives in order is not held back"""
+"""Milliseconds to wait for a lost UDP packet; packets that arrive in order are not held back."""
 _BACKLOG = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=0"
-"""packets that came and wait to be decoded, for as long as `LiveSource` lets them: rtspsrc would keep as many"""
+"""A queue without limit for packets that wait to be decoded. `LiveSource` connects again when they wait too long;
+without this queue they would wait in rtspsrc."""
 CLOSED = 3
-"""times in a row: by UDP, rtspsrc would ask a dead server behind a proxy a thousand times a second"""
+"""Maximum number of times in a row that a server may end the control connection; then it counts as lost. With UDP,
+rtspsrc would ask a dead server behind a proxy a thousand times a second."""
 NANOSECONDS = Fraction(1, 10**9)
 SINCE_1900 = 2_208_988_800
-"""seconds from NTP's zero, 1900, to 1970 (RFC 868)"""
+"""Seconds from NTP's zero, 1900, to 1970 (RFC 868)."""
 SLICE = 0.05
-"""seconds: how often the pipeline's messages are looked at while no frame comes"""
+"""Seconds between two looks at the pipeline's messages while no frame comes."""
 
 
 def modules() -> tuple[Any, Any]:
@@ -64,22 +66,23 @@ def available() -> bool:
 
 
 def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
-    """How to connect to the URI, again and again. Raises UsageError."""
+    """A function that opens a connection to the URI. Raises UsageError."""
     description, settings = describe(uri, options)
     modules()
     if uri.lower().startswith("rtsps:") and not _gio().TlsBackend.get_default().supports_tls():
         raise UsageError(f"{redact(uri)}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
-    # Web servers send faster than real time, and wait: what is dropped there is lost for nothing.
+    # Web servers send faster than real time and wait for the reader: there is no reason to drop frames.
     drop = not uri.lower().startswith("http")
     return lambda: GstFeed(description, uri, settings, options.open_timeout, drop, options.tls_ca, options.max_size)
 
 
 def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
-    """The pipeline up to raw video, and properties of its element `src`, which hold what must not be quoted. Pure."""
+    """The pipeline up to raw video, and the properties of its element `src`. The password is only in the properties, so
+    that an error can quote the pipeline. Pure."""
     scheme, _, rest = uri.partition("://")
     scheme = scheme.lower()
     if scheme in ("rtsp", "rtsps"):
-        protocols = "tcp" if scheme == "rtsps" else options.transport  # by TLS nothing goes beside the connection
+        protocols = "tcp" if scheme == "rtsps" else options.transport  # TLS protects only this connection
         settings = {"location": uri, "protocols": protocols, "latency": JITTER, "drop-on-latency": False}
         return f"rtspsrc name=src ! application/x-rtp,media=video ! {_BACKLOG} ! decodebin", settings
     if scheme == "v4l2":
@@ -101,7 +104,7 @@ def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
 
 
 class GstFeed:
-    """A pipeline that ends in our appsink."""
+    """A pipeline that ends in an appsink, from which frames are read."""
 
     def __init__(
         self,
@@ -115,7 +118,7 @@ class GstFeed:
     ) -> None:
         """drop: frames that are not fetched in time are lost, the oldest first; otherwise the pipeline waits.
 
-        Raises FeedError, or UsageError where there is no such pipeline.
+        Raises FeedError, or UsageError if GStreamer cannot make the pipeline.
         """
         gst, self._video = self._modules = modules()
         self.errors, self.idle = 0, 0.0
@@ -130,13 +133,13 @@ class GstFeed:
         tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers={CAPACITY}"
         try:
             self._pipeline = gst.parse_launch(f"{description} ! {tail} drop={str(drop).lower()}")
-        except Exception as error:  # GLib.Error, whose class only gi knows
+        except Exception as error:  # GLib.Error, which can be named only after gi is imported
             raise UsageError(scrub(f"{uri}: GStreamer cannot make this pipeline: {error}", uri)) from None
         self._gate = _gate(uri, tls_ca) if web else None
         if self._gate is not None:
             settings = {"uri": self._gate.url}
         self._rtsp = self._set_up(settings, trusted)
-        for element in self._elements():  # of a whole pipeline; others add theirs as they find out what comes
+        for element in self._elements():  # others are added once the contents are known
             self._decoders.add(element)
         self._pipeline.connect("deep-element-added", _prepare, trusted, self._gate, self._decoders)
         self._sink = self._pipeline.get_by_name("saliency_tubes")
@@ -145,7 +148,7 @@ class GstFeed:
         self._held: Any = None
         self._broken: FeedError | None = None
         self._closed = 0
-        """how often the server ended the control connection since the last frame"""
+        """number of times that the server ended the control connection since the last frame"""
         self._guard = Guard(uri, PLAYLIST_FLOOD if ".m3u8" in uri else FLOOD)
         try:
             self._open(open_timeout)
@@ -155,7 +158,7 @@ class GstFeed:
         self.bursts = uri.lower().startswith("http") and (".m3u8" in uri or self._ends())
 
     def _set_up(self, settings: dict[str, Any], trusted: Any) -> Any:
-        """Gives the element `src` its properties, and returns it where it is one of RTSP."""
+        """Gives the element `src` its properties, and returns it if it is an RTSP source."""
         source = self._pipeline.get_by_name("src")
         for name, value in settings.items():
             if name == "protocols":
@@ -192,7 +195,7 @@ class GstFeed:
         except ValueError:
             self.errors += 1
             return None
-        # Running time: a file's own pts start after 0 where its first frames in coding order are shown later.
+        # Running time and not pts: a file's pts start after 0 if its first frames in coding order are shown later.
         none = self._gst.CLOCK_TIME_NONE
         running = none
         if buffer.pts != none:
@@ -204,12 +207,12 @@ class GstFeed:
         )  # fmt: skip
 
     def _sent(self, buffer: Any) -> float | None:
-        """When the camera took it by its own clock, once its reports (RTCP) have said so."""
+        """When the camera took the frame, by its own clock; None before its first report (RTCP)."""
         found = buffer.get_reference_timestamp_meta(self._ntp) if self._rtsp is not None else None
         return found.timestamp / self._gst.SECOND - SINCE_1900 if found is not None else None
 
     def close(self) -> None:
-        # An error that was raised holds the frames that it passed, and they this feed with its pipeline.
+        # The traceback of a raised error keeps this feed and its pipeline alive: let go of the error.
         self._held = self._broken = None
         self._guard.closing()
         self._pipeline.set_state(self._gst.State.NULL)
@@ -230,16 +233,16 @@ class GstFeed:
             raise FeedLost(f"nothing came for {timeout:g} s")
 
     def _packets(self) -> int:
-        """How many have come by RTP."""
+        """Number of RTP packets that have come."""
         buffers = [one for one in self._elements() if one.get_factory().get_name() == "rtpjitterbuffer"]
         return sum(one.get_property("stats").get_value("num-pushed") for one in buffers)
 
     def _elements(self) -> list[Any]:
-        """All that the pipeline has at the moment."""
+        """All elements that the pipeline has at the moment."""
         found: list[Any] = []
         elements, results = self._pipeline.iterate_recurse(), self._gst.IteratorResult
         while (step := elements.next())[0] in (results.OK, results.RESYNC):
-            if step[0] == results.RESYNC:  # elements come and go
+            if step[0] == results.RESYNC:  # elements were added or removed meanwhile
                 found = []
                 elements.resync()
             else:
@@ -247,7 +250,7 @@ class GstFeed:
         return found
 
     def _pull(self, timeout: float) -> Any:
-        """The next sample, or None after `timeout` seconds. Raises FeedError for what the pipeline says."""
+        """The next sample, or None after `timeout` seconds. Raises FeedError if the pipeline reports an error."""
         deadline = time.monotonic() + timeout
         while True:
             left = deadline - time.monotonic()
@@ -276,14 +279,14 @@ class GstFeed:
         return self._sink.try_pull_sample(int(seconds * self._gst.SECOND))
 
     def _listen(self) -> None:
-        """Takes note of what the pipeline says; frames from before its failure are still given out."""
+        """Reads the pipeline's messages. An error is kept, so that the frames before it are still given out."""
         if self._gate is not None and self._gate.refused:
             self._broken = self._broken or FeedRefused(self._gate.refused)
         kinds = self._gst.MessageType
         while message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING):
             if message.type == kinds.WARNING and message.src != self._rtsp:
                 self.errors += 1
-            elif message.type == kinds.WARNING:  # a server that ends the control connection: rtspsrc makes a new one
+            elif message.type == kinds.WARNING:  # the server ended the control connection, and rtspsrc makes a new one
                 self._closed += 1
                 if self._closed > CLOSED:
                     self._broken = self._broken or FeedLost("the server closes the connection again and again")
@@ -297,7 +300,7 @@ class GstFeed:
         return failure(self._uri, self._tls_ca) or FeedLost(scrub(message.parse_error()[0].message, self._uri))
 
     def _ends(self) -> bool:
-        """Whether this is something with an end, such as a file: it has a duration."""
+        """Whether the stream has an end, as a file: it has a duration."""
         if self._finite:
             return True
         if self._uri.partition("://")[0].lower() in ENDLESS:
@@ -307,9 +310,9 @@ class GstFeed:
 
 
 def _status(gst: Any, message: Any) -> int:
-    """What a server answered, where that is the error; 0 where it is another one.
+    """The status that a server answered, if that is the error; 0 for other errors.
 
-    The words beside it hold addresses and line numbers, in which any number may stand.
+    It is read from the message's details and not from its text, which may hold any number in addresses and paths.
     """
     details = message.parse_error_details()
     for name in ("http-status-code", "rtsp-status-code"):
@@ -326,11 +329,11 @@ def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate 
     if factory is None:
         return
     if factory.get_name() == "multipartdemux":
-        element.set_property("single-stream", True)  # MJPEG; it would be waited for more streams otherwise
+        element.set_property("single-stream", True)  # for MJPEG: otherwise the element waits for more streams
     elif gate is None and factory.get_name() == "souphttpsrc":
         _trust(element, trusted)
     elif gate is not None and "Source" in factory.get_metadata("klass"):
-        # Something other than a playlist of HLS, which the gate knows, may name an address as well.
+        # The gate knows HLS playlists. Other things may name an address too, so each element's address is checked.
         where = element.get_uri() if hasattr(element, "get_uri") else None
         if factory.get_name() != "souphttpsrc" or (where and not gate.leads(where)):
             gate.refuse(where or factory.get_name())
@@ -340,7 +343,7 @@ def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate 
 
 
 def _gate(uri: str, tls_ca: str | None) -> Gate:
-    """For what comes by http(s). Raises FeedLost."""
+    """The gate that all requests over http(s) go through. Raises FeedLost."""
     try:
         return Gate(uri, tls_ca)
     except (OSError, ValueError):
@@ -348,7 +351,7 @@ def _gate(uri: str, tls_ca: str | None) -> Gate:
 
 
 def _trusted(tls_ca: str | None) -> Any:
-    """For `_trust`. Raises FeedLost for a file that cannot be read: it may just be about to be replaced."""
+    """The certificates for `_trust`. Raises FeedLost if the file cannot be read: somebody may just be replacing it."""
     if tls_ca in (None, ANY):
         return tls_ca
     try:
@@ -358,7 +361,7 @@ def _trusted(tls_ca: str | None) -> Any:
 
 
 def _trust(source: Any, trusted: Any) -> None:
-    """Whose certificates an element accepts that connects; those that the system knows are its default."""
+    """Sets which certificates a connecting element accepts; by default it accepts those that the system trusts."""
     if trusted == ANY:
         strict = "ssl-strict" if source.find_property("ssl-strict") else "tls-validation-flags"
         source.set_property(strict, False if strict == "ssl-strict" else _gio().TlsCertificateFlags(0))

@@ -17,12 +17,12 @@ from .gst_feed import GstFeed, describe, modules
 
 
 class GstFile:
-    """A file, decoded by GStreamer, frame by frame. What AvSource promises, but for damage, which it tells in less."""
+    """A file, decoded by GStreamer, frame by frame. It behaves like AvSource, but reports damage in fewer cases."""
 
     live = False
 
     def __init__(self, feed: GstFeed, name: str) -> None:
-        """Raises SourceError where no frame comes."""
+        """Raises SourceError if no frame comes."""
         self.name = name
         self._feed, self._closed = feed, False
         try:
@@ -97,12 +97,12 @@ class GstFile:
 
 
 def open_file(path: Path, name: str, options: SourceOptions) -> GstFile:
-    """Raises SourceError for what is no video, UsageError without GStreamer."""
+    """Opens a file. Raises SourceError if it is not a video, UsageError if GStreamer is not installed."""
     modules()
     try:
         if not path.is_file():
             raise SourceError(f"{name}: {'is a folder, not a video file' if path.is_dir() else 'no such file'}")
-    except OSError as error:  # a name too long, a folder that may not be entered
+    except OSError as error:  # the name is too long, or a folder may not be entered
         raise SourceError(f"{name}: {error.strerror}") from error
     description, settings = describe(f"file://{path}", options)
     try:

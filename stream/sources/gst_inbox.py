@@ -1,4 +1,4 @@
-"""The end of a GStreamer pipeline: decoded frames that wait to be fetched, and a count of those that were not."""
+"""The end of a GStreamer pipeline: decoded frames that wait to be fetched, and a count of those that were dropped."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from collections import deque
 from typing import Any
 
 CAPACITY = 4
-"""frames that wait, here and in the appsink; the oldest is lost for a new one"""
+"""Maximum number of frames that wait, here and again in the appsink; then the oldest is dropped for a new one."""
 
 
 class Inbox:
     """Fetches samples from an appsink that drops old ones (`drop=true`), and counts every one it dropped.
 
-    appsink itself does not say how many, but its base class counts what came (`stats`, since GStreamer 1.18). Once the
-    appsink is empty, what came and was not fetched is what it dropped. So it is emptied with every fetch, into a queue
-    as short as its own. A counter of our own at its pad would need Python's lock in the decoder's thread.
+    appsink itself does not tell how many it dropped, but its base class counts the frames that came (`stats`, since
+    GStreamer 1.18). When the appsink is empty, every frame that came was either fetched or dropped. So it is emptied
+    with every fetch, into a queue as short as its own. Counting with a probe at its pad would need Python's lock in the
+    decoder's thread.
     """
 
     def __init__(self, gst: Any, sink: Any) -> None:
-        """gst: the module Gst. sink: the appsink, of a pipeline that is not flushed while it plays."""
+        """gst: the module Gst. sink: the appsink of a pipeline that is never flushed while it plays."""
         self.dropped = 0
-        """frames lost because nobody fetched them in time, as far as known at the last fetch"""
+        """number of frames lost because nobody fetched them in time, as known at the last fetch"""
         self._gst, self._sink = gst, sink
         self._waiting: deque[Any] = deque()
         self._fetched = self._lost_here = 0
 
     def take(self, seconds: float) -> Any:
-        """The oldest sample that still waits; None where none comes within so many seconds."""
+        """The oldest sample that waits; None if none comes within `seconds` seconds."""
         self._empty()
         if not self._waiting:
             sample = self._sink.try_pull_sample(int(seconds * self._gst.SECOND))
@@ -47,5 +48,5 @@ class Inbox:
                 self._waiting.popleft()
                 self._lost_here += 1
             self._waiting.append(sample)
-        # A sample counts as come once it is in the appsink: for a moment the count may be too low, never too high.
+        # A sample is counted only once it is in the appsink: for a moment the count may be too low, never too high.
         self.dropped = max(self.dropped, came - self._fetched + self._lost_here)

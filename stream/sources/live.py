@@ -1,7 +1,7 @@
-"""A source that stays alive: it watches for frames, connects again, and makes one stream of many connections.
+"""A live source: it watches whether frames come, connects again, and makes one stream out of many connections.
 
-No thread: whoever iterates does the waiting, and `stop` from any thread ends it. Clock and waiting can be replaced, so
-that tests run without time.
+It has no thread: the thread that iterates waits, and `stop`, from any thread, ends the wait. Tests replace the clock
+and the function that waits, so that they take no time.
 """
 
 from __future__ import annotations
@@ -38,28 +38,29 @@ from .feed import (
 from .patience import Backoff, Patience
 
 POLL = 0.25
-"""seconds: how soon a waiting reader notices `stop`, where the technology below lets it"""
+"""Maximum seconds until a waiting reader notices `stop`, if FFmpeg or GStreamer returns in time."""
 OVERLOADED_FOR = 60.0
-"""Seconds after falling behind in which a stream counts as one that this machine is short of time for."""
+"""Seconds after falling behind for which a stream counts as one that this machine is too slow for."""
 STEADY = 5.0
-"""seconds a connection must have lived for the next failure to be a first one again"""
+"""Minimum seconds that a connection must have lasted for the next failure to count as the first one again."""
 
 
 class _Connections(NamedTuple):
-    """Replaced as a whole: whoever counts meanwhile finds every connection in it, and none twice."""
+    """The connections so far. It is replaced as a whole, so that another thread that counts errors meanwhile counts
+    every connection exactly once."""
 
     feed: Feed | None = None
-    """the one at hand"""
+    """the current connection"""
     errors: int = 0
-    """of those before it"""
+    """errors of the connections before it"""
     dropped: int = 0
 
 
 class LiveSource:
     """Frames from one connection after the other, as one stream that ends only when stopped.
 
-    Indexes have no gaps, pts increase in one time base, pictures have one layout and colour. The first frame after a
-    reconnect or a hole, or in another size, carries `gap`. Opening waits for the first frame.
+    Indexes have no gaps, pts increase in one time base, and all pictures have one layout and colour. The first frame
+    after a reconnect or a hole, or with another size, has `gap` set. Opening waits for the first frame.
     """
 
     live = True
@@ -76,17 +77,16 @@ class LiveSource:
         stream: str = "",
         given_up: Callable[[], bool] = lambda: False,
     ) -> None:
-        """clock: seconds, monotonic. wait: waits so many seconds, or until stopped, and says whether it was stopped.
-        stream: what it is called in the log, where there are several. given_up: asked between two attempts, until the
-        first frame: whether there is to be none after it.
-        Raises SourceError where no first frame comes, UsageError where the address makes no sense.
+        """clock: seconds, monotonic. wait: waits so many seconds or until stopped, and returns whether it was stopped.
+        stream: its name in the log, if there are several. given_up: asked between two attempts, until the first frame
+        has come, whether to stop trying. Raises SourceError if no first frame comes, UsageError for a wrong address.
         """
         self.name, self._stream, self._given_up = name, stream, given_up
         self.reconnects = 0
-        """connections that were made after the first one, and gave a frame"""
+        """number of connections after the first one that gave a frame"""
         self.last_error = ""
         self.skips = 0
-        """how often it fell behind the camera, and began at the present again"""
+        """how often the source fell behind the camera and started at the present again"""
         self._skipped_at = -math.inf
         self._backlog = Backlog()
         self._connect, self._patience, self._clock = connect, patience or Patience(), clock
@@ -97,19 +97,19 @@ class LiveSource:
         self._failures = 0
         self._since = clock()
         self._fresh = True
-        """no frame yet from the connection at hand"""
+        """whether the current connection has given no frame yet"""
         self._started = False
-        """whether the first frame of all has come"""
+        """whether the stream's first frame has come"""
         self._said = "connecting"
         self._resized: str | None = None
         self._size = (0, 0)
         """width and height of the newest picture"""
         self._rated: str | None = None
         self._rate: Fraction | None = None
-        """frames a second, as the connection at hand says"""
+        """frames a second, as the current connection tells"""
         self._bursts = False
         self._due: float | None = None
-        """wall clock less pts of what is given out in time"""
+        """wall clock minus pts for frames that are given out when they are due"""
         try:
             self._first: FeedFrame | None = self._first_frame()
             self.info = _describe(self._first)
@@ -142,27 +142,27 @@ class LiveSource:
 
     @property
     def errors(self) -> int:
-        """How often a decoder failed or had to guess, over all connections."""
+        """Number of errors of decoders, and of frames that they had to guess, over all connections."""
         feed, past, _ = self._connections
         return past + (feed.errors if feed is not None else 0)
 
     @property
     def dropped(self) -> int:
-        """Frames that were decoded and lost, for nobody asked for them in time; over all connections."""
+        """Number of decoded frames that were lost because nobody fetched them in time, over all connections."""
         feed, _, past = self._connections
         return past + (feed.dropped if feed is not None else 0)
 
     @property
     def lag(self) -> float:
-        """Seconds that frames come later than the promptest of this connection did: a queue that grows somewhere.
+        """Seconds that frames come later than the promptest frame of this connection: how long they wait in some queue.
 
-        nan where they come in bursts: then nearly all come later than the promptest, and nothing is wrong.
+        nan if frames come in bursts: then nearly all come later than the promptest one, and nothing is wrong.
         """
         return math.nan if self._bursts else self._timeline.lag
 
     @property
     def overloaded(self) -> bool:
-        """Whether this machine is short of time for the stream: it fell behind the camera within the last minute."""
+        """Whether this machine is too slow for the stream: it fell behind the camera within the last minute."""
         return self._clock() - self._skipped_at < OVERLOADED_FOR
 
     @property
@@ -183,7 +183,7 @@ class LiveSource:
         return tuple(lines)
 
     def stop(self) -> None:
-        """Ends the stream, from any thread: who waits in the iterator leaves it soon."""
+        """Ends the stream, from any thread: a thread that waits in the iterator returns soon."""
         self._stop.set()
 
     def close(self) -> None:
@@ -204,20 +204,20 @@ class LiveSource:
                     raise SourceError(f"{self.name}: {error}") from None
                 if self._given_up():
                     break
-                if self._patience.wait and str(error) != self.last_error:  # nobody watches the state yet
+                if self._patience.wait and str(error) != self.last_error:  # no monitor reports it yet
                     say("source", f"{self.name} is waited for: {error}", stream=self._stream, level=logging.WARNING)
                 self._lose(error)
         raise SourceError(f"{self.name}: stopped before its first frame came")
 
     def _next_frame(self) -> FeedFrame:
-        """The next frame of the connection at hand, which is made if there is none. Raises FeedError."""
+        """The next frame of the current connection; connects if there is none. Raises FeedError."""
         feed = self._connections.feed
         if feed is None:
             self._fresh = True
             feed = self._connect()
             self._connections = self._connections._replace(feed=feed)
             self._since, self._bursts, self._backlog = self._clock(), feed.bursts, Backlog()
-        asked = self._clock()  # silence counts only while somebody listens
+        asked = self._clock()  # silence counts only while somebody reads
         while not self._stop.is_set():
             frame = feed.read(min(POLL, self._patience.stall))
             now = self._clock()
@@ -228,14 +228,14 @@ class LiveSource:
                 if now - self._since >= STEADY:
                     self._backoff.reset()
                 return frame
-            # Packets may come all the while; where none does, the feed says so.
+            # Packets may come although no frame does; if no packets come, the feed itself reports it.
             patience = max(self._patience.stall, KEY_FRAME if self._fresh else 0.0)
             if now - asked >= patience:
                 raise FeedSilent(f"no frame for {now - asked:.1f} s")
         raise FeedEnded("stopped")
 
     def _lose(self, error: FeedError) -> None:
-        """Ends the connection, says so, and waits before the next. Raises SourceError where it is time to give up."""
+        """Ends the connection, logs why, and waits before the next. Raises SourceError if it is time to give up."""
         self._failures = self._failures + 1 if self._fresh else 0
         self.last_error = str(error)
         if self._started and self._patience.retries is not None and self._failures >= self._patience.retries:
@@ -245,8 +245,8 @@ class LiveSource:
         delay, behind = self._backoff.next(error), isinstance(error, FeedBehind)
         if behind:
             self.skips, self._skipped_at = self.skips + 1, self._clock()
-        # The reason is there before the connection is closed, which may take its time, and until the next one gives a
-        # frame: whoever looks in between finds it. Skipping is one thing for them all the while.
+        # The state tells the reason from before the connection is closed, which may take some time, until the next one
+        # gives a frame. While the source skips to the present the state stays "skipping" throughout.
         self._said = f"{SKIPPING}: {error}" if behind else f"waiting {delay:.1f} s: {error}"
         self._drop()
         self._wait(delay)
@@ -288,7 +288,7 @@ class LiveSource:
         self._drop()
 
     def _place(self, got: FeedFrame) -> tuple[int, bool]:
-        """The frame's pts, and whether frames are missing before it. Raises FeedBehind where it is far too late."""
+        """The frame's pts, and whether frames are missing before it. Raises FeedBehind if it is far too late."""
         time_of = None if got.pts is None else got.pts * got.time_base
         placed = self._timeline.next(time_of, got.arrived)
         feed = self._connections.feed
@@ -308,7 +308,7 @@ class LiveSource:
         return Frame(index, pts, self.info.time_base, picture, aspect, gap, damaged=got.damaged)
 
     def _new_size(self, picture: Picture, index: int) -> bool:
-        """Whether the picture has another size than the one before; says so."""
+        """Whether the picture has another size than the one before; logs the change."""
         before, self._size = self._size, (picture.width, picture.height)
         if self._size == before:
             return False
@@ -320,7 +320,8 @@ class LiveSource:
         return True
 
     def _new_rate(self, rate: Fraction | None, index: int) -> Fraction | None:
-        """The rate, where it is another one than before: by a tenth, for 29.97 and 30 are told of one camera."""
+        """The rate if it differs from the last one by a tenth or more, else None. Smaller differences are not real: the
+        same camera may tell 29.97 and 30."""
         before = self._rate
         if rate is None or (before is not None and abs(rate / before - 1) < 0.1):
             return None
@@ -331,7 +332,7 @@ class LiveSource:
         return rate
 
     def _hold(self, seconds: float, gap: bool) -> bool:
-        """Waits until the frame is due, and says whether it was stopped; one that is late moves all that follow."""
+        """Waits until the frame is due; returns whether it was stopped. A late frame delays all later frames."""
         now = self._clock()
         if self._due is None or gap or self._due + seconds < now:
             self._due = now - seconds
@@ -339,7 +340,7 @@ class LiveSource:
 
 
 class FeedSilent(FeedError):
-    """The connection is there, and no frame comes."""
+    """The connection exists, and no frame comes."""
 
 
 def _describe(first: FeedFrame) -> VideoInfo:

@@ -1,4 +1,4 @@
-"""How long a source waits for what, and how soon it connects again."""
+"""How long a live source waits for a frame, and how soon it connects again."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from .feed import FeedError, FeedRefused
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for what; seconds."""
+    """How long to wait, in seconds, before a connection or the whole stream is given up."""
 
     stall: float = 2.0
-    """without a frame: the connection is taken for dead, even where no error says so"""
+    """maximum seconds without a frame; then the connection counts as dead, even without an error"""
     first: float = 10.0
-    """for the first frame of all"""
+    """maximum seconds until the stream's first frame"""
     wait: bool = False
-    """wait for the first frame for ever, wrong passwords included"""
+    """wait for the first frame for ever, even if the password is wrong"""
     retries: int | None = None
-    """attempts to connect again, in a row, after which to give up; 0: end with the first connection, None: never"""
+    """number of failed attempts in a row to connect again before giving up; 0: end with the first connection; None:
+    never give up"""
 
     def __post_init__(self) -> None:
         if self.stall <= 0 or self.first <= 0:
@@ -29,15 +30,16 @@ class Patience:
 
 
 class Backoff:
-    """How long to wait before the next attempt: doubling, and up to a quarter less, so that many do not come at once.
+    """Seconds to wait before the next attempt. They double, less a random part of up to a quarter, so that many streams
+    do not connect at the same moment.
 
-    A server that is away: 0.2 s to 1 s. One that refuses the credentials: 1 s to 30 s, for some lock the account, and
-    whatever else goes wrong between two refusals.
+    For a server that does not answer: 0.2 s to 1 s. For one that refuses the credentials: 1 s to 30 s, because some
+    cameras lock the account; other errors between two refusals do not shorten that.
     """
 
     def __init__(self, seed: int | None = None) -> None:
         self.failures = 0
-        """in a row"""
+        """number of failures in a row"""
         self._random = random.Random(seed)
         self._refusals = 0
 
@@ -46,16 +48,16 @@ class Backoff:
         self.failures += 1
         if isinstance(error, FeedRefused) and error.credentials:
             self._refusals += 1
-            # After two refusals 1.6 s at most, so that a password corrected at once is in use within 2 s. Of days of
-            # refusals a float has no power of two.
+            # After two refusals 1.6 s at most, so that a password that is corrected at once is used within 2 s. The
+            # exponent is limited because after days of refusals 2.0 ** n would overflow.
             longest = min(30.0, 0.8 * 2.0 ** min(self._refusals - 1, 10))
             return max(1.0, longest * self._random.uniform(0.75, 1.0))
         return min(1.0, 0.2 * 2.0 ** min(self.failures - 1, 10)) * self._random.uniform(0.75, 1.0)
 
     def admitted(self) -> None:
-        """A frame came: the credentials are right."""
+        """To be called when a frame came: the credentials are right."""
         self._refusals = 0
 
     def reset(self) -> None:
-        """The connection is a good one."""
+        """To be called when a connection has lasted: the next failure counts as the first one."""
         self.failures = self._refusals = 0

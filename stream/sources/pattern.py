@@ -25,29 +25,29 @@ from ..net.redact import redact
 BITS = 32
 CHECK = 8
 CELLS = BITS + CHECK
-"""across the picture's width, in two lines: the frame's number, and below it the time"""
+"""Number of cells across the picture. There are two lines of them: the frame's number, and below it the time."""
 DARK, BRIGHT = 50, 170
-"""luma of a cell; darker than the mark, so that the mark stays the brightest thing in the picture"""
+"""Luma of a cell's two halves; darker than the mark, so that the mark is always the brightest thing in the picture."""
 MARK = 235
 WIDEST = 8
-"""times as wide as high: beyond, the mark has no room below the barcode"""
+"""Maximum of width / height: in wider pictures there is no room for the mark below the barcode."""
 SMALLEST = (160, 96)
-"""pixels; below that a cell is too small to survive an encoder"""
+"""Minimum width and height in pixels: in smaller pictures a cell does not survive an encoder."""
 LARGEST = (8192, 8192)
-"""pixels; encoders of H.264 and H.265 take no more"""
+"""Maximum width and height in pixels: encoders of H.264 and H.265 accept no more."""
 RATES = (Fraction(1, 100), Fraction(1000))
-"""frames a second, from the slowest to the fastest"""
+"""Minimum and maximum frames a second."""
 MOST_FRAMES = 10**9
 _CONTRAST = 8.0
-"""levels of luma between a cell's halves, on average, below which there is no barcode"""
+"""Minimum mean difference of luma between the halves of cells; below that there is no barcode in the picture."""
 _MASK = (1 << BITS) - 1
 
 
 def draw(number: int, milliseconds: int, size: tuple[int, int]) -> Picture:
     """Frame `number` of the pattern, I420, BT.601 limited range. size: width, height. Pure.
 
-    Each bit of the barcode is a cell whose upper half is brighter than its lower half for 1, darker for 0: what tints
-    or dims the picture as a whole, as overlays and bad encoders do, leaves it readable.
+    Each bit of the barcode is a cell whose upper half is brighter than its lower half for 1, and darker for 0. So it
+    can still be read if an overlay or a bad encoder tints or dims the picture as a whole.
     """
     wide, chroma = _background(size)
     width = size[0]
@@ -77,23 +77,23 @@ def mark_at(number: int, size: tuple[int, int]) -> tuple[float, float]:
 
 
 def read_barcode(luma: U8) -> int | None:
-    """The frame's number in a luma plane [H, W], at whatever size it has by now; None where none can be read."""
+    """The frame's number read from a luma plane [H, W] of any size; None if it cannot be read."""
     return _read(luma, 0)
 
 
 def read_time(luma: U8) -> int | None:
-    """The milliseconds drawn into the picture, modulo 2**32; None where none can be read."""
+    """The milliseconds drawn into the picture, modulo 2**32; None if they cannot be read."""
     return _read(luma, 1)
 
 
 def now_ms() -> int:
-    """Wall-clock milliseconds as patterns in real time carry them, modulo 2**32."""
+    """Milliseconds of the wall clock, modulo 2**32, as they are drawn into patterns in real time."""
     return time.time_ns() // 1_000_000 & _MASK
 
 
 @dataclass(frozen=True)
 class PatternSpec:
-    """What test:// asks for."""
+    """The parameters of a test:// address."""
 
     size: tuple[int, int] = (640, 480)
     rate: Fraction = Fraction(30)
@@ -126,7 +126,8 @@ class PatternSpec:
 
 
 class PatternSource:
-    """test://: frame number = index; the time is the wall clock in real time, otherwise the frame's own."""
+    """The source for test://. The number drawn is the frame's index. The time drawn is the wall clock in real time, and
+    otherwise the frame's own time."""
 
     errors = 0
     remarks: tuple[str, ...] = ()
@@ -139,7 +140,7 @@ class PatternSource:
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        """clock, wait: as in LiveSource."""
+        """clock, wait: see LiveSource."""
         self.name, self.live = name, spec.realtime
         self._spec, self._clock = spec, clock
         self._stop = threading.Event()
@@ -175,7 +176,7 @@ class PatternSource:
 
 
 def open_pattern(uri: str, realtime: bool = False) -> PatternSource:
-    """Raises UsageError for what test:// does not know."""
+    """Opens a test:// address. Raises UsageError for parameters that test:// does not have."""
     spec = PatternSpec.parse(uri)
     if realtime and not spec.realtime:
         spec = PatternSpec(spec.size, spec.rate, spec.frames, True)
@@ -183,7 +184,7 @@ def open_pattern(uri: str, realtime: bool = False) -> PatternSource:
 
 
 def _value(name: str, text: str) -> Any:
-    """Raises ValueError."""
+    """The value of one parameter. Raises ValueError."""
     if name not in _READERS:
         raise ValueError(f"{name!r} is not one of {', '.join(_READERS)}")
     read, accepted = _READERS[name]
@@ -204,17 +205,18 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "frames": (int, "a whole number"),
     "realtime": (lambda text: bool(("0", "1").index(text)), "0 or 1"),
 }
-"""what test:// takes -> how it is read, and what it may be"""
+"""Parameter of test:// -> the function that reads it, and the values it may have, in words."""
 
 
 def _lines(width: int) -> list[int]:
-    """Where the four half-lines of cells begin, and the last one ends. A cell is a square, in two halves."""
+    """Rows at which the four half-lines of cells begin, and the row at which the last one ends. A cell is a square, in
+    two halves."""
     return [round(i * max(4.0, width / CELLS / 2)) for i in range(5)]
 
 
 def _bits(word: int) -> list[int]:
     word &= _MASK
-    # Fletcher's two sums over nibbles: a swapped or a turned bit changes them.
+    # Fletcher's two checksums over nibbles: a flipped bit or two swapped ones change them.
     one = two = 0
     for place in range(0, BITS, 4):
         one = (one + (word >> place & 15) + 1) % 15
@@ -237,7 +239,7 @@ def _disc(size: tuple[int, int]) -> Any:
 
 @lru_cache(8)
 def _background(size: tuple[int, int]) -> tuple[U8, tuple[U8, U8]]:
-    """Luma twice as wide, to be cut out where the frame is, and both chroma planes."""
+    """A luma plane twice as wide as the picture, of which each frame cuts out its part, and both chroma planes."""
     width, height = size
     x, y = np.arange(2 * width), np.arange(height)[:, None]
     luma = 60 + 25 * np.sin(2 * np.pi * 4 * x / width) + 15 * np.cos(2 * np.pi * 3 * y / height)
@@ -249,7 +251,7 @@ def _background(size: tuple[int, int]) -> tuple[U8, tuple[U8, U8]]:
 def _read(luma: U8, line: int) -> int | None:
     width = luma.shape[1]
     edges = np.arange(CELLS + 1) * width / CELLS
-    margin = width / CELLS / 4  # neighbours bleed into each other
+    margin = width / CELLS / 4  # encoders blur neighbouring cells into each other
     inside = [slice(int(a + margin), max(int(b - margin), int(a + margin) + 1)) for a, b in pairwise(edges)]
     halves = []
     for begin, end in pairwise(_lines(width)[2 * line : 2 * line + 3]):

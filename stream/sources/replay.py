@@ -1,4 +1,4 @@
-"""A file that plays like a camera: at its own speed, and over and over."""
+"""A file that plays like a camera: at its own speed, and again and again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .base import Source
 
 
 class Replay:
-    """Frames of a source that is opened anew at its end, if it loops, each held back until it is due, if in real time.
+    """The frames of a file. `loop`: it is opened again at its end. `realtime`: each frame is given out when it is due.
 
-    Indexes and pts go on over the seam; the first frame after it carries `gap`.
+    Indexes and pts go on from one round to the next; the first frame of a round has `gap` set.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Replay:
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        """once: opens the source; its errors pass through. clock, wait: as in LiveSource."""
+        """once: opens the source; its errors pass through. clock, wait: see LiveSource."""
         self.live = realtime
         self._once, self._loop, self._clock = once, loop, clock
         self._stop = threading.Event()
@@ -38,7 +38,7 @@ class Replay:
         self._source = once()
         self.name = self._source.name
         info = self._source.info
-        # Audio runs on while frames of a camera may be dropped, and ends where the second round begins.
+        # No audio: it would go on while frames are dropped, as a camera's are, and end with the first round.
         self.info: VideoInfo = replace(
             info, audio=None, frames=None if loop else info.frames, duration=None if loop else info.duration
         )
@@ -87,7 +87,7 @@ class Replay:
                 last = frame.pts + offset
                 yield replace(frame, index=index, pts=last, gap=frame.gap or seam)
                 index, seam = index + 1, False
-            if not self._loop or seam or self._stop.is_set():  # seam: it is empty by now
+            if not self._loop or seam or self._stop.is_set():  # seam: this round gave no frame at all
                 return
             self._source.close()
             fresh, seam = self._once(), True

@@ -1,4 +1,4 @@
-"""Where an RTSP server leads to. FFmpeg would take the login along to whatever host a server names."""
+"""Follows RTSP redirects: FFmpeg would send the login to any host that a server names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..net.tls import SCHEMES, trusting
 from .feed import REFUSALS, FeedLost, FeedRefused
 
 MOST = 5
-"""redirects that are followed"""
+"""Maximum number of redirects that are followed."""
 LONGEST = 1 << 16
-"""bytes of an answer"""
+"""Maximum bytes of an answer."""
 DENIED = 401
 
 
@@ -30,11 +30,11 @@ class _Answer(NamedTuple):
 
 
 def led_to(uri: str, timeout: float, tls_ca: str | None) -> str:
-    """The address that the server of `uri` leads to, with the login only where that is the same server; `uri` itself
-    where it leads nowhere, or cannot be asked: whoever opens that finds out what is wrong.
+    """The address that the server of `uri` redirects to, with the login only if it is the same server; `uri` itself if
+    there is no redirect, or if the server cannot be asked: opening `uri` then tells what is wrong.
 
-    timeout: seconds, for all of it. tls_ca: as in SourceOptions. Raises FeedLost where no answer comes, or another
-    address after each; FeedRefused where the login is wrong: to try it twice would lock the account sooner.
+    timeout: maximum seconds for all requests. tls_ca: see SourceOptions. Raises FeedLost if no answer comes or if there
+    are too many redirects; FeedRefused if the login is wrong, because a second attempt might lock the account.
     """
     deadline = time.monotonic() + timeout
     for _ in range(MOST):
@@ -52,14 +52,14 @@ def led_to(uri: str, timeout: float, tls_ca: str | None) -> str:
 
 
 def _next(uri: str, location: str) -> str:
-    """Where `location` leads from `uri`. Raises FeedLost, without what is there: it may hold a password."""
+    """The address of `location` as seen from `uri`. Raises FeedLost, without quoting it: it may hold a password."""
     before = urlsplit(uri)
     try:
         after = urlsplit(urljoin(uri, location))
         if after.scheme.lower() not in ("rtsp", "rtsps") or not after.hostname:
             raise ValueError
         same = origin(uri) == origin(after.geturl())
-    except ValueError:  # a port or an address of IPv6 that is none as well
+    except ValueError:  # also raised for an invalid port or IPv6 address
         raise FeedLost("the server leads to what is no address of RTSP") from None
     login, at, _ = before.netloc.rpartition("@")
     if same and "@" not in after.netloc:
@@ -68,7 +68,7 @@ def _next(uri: str, location: str) -> str:
 
 
 def _ask(uri: str, deadline: float, tls_ca: str | None) -> _Answer:
-    """What the server says of the stream. Raises OSError, ValueError, FeedRefused."""
+    """The server's answer to DESCRIBE. Raises OSError, ValueError and FeedRefused."""
     parts = urlsplit(uri)
     scheme, host, port = origin(uri)
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
@@ -123,7 +123,8 @@ def _left(deadline: float) -> float:
 
 
 def _authorization(headers: Message, url: str, login: tuple[str, str]) -> str:
-    """The login as the server asks for it, by digest where it takes that. Raises ValueError for what is neither."""
+    """The Authorization header that the server asks for, digest if it offers that, else basic. Raises ValueError if it
+    offers neither."""
     asked = {}
     for challenge in headers.get_all("WWW-Authenticate", []):
         kind, _, rest = challenge.partition(" ")

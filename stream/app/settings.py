@@ -117,7 +117,8 @@ def _check_shared_outputs(streams: Sequence[Config]) -> None:
 
 
 def _merged(tables: Sequence[Mapping[str, Any]], given: argparse.Namespace, words: Sequence[str]) -> argparse.Namespace:
-    """The tables' values, later ones first, and the command line's over all."""
+    """The values of the tables. A value in a later table replaces that of an earlier one, and the command line's value
+    replaces all."""
     written: list[str] = []
     input_, outputs = given.input, list(given.outputs)
     for table in tables:

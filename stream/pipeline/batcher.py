@@ -25,8 +25,8 @@ LEAD = 0.03
 PATIENCE = 0.08
 """seconds from being chosen in which a clip must be ready, or else others go first: longer than any takes"""
 GRACE, GRACE_SHARE = 0.05, 0.2
-"""seconds, and of the run's own time, that a free model waits for those it has just served to come back: without it
-equal cameras fall apart into the first and the rest, whose runs alternate"""
+"""Maximum seconds, and maximum share of the run's own time, that the free model waits for the streams of its last run
+to come back. Otherwise one of several equal cameras would be served alone, then all the others together, in turn."""
 
 
 @dataclass(eq=False)

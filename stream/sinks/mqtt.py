@@ -21,17 +21,17 @@ from .condition import works_again
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 QUEUE = 1000
-"""events that wait while the broker is away; the oldest is lost for a new one"""
+"""Maximum number of events that wait while the broker is away; then the oldest is dropped for a new one."""
 IN_FLIGHT = 20
-"""published, and not yet acknowledged"""
+"""Maximum number of events that are published and not yet acknowledged."""
 KEEP_ALIVE = 15
-"""seconds; a broker that is silent for half as long again is taken for lost, and so are we, by it"""
+"""Seconds between two signs of life. If one side hears nothing for 1.5 times as long, it takes the other for lost."""
 DELAYS = (1, 30)
-"""seconds between attempts to connect: doubled from the first to the second"""
+"""Minimum and maximum seconds between two attempts to connect; they double with each."""
 STEADY_SECONDS = 10.0
-"""a connection that held so long was a good one: the pauses start anew"""
+"""Minimum seconds that a connection must have lasted for the next pause to be the shortest one again."""
 REFUSED_DELAYS = (60, 600)
-"""where the broker refuses the login: asking on looks like an attack"""
+"""The same in seconds if the broker refuses the login: frequent attempts would look like an attack."""
 DRAIN_SECONDS = 3.0
 """what still waits at the end is sent for so long"""
 _KEYS = {"qos", "ca", "client_id"}

@@ -13,9 +13,10 @@ from ..net.redact import redact
 from ..telemetry.events import Event
 
 LEAST = 0.2
-"""An event names the five most probable classes. The sixth has at most a sixth: below this, nothing escapes."""
+"""Minimum probability that a rule may ask for. An event names the five most probable classes, and the sixth has at most
+1/6: every class of this probability or more is in the event."""
 APART = 5.0
-"""seconds between two windows after which the second does not go on with what the first saw"""
+"""Maximum seconds between two windows that still count as one stretch."""
 _KEYS = ("class", "over", "for", "cooldown")
 
 

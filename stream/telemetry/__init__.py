@@ -1,4 +1,4 @@
-"""What a run knows and says of itself: the log, events, statistics, metrics, health.
+"""What a run tells about itself: the log, events, statistics, metrics, health.
 
 May import engine, `net`, and of sources and sinks their bases.
 """

@@ -1,4 +1,4 @@
-"""Whether evidence is as young as it should be, and how many frames have some. Pure: it is told the time."""
+"""Watches the age of the evidence drawn, and the share of frames that have any. Pure: the caller tells the time."""
 
 from __future__ import annotations
 
@@ -6,41 +6,43 @@ import math
 from collections import deque
 
 BEGIN = 0.25
-"""seconds in one piece for which evidence must be too old before that is told: a hiccup is no news"""
+"""Minimum seconds without a break for which evidence must be too old before that is reported: short delays are not."""
 END = 10.0
-"""seconds for which none must have been too old before all is well again: else it would be told window by window"""
+"""Minimum seconds for which no evidence was too old before the end of it is reported; otherwise there would be a report
+with every window."""
 OVER = 60
-"""seconds over which the share of frames drawn is taken"""
+"""Seconds over which the share of frames with evidence is computed."""
 
 
 class Freshness:
-    """Watches the frames that leave. One thread's; what it found may be read by any.
+    """Watches the frames that leave. One thread calls it; any thread may read the results.
 
-    max_age: seconds. window: seconds of video that a window spans.
+    max_age: maximum age of evidence in seconds. window: seconds of video that a window spans.
     """
 
     def __init__(self, max_age: float = math.inf, window: float = 0.0) -> None:
         self.max_age = max_age
         self.frames_drawn = 0
-        """frames that evidence was drawn on, faded or not"""
+        """number of frames that evidence was drawn on, faded or not"""
         self.too_old = False
         self.window = window
-        """seconds; may be changed between two frames, as where a camera changes its rate"""
+        """seconds of video that a window spans; may be changed between two frames, if a camera changes its rate"""
         self._begun: float | None = None
-        """when the first frame left since the start, or since the last gap"""
+        """when the first frame since the start, or since the last gap, left; seconds"""
         self._age = math.nan
         self._moment: float | None = None
-        """of the evidence drawn last"""
+        """time of the evidence that was drawn last; seconds"""
         self._late_since: float | None = None
         self._late_last = -math.inf
         self._seconds: deque[tuple[int, int, int]] = deque(maxlen=OVER + 1)
-        """whole second, frames in it, and those drawn"""
+        """for each whole second: the second, the number of frames, and the number of those with evidence"""
 
     def show(self, now: float, age: float | None, drawn: bool, gap: bool = False) -> None:
-        """A frame left. now: seconds, never decreasing. age: of its evidence, drawn or too old to be; None: there is
-        none of these frames. gap: frames are missing before this one.
+        """To be called for each frame that leaves.
 
-        Evidence that should be there by now and is not counts as old as it would be.
+        now: seconds, never decreasing. age: seconds, of the frame's evidence, also if that is too old to be drawn; None
+        if there is none since the last gap. gap: frames are missing before this one. Without evidence, the age counts
+        from the moment when the first evidence should have come.
         """
         if gap or self._begun is None:
             self._begun = now
@@ -56,15 +58,15 @@ class Freshness:
         self._judge(now, (now - self._begun - self.window if age is None else age) > self.max_age)
 
     def tube_age(self, now: float) -> float:
-        """Seconds from the newest evidence there was to the last frame, or to now where none was drawn on that; nan
-        before the first."""
+        """Seconds from the newest evidence to the last frame, or to now if none was drawn on that frame; nan before the
+        first evidence."""
         age, moment = self._age, self._moment
         if not math.isnan(age):
             return age
         return math.nan if moment is None else now - moment
 
     def drawn_ratio(self, now: float) -> float:
-        """The share of frames that evidence was drawn on, over the last OVER seconds; nan where there were none."""
+        """The share of frames that evidence was drawn on, over the last OVER seconds; nan if there were no frames."""
         recent = [one for one in self._seconds.copy() if one[0] > now - OVER]
         frames = sum(one[1] for one in recent)
         return sum(one[2] for one in recent) / frames if frames else math.nan

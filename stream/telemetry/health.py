@@ -1,7 +1,7 @@
-"""What is wrong with a stream, and how bad that is: what /healthz answers. Pure: the time is told to it.
+"""What is wrong with a stream, and how bad that is: the answer of /healthz. Pure: the caller tells the time.
 
-A stream fails where no picture of it comes, or where only a new start brings an output back. It is degraded where
-pictures still come and something else is wrong: a new start would not mend it, and would take the pictures away.
+A stream is failing if no picture of it comes, or if an output works again only after a restart. It is degraded if
+pictures still come and something else is wrong, which a restart would not mend.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from .stats import SinkState, Snapshot
 
 STALE = 5.0
-"""seconds without a frame after which a stream fails"""
+"""Seconds without a frame after which a stream is failing."""
 OPENING = 60.0
-"""seconds that a stream may take to open before that is a reason of its own"""
+"""Seconds that opening a stream may take; beyond that it is `opening_too_long`."""
 LATE = 2.0
-"""seconds that frames may come later than the promptest, by the camera's clock"""
+"""Maximum seconds that frames may come later than the promptest frame, by the camera's clock."""
 TRYING = 60.0
-"""seconds that an output may be tried again before that is told"""
+"""Seconds for which an output may be tried again and again before that is reported."""
 
 Told = Snapshot | str | None
-"""of one stream; None where it is not open yet, a text where it could not be opened: why"""
+"""What a stream tells about itself; None if it is not open yet; a text if it could not be opened: the reason."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,17 @@ class Reason:
 
     name: str
     failing: bool
-    """else it is degraded"""
+    """True: the stream is failing; False: it is degraded"""
     remedy: str
-    """what to do"""
+    """what the operator should do"""
     find: Callable[[Told, float], str]
-    """Given what a stream tells of itself, and the seconds since the process started: what is wrong exactly; empty
-    where nothing is.
+    """Takes what a stream tells about itself, and the seconds since the process started. Returns what is wrong exactly;
+    empty if nothing is.
     """
 
 
 def _running(find: Callable[[Snapshot], str]) -> Callable[[Told, float], str]:
-    """A reason that only a stream can have that is open and runs."""
+    """Limits `find` to streams that are open and run."""
     return lambda told, since: find(told) if isinstance(told, Snapshot) and told.alive else ""
 
 
@@ -62,7 +62,7 @@ def _ended(told: Told, since: float) -> str:
 
 
 def _over(told: Told) -> str:
-    """How a stream ended, or what it says in place of opening; empty where it runs."""
+    """How a stream ended, or why it could not be opened; empty if it runs."""
     if isinstance(told, Snapshot):
         return "" if told.alive else told.state
     return told or ""
@@ -114,12 +114,12 @@ REASONS = (
 
 
 def reasons(told: Told, since: float) -> list[tuple[Reason, str]]:
-    """What is wrong with a stream, and of each the particulars. since: seconds since the process started."""
+    """Everything that is wrong with a stream, each with its particulars. since: seconds since the process started."""
     return [(reason, text) for reason in REASONS if (text := reason.find(told, since))]
 
 
 def health(streams: Mapping[str, Told], since: float) -> dict[str, Any]:
-    """The status of all streams together, the worst of any, and each one's; as JSON has it."""
+    """The status of each stream, and the worst of them as the status of all, as a dictionary for JSON."""
     pages = {name: _page(told, reasons(told, since)) for name, told in streams.items()}
     return {"status": _worst(page["status"] for page in pages.values()), "streams": pages}
 
@@ -134,6 +134,6 @@ def _page(told: Told, found: list[tuple[Reason, str]]) -> dict[str, Any]:
 
 
 def _worst(found: Iterable[str]) -> str:
-    """Where there is no stream at all, nothing works."""
+    """The worst of several statuses; without any stream it is "failing"."""
     known = set(found) or {"failing"}
     return next(status for status in ("failing", "degraded", "ok") if status in known)

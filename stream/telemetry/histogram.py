@@ -1,4 +1,4 @@
-"""Totals of many durations, by how long they were, as Prometheus sums them up: a count by bucket, and the sum."""
+"""Totals of many durations as a Prometheus histogram: a count for each bucket, and the sum."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
-"""seconds; the longest duration that each bucket counts. One more bucket counts whatever is longer"""
+"""Seconds: the longest duration that each bucket counts. One more bucket counts all longer ones."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """All durations since the start: no count and no sum ever goes down."""
+    """All durations since the start: counts and sum never decrease."""
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
-    """by bucket, each duration in one alone"""
+    """for each bucket; each duration is counted in one bucket only"""
     sum: float = 0.0
     """seconds"""
 
@@ -26,7 +26,7 @@ class Histogram:
 
     @property
     def cumulative(self) -> list[tuple[float, int]]:
-        """By bucket its bound, and how many were no longer; the last bound is infinite."""
+        """For each bucket its bound, and the number of durations up to it; the last bound is infinite."""
         return list(zip((*BOUNDS, float("inf")), accumulate(self.counts), strict=True))
 
 
@@ -44,11 +44,11 @@ class Tally:
 
     @property
     def sum(self) -> float:
-        """seconds so far"""
+        """The sum of all durations so far, in seconds."""
         return self._sum
 
     @property
     def histogram(self) -> Histogram:
-        """What was counted so far."""
+        """The durations counted so far."""
         with self._lock:
             return Histogram(tuple(self._counts), self._sum)

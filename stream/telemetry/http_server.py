@@ -1,4 +1,4 @@
-"""An HTTP server of threads, with room for a bounded number of requests, none of which may dawdle. Binds at once."""
+"""An HTTP server with threads, a limited number of requests at once, and a time limit for each."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from typing import Any
 from .log import say
 
 LONGEST = 10.0
-"""seconds for a request and its answer, unless the handler asks for more (`take_time`)"""
+"""Maximum seconds for a request and its answer, unless the handler asks for more (`take_time`)."""
 
 
 class HttpServer(ThreadingHTTPServer):
-    """Serves in a thread of its own from `start` to `stop`. Raises OSError where the address cannot be had."""
+    """Serves in a thread of its own from `start` to `stop`. Binds when it is made; raises OSError if the address is in
+    use or is not this machine's."""
 
     daemon_threads = True
     allow_reuse_address = True
 
     def __init__(self, address: tuple[str, int], handler: type[Handler], places: int, name: str) -> None:
-        """places: requests at once; more are turned away. name: of the thread."""
+        """places: maximum number of requests at once; more are refused. name: of the thread."""
         self._places = threading.BoundedSemaphore(places)
         self._name = name
         self._told: set[str] = set()
-        """errors of ours that were told"""
+        """errors of the handler that were logged already"""
         self._ends: dict[Any, threading.Timer] = {}
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
@@ -38,14 +39,14 @@ class HttpServer(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
-        """that is listened on, where 0 was asked for"""
+        """The port that is listened on, also if port 0 was asked for."""
         return int(self.server_address[1])
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answers nobody any more. Requests that are being answered are cut off."""
+        """Stops serving. Requests that are being answered are cut off."""
         self.shutdown()
         self._thread.join()
         self.server_close()
@@ -53,7 +54,7 @@ class HttpServer(ThreadingHTTPServer):
             _hang_up(request)
 
     def take_time(self, request: Any) -> None:
-        """This request may take as long as it likes."""
+        """Removes the time limit of this request."""
         self._ends[request].cancel()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
@@ -62,12 +63,12 @@ class HttpServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request(request, client_address)
-        except BaseException:  # no thread was to be had, to give the place back
+        except BaseException:  # no thread could be started: free the place
             self._places.release()
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        end = self._ends[request] = threading.Timer(LONGEST, _hang_up, [request])  # however slowly it asks
+        end = self._ends[request] = threading.Timer(LONGEST, _hang_up, [request])  # also if the client asks very slowly
         end.daemon = True
         try:
             end.start()
@@ -78,7 +79,7 @@ class HttpServer(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves half-way is none of our trouble; what else goes wrong is told once."""
+        """Ignores clients that leave half-way, and logs every other error once."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError) and repr(error) not in self._told:
             self._told.add(repr(error))
@@ -86,10 +87,10 @@ class HttpServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request. HEAD is GET without its body."""
+    """Answers one request. HEAD is answered like GET, without the body."""
 
     timeout = 5.0
-    """seconds for a client to say what it wants"""
+    """maximum seconds for which a client may be silent while it sends its request"""
     server_version, sys_version = "saliency-tubes", ""
 
     def do_HEAD(self) -> None:
@@ -99,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         raise NotImplementedError
 
     def answer(self, status: int, kind: str, body: bytes, **headers: str) -> None:
-        """headers: with _ for -, as in Cache_Control."""
+        """Sends an answer. headers: names with _ for -, such as Cache_Control."""
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -110,9 +111,9 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Requests are no news."""
+        """Requests are not logged."""
 
 
 def _hang_up(request: Any) -> None:
-    with suppress(OSError):  # it has ended by itself
+    with suppress(OSError):  # the connection has ended already
         request.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""What a run says to stderr: lines for people, or one JSON object a line for programs. No password leaves by it."""
+"""The log on stderr: lines for people, or one JSON object a line for programs. It never shows a password."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGGER = logging.getLogger("saliency_tubes")
 
 
 class Redacting(logging.Filter):
-    """Takes out of every record what the addresses of this run keep secret, and whatever looks like a password."""
+    """Removes from every record the passwords in the addresses of this run, and everything that looks like one."""
 
     def __init__(self, addresses: Iterable[str]) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Redacting(logging.Filter):
             record.fields = {
                 key: self.clean(value) if isinstance(value, str) else value for key, value in fields.items()
             }
-        if record.exc_info:  # a traceback quotes whatever it likes
+        if record.exc_info:  # a traceback may quote anything
             record.msg += f": {self.clean(repr(record.exc_info[1]))}"
             record.exc_info = record.exc_text = None
         return True
@@ -46,11 +46,11 @@ class Redacting(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """What it is about, and what there is to say."""
+    """Lines for people: the event and the message."""
 
     def __init__(self, terminal: bool) -> None:
         super().__init__()
-        self._clear = "\r\x1b[K" if terminal else ""  # there may be a progress bar on this line
+        self._clear = "\r\x1b[K" if terminal else ""  # a progress bar may be on this line
 
     def format(self, record: logging.LogRecord) -> str:
         stream = getattr(record, "stream", "")
@@ -59,7 +59,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """time (ISO 8601, UTC), level, event, stream, message, and whatever else belongs to the event."""
+    """One JSON object a line: time (ISO 8601, UTC), level, event, stream, message, and the fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
         made: dict[str, object] = {
@@ -75,7 +75,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def say(event: str, message: str, *, stream: str = "", level: int = logging.INFO, **fields: object) -> None:
-    """One line. event: what it is about, one word. stream: which of several it is about."""
+    """Logs one line. event: one word for what happened. stream: the stream's name, if there are several."""
     LOGGER.log(level, "%s", message, extra={"event": event, "stream": stream, "fields": fields})
 
 
@@ -83,9 +83,9 @@ def say(event: str, message: str, *, stream: str = "", level: int = logging.INFO
 def logging_to(
     stream: TextIO, form: str = "text", addresses: Sequence[str] = (), level: str = "info"
 ) -> Iterator[None]:
-    """Lines go to `stream` while this lasts.
+    """Writes the log to `stream` while the block lasts.
 
-    addresses: those whose passwords must not appear in them. level: one of LEVELS; less important lines are left out.
+    addresses: those whose passwords must not appear in the log. level: one of LEVELS; less important lines are dropped.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(stream.isatty()))
@@ -103,10 +103,10 @@ def logging_to(
 
 
 def hide_arguments(addresses: Iterable[str] = ()) -> bool:
-    """Blots the passwords out of the process's own command line, which every user of the machine can read by `ps`.
+    """Overwrites the passwords in the process's own command line, which every user of the machine can read by `ps`.
 
-    On Linux, where the arguments lie in memory that the process may write; elsewhere it does nothing. addresses: those
-    whose passwords may also stand there by themselves, as the value of an option. Returns whether it shows none.
+    It works on Linux, where a process may write the memory of its arguments; elsewhere it does nothing. addresses:
+    those whose passwords may also appear alone, as the value of an option. Returns whether no password is left.
     """
     process = Path("/proc/self")
     if not sys.platform.startswith("linux"):
@@ -127,7 +127,8 @@ def hide_arguments(addresses: Iterable[str] = ()) -> bool:
 
 
 def _blot(word: str, known: Sequence[str]) -> str:
-    """The word without those secrets, as long as before; a short one, which may be part of any, where it is one."""
+    """The word with its secrets overwritten, as long as before. A short secret could be part of any word by chance, so
+    it is overwritten only where it is the whole word."""
     own = secrets(word)
     for secret in known:
         if len(secret) > 3 or secret in own or word == secret or word.endswith(f"={secret}"):

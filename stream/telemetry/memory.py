@@ -1,4 +1,4 @@
-"""The process's memory over weeks: what nobody uses any more is found, and goes back to the system."""
+"""Keeps the process's memory small over weeks: finds what nobody uses any more, and returns it to the system."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 ARENAS = 2
-"""pools that all threads allocate from"""
+"""Number of malloc's pools that all threads share."""
 TIDY_EVERY = 5.0
-"""seconds: what lies free in between is all that resident memory wanders by. It takes one or two milliseconds, and
-fifteen the first time"""
+"""Seconds between two clean-ups. Resident memory grows in between by what is freed. A clean-up takes one or two
+milliseconds, and fifteen the first time."""
 _M_ARENA_MAX = -8
-"""glibc's name for the setting, in malloc.h"""
+"""M_ARENA_MAX of glibc's malloc.h."""
 
 
 @contextmanager
 def kept_small(every: float = TIDY_EVERY) -> Iterator[None]:
-    """While the block lasts. To be entered before threads are started.
+    """Cleans up memory every `every` seconds while the block lasts. Enter it before any thread is started.
 
-    Python looks for reference cycles after so many new objects. In a steady run as many go as come, and it never looks:
-    a decoded frame in a cycle, which counts as five objects and weighs as much as a picture, stays for good. So it is
-    made to look, now and then, at what is younger than the first time.
+    Python looks for reference cycles when the number of objects has grown enough. In a steady run it does not grow, so
+    Python never looks, and a decoded frame in a cycle, which counts as five objects and has the size of a picture, is
+    never freed. So Python is made to look now and then, at the objects that were made after the first time.
 
-    glibc would give each thread a pool of its own, up to eight a core. A frame is allocated in one thread and freed in
-    another, and encoders come and go with every segment: pools fill with holes, one after the other, over hours, and
-    grow as if there were a leak. So there are few of them, and their holes are given back. Other libraries are left
-    alone.
+    glibc would give each thread a pool of its own, up to eight for each core. A frame is allocated in one thread and
+    freed in another, and encoders come and go with every segment. So over hours the pools fill with holes, one after
+    the other, and grow as if there were a leak. Therefore the number of pools is limited, and free memory in them is
+    returned to the system. With other C libraries than glibc nothing is changed.
     """
     trim = _few_pools()
     done = threading.Event()
@@ -38,7 +38,7 @@ def kept_small(every: float = TIDY_EVERY) -> Iterator[None]:
         while not done.wait(every):
             gc.collect()
             if not gc.get_freeze_count():
-                gc.freeze()  # modules and functions, for the most part: to look through them takes the longest
+                gc.freeze()  # mostly modules and functions; looking through them takes the longest
             trim()
 
     thread = threading.Thread(target=work, name="saliency-tubes memory", daemon=True)
@@ -52,7 +52,7 @@ def kept_small(every: float = TIDY_EVERY) -> Iterator[None]:
 
 
 class _Mallinfo(ctypes.Structure):
-    """glibc's struct mallinfo2: bytes, but for those that count."""
+    """glibc's struct mallinfo2: bytes, but for the fields that are counts."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -64,9 +64,9 @@ class _Mallinfo(ctypes.Structure):
 
 
 def allocated_bytes() -> float:
-    """What malloc has given out and not got back: resident memory without the holes, which come and go by megabytes.
+    """Bytes that were allocated by malloc and not freed: resident memory without the holes, which vary by megabytes.
 
-    Python's own small objects lie elsewhere. nan where the C library does not say (glibc before 2.33, others).
+    Python's own small objects are not included. nan if the C library does not tell (glibc before 2.33, others).
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallinfo2"):
@@ -77,7 +77,7 @@ def allocated_bytes() -> float:
 
 
 def _few_pools() -> Callable[[], object]:
-    """Sets how many there are; what gives their holes back."""
+    """Sets the number of pools. Returns a function that returns their free memory to the system."""
     library = ctypes.CDLL(None)
     if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
         return lambda: None

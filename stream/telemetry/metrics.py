@@ -23,11 +23,11 @@ from .memory import allocated_bytes
 from .stats import Snapshot, resident_bytes
 
 CLIENTS = 16
-"""requests at once; more are turned away"""
+"""Maximum number of requests at once; more are refused."""
 PREFIX = "saliency_tubes"
 UNITS = ("seconds", "bytes", "pixels")
 Snapshots = Callable[[], Mapping[str, Told]]
-"""by stream"""
+"""A function that returns what each stream tells, by the stream's name."""
 
 COUNTERS = {
     "frames_in": "Frames that came from the source, those included that nobody fetched there in time.",
@@ -64,7 +64,7 @@ SINK_GAUGES = {
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """[HOST:]PORT; the host is the loopback where none is named. Raises UsageError."""
+    """Host and port from [HOST:]PORT; without a host it is the loopback address. Raises UsageError."""
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 <= int(port) <= 65535 or (text.startswith(":") and not host):
         raise UsageError(f"metrics must be [HOST:]PORT, as 8346 or 0.0.0.0:8346, got {text!r}")
@@ -72,13 +72,13 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 class Collector:
-    """Asks the streams at every scrape: between two of them nothing is kept."""
+    """Asks the streams at every scrape, and keeps nothing between two scrapes."""
 
     def __init__(self, snapshots: Snapshots, reloaded: Callable[[], Reloaded | None], started: float) -> None:
         self._snapshots, self._reloaded, self._started = snapshots, reloaded, started
 
     def collect(self) -> Iterable[Any]:
-        """As prometheus_client wants it."""
+        """All metrics, as prometheus_client asks for them."""
         from prometheus_client import core
 
         found = self._snapshots()
@@ -102,13 +102,13 @@ class Collector:
 
 
 def _gauge(core: Any, title: str, text: str, *labels: str) -> Any:
-    """A gauge; what its name ends with is its unit, where that is one."""
+    """A gauge. The end of its name is its unit, if it is a unit."""
     unit = title.rpartition("_")[2]
     return core.GaugeMetricFamily(f"{PREFIX}_{title}", text, labels=labels, unit=unit if unit in UNITS else "")
 
 
 def _of_all(core: Any, found: Mapping[str, Told], since: float) -> Iterable[Any]:
-    """Of streams that are not open as well."""
+    """Metrics that streams have also when they are not open."""
     up = _gauge(core, "up", "1 where frames come, 0 where not.", "stream")
     trouble = _gauge(core, "trouble", "1 for each reason on the health page, 0 for all others.", "stream", "reason")
     for name, one in found.items():
@@ -144,8 +144,8 @@ def _of_places(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
 
 
 def _of_sinks(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
-    # A series for each state there is, and not for the one at hand alone: that would leave behind the one before it,
-    # which Prometheus goes on showing for five minutes.
+    # One series for each possible state and not only for the present one: Prometheus would go on showing the series of
+    # the state before it for five minutes.
     state = _gauge(core, "sink_state", "1 for the state an output is in, 0 for all others.", "stream", "sink", "state")
     families = {
         field: core.CounterMetricFamily(f"{PREFIX}_sink_{field}", text, labels=["stream", "sink"])
@@ -202,17 +202,17 @@ def _value(family: Any, value: float) -> Any:
 
 
 def _labels(*names: str) -> list[str]:
-    """As UTF-8 can write them: bytes of a file's name that are none would spoil the whole answer."""
+    """Label values that can be written as UTF-8: a file's name may hold other bytes, which would spoil the answer."""
     return [name.encode(errors="backslashreplace").decode() for name in names]
 
 
 class MetricsServer:
-    """Serves while the block lasts. Raises UsageError where the address cannot be had."""
+    """Serves while the block lasts. Raises UsageError if the address is in use or is not this machine's."""
 
     def __init__(
         self, address: str, snapshots: Snapshots, reloaded: Callable[[], Reloaded | None] = lambda: None
     ) -> None:
-        """reloaded: how the configuration was last read."""
+        """reloaded: tells how reading the configuration again went the last time; None if there is no file."""
         host, port = parse_address(address)
         shown = f"[{host}]" if ":" in host else host
         try:
@@ -229,7 +229,7 @@ class MetricsServer:
         handler = type("Handler", (_Handler,), {"registry": registry, "verdict": staticmethod(verdict)})
         try:
             self._server = HttpServer((host, port), handler, CLIENTS, "metrics")
-        except (OSError, ValueError, TypeError) as error:  # the last two for what can be no host's name
+        except (OSError, ValueError, TypeError) as error:  # the last two for an impossible host name
             why = getattr(error, "strerror", None) or error
             raise UsageError(f"metrics cannot be served at {shown}:{port}: {why}") from None
         self.port = self._server.port
@@ -271,9 +271,9 @@ class _Handler(Handler):
 
 @dataclass(frozen=True)
 class Reloaded:
-    """How the file was last read."""
+    """How reading the configuration file went the last time."""
 
     successful: bool
-    """whether it was accepted; where not, what was read before still holds"""
+    """whether the file was accepted; if not, the configuration before it still holds"""
     accepted: float
-    """when it last was, in seconds since 1970"""
+    """when a file was last accepted, in seconds since 1970"""

@@ -1,4 +1,4 @@
-"""Watches a running pipeline and says what changes: connected, lost, another class, old tubes, an output in trouble."""
+"""Watches a running pipeline and logs what changes: connected, lost, another class, old tubes, an output in trouble."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .log import say
 from .stats import Snapshot, Spread
 
 EVERY = 0.25
-"""seconds between two looks"""
+"""Seconds between two looks at the pipeline."""
 CLASS_EVERY = 1.0
-"""Minimum seconds between two lines about the class of one stream: a network in doubt changes its mind all the time."""
+"""Minimum seconds between two lines about the class of one stream: an undecided network changes it all the time."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Change:
     message: str
     level: int = logging.INFO
     fields: Mapping[str, object] = field(default_factory=dict)
-    """the same for programs"""
+    """the facts of the line, for programs"""
 
 
 def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
-    """What is different, worth a line. Pure. before: None at the first look."""
+    """The differences that are worth a line. Pure. before: None at the first look."""
     found = []
     was = before.connected if before else None
     if before and after.alive and after.overloaded != before.overloaded:
         found.append(_of_overload(after))
     if before and (before if after.connected else after).skipping:
-        pass  # told as a whole: it would be said again and again
+        pass  # the whole of the overload is one line, or there would be a line for every skip
     elif after.alive and was is not None and after.connected != was:
         if after.connected:
             found.append(Change("source", f"connected again, {after.reconnects} times so far"))
@@ -54,7 +54,7 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
     for sink in after.sinks:
         old = known[sink.name].state if sink.name in known else "new"
         if sink.name in known and sink.description and not known[sink.name].description:
-            found.append(Change("sink", f"{sink.name}: {sink.description}"))  # opened only now
+            found.append(Change("sink", f"{sink.name}: {sink.description}"))  # it was opened just now
         if sink.state != old and {sink.state, old} & TROUBLE:
             bad = sink.state in TROUBLE
             why = f": {sink.note}" if bad and sink.note else ""
@@ -69,7 +69,7 @@ def _of_overload(after: Snapshot) -> Change:
 
 
 TROUBLE = {"retrying", "failed", "disk full", "refused", "lost"}
-"""states of an output that somebody should know of"""
+"""The states of an output that somebody should know about."""
 
 
 def _of_class(snapshot: Snapshot) -> dict[str, object]:
@@ -90,15 +90,15 @@ def _of_age(snapshot: Snapshot) -> Change:
 
 
 def _reason(state: str) -> str:
-    """Without what is done about it, and its seconds: "waiting 1.2 s: why" and "connecting: why" are why."""
+    """The reason in a source's state: "why" from "waiting 1.2 s: why" and from "connecting: why"."""
     return state.partition(": ")[2]
 
 
 class Monitor:
-    """Looks at a pipeline while the block lasts, in a thread of its own."""
+    """Watches a pipeline while the block lasts, in a thread of its own."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], name: str = "", classes: bool = True) -> None:
-        """name: of the stream, where there are several. classes: whether another class is told."""
+        """name: of the stream, if there are several. classes: whether a change of class is logged."""
         self._snapshot, self._name, self._classes = snapshot, name, classes
         self._done = threading.Event()
         self._before: Snapshot | None = None
@@ -120,12 +120,12 @@ class Monitor:
             self.look()
 
     def look(self) -> None:
-        """Says what changed since the last look."""
+        """Logs what changed since the last look."""
         now, moment = self._snapshot(), time.monotonic()
         if not self._classes:
             now = replace(now, label="")
         elif moment - self._class_said < CLASS_EVERY:
-            # As if it were still the one that was told: the next look finds the difference again, if it lasts.
+            # Keep the class that was logged last, so that the next look finds the difference again, if it lasts.
             now = replace(now, label=self._before.label if self._before else "")
         for change in changes(self._before, now):
             if change.event == "class":

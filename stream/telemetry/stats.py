@@ -1,4 +1,4 @@
-"""What a running pipeline knows of itself. `Stats` is told of every frame; a `Snapshot` of it does not change."""
+"""Numbers about a running pipeline. `Stats` is updated with every frame; a `Snapshot` of it does not change."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from .histogram import Histogram, Tally
 from .stopwatch import RECENT, Stopwatch
 
 RATE_OVER = 5.0
-"""seconds over which a rate is taken"""
+"""Seconds over which rates are computed."""
 KEPT = 512
-"""latencies kept, and moments of a rate: more than five seconds at 100 fps"""
+"""Number of latencies, and of times for a rate, that are kept: more than five seconds at 100 fps."""
 IN_FLIGHT = 4096
-"""frames whose arrival is remembered: more than any queue and delay hold"""
+"""Number of frames whose arrival is remembered: more than all queues and delays hold."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Of many durations, in seconds."""
+    """Median, 95th percentile and the like of many durations, in seconds."""
 
     p50: float = math.nan
     p95: float = math.nan
     count: int = 0
-    """how many it was taken over: the last ones"""
+    """number of durations, the newest ones, that the values are taken from"""
     total: Histogram = Histogram()
-    """of all there ever were"""
+    """all durations since the start"""
 
     @classmethod
     def of(cls, values: Sequence[float], total: Histogram | None = None) -> Spread:
-        """Nearest rank: each is a value that was measured."""
+        """Percentiles by nearest rank: each is a value that was measured."""
         if not values:
             return cls(total=total or Histogram())
         ranked = sorted(values)
@@ -59,103 +59,103 @@ class SinkState:
     frames: int
     events: int
     dropped: int
-    """frames and lines that it did not take"""
+    """frames and events that were lost there"""
     note: str = ""
-    """the newest thing to be said of it"""
+    """the newest remark about it"""
     description: str = ""
-    """how it encodes, once that is known"""
+    """how it encodes, when that is known"""
     queued: int = 0
-    """frames and lines that wait for it"""
+    """frames and events that wait for it"""
     trying: float = 0.0
-    """seconds for which it has tried to work, and does not"""
+    """seconds for which it has been trying, without success, to work again"""
     viewers: int | None = None
-    """how many watch there; None where nobody can"""
+    """number of viewers; None if the output can have none"""
     failed_logins: int | None = None
-    """None where nobody can log in"""
+    """number of failed logins; None if nobody can log in there"""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A pipeline at one moment. Seconds where nothing else is said; nan where nothing was measured yet."""
+    """A pipeline at one moment. Times are seconds unless another unit is named; nan means not measured yet."""
 
     name: str
-    """of the source, safe to print"""
+    """name of the source, safe to print"""
     state: str
-    """of the source: connected, reconnecting ... as it says itself; else running or ended"""
+    """state of the source: connected, reconnecting and so on if it tells one; else running or ended"""
     connected: bool
-    """frames come, as far as the source knows"""
+    """whether frames come, as far as the source knows"""
     alive: bool
-    """the pipeline runs, no stage has failed"""
+    """whether the pipeline runs and no stage has failed"""
     uptime: float
     frames_in: int
-    """all that came from the source, those included that nobody fetched there in time"""
+    """all frames that the source received, with those that nobody fetched from it in time"""
     frames_out: int
     fps_in: float
-    """the same a second, over the last RATE_OVER seconds"""
+    """frames in a second, over the last RATE_OVER seconds"""
     fps_out: float
     arrived: float
-    """when the last frame came in, in monotonic seconds; when it all began where none did"""
+    """when the last frame came in, in monotonic seconds; when the run began if none did"""
     dropped: Mapping[tuple[str, str], int]
-    """by (place, reason); those at `read` and `source` are frames, at `clip` windows, at a sink what it lost"""
+    """(place, reason) -> number of frames at `read` and `source`, windows at `clip`, frames and events at a sink"""
     reconnects: int
     lag: float
-    """frames come so much later than the promptest did, by the camera's clock: what waits in front of the decoder"""
+    """how much later frames come than the promptest one, by the camera's clock: they wait in front of the decoder"""
     decoder_errors: int
     windows: int
     window_rate: float
     """windows a second"""
     batch: float
-    """windows in a run of the model, those of other streams included; the mean of the last ones"""
+    """windows in one run of the model, with those of other streams; the mean of the newest runs"""
     stages: Mapping[str, Spread]
-    """how long a frame or a window spends in each"""
+    """stage -> how long a frame or a window spends in it"""
     latency: Spread
-    """from a frame's arrival to its being written, all queues included"""
+    """from a frame's arrival until it is written, with all queues"""
     tube_age: float
-    """from the evidence drawn to the frame it is drawn on; where none is drawn, from the last there was until now"""
+    """from the evidence to the frame it is drawn on; if none is drawn, from the last evidence until now"""
     queues: Mapping[str, int]
-    """how many items wait in each"""
+    """queue -> number of items that wait in it"""
     sinks: tuple[SinkState, ...] = ()
     not_finite: int = 0
     outage_frames: int = 0
-    """shown while the camera was away; in none of the other counts"""
+    """frames shown while the camera was away; they are in none of the other counts"""
     frames_damaged: int = 0
-    """shown, and left out of what is explained"""
+    """damaged frames: they are shown, and left out of the clips that are explained"""
     label: str = ""
     """the class explained in the newest window; empty before the first"""
     probability: float = math.nan
     skips: int = 0
-    """how often the source fell behind the camera, and began at the present again"""
+    """how often the source fell behind the camera and started at the present again"""
     overloaded: bool = False
-    """this machine is short of time for the stream"""
+    """whether this machine is too slow for the stream"""
     frames_drawn: int = 0
-    """of frames_out, those that evidence was drawn on"""
+    """number of frames_out that evidence was drawn on"""
     drawn_ratio: float = math.nan
-    """share of them over the last minute"""
+    """share of frames that evidence was drawn on, over the last minute"""
     tubes_too_old: bool = False
-    """live: evidence is older than max_age, so that it fades, or does not come at all; held for some seconds"""
+    """live mode: evidence is older than max_age, so that it fades, or does not come; stays True for some seconds"""
     max_age: float = math.inf
     size: tuple[int, int] = (0, 0)
     """width and height of the source's pictures, in pixels"""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """what was chosen for it, by name: model, runtime, precision, overlay"""
+    """what was chosen for it: model, runtime, precision, overlay -> value"""
 
     @property
     def frames_dropped(self) -> int:
-        """Of those that came in, how many went to no output: frames_in = frames_out + frames_dropped at the end."""
+        """Frames that came in and went to no output. At the end frames_in = frames_out + frames_dropped."""
         return sum(count for (place, _), count in self.dropped.items() if place in ("source", "read"))
 
     @property
     def last_frame(self) -> float:
-        """since the last frame came in, until now: of a stream that has ended as well"""
+        """Seconds since the last frame came in, also of a stream that has ended."""
         return time.monotonic() - self.arrived
 
     @property
     def skipping(self) -> bool:
-        """The source fell behind the camera, and is about to begin at the present again."""
+        """Whether the source fell behind the camera and is about to start at the present again."""
         return self.state.startswith(SKIPPING)
 
     def ended(self) -> Snapshot:
-        """What is left to tell once the pipeline is gone: totals, and nothing of what no longer moves."""
+        """The snapshot for a pipeline that has ended: totals are kept, and rates, queues and the like are cleared."""
         return replace(
             self, alive=False, connected=False, state="ended", fps_in=0.0, fps_out=0.0, window_rate=0.0,
             batch=math.nan, lag=math.nan, tube_age=math.nan, latency=Spread(total=self.latency.total), queues={},
@@ -165,7 +165,7 @@ class Snapshot:
 
 
 class Rate:
-    """Events a second, over the last RATE_OVER seconds. One thread ticks, another may ask."""
+    """Events a second, over the last RATE_OVER seconds. One thread calls `tick`; another one may ask."""
 
     def __init__(self) -> None:
         self._moments: deque[float] = deque(maxlen=KEPT)
@@ -174,17 +174,17 @@ class Rate:
         self._moments.extend([now] * min(events, KEPT))
 
     def per_second(self, now: float, since: float) -> float:
-        """`since`: when counting began, so that the first seconds are not taken for slow ones."""
+        """since: when counting began; in the first seconds the rate is taken over the time since then."""
         moments = _copy(self._moments)
         begin = max(since, now - RATE_OVER)
-        if len(moments) == KEPT:  # older ones are forgotten
+        if len(moments) == KEPT:  # older times are forgotten
             begin = max(begin, moments[0])
         recent = sum(moment > begin for moment in moments)
         return recent / (now - begin) if now > begin else 0.0
 
 
 class Stats:
-    """Counts what passes. Each method belongs to one thread, but `frames_out` and the like may be read by any."""
+    """Counts what passes. Each method is called by one thread; any thread may read `frames_out` and the like."""
 
     def __init__(self, freshness: Freshness | None = None) -> None:
         self.started = time.monotonic()
@@ -197,17 +197,17 @@ class Stats:
         self._latencies: deque[float] = deque(maxlen=KEPT)
         self._latency = Tally()
         self._batches: deque[float] = deque(maxlen=RECENT)
-        # A ring rather than a dict: a frame dropped on its way leaves nothing behind.
+        # A ring and not a dict: the entry of a frame that is dropped on its way is overwritten in time.
         self._arrivals: list[tuple[int, float]] = [(-1, 0.0)] * IN_FLIGHT
 
     def frame_in(self, index: int, late: int = 0, damaged: bool = False) -> None:
-        """A frame was fetched from the source, now. late: how many came and were lost there so far (`too_late`)."""
+        """A frame was fetched from the source now. late: number of frames lost in the source so far (`too_late`)."""
         now = time.monotonic()
         self.frames_damaged += damaged
         self.frames_fetched += 1
         self.arrived = now
         self._arrivals[index % IN_FLIGHT] = (index, now)
-        # What was lost before the second one may have come before all this began.
+        # Frames that were lost before the second one may have come before counting began.
         self._in.tick(now, 1 + late - self._late if self.frames_fetched > 2 else 1)
         self._late = late
 
@@ -224,13 +224,13 @@ class Stats:
             self._latency.add(now - arrival)
 
     def window(self, batch: int = 1) -> None:
-        """A window was explained, one of `batch` in a run of the model."""
+        """A window was explained, in one run of the model with `batch` windows."""
         self.windows += 1
         self._batches.append(batch)
         self._explained.tick(time.monotonic())
 
     def arrival(self, index: int) -> float | None:
-        """When a frame came in, in monotonic seconds; None where that is long ago."""
+        """When a frame came in, in monotonic seconds; None if that is too long ago."""
         whose, arrival = self._arrivals[index % IN_FLIGHT]
         return arrival if whose == index else None
 
@@ -241,7 +241,7 @@ class Stats:
 
     @property
     def batch(self) -> float:
-        """Windows in a run of the model, on average."""
+        """Windows in one run of the model, on average."""
         sizes = _copy(self._batches)
         return sum(sizes) / len(sizes) if sizes else math.nan
 
@@ -251,7 +251,8 @@ class Stats:
 
 
 def _copy(values: deque[float]) -> list[float]:
-    """A deque that another thread appends to cannot be iterated over, but `list` of a copy can: copy() is one call."""
+    """A list of the values. A deque that another thread appends to cannot be iterated over; copying it is one atomic
+    call, and the copy can."""
     return list(values.copy())
 
 
@@ -268,7 +269,7 @@ def take_snapshot(
     newest: Explanation | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> Snapshot:
-    """Everything at one moment."""
+    """The snapshot of a pipeline now."""
     now = time.monotonic()
     fps_in, fps_out, window_rate = stats.rates(now)
     names = _distinct([sink.name for sink in sinks])
@@ -311,7 +312,7 @@ def take_snapshot(
 
 
 def _of_connection(source: Source, alive: bool) -> dict[str, Any]:
-    """Fields of a snapshot that only a source knows that can lose what it reads from."""
+    """The fields of a snapshot that only sources with a connection know."""
     if not isinstance(source, Connection):
         return {"state": "running" if alive else "ended", "connected": alive, "reconnects": 0, "lag": math.nan}
     return {
@@ -325,7 +326,7 @@ def _of_connection(source: Source, alive: bool) -> dict[str, Any]:
 
 
 def facts_of(runner: Runner, overlay: Overlay) -> dict[str, str]:
-    """What computes and what draws, as labels have it: model, runtime, precision, overlay."""
+    """What computes and what draws: model, runtime, precision, overlay -> value."""
     runtime, _, precision = runner.description.rpartition(", ")
     return {
         "model": runner.manifest.name, "runtime": runtime or precision, "precision": precision, "overlay": overlay.path,
@@ -341,7 +342,7 @@ def _state(name: str, sink: Sink) -> SinkState:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Two that differ only in what is hidden of them get numbers: each must be told apart."""
+    """Names that are equal, because they differ only in what is hidden, get numbers, so that all are different."""
     return [f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name
             for place, name in enumerate(names)]  # fmt: skip
 
@@ -350,7 +351,7 @@ _STATM = Path("/proc/self/statm")
 
 
 def resident_bytes() -> int:
-    """The process's resident memory; 0 where the system does not say."""
+    """The process's resident memory; 0 if the system does not tell."""
     try:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from .histogram import Histogram, Tally
 
 RECENT = 256
-"""measurements kept of each stage: seconds to minutes of a live stream"""
+"""Number of measurements that are kept for each stage: seconds to minutes of a live stream."""
 
 
 class Stopwatch:
-    """Sums the seconds spent under each name, and keeps the last ones. Safe for several threads."""
+    """Sums the seconds spent under each name, and keeps the newest durations. Safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class Stopwatch:
             self.add(name, time.perf_counter() - start)
 
     def add(self, name: str, seconds: float) -> None:
-        """So many seconds were spent, by whoever measured them."""
+        """Adds a duration that was measured elsewhere."""
         with self._lock:
             self._tallies.setdefault(name, Tally()).add(seconds)
             self._recent.setdefault(name, deque(maxlen=RECENT)).append(seconds)
@@ -42,12 +42,12 @@ class Stopwatch:
             return {name: tally.sum for name, tally in self._tallies.items()}
 
     def histograms(self) -> dict[str, Histogram]:
-        """All durations spent under each name, by how long they were."""
+        """Histograms of all durations spent under each name."""
         with self._lock:
             return {name: tally.histogram for name, tally in self._tallies.items()}
 
     def recent(self) -> dict[str, list[float]]:
-        """The last seconds spent under each name, at most RECENT of each."""
+        """The newest durations under each name in seconds, at most RECENT for each."""
         with self._lock:
             return {name: list(values) for name, values in self._recent.items()}
 

@@ -10,40 +10,40 @@ from ...engine.types import Explanation
 
 @dataclass(frozen=True)
 class Sighting:
-    """A class that the network saw."""
+    """A class that was the most probable one in some windows."""
 
     label: str
     windows: int
-    """in which it was the most probable"""
+    """number of windows in which it was the most probable class"""
     probability: float
-    """the highest in these"""
+    """its highest probability in these windows"""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. frames_read = frames_written + frames_dropped, unless it was torn down half-way."""
+    """What a run did. frames_read = frames_written + frames_dropped, unless the run was broken off."""
 
     frames_read: int
-    """all that came from the source, those included that nobody fetched there in time"""
+    """all frames that the source received, with those that nobody fetched from it in time"""
     frames_written: int
     frames_dropped: int
     windows: int
     seconds: dict[str, float]
     """time spent in each stage"""
     not_finite: int = 0
-    """values of evidence that were no finite numbers, and drawn as none"""
+    """number of cells whose evidence was not a finite number; they were drawn as no evidence"""
     frames_drawn: int = 0
-    """of those written, the ones that evidence was drawn on"""
+    """number of written frames that evidence was drawn on"""
     saw: tuple[Sighting, ...] = ()
-    """the classes that were the most probable ones of a window, drawn or not, the most frequent first"""
+    """the classes that were the most probable in some window, drawn or not, the most frequent first"""
     explained: tuple[tuple[str, float], ...] = ()
     """the classes that were explained, and the highest probability of each in any window"""
     repeated: bool = False
-    """the stream was shorter than a window"""
+    """whether the stream was shorter than a window"""
 
 
 class Tally:
-    """Counts windows by their most probable class. One thread's; what it found may be read by any."""
+    """Counts windows by their most probable class. One thread calls it; any thread may read the results."""
 
     def __init__(self) -> None:
         self.repeated = False

@@ -2,8 +2,3 @@
 
 if __name__ != "saliency_tubes.stream":
     raise ImportError(f"import saliency_tubes.stream, not {__name__}: a second copy of its types would match nothing")
-
-from ..engine.draw.style import PRESETS, Style
-from .app.job import Config, explain
-
-__all__ = ["PRESETS", "Config", "Style", "explain"]

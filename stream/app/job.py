@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ...engine.draw.overlay import Overlay
 from ...engine.draw.style import Style
@@ -20,7 +19,6 @@ from ...engine.runtimes.base import PRECISIONS, Runner
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.runtimes.open import choices, open_runner
 from ...engine.saliency import parse_target
-from ...engine.types import Shown
 from ..media.info import FALLBACK_RATE
 from ..net.address import escaped, file_path
 from ..pipeline.batcher import Batcher
@@ -123,11 +121,14 @@ class SharedModel:
 
 @contextmanager
 def open_job(
-    config: Config, shared: SharedModel | None = None, given_up: Callable[[], bool] = lambda: False
+    config: Config,
+    shared: SharedModel | None = None,
+    given_up: Callable[[], bool] = lambda: False,
+    opened: Source | None = None,
 ) -> Iterator[Job]:
     """Opens source, model and outputs, and starts the pipeline; whatever happens, all of it is closed again.
 
-    given_up: as in `open_source`.
+    given_up: as in `open_source`. opened: a source to read in place of the configuration's input.
 
     Raises UsageError, SourceError, ModelError or SinkError, what costs least to check first.
     """
@@ -140,29 +141,27 @@ def open_job(
     chooses = config.frames is None and config.sync != "aligned" and len(manifest.windows) > 1
     speeds = None if shared else model_speeds(config, manifest, comes_live(config.input, config.source), chooses)
     with ExitStack() as stack:
-        source = open_source(config.input, config.source, stream=config.name, given_up=given_up)
+        source = opened or open_source(config.input, config.source, stream=config.name, given_up=given_up)
         stack.callback(source.close)
         if source.live:  # known only now; until `open` a sink is a few words about one
             sinks = [open_sink(uri, replace(config.sink, live=True)) for uri in config.outputs]
         stride = config.stride or default_stride(manifest.input, source.info.rate)
         rate = float(source.info.rate or FALLBACK_RATE)
         sync = config.sync if config.sync != "auto" else ("live" if source.live else "aligned")
-        young = ""
         if shared:
             runner = shared.batcher.runner
             young = f"in turns with other streams, every {_pace(shared.seconds)}" if sync == "live" else ""
         elif sync == "live" and chooses:
             runner, young = load_young(config, manifest, stride, rate, speeds, source.live)
         else:
-            runner = load_runner(config, speeds, behind=source.live)
+            runner, young = load_runner(config, speeds, behind=source.live), ""
         frames = runner.frames
         hop = config.hop or max(1, frames * stride // 4)
         if sync == "aligned" and hop > frames * stride:
             raise UsageError(f"hop must be 1 to {frames * stride} so that a window sees every frame, got {hop}")
         delay = 0.0
         if sync == "aligned" and source.live:
-            spent = shared.seconds if shared else run_takes(runner, 1)
-            hop, delay = plan_delay(frames, stride, hop, rate, spent)
+            hop, delay = plan_delay(frames, stride, hop, rate, shared.seconds if shared else run_takes(runner, 1))
         options = Options(
             target,
             config.style,
@@ -179,8 +178,7 @@ def open_job(
             partial(default_stride, manifest.input) if sync == "live" and config.stride is None else None,
             config.name,
         )
-        batcher = shared.batcher if shared else None
-        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher))
+        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, shared.batcher if shared else None))
         yield Job(config, source, runner, sinks, options, pipeline, young)
 
 
@@ -378,20 +376,3 @@ def plan_delay(frames: int, stride: int, hop: int, rate: float, explaining: floa
     sustained = max(hop, math.ceil(1.15 * explaining * rate))
     reach = ((frames - 1) * stride + 1) / 2
     return sustained, (sustained + reach) / rate + 1.5 * explaining + 0.1
-
-
-def explain(video: str | Path, *outputs: str | Path, **options: Any) -> Iterator[Shown]:
-    """Explains a video, frame by frame, and writes it to the outputs, if any.
-
-        for shown in explain("clip.mp4", explain="juggling soccer ball"):
-            shown.rgb           # [H, W, 3] uint8, the tube and a caption drawn
-            shown.explanation   # class, probability and the tube [t, h, w] of the window it is drawn from
-
-    options: the fields of Config, which are the options of `saliency-tubes run`. Frames come in order, each as soon as
-    the windows that saw it are explained; one may still wait in an output: draw on a copy. Leaving the loop early stops
-    the pipeline and finishes the outputs.
-    Raises UsageError, SourceError, ModelError and SinkError, at the first frame asked for.
-    """
-    config = Config(str(video), tuple(map(str, outputs)), **options)
-    with open_job(config) as job:
-        yield from job.pipeline

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clips import moving
 from harness import Row, Setup, Target
-from saliency_tubes.stream import explain
+from saliency_tubes import explain
 
 FRAMES = (1_000, 10_000)
 QUICK_FRAMES = (100, 400)

@@ -19,13 +19,13 @@ pytest.importorskip("onnxscript", reason="export needs onnxscript")
 pytest.importorskip("onnxruntime", reason="check needs it")
 pytest.importorskip("openvino", reason="it runs the file")  # here: its telemetry starts a thread that outlives a test
 
+from saliency_tubes import explain  # noqa: E402
 from saliency_tubes.engine.errors import ModelError  # noqa: E402
 from saliency_tubes.engine.runtimes.device import find_device  # noqa: E402
 from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.planfile import check_runtime, json_path, read_plan  # noqa: E402
 from saliency_tubes.export import cli as export_cli  # noqa: E402
 from saliency_tubes.export import tensorrt  # noqa: E402
-from saliency_tubes.stream import explain  # noqa: E402
 from saliency_tubes.stream.app.cli import main  # noqa: E402
 from videos import make_video  # noqa: E402
 

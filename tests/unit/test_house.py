@@ -22,6 +22,8 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "saliency_tubes"
 ROOMS = ("stream", "engine", "export")
+API = "stream/api"
+"""the folder of what `saliency_tubes` itself offers; it imports the rooms by their full names, and itself relatively"""
 NOT_ROOMS = {"tests", "docker", "docs", "build", "dist", "demo"}
 
 TOP_LEVEL = {
@@ -56,7 +58,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("engine", "engine.draw", "engine.runtimes", "stream.net", "stream.media", "stream.sources", "stream.sinks"),
         *("stream.telemetry", "stream.pipeline"),
     ),
-    "stream": ("engine.draw", "stream.app"),
+    "stream": (),
+    "stream.api": (
+        *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
+        *("stream.telemetry.stopwatch", "stream.pipeline", "stream.app.job"),
+    ),
     "export": ("engine", "engine.runtimes"),
     "export.zoo": ("engine", "export"),
 }
@@ -274,6 +280,10 @@ def _reached(graph: Mapping[str, set[str]], start: str) -> set[str]:
         ("stream/pipeline/a.py", "from ..sources.live import LiveSource"),
         ("stream/pipeline/a.py", "from ..app.job import Config"),
         ("stream/app/a.py", "def f():\n    from ...export import tap"),
+        ("stream/app/a.py", "from saliency_tubes import explain"),
+        ("stream/pipeline/a.py", "from ..api.run import explain"),
+        ("stream/api/a.py", "from saliency_tubes.run import explain"),
+        ("stream/api/a.py", "from saliency_tubes.stream.net.redact import redact"),
         ("stream/app/cli.py", "from ...export import tap"),
         ("stream/app/cli.py", "import onnx"),
         ("stream/pipeline/pipeline.py", "import av"),
@@ -303,6 +313,7 @@ def test_a_wrong_import_is_found(file: str, source: str) -> None:
             "import threading\nfrom ...engine.saliency import tube\nfrom ..sinks.base import Sink",
         ),
         ("stream/sources/av_file.py", "import av"),
+        ("stream/api/a.py", "from saliency_tubes.engine.types import Frame\nfrom .run import explain"),
         ("export/onnx.py", "import onnx, torch\nfrom ..engine.types import Frame\nfrom ..engine.runtimes import open"),
     ],
 )
@@ -314,14 +325,18 @@ def test_packages_listed_are_packages_on_disk() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name not in NOT_ROOMS and path.name[0] != "."]
     on_disk = {name_of(path.parent) for folder in folders for path in folder.rglob("*.py")}
-    assert sorted(setuptools["packages"]) == sorted(f"{PACKAGE}.{name.replace('/', '.')}" for name in on_disk)
-    assert setuptools["package-dir"] == {f"{PACKAGE}.{room}": room for room in ROOMS}
+    expected = [PACKAGE if name == API else f"{PACKAGE}.{name.replace('/', '.')}" for name in on_disk]
+    assert sorted(setuptools["packages"]) == sorted(expected)
+    assert setuptools["package-dir"] == {PACKAGE: API, **{f"{PACKAGE}.{room}": room for room in ROOMS}}
 
 
 def test_type_checkers_see_every_room() -> None:
     links = sorted((ROOT / ".types" / PACKAGE).iterdir())
-    assert [link.name for link in links] == sorted(ROOMS)
-    assert [link.resolve() for link in links] == sorted(ROOT / room for room in ROOMS)
+    api = [path for path in (ROOT / API).iterdir() if path.is_file()]
+    assert {link.name: link.resolve() for link in links} == {
+        **{room: ROOT / room for room in ROOMS},
+        **{path.name: path for path in api},
+    }
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -329,6 +344,12 @@ def test_a_room_refuses_its_bare_name(room: str) -> None:
     run = run_python(f"import {room}", cwd=ROOT)
     assert run.returncode != 0
     assert f"ImportError: import {PACKAGE}.{room}, not {room}" in run.stderr
+
+
+def test_the_api_has_one_name(tmp_path: Path) -> None:
+    run = run_python(f"import {PACKAGE}.stream.api", cwd=tmp_path)
+    assert run.returncode != 0
+    assert f"ImportError: import {PACKAGE}, not {PACKAGE}.stream.api" in run.stderr
 
 
 LOADED = """
@@ -345,10 +366,11 @@ print(*sorted(set(heavy) & set(sys.modules)), file=sys.stderr)
 @pytest.mark.parametrize(
     "code",
     [
+        "import saliency_tubes",
         "import saliency_tubes.stream",
         "import saliency_tubes.stream.app.cli as cli; sys.argv = ['saliency-tubes', '--help']; cli.main()",
     ],
-    ids=["room", "help"],
+    ids=["api", "room", "help"],
 )
 def test_starting_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
     run = run_python(LOADED.format(code=code), cwd=tmp_path)

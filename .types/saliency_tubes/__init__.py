@@ -1,0 +1,1 @@
+../../stream/api/__init__.py

@@ -1,0 +1,1 @@
+../../stream/api/annotators.py

@@ -1,0 +1,66 @@
+"""Saliency Tubes: where and when, on video, a 3D CNN found the evidence for what it says.
+
+What this package offers is what it names here; every other module is private and may change between two versions.
+"""
+
+if __name__ != "saliency_tubes":
+    raise ImportError(f"import saliency_tubes, not {__name__}: a second copy of its types would match nothing")
+
+from saliency_tubes.engine.draw.style import PRESETS, Style
+from saliency_tubes.engine.errors import ModelError, SinkError, SourceError, TubesError, UsageError
+from saliency_tubes.engine.manifest import Manifest
+from saliency_tubes.engine.picture import Color, Layout, Picture
+from saliency_tubes.engine.runtimes.base import Runner
+from saliency_tubes.engine.runtimes.open import open_runner
+from saliency_tubes.engine.saliency import Normalize, Target
+from saliency_tubes.engine.types import ClassScore, Crop, Frame, Outputs, Scale, Span, Tube, WallTime
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.sources.open import open_source
+
+from .annotators import TubeAnnotator
+from .explainer import Explainer
+from .explanation import Explanation, Shown
+from .run import Pipeline, PipelineOptions, explain
+
+__all__ = [
+    "PRESETS",
+    "ClassScore",
+    "Color",
+    "Crop",
+    "Explainer",
+    "Explanation",
+    "Frame",
+    "Layout",
+    "Manifest",
+    "ModelError",
+    "Normalize",
+    "Outputs",
+    "Picture",
+    "Pipeline",
+    "PipelineOptions",
+    "Runner",
+    "Scale",
+    "Shown",
+    "Sink",
+    "SinkError",
+    "SinkOptions",
+    "Source",
+    "SourceError",
+    "SourceOptions",
+    "Span",
+    "Style",
+    "Target",
+    "Tube",
+    "TubeAnnotator",
+    "TubesError",
+    "UsageError",
+    "VideoInfo",
+    "WallTime",
+    "explain",
+    "open_runner",
+    "open_sink",
+    "open_source",
+]

@@ -1,0 +1,60 @@
+"""Draws explanations on the pictures of a program that has a loop of its own, as supervision's annotators do."""
+
+from __future__ import annotations
+
+import numpy as np
+from saliency_tubes.engine.draw.caption import Caption, draw_caption
+from saliency_tubes.engine.draw.overlay import Overlay
+from saliency_tubes.engine.draw.style import Style
+from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.engine.picture import U8, Layout, Picture
+from saliency_tubes.stream.sources.arrays import checked_rgb
+
+from .explanation import Explanation
+
+
+class TubeAnnotator:
+    """Draws an explanation on a scene: used as the annotators of `supervision`, which it does not need.
+
+        annotator = TubeAnnotator()
+        scene = annotator.annotate(scene=frame.copy(), explanation=explainer.latest)
+
+    Scenes are BGR, as OpenCV and supervision have them; everything else in this package is RGB. Not for several threads
+    at once.
+    """
+
+    def __init__(self, style: Style | None = None, *, caption: bool = True, opacity: float = 1.0) -> None:
+        """style: None: that of each explanation. caption: write the class and its colour bar in the upper left corner.
+        opacity: 0 (nothing is drawn) to 1, for evidence that grows old.
+
+        Raises UsageError for an opacity out of range.
+        """
+        if not 0 <= opacity <= 1:
+            raise UsageError(f"opacity must be between 0 and 1, got {opacity:g}")
+        self._style, self._caption, self._opacity = style, caption, opacity
+        self._overlay: Overlay | None = None
+
+    def annotate(self, scene: U8, explanation: Explanation | None, frame: float | None = None) -> U8:
+        """The scene, BGR [H, W, 3] uint8, with the explanation drawn on it, in place; it is given back as well.
+
+        explanation: None, as `Explainer.latest` is before the first window is full: the scene is left as it is.
+        frame: the index of the frame whose evidence is drawn; None: the newest that can be trusted.
+        Raises UsageError for what is no such array.
+        """
+        checked_rgb(scene, "scene")
+        if explanation is None:
+            return scene
+        picture = Picture(Layout.RGB, (np.ascontiguousarray(scene[..., ::-1]),))
+        overlay = self._made_for(explanation)
+        at = explanation.newest if frame is None else frame
+        overlay.draw(picture, overlay.blend([(explanation, 1.0)], at, self._opacity), explanation.tube.crop)
+        if self._caption:
+            draw_caption(picture, Caption.of(explanation), overlay.style, opacity=self._opacity)
+        scene[...] = picture.planes[0][..., ::-1]
+        return scene
+
+    def _made_for(self, explanation: Explanation) -> Overlay:
+        style = self._style or explanation.style
+        if self._overlay is None or self._overlay.style != style:
+            self._overlay = Overlay(style)
+        return self._overlay

@@ -48,6 +48,15 @@ def place(width: int, height: int, pixel_aspect: Fraction, spec: InputSpec) -> P
     return Placement((scaled_width, scaled_height), (scaled_width - columns) // 2, (scaled_height - rows) // 2)
 
 
+def default_stride(spec: InputSpec, rate: Fraction | None) -> int:
+    """So many frames apart that samples come at about the rate of the video the model was trained on.
+
+    rate: frames a second of the video at hand; None where it is not known.
+    """
+    ratio = float(rate) / spec.rate if rate else 1.0
+    return max(1, round(spec.stride * ratio))
+
+
 def sample(frame: Frame, spec: InputSpec) -> tuple[U8, Crop]:
     """The part of the frame that the model looks at, RGB [H, W, 3] uint8 with H, W = spec.size, and where it lies."""
     height, width = spec.size

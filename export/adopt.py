@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from ..engine.picture import F32
-from .bounds import PRECISION_KEY
+from .bounds import FILE_WORDS, PRECISION_KEY
 from .files import write_whole
 from .noise import smooth_noise
 
@@ -89,7 +89,7 @@ def adopt(path: Path, output: Path, adoption: Adoption, seed: int = 0) -> Manife
         outputs={"logits": logits, "activation": adoption.activation},
     )
     known = {entry.key: entry.value for entry in proto.metadata_props}
-    helper.set_model_props(proto, {**known, PRECISION_KEY: "fp32", **manifest.to_properties()})
+    helper.set_model_props(proto, {**known, PRECISION_KEY: FILE_WORDS["f32"], **manifest.to_properties()})
     try:
         write_whole(output, proto.SerializeToString(deterministic=True))  # it may be the input
     except OSError as error:

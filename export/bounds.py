@@ -1,7 +1,7 @@
 """How far a model file may be from its reference, by the precision it was made in.
 
 Chosen from what was measured on I3D with real clips at 16 frames, and on r3d_18 and X3D-S with noise. The largest
-errors of logits, activation, weights, and the lowest correlation of tubes: fp16 1.6e-3, 9e-4, 7e-7, 1.0000; int8 0.16,
+errors of logits, activation, weights, and the lowest correlation of tubes: f16 1.6e-3, 9e-4, 7e-7, 1.0000; int8 0.16,
 0.14, 0.12, 0.986; bfloat16 2.5e-2, 1.5e-2, 4.7e-2, 0.9996; compact 7e-4 of logits and activation. What is mistaken is
 far off: int8 that OpenVINO got wrong (`quantize.OPTIONS`) had 0.89, 0.52, and 0.58.
 
@@ -21,10 +21,14 @@ from typing import Any
 import numpy as np
 
 from ..engine.manifest import miss_in_words
+from ..engine.precision import precision_word
 from ..engine.runtimes.onnxfile import read_metadata
 
 PRECISION_KEY = "saliency_tubes.precision"
 """the entry of an ONNX file's metadata that names its precision; files without one store kernels as float16"""
+FILE_WORDS = {"f32": "fp32", "f16": "fp16", "int8": "int8"}
+"""what that entry says, by precision: other words than people use now, so that the same network still makes the same
+file, and earlier versions can read it"""
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,9 @@ class Errors:
 
 
 BOUNDS: Mapping[str, Errors] = {
-    "fp32": Errors(logits=1e-4, activation=1e-3, tube=0.9999, completeness=1e-4, weights=1e-3),
+    "f32": Errors(logits=1e-4, activation=1e-3, tube=0.9999, completeness=1e-4, weights=1e-3),
     "compact": Errors(logits=1e-3, activation=1e-3, tube=0.9999, completeness=1e-3, weights=5e-3),
-    "fp16": Errors(logits=1e-2, activation=5e-3, tube=0.999, completeness=1e-3, weights=2e-2),
+    "f16": Errors(logits=1e-2, activation=5e-3, tube=0.999, completeness=1e-3, weights=2e-2),
     "int8": Errors(logits=0.5, activation=0.3, tube=0.97, completeness=1e-3, weights=0.5),
 }
 """compact: float32 arithmetic, kernels stored as float16"""
@@ -91,7 +95,7 @@ BF16 = Errors(logits=5e-2, activation=3e-2, tube=0.995, completeness=5e-2, weigh
 
 TF32 = Errors(logits=1e-2, activation=5e-3, tube=0.999, completeness=1e-2, weights=2e-2)
 """for a TensorRT plan that may use TF32: its products have factors of 10 bits, as those of float16 have, and the bounds
-are those of fp16, but for the head, whose product may be rounded too. By that reasoning, not measured yet"""
+are those of f16, but for the head, whose product may be rounded too. By that reasoning, not measured yet"""
 
 AGREEMENT = 0.9
 """share of the clips given, rounded down to clips, that must keep their top class: one near tie among a few may flip.
@@ -100,5 +104,5 @@ Not asked of bfloat16, which whoever runs the file may leave: half the windows o
 
 def read_precision(path: Path) -> str:
     """The precision an ONNX file says it was made in, a key of BOUNDS. Raises ModelError if it cannot be read."""
-    named = read_metadata(path).get(PRECISION_KEY, "compact")
+    named = precision_word(read_metadata(path).get(PRECISION_KEY, "compact"))
     return named if named in BOUNDS else "compact"

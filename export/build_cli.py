@@ -21,7 +21,7 @@ examples:
   saliency-tubes build i3d.onnx --batch 1:2:4
   saliency-tubes build i3d.onnx --builder tensorrt-rtx --compute-capability 8.9 12.0
 
-float16 is chosen at export: a plan computes in the types of its ONNX file.
+f16 is chosen at export (--precision f16): a plan computes in the types of its ONNX file.
 """
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..engine.errors import ModelError, TubesError, UsageError
 from ..engine.manifest import OWN, Manifest
 from ..engine.picture import F32
+from ..engine.precision import precision_word
 from ..engine.runtimes.base import Runner
 from ..engine.runtimes.models import read_manifest
 from ..engine.runtimes.open import open_runner
@@ -54,7 +55,7 @@ def check(
     for clips that do not fit. What a run can do without, bfloat16, is no reason to refuse a file: `Report.missed`.
     """
     manifest = manifest or read_manifest(path)
-    precision = precision or read_precision(path)
+    precision = precision_word(precision) if precision else read_precision(path)
     groups = _grouped(manifest, clips, seed)
     built = _find_plan(path, plan)
     rows: list[Row] = []

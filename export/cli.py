@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import OWN, RESIZE_RULES, InputSpec, Manifest
 from ..engine.picture import F32
+from ..engine.precision import EXPORT_PRECISIONS, precision_word
 from ..engine.runtimes.models import PLAN_SUFFIXES, find_model, is_plan, read_manifest
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .report import Report
 
 NEEDS = ("torch", "onnx", "onnxscript")
-PRECISIONS = ("fp32", "fp16", "int8")
 HEADS = ("auto", "linear", "gradient")
 PREPROCESSING: dict[str, Any] = {
     "mean": (0.45, 0.45, 0.45),
@@ -39,7 +39,7 @@ COLORS, FRAMING = ("mean", "std"), ("resize", "rate", "stride")
 EXPORT_EXAMPLES = """\
 examples:
   saliency-tubes export i3d -o i3d.onnx
-  saliency-tubes export r3d_18 --weights my.safetensors --labels my-classes.txt --precision fp16
+  saliency-tubes export r3d_18 --weights my.safetensors --labels my-classes.txt --precision f16
   saliency-tubes export mfnet --weights mfnet.pth --std 0.229 0.224 0.225    as the paper's PyTorch script feeds it
   saliency-tubes export mymodels.py:network --weights best.pt --input-shape 3,16,112,112 --labels ucf101
   saliency-tubes export mymodels.py:network --input-shape 3,16,112,112 --list-layers
@@ -66,12 +66,16 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("precision")
     how.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32", help="of the trunk; inputs and outputs are fp32"
+        "--precision",
+        type=precision_word,
+        choices=EXPORT_PRECISIONS,
+        default="f32",
+        help="of the trunk; inputs and outputs are f32 (default: f32)",
     )
     how.add_argument(
         "--calibrate", type=Path, nargs="+", default=[], metavar="DIR", help="int8: videos to calibrate on"
     )
-    how.add_argument("--compact", action=argparse.BooleanOptionalAction, help="fp32, kernels stored as float16")
+    how.add_argument("--compact", action=argparse.BooleanOptionalAction, help="f32, kernels stored as f16")
     seen = parser.add_argument_group("how the network sees (the zoo knows, and takes --mean and --std)")
     seen.add_argument("--size", type=int, metavar="PIXELS", help="zoo: height and width of the input")
     seen.add_argument("--input-shape", metavar="3,T,H,W", help="what the network takes")

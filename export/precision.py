@@ -19,13 +19,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from ..engine.errors import ModelError, UsageError
+from ..engine.errors import ModelError
 from ..engine.manifest import Manifest
 from ..engine.picture import F32
-from .bounds import PRECISION_KEY
+from ..engine.precision import EXPORT_PRECISIONS, check_precision
+from .bounds import FILE_WORDS, PRECISION_KEY
 from .half import round_to_half
-
-PRECISIONS = ("fp32", "fp16", "int8")
 
 _FLOAT, _HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 _SUFFIX = ".half"
@@ -39,24 +38,23 @@ def convert(
 ) -> onnx.ModelProto:
     """A finished float32 graph in `precision`, float32 (and int64) at its inputs and outputs as before.
 
-    fp32: as it is. fp16: all arithmetic up to the activation in float16. int8: the convolutions up to the activation in
+    f32: as it is. f16: all arithmetic up to the activation in float16. int8: the convolutions up to the activation in
     int8, as QuantizeLinear and DequantizeLinear (`quantize.quantize`), calibrated on `calibration`, clips
     [1, 3, T, H, W] of a length the manifest serves. Kernels stored as float16 under a Cast are taken for what they are.
     `proto` is left as it was; metadata stay, with one entry added that names the precision. The same graph and clips
     give the same bytes. Raises UsageError for an unknown precision or missing clips, ModelError for a graph that cannot
     be converted.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    precision = check_precision(precision, EXPORT_PRECISIONS)
     out = onnx.ModelProto()
     out.CopyFrom(proto)
     properties = {entry.key: entry.value for entry in proto.metadata_props}
-    if precision == "fp32":
+    if precision == "f32":
         if not _is_compact(proto):
-            helper.set_model_props(out, {**properties, PRECISION_KEY: "fp32"})
+            helper.set_model_props(out, {**properties, PRECISION_KEY: FILE_WORDS[precision]})
         return out
     expand(out)
-    if precision == "fp16":
+    if precision == "f16":
         _to_half(out, manifest)
     else:
         from .quantize import quantize
@@ -64,7 +62,7 @@ def convert(
         _name_nodes(out)
         out = quantize(out, manifest, calibration, [out.graph.node[i] for i in trunk(out.graph, manifest)])
     _clean(out)
-    helper.set_model_props(out, {**properties, PRECISION_KEY: precision})
+    helper.set_model_props(out, {**properties, PRECISION_KEY: FILE_WORDS[precision]})
     onnx.checker.check_model(out)
     return out
 

@@ -16,7 +16,6 @@ from ..types import Outputs
 
 ONNX_RUNTIMES = ("openvino", "onnxruntime")
 RUNTIMES = (*ONNX_RUNTIMES, "tensorrt")
-PRECISIONS = ("f32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Choices:
     title: str
     """runtime, version and device"""
     precisions: tuple[str, ...]
-    """of PRECISIONS, f32 first: what is quickest among them only measuring tells"""
+    """of RUN_PRECISIONS, f32 first: what is quickest among them only measuring tells"""
 
 
 class Runner(Protocol):

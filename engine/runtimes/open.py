@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ModelError, UsageError
-from .base import ONNX_RUNTIMES, PRECISIONS, RUNTIMES, Choices, Runner
+from ..precision import RUN_PRECISIONS, check_precision
+from .base import ONNX_RUNTIMES, RUNTIMES, Choices, Runner
 from .models import find_model, is_plan, read_manifest
 from .planfile import read_plan
 
@@ -29,8 +30,7 @@ def open_runner(
     for an option that nothing here can serve, ModelError for a file that cannot be used.
     """
     _check_runtime(runtime)
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    precision = check_precision(precision, RUN_PRECISIONS)
     if batch < 1:
         raise UsageError(f"batch must be 1 or more, got {batch}")
     path = find_model(model)

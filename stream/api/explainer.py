@@ -12,9 +12,9 @@ from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.manifest import Manifest
 from saliency_tubes.engine.picture import U8, Layout, Picture
+from saliency_tubes.engine.preprocess import default_stride
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import parse_target
-from saliency_tubes.stream.app.job import default_stride
 from saliency_tubes.stream.pipeline import explainer
 from saliency_tubes.stream.pipeline.sync import Gaps
 from saliency_tubes.stream.pipeline.window import Window

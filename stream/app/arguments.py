@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from ...engine.draw.overlay import paths
 from ...engine.draw.style import COLORMAPS, PRESETS, Style
 from ...engine.errors import UsageError
-from ...engine.runtimes.base import PRECISIONS, RUNTIMES
+from ...engine.precision import RUN_PRECISIONS, precision_word
+from ...engine.runtimes.base import RUNTIMES
 from ...engine.runtimes.models import ASSETS
 from ...engine.saliency import Normalize
 from ..media.info import parse_rate
@@ -79,7 +80,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--runtime", choices=("auto", *RUNTIMES), default="auto")
     where.add_argument(
         "--precision",
-        choices=("auto", *PRECISIONS),
+        type=precision_word,
+        choices=("auto", *RUN_PRECISIONS),
         help="auto: what is quickest here, as measured at the first start, without what the model file says is too far "
         "off (default of live streams; of files: f32)",
     )

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 from ...engine.draw.overlay import Overlay
 from ...engine.draw.style import Style
 from ...engine.errors import UsageError
-from ...engine.manifest import InputSpec, Manifest
-from ...engine.runtimes.base import PRECISIONS, Runner
+from ...engine.manifest import Manifest
+from ...engine.precision import RUN_PRECISIONS, check_precision
+from ...engine.preprocess import default_stride
+from ...engine.runtimes.base import Runner
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.runtimes.open import choices, open_runner
 from ...engine.saliency import parse_target
@@ -86,8 +87,8 @@ class Config:
             if value is not None and value < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be 1 or more, got {value}")
         Overlay(self.style, self.overlay).close()  # says what is wrong with them
-        if self.precision not in (None, "auto", *PRECISIONS):
-            raise UsageError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.precision is not None:
+            object.__setattr__(self, "precision", check_precision(self.precision, ("auto", *RUN_PRECISIONS)))
         if self.sync not in SYNCS:
             raise UsageError(f"sync must be one of {', '.join(SYNCS)}, got {self.sync!r}")
         if not self.max_age > 0:  # nan is not
@@ -358,12 +359,6 @@ def _measured(runner: Runner, streams: int) -> dict[int, float]:
         larger = min(2 * size, runner.batch)
         takes[larger] = run_takes(runner, larger)
     return takes
-
-
-def default_stride(spec: InputSpec, rate: Fraction | None) -> int:
-    """So many frames apart that samples come at about the rate of the video the model was trained on."""
-    ratio = float(rate) / spec.rate if rate else 1.0
-    return max(1, round(spec.stride * ratio))
 
 
 def plan_delay(frames: int, stride: int, hop: int, rate: float, explaining: float) -> tuple[int, float]:

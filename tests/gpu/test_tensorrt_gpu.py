@@ -66,10 +66,10 @@ def test_a_plan_says_what_onnxruntime_says(onnx, plan, gpu, kit):
     assert runner.description == f"{kit.title} on {gpu.name}, plan {plan.name}, float32 I/O"
     for seed, class_id in ((1, 2), (2, 0), (3, 1)):
         found, expected = runner.run(clip_of(seed), [class_id])[0], reference.run(clip_of(seed), [class_id])[0]
-        assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["fp32"])
+        assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["f32"])
     # a class of its own choice
     found, expected = runner.run(clip_of(4))[0], reference.run(clip_of(4))[0]
-    assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["fp32"])
+    assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["f32"])
 
 
 def test_the_same_clip_gives_the_same_numbers(plan):

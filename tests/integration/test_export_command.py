@@ -324,7 +324,7 @@ class TestCheck:
         line = refused(1, "check", name, "--reference", own, table=True)
         assert "network at 16 frames, onnxruntime" in line
         assert "activation error" in line
-        assert "accepted (fp32)" in done("check", name, "--reference", own, "--force")
+        assert "accepted (f32)" in done("check", name, "--reference", own, "--force")
 
     def test_on_a_video(self, own, done):
         assert "on T = 16: 1 clip;" in done("check", own, "--clip", "clip.mp4")

@@ -163,8 +163,8 @@ def test_a_layer_far_from_the_head(checkpoint, real, tmp_path):
     assert not analysis.linear
     write_onnx(model, manifest, path, recipe)
     errors: dict[str, list[float]] = {}
-    for clip in real.values():  # each is held to the bounds of fp32
-        for row in check(path, model, clips=[clip[:, :, :16]], precision="fp32").rows:
+    for clip in real.values():  # each is held to the bounds of f32
+        for row in check(path, model, clips=[clip[:, :, :16]], precision="f32").rows:
             if row.errors and "bf16" not in row.runtime:
                 errors.setdefault(row.runtime, []).append(row.errors.weights)
     assert errors

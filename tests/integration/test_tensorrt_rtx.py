@@ -157,11 +157,11 @@ def test_networks_of_the_zoo(name, most, tmp_path):
     from saliency_tubes.export.precision import convert
 
     model, recipe = zoo.load(name, weights=None, size=64)
-    full = tmp_path / f"{name}.fp32.onnx"
+    full = tmp_path / f"{name}.f32.onnx"
     manifest = export_onnx(model, full, recipe)
-    onnx.save(convert(onnx.load(full), "fp16", manifest=manifest), tmp_path / f"{name}.fp16.onnx")
+    onnx.save(convert(onnx.load(full), "f16", manifest=manifest), tmp_path / f"{name}.f16.onnx")
     sizes = []
-    for precision in ("fp32", "fp16"):
+    for precision in ("f32", "f16"):
         path = tmp_path / f"{name}.{precision}.onnx"
         info = build_plan(path, path.with_suffix(".plan"), builder=RTX).info
         expect_outputs(info, manifest)

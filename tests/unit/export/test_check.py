@@ -3,7 +3,6 @@
 import dataclasses
 import math
 
-import cv2
 import numpy as np
 import pytest
 
@@ -15,7 +14,7 @@ pytest.importorskip("openvino", reason="the check runs it")  # here: its telemet
 from fakegpu import Here, write_plan  # noqa: E402
 from graphs import graph_of, manifest_of, network, save  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
-from saliency_tubes.engine.errors import ModelError, SourceError, UsageError  # noqa: E402
+from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
 from saliency_tubes.engine.runtimes import tensorrt as running  # noqa: E402
 from saliency_tubes.engine.runtimes.planfile import json_path, sha256  # noqa: E402
 from saliency_tubes.engine.runtimes.tensorrt import TensorRtRunner  # noqa: E402
@@ -23,7 +22,6 @@ from saliency_tubes.engine.types import Outputs  # noqa: E402
 from saliency_tubes.export import check as checking  # noqa: E402
 from saliency_tubes.export.bounds import BOUNDS, TF32, Errors  # noqa: E402
 from saliency_tubes.export.check import check, compare, completeness  # noqa: E402
-from saliency_tubes.export.clips import find_videos, read_clips  # noqa: E402
 from saliency_tubes.export.noise import smooth_noise  # noqa: E402
 from saliency_tubes.export.precision import convert  # noqa: E402
 from saliency_tubes.export.table import table  # noqa: E402
@@ -44,7 +42,7 @@ def manifest(model):
 
 @pytest.fixture(scope="module")
 def path(model, manifest, tmp_path_factory):
-    return save(convert(graph_of(model), "fp32", manifest=manifest), tmp_path_factory.mktemp("model") / "m.onnx")
+    return save(convert(graph_of(model), "f32", manifest=manifest), tmp_path_factory.mktemp("model") / "m.onnx")
 
 
 def damaged(path, folder, name, change):
@@ -62,7 +60,7 @@ def outputs_of(manifest, path, clip):
 
 def test_every_runtime_says_what_the_network_says(path, model, manifest):
     report = check(path, model, manifest)
-    assert report.precision == "fp32"
+    assert report.precision == "f32"
     assert report.reference.startswith("PyTorch")
     assert report.inputs == {4: "noise", 8: "noise"}
     ran = [row for row in report.rows if row.errors]
@@ -73,7 +71,7 @@ def test_every_runtime_says_what_the_network_says(path, model, manifest):
         if "bf16" not in row.runtime:
             assert max(row.errors.logits, row.errors.activation, row.errors.weights or 0) < 1e-5
     assert "TensorRT" in report.table
-    assert "accepted (fp32)" in report.table
+    assert "accepted (f32)" in report.table
 
 
 def test_the_weights_of_a_graph_are_held_to_autograd(path, model, manifest, tmp_path):
@@ -95,7 +93,7 @@ def test_without_a_reference_runtimes_are_compared_with_one_another(path):
 
 
 def test_another_file_may_be_the_reference(path, manifest, tmp_path):
-    half = save(convert(onnx.load(path), "fp16", manifest=manifest), tmp_path / "half.onnx")
+    half = save(convert(onnx.load(path), "f16", manifest=manifest), tmp_path / "half.onnx")
     report = check(half, reference=path)
     assert report.reference.startswith("m.onnx in onnxruntime")
     assert all(row.errors.activation > 1e-5 for row in report.rows if row.errors)
@@ -208,7 +206,7 @@ class TestPlan:
         monkeypatch.setattr(TensorRtRunner, "run", rounded)
         write_plan(onnx_file, tmp_path / "m.plan", options={"tf32": tf32})
         report = check(onnx_file, force=True)
-        assert self.row(report).bounds == (BOUNDS["fp32"].loosened(TF32) if tf32 else BOUNDS["fp32"])
+        assert self.row(report).bounds == (BOUNDS["f32"].loosened(TF32) if tf32 else BOUNDS["f32"])
         assert bool(report.misses()) != passes
 
     def test_a_plan_that_is_wrong_is_refused(self, onnx_file, tmp_path, trt):
@@ -326,58 +324,6 @@ def test_noise_is_seeded_smooth_and_between_black_and_white(manifest):
     assert pixels.min() >= -1e-6
     assert pixels.max() <= 1 + 1e-6
     assert np.abs(np.diff(pixels, axis=2)).max() < 0.26
-
-
-def video(path, frames=30, rate=25.0):
-    """Grey frames, each as bright as its number."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (48, 32))
-    for index in range(frames):
-        writer.write(np.full((32, 48, 3), 8 * index, np.uint8))
-    writer.release()
-    return path
-
-
-def numbers(clip, spec):
-    """The number of the frame that each sample of a clip is."""
-    grey = clip[0, 0].mean(axis=(1, 2)) * spec.std[0] + spec.mean[0]
-    return [round(float(value) * 255 / 8) for value in grey]
-
-
-def test_clips_are_spread_over_a_video(manifest, tmp_path):
-    first, second = read_clips([video(tmp_path / "a.avi")], manifest.input, 8, per_clip=2)
-    assert first.shape == (1, 3, 8, 64, 96)
-    assert first.dtype == np.float32
-    # 22 frames to spare, windows at a quarter and three quarters of them
-    assert numbers(first, manifest.input) == list(range(6, 14))
-    assert numbers(second, manifest.input) == list(range(16, 24))
-
-
-def test_samples_are_as_far_apart_as_the_network_was_trained_on(manifest, tmp_path):
-    (clip,) = read_clips([video(tmp_path / "a.avi", rate=50.0)], manifest.input, 8)
-    assert np.diff(numbers(clip, manifest.input)).tolist() == [2] * 7
-
-
-def test_a_short_video_has_its_last_frame_repeated(manifest, tmp_path):
-    (clip,) = read_clips([video(tmp_path / "a.avi", frames=3)], manifest.input, 8, per_clip=2)
-    assert numbers(clip, manifest.input) == [0, 1, 2, 2, 2, 2, 2, 2]
-
-
-def test_a_folder_stands_for_its_videos(manifest, tmp_path):
-    with pytest.raises(UsageError, match=r"no video in .*: looked for \.avi"):
-        find_videos([tmp_path])
-    for name in ("b.avi", "a.avi", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [path.name for path in find_videos([tmp_path])] == ["a.avi", "b.avi"]
-
-
-def test_what_is_no_video_is_named(manifest, tmp_path):
-    with pytest.raises(SourceError, match=r"cannot read .*none\.mp4: there is no such file"):
-        read_clips([tmp_path / "none.mp4"], manifest.input, 8)
-    (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(SourceError, match="it is not a video that OpenCV knows"):
-        read_clips([tmp_path / "text.mp4"], manifest.input, 8)
-    with pytest.raises(UsageError, match="frames and clips must be 1 or more"):
-        read_clips([], manifest.input, 8, per_clip=0)
 
 
 def test_columns_are_aligned_and_remarks_may_be_long():

@@ -72,7 +72,7 @@ def model():
 
 @pytest.fixture
 def path(model, tmp_path):
-    return save(convert(graph_of(model), "fp32", manifest=manifest_of(model)), tmp_path / "m.onnx")
+    return save(convert(graph_of(model), "f32", manifest=manifest_of(model)), tmp_path / "m.onnx")
 
 
 def test_a_precision_of_a_runtime_is_no_reason_to_refuse_a_file_that_is_right(path, model, bf16):
@@ -148,7 +148,7 @@ class TestCommands:
         (line,) = (line for line in run("check", "a.onnx") if line.startswith("warning"))
         assert line.endswith("the file does not say so: run it with --precision f32, or export it here")
 
-    @pytest.mark.parametrize("precision", ["fp16", "int8"])
+    @pytest.mark.parametrize("precision", ["f16", "int8"])
     def test_what_the_file_says_is_of_any_precision(self, precision, bf16, path, model):
         """A file that was converted is right in its own, which a runtime calls f32."""
         bf16(1.35)

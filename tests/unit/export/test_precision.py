@@ -16,7 +16,7 @@ from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
 from saliency_tubes.engine.manifest import Manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.models import ASSETS, read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.onnxfile import read_metadata  # noqa: E402
-from saliency_tubes.export.bounds import PRECISION_KEY, read_precision  # noqa: E402
+from saliency_tubes.export.bounds import FILE_WORDS, PRECISION_KEY, read_precision  # noqa: E402
 from saliency_tubes.export.check import check  # noqa: E402
 from saliency_tubes.export.clips import read_clips  # noqa: E402
 from saliency_tubes.export.half import round_to_half  # noqa: E402
@@ -74,8 +74,8 @@ def test_the_trunk_is_what_comes_before_the_tap(graph, manifest):
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["plain", "compact"])
-def test_fp16_computes_the_trunk_in_float16_and_the_rest_in_float32(graph, manifest, stored):
-    converted = convert(compact(graph) if stored else graph, "fp16", manifest=manifest)
+def test_f16_computes_the_trunk_in_float16_and_the_rest_in_float32(graph, manifest, stored):
+    converted = convert(compact(graph) if stored else graph, "f16", manifest=manifest)
     half, full = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
     found = types(converted)
     for node in converted.graph.node:
@@ -110,18 +110,18 @@ def test_int8_quantises_the_convolutions_of_the_trunk_only(graph, manifest, seen
     assert len(quantised) == 3, "each convolution has a pair of its own"
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["f16", "int8"])
 def test_runtimes_take_what_was_converted(model, graph, manifest, seen, tmp_path, precision):
     path = save(convert(graph, precision, manifest=manifest, calibration=seen), tmp_path / "m.onnx")
     report = check(path, model, manifest, clips=seen[:8])
     ran = [row for row in report.rows if row.errors]
     assert {row.runtime.split()[0] for row in ran} == {"onnxruntime", "OpenVINO"}
     assert {row.frames for row in ran} == {4, 8}
-    if precision == "fp16":
+    if precision == "f16":
         assert all(row.errors.activation < 1.2e-3 for row in ran if "bf16" not in row.runtime)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["f16", "int8"])
 def test_tensorrt_takes_what_was_converted_strongly_typed(graph, manifest, seen, precision):
     trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX, which parses and builds without a GPU")
     converted = convert(graph, precision, manifest=manifest, calibration=seen).SerializeToString()
@@ -143,23 +143,23 @@ def test_tensorrt_takes_what_was_converted_strongly_typed(graph, manifest, seen,
     del parser  # before the network it refers to
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("precision", ["f32", "f16", "int8"])
 def test_metadata_and_nothing_else_is_kept_and_the_graph_given_is_left_alone(graph, manifest, seen, precision):
     before = graph.SerializeToString(deterministic=True)
     first, second = (convert(graph, precision, manifest=manifest, calibration=seen) for _ in range(2))
     assert graph.SerializeToString(deterministic=True) == before
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
     kept = {entry.key: entry.value for entry in first.metadata_props}
-    assert kept.pop(PRECISION_KEY) == precision
+    assert kept.pop(PRECISION_KEY) == FILE_WORDS[precision]
     assert kept == manifest.to_properties()
     assert not any(entry.doc_string for entry in (first, first.graph, *first.graph.node))
     assert not first.graph.value_info
     assert [entry.version for entry in first.opset_import if entry.domain == ""] == [20]
 
 
-def test_a_compact_graph_stays_as_it_is_in_fp32(graph, manifest, tmp_path):
+def test_a_compact_graph_stays_as_it_is_in_f32(graph, manifest, tmp_path):
     stored = compact(graph)
-    converted = convert(stored, "fp32", manifest=manifest)
+    converted = convert(stored, "f32", manifest=manifest)
     assert converted.SerializeToString(deterministic=True) == stored.SerializeToString(deterministic=True)
     assert read_precision(save(converted, tmp_path / "m.onnx")) == "compact"
 
@@ -177,14 +177,24 @@ def test_a_compact_graph_expands_to_the_same_values(graph):
 
 def test_a_file_is_converted_in_place(graph, manifest, tmp_path):
     path = save(graph, tmp_path / "m.onnx")
-    convert_file(path, "fp16", manifest=manifest)
-    assert read_precision(path) == "fp16"
+    convert_file(path, "f16", manifest=manifest)
+    assert read_precision(path) == "f16"
     assert json.dumps(read_manifest(path).to_properties()) == json.dumps(manifest.to_properties())
     assert Manifest.from_properties(read_metadata(path)).name == "branches"
 
 
+@pytest.mark.parametrize("word", ["fp16", "float16", "f16"])
+def test_words_of_earlier_versions_make_and_name_the_same_file(graph, manifest, tmp_path, word):
+    converted = convert(graph, word, manifest=manifest)
+    assert converted.SerializeToString(deterministic=True) == (
+        convert(graph, "f16", manifest=manifest).SerializeToString(deterministic=True)
+    )
+    onnx.helper.set_model_props(converted, {**manifest.to_properties(), PRECISION_KEY: word})
+    assert read_precision(save(converted, tmp_path / "m.onnx")) == "f16"
+
+
 def test_a_precision_there_is_not(graph, manifest):
-    with pytest.raises(UsageError, match="precision must be one of fp32, fp16, int8, got 'fp8'"):
+    with pytest.raises(UsageError, match="precision must be one of f32, f16, int8, got 'fp8'"):
         convert(graph, "fp8", manifest=manifest)
 
 
@@ -208,7 +218,7 @@ def test_a_kernel_beyond_float16_is_named(graph, manifest):
         if tensor.name == "wide.weight":
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1e7, "wide.weight"))
     with pytest.raises(ModelError, match=r"cannot convert wide\.weight: float16 holds values to 65504"):
-        convert(large, "fp16", manifest=manifest)
+        convert(large, "f16", manifest=manifest)
 
 
 def test_a_graph_without_the_manifests_names_is_refused(graph, manifest):
@@ -237,13 +247,13 @@ def on_real_clips(i3d, precision, videos, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["f16", "int8"])
 def test_i3d_keeps_its_tubes_on_real_clips(i3d, clips, tmp_path, precision):
     names = ("bottle", "ego_washing_dishes", "juggling_soccer_ball")
     report = on_real_clips(i3d, precision, [clips / f"{name}.mp4" for name in names], tmp_path)
     print(report.table)
     ran = [row for row in report.rows if row.errors]
     assert len(ran) >= 2
-    if precision == "fp16":
+    if precision == "f16":
         assert all(row.errors.activation < 1.2e-3 for row in ran if "bf16" not in row.runtime)
         assert all(row.agreed == row.clips for row in ran)

@@ -23,3 +23,14 @@ class SourceError(TubesError):
 
 class SinkError(TubesError):
     """An output cannot be opened or written."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what an error says; the name of its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def unforeseen(error: BaseException) -> str:
+    """An error that nobody foresaw, in one line. Its type comes first: the words alone seldom tell what happened."""
+    name, said = type(error).__name__, one_line(error)
+    return name if said == name else f"{name}: {said}"

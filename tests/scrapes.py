@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from saliency_tubes.stream.sinks.condition import SinkHealth
 from saliency_tubes.stream.telemetry.health import Told
 from saliency_tubes.stream.telemetry.histogram import Tally
 from saliency_tubes.stream.telemetry.metrics import Collector, Reloaded
-from saliency_tubes.stream.telemetry.stats import SinkState, Snapshot, Spread
+from saliency_tubes.stream.telemetry.stats import Snapshot, Spread
 
 PLAIN = "text/plain"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -26,8 +27,8 @@ def durations(*seconds: float) -> Spread:
 def healthy(**changed: Any) -> Snapshot:
     """A stream that lacks nothing, with a recording and an output that is watched."""
     sinks = (
-        SinkState("rec.mkv", "running", 1500, 0, 0),
-        SinkState("rtsp://127.0.0.1:8554/live", "running", 1500, 0, 0, viewers=2, failed_logins=1),
+        SinkHealth("rec.mkv", "running", 1500),
+        SinkHealth("rtsp://127.0.0.1:8554/live", "running", 1500, viewers=2, failed_logins=1),
     )
     made = Snapshot(
         name="door", state="live", connected=True, alive=True, uptime=60.0, frames_in=1500, frames_out=1500,

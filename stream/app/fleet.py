@@ -20,8 +20,7 @@ from ...engine.types import Shown
 from ..net.redact import redact
 from ..pipeline.explainer import Look
 from ..sinks.open import check_outputs, open_sink
-from ..sinks.rules import check_rules, is_hook
-from ..sinks.webhook import WebhookSink
+from ..sinks.rules import check_rules
 from ..telemetry.log import Redacting, say
 from ..telemetry.metrics import Reloaded
 from ..telemetry.monitor import Monitor
@@ -379,6 +378,5 @@ class Fleet:
 def _update(job: Job, config: Config) -> None:
     """Gives a running stream what may change, checked before."""
     job.pipeline.look = Look(parse_target(config.explain, job.runner.manifest.labels), config.style, config.max_age)
-    hooks = [sink for sink in job.sinks if isinstance(sink, WebhookSink)]
-    for sink, uri in zip(hooks, filter(is_hook, config.outputs), strict=True):
-        sink.set_rule(uri)
+    for sink, uri in zip(job.sinks, config.outputs, strict=True):
+        sink.reconfigure(uri)

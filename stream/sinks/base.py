@@ -12,7 +12,7 @@ from ...engine.errors import SinkError, UsageError
 from ...engine.types import Shown
 from ..media.info import VideoInfo
 from ..telemetry.events import Event
-from .condition import Condition
+from .condition import Condition, SinkHealth
 
 LATENCIES = ("low", "quality")
 ON_FULL = ("stop", "delete")
@@ -109,15 +109,23 @@ class Sink(Condition):
         """frames taken so far"""
         self.events = 0
         """events taken so far"""
-        self.dropped = 0
-        """frames and events lost so far because this output could not follow"""
-        self.drops: dict[str, int] = {}
-        """the same by reason"""
         self.failed_logins: int | None = None
         """so far; None where nobody can log in"""
         self.wants_stop = False
         """whether the user asked, at this output, that the run ends"""
+        self._lost: dict[str, int] = {}
         self._counting = threading.Lock()
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Frames and events lost so far because this output could not follow or did not work, by reason."""
+        with self._counting:
+            return dict(self._lost)
+
+    @property
+    def dropped(self) -> int:
+        """Frames and events lost so far, for all reasons."""
+        return sum(self.drops.values())
 
     @property
     def queued(self) -> int:
@@ -128,6 +136,22 @@ class Sink(Condition):
     def viewers(self) -> int | None:
         """How many watch here at the moment; None where nobody can."""
         return None
+
+    def health(self) -> SinkHealth:
+        """How it is at this moment. From any thread."""
+        return SinkHealth(
+            name=self.name,
+            state=self.state,
+            frames=self.frames,
+            events=self.events,
+            drops=self.drops,
+            note=self.notes[-1] if self.notes else "",
+            description=self.description,
+            queued=self.queued,
+            trying=self.trying,
+            viewers=self.viewers,
+            failed_logins=self.failed_logins,
+        )
 
     def open(self, info: VideoInfo) -> None:
         """Called once, before the first frame."""
@@ -140,6 +164,12 @@ class Sink(Condition):
 
     def event(self, event: Event) -> None:
         """Takes what a window says. Its JSON, where the output is made of that, is `event.json`."""
+
+    def reconfigure(self, address: str) -> None:
+        """Takes from another address of the same place what may change while it runs. From any thread.
+
+        Raises UsageError. Of most outputs nothing may change, and nothing happens.
+        """
 
     def signal(self, since: float | None) -> None:
         """The camera has been away since then, in seconds since 1970; None: it is back. In any thread; at once."""
@@ -155,8 +185,7 @@ class Sink(Condition):
 
     def _drop(self, reason: str, count: int = 1) -> None:
         with self._counting:  # some outputs lose things in more than one thread
-            self.drops[reason] = self.drops.get(reason, 0) + count
-            self.dropped += count
+            self._lost[reason] = self._lost.get(reason, 0) + count
 
 
 def freeze(shown: Shown) -> None:

@@ -1,15 +1,50 @@
-"""The state of an output, and for how long it has tried to work."""
+"""How an output is: its state, for how long it has tried to work, and all of it at one moment."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 STATES = ("new", "connecting", "running", "retrying", "refused", "lost", "disk full", "failed", "closed")
 SETTLED = ("new", "running", "closed")
 """states in which an output works, or need not"""
 STEADY = 10.0
 """seconds an output must have worked for its next trouble to be a new one: some servers take a connection to drop it"""
+
+
+@dataclass(frozen=True)
+class SinkHealth:
+    """An output at one moment. The defaults are those of one that was never opened."""
+
+    name: str
+    """safe to print"""
+    state: str = "new"
+    """one of STATES"""
+    frames: int = 0
+    """frames taken so far"""
+    events: int = 0
+    """events taken so far"""
+    drops: Mapping[str, int] = field(default_factory=dict)
+    """frames and events lost so far because the output could not follow or did not work, by reason"""
+    note: str = ""
+    """the newest thing to be said of it, in one line"""
+    description: str = ""
+    """how it encodes and where it can be found, once that is known"""
+    queued: int = 0
+    """frames and events that wait for it"""
+    trying: float = 0.0
+    """seconds for which it has tried to work, and does not"""
+    viewers: int | None = None
+    """how many watch there; None where nobody can"""
+    failed_logins: int | None = None
+    """how many logins it has refused so far; None where nobody can log in"""
+
+    @property
+    def dropped(self) -> int:
+        """Frames and events lost so far, for all reasons."""
+        return sum(self.drops.values())
 
 
 class Condition:

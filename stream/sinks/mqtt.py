@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import ssl
 import sys
-import threading
 import time
-from collections import deque
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from ...engine.errors import SinkError, UsageError
 from ..media.info import VideoInfo
 from ..net.address import port_of, split
+from ..net.backoff import Backoff, Delays
 from ..net.redact import redact, scrub
 from ..telemetry.events import Event, utc
 from .base import Sink, SinkOptions
 from .condition import works_again
+from .mailbox import Mailbox
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 QUEUE = 1000
@@ -33,7 +34,9 @@ STEADY_SECONDS = 10.0
 REFUSED_DELAYS = (60, 600)
 """The same in seconds if the broker refuses the login: frequent attempts would look like an attack."""
 DRAIN_SECONDS = 3.0
-"""what still waits at the end is sent for so long"""
+"""For so long what still waits at the end is sent."""
+LAST_SECONDS = 1.0
+"""For so long the last status, "offline", is waited for to arrive."""
 _KEYS = {"qos", "ca", "client_id"}
 REFUSALS = {"Bad user name or password", "Not authorized", "Banned", "Client identifier not valid"}
 """MQTT 5.0, 3.2.2.2, as paho names them"""
@@ -73,7 +76,7 @@ class MqttSink(Sink):
         self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
         self._client_id = values.get("client_id") or f"saliency-tubes-{secrets.token_hex(4)}"
         self._client: Any = None
-        self._items: deque[Event] = deque()
+        self._box: Mailbox[Event] = Mailbox(QUEUE, lost=self._drop)
         self._flying = 0
         """published, and not yet acknowledged"""
         self._connected = self._refused = False
@@ -81,15 +84,13 @@ class MqttSink(Sink):
         """what was wrong last"""
         self._since = 0.0
         """when it connected"""
-        self._pause = float(DELAYS[0])
-        """before the next attempt, after a connection"""
+        self._backoff = Backoff(Delays(*DELAYS))
+        """of attempts after a connection was lost"""
+        self._backoff.next()  # the client itself makes the first pause
         self._status = self._said = "online"
         """what is to be known at `topic/status`, and what was published there last"""
         self._greeting: int | None = None
         """the number of a first status that is not yet acknowledged; the client sends it again when it has connected"""
-        self._closing: float | None = None
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
         self.reopened = 0
         """how often the broker came back"""
 
@@ -99,7 +100,7 @@ class MqttSink(Sink):
 
     @property
     def queued(self) -> int:
-        return len(self._items)
+        return len(self._box)
 
     def open(self, info: VideoInfo) -> None:
         self._client = self._make_client()
@@ -107,16 +108,10 @@ class MqttSink(Sink):
         self.state = "connecting"
         self._client.connect_async(self._host, self._port, KEEP_ALIVE)
         self._client.loop_start()
-        self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
-        self._thread.start()
+        self._box.start(self._work, self.name)
 
     def event(self, event: Event) -> None:
-        with self._changed:
-            if len(self._items) == QUEUE:
-                self._items.popleft()
-                self._drop("too slow" if self._connected else "not connected")
-            self._items.append(event)
-            self._changed.notify_all()
+        self._box.put(event, "too slow" if self._connected else "not connected")
 
     def signal(self, since: float | None) -> None:
         self._status = "online" if since is None else f"no signal since {utc(since)}"
@@ -129,22 +124,20 @@ class MqttSink(Sink):
         return self._publish(self.status_topic, self._said, 1, retain=True)
 
     def close(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is None:
+        if not self._box.started:
             return
-        with self._changed:
-            self._closing = time.monotonic() + DRAIN_SECONDS
-            self._changed.notify_all()
-        thread.join()
+        with self._box.changed:
+            self._box.end(DRAIN_SECONDS if self._connected else 0.0)
+        self._box.close(DRAIN_SECONDS)
         if self._connected:
             self._publish(self.status_topic, "offline", 1, retain=True)
-            with self._changed:
-                self._changed.wait_for(lambda: not self._flying or not self._connected, 1.0)
+            with self._box.changed:
+                self._box.changed.wait_for(self._landed, LAST_SECONDS)
         self._client.disconnect()
         self._client.loop_stop()
-        left = len(self._items) + self._flying
-        if left:
-            self._drop("at the end", left)
+        self._box.lose_all("at the end")
+        if self._flying:
+            self._drop("at the end", self._flying)
         self.state = "closed"
 
     def _make_client(self) -> Any:
@@ -172,49 +165,38 @@ class MqttSink(Sink):
     # the thread that publishes
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ready() or self._closing is not None)
-                self._changed.wait_for(lambda: self._ready() or self._done(), self._time_left())
-                if self._done():
-                    return
-                if not self._ready():
-                    continue
-                event = self._items.popleft()
+        while (event := self._box.take(self._due)) is not None:
             if self._publish(self._topic, event.json, self._qos) is None:
                 self._drop("not connected")
             else:
                 self.events += 1
+        self._box.settle(self._landed)
+
+    def _due(self, event: Event) -> float:
+        """Seconds until it may be published: inf until somebody says that more fits."""
+        return 0.0 if self._connected and self._flying < IN_FLIGHT else math.inf
+
+    def _landed(self) -> bool:
+        """Whether no acknowledgement is to be waited for."""
+        return not (self._flying and self._connected)
 
     def _publish(self, topic: str, text: str, qos: int, retain: bool = False) -> int | None:
         """Without our lock: the client calls back under locks of its own, which publish() takes as well.
 
         Its number. None: it is lost. With QoS 1 and 2 the client keeps it, and sends it when it has connected again.
         """
-        with self._changed:
+        with self._box.changed:
             self._flying += 1  # before: the acknowledgement may be faster than publish()
         sent = self._client.publish(topic, text.encode(), qos=qos, retain=retain)
         if sent.rc and not qos:
-            self._landed()
+            self._acknowledged()
             return None
         return int(sent.mid)
 
-    def _landed(self) -> None:
-        with self._changed:
+    def _acknowledged(self) -> None:
+        with self._box.changed:
             self._flying = max(0, self._flying - 1)
-            self._changed.notify_all()
-
-    def _ready(self) -> bool:
-        return bool(self._items) and self._connected and self._flying < IN_FLIGHT
-
-    def _done(self) -> bool:
-        if self._closing is None:
-            return False
-        empty = not self._items and not self._flying
-        return empty or not self._connected or time.monotonic() >= self._closing
-
-    def _time_left(self) -> float | None:
-        return None if self._closing is None else max(0.0, self._closing - time.monotonic())
+            self._box.changed.notify_all()
 
     # called by the client's thread
 
@@ -225,40 +207,42 @@ class MqttSink(Sink):
         self._since = time.monotonic()
         if self._greeting is None:
             self._greeting = self._tell()
-        with self._changed:
+        with self._box.changed:
             self._connected, self._refused = True, False
-            self._changed.notify_all()
+            self._box.changed.notify_all()
         if self._said != self._status:  # it changed since, or the client has sent an older one again
             self._tell()
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        with self._changed:
+        with self._box.changed:
             held, self._connected = self._connected, False
             if not self._qos:
                 self._flying = 0  # nobody will ever acknowledge them
-            self._changed.notify_all()
-        brief = held and time.monotonic() - self._since < STEADY_SECONDS
+            if self._box.ending:
+                self._box.end(0.0)
+            self._box.changed.notify_all()
         if held:  # the client itself starts the pauses anew, with every connection
-            self._pause = min(2 * self._pause, DELAYS[1]) if brief else DELAYS[0]
-            client.reconnect_delay_set(self._pause, DELAYS[1])
-        if self._closing is None and not self._refused:
+            if time.monotonic() - self._since >= STEADY_SECONDS:
+                self._backoff.reset()
+            client.reconnect_delay_set(self._backoff.next(), DELAYS[1])
+        if not self._box.ending and not self._refused:
             why = "the connection broke" if str(reason) == BROKEN else reason
             self._trouble(f"lost the broker: {why}")
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
-        if self._closing is None:
+        if not self._box.ending:
             error = sys.exc_info()[1]  # the client calls from its except clause, and tells no other way
             reason = f": {error.strerror or error}" if isinstance(error, OSError) else ""
             self._trouble(f"no connection to the broker{reason}")
 
     def _on_publish(self, client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
         if mid == self._greeting:  # it takes what is published: only now all is well
-            with self._changed:
+            with self._box.changed:
                 self.reopened += self.state == "retrying"
                 self._greeting, self.state = None, "running"
                 if self._wrong:
                     self.notes = (works_again(self._wrong),)
-        self._landed()
+        self._acknowledged()
 
     def _trouble(self, text: str, refused: bool = False) -> None:
         """Keeps what is wrong as state and note; the run's monitor tells it, with the stream it belongs to."""
@@ -267,5 +251,5 @@ class MqttSink(Sink):
         note = f"{text}; {'asked again after a minute' if refused else 'tried again until it works'}"
         if refused or self._refused:  # each call starts the pauses anew
             self._client.reconnect_delay_set(*(REFUSED_DELAYS if refused else DELAYS))
-        with self._changed:
+        with self._box.changed:
             self._refused, self.state, self.notes = refused, "refused" if refused else "retrying", (note,)

@@ -6,24 +6,24 @@ import base64
 import http.client
 import json
 import math
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections import deque
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlencode, urlunsplit
 
 import cv2
 
-from ...engine.errors import UsageError
+from ...engine.errors import UsageError, unforeseen
 from ...engine.picture import Picture
 from ...engine.types import Shown
 from ..media.info import VideoInfo
 from ..net.address import port_of, split
+from ..net.backoff import Backoff, Delays
 from ..net.redact import redact, scrub
 from ..telemetry.events import Event
 from .base import Sink, SinkOptions, freeze
+from .mailbox import Mailbox
 from .rules import Rule, Watch, number
 
 QUEUE = 8
@@ -82,46 +82,37 @@ class WebhookSink(Sink):
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         self._opener = urllib.request.build_opener(_NoRedirect)
-        self._calls: deque[Call] = deque()
+        self._box: Mailbox[Call] = Mailbox(QUEUE, lost=self._drop)
         self._gave_up: tuple[str, ...] = ()
         """what is to be said of calls that were never delivered"""
         self._pending: Call | None = None
         """waits for its picture"""
         self._patience = PICTURE_SECONDS if options.live else math.inf
-        self._changed = threading.Condition()
-        self._closing: float | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def rule(self) -> Rule:
         return self._watch.rule
 
-    def set_rule(self, uri: str) -> None:
-        """Takes the rule of another address, from the next event on. Raises UsageError."""
-        self._watch = self._watch.under(_rule(self.name, dict(parse_qsl(split(uri).query))))
+    def reconfigure(self, address: str) -> None:
+        """Takes the rule of the address, from the next event on."""
+        self._watch = self._watch.under(_rule(self.name, dict(parse_qsl(split(address).query))))
 
     @property
     def queued(self) -> int:
-        return len(self._calls)
+        return len(self._box)
 
     def open(self, info: VideoInfo) -> None:
         rule = self.rule
         self.description = f"{rule.label} over {rule.over:g} for {rule.seconds:g} s"
         self.state = "running"
-        self._thread = threading.Thread(target=self._work, name=f"saliency-tubes {self.name[:40]}", daemon=True)
-        self._thread.start()
+        self._box.start(self._work, self.name)
 
     def event(self, event: Event) -> None:
         self.events += 1
         if self._watch.push(event):
             self._let_go()
-            self._pending = call = Call(event, time.monotonic() + self._patience)
-            with self._changed:
-                if len(self._calls) == QUEUE:
-                    self._calls.popleft()
-                    self._drop("too slow")
-                self._calls.append(call)
-                self._changed.notify_all()
+            self._pending = Call(event, time.monotonic() + self._patience)
+            self._box.put(self._pending)
 
     def write(self, shown: Shown) -> None:
         self.frames += 1
@@ -130,69 +121,45 @@ class WebhookSink(Sink):
             self._let_go(shown.frame.picture)
 
     def close(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is None:
+        if not self._box.started:
             return
         self._let_go()
-        with self._changed:
-            self._closing = time.monotonic() + DRAIN_SECONDS
-            self._changed.notify_all()
-        thread.join(DRAIN_SECONDS + self._timeout + 1)
-        with self._changed:
-            if self._calls:
-                self._drop("at the end", len(self._calls))
-                self._calls.clear()
+        self._box.close(DRAIN_SECONDS, longer=self._timeout + 1)
+        self._box.lose_all("at the end")
         self.state = "closed"
 
     def _let_go(self, picture: Picture | None = None) -> None:
         """The call that waits, if one does, waits no longer."""
         call, self._pending = self._pending, None
         if call is not None:
-            with self._changed:
+            with self._box.changed:
                 call.picture, call.due = picture, 0.0
-                self._changed.notify_all()
+                self._box.changed.notify_all()
 
     # the thread
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._closing is not None)
-                if not self._calls or self._out_of_time():
-                    return
-                left = self._calls[0].due - time.monotonic()
-                if left > 0:
-                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
-                    continue
-                call = self._calls.popleft()
+        while (call := self._box.take(lambda call: call.due - time.monotonic())) is not None:
             try:
                 self._deliver(call)
             except Exception as error:  # a thread that dies would take the output with it, in silence
-                self._failed(f"{type(error).__name__}: {error}")
+                self._failed(unforeseen(error))
 
     def _deliver(self, call: Call) -> None:
         body = self._body(call)
+        backoff = Backoff(Delays(FIRST_DELAY, LONGEST_DELAY))
         for attempt in range(self._retries + 1):
             error, again = self._post(body)
             if error is None:
                 self.state, self.notes = "running", self._gave_up
                 return
             self.notes = (scrub(error, self._uri),)
-            if not again or attempt == self._retries or not self._pause(_delay(attempt)):
-                self._failed(error)
-                return
-
-    def _pause(self, seconds: float) -> bool:
-        """Waits before the next attempt. False: there is no time left for one."""
-        self.state = "retrying"
-        with self._changed:
-            closing = self._changed.wait_for(lambda: self._closing is not None, seconds)
-        if closing and not self._out_of_time(seconds):
-            time.sleep(seconds)
-        return not self._out_of_time()
-
-    def _out_of_time(self, needed: float = 0.0) -> bool:
-        return self._closing is not None and time.monotonic() + needed > self._closing
+            if not again or attempt == self._retries:
+                break
+            self.state = "retrying"
+            if not self._box.pause(backoff.next(), into_the_end=True):
+                break
+        self._failed(error or "")
 
     def _failed(self, why: str) -> None:
         self.state = "lost"  # that call; the next one may arrive
@@ -223,7 +190,7 @@ class WebhookSink(Sink):
         except urllib.error.URLError as error:
             return str(error.reason), True
         except (OSError, http.client.HTTPException) as error:
-            return f"{type(error).__name__}: {error}", True
+            return unforeseen(error), True
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -231,10 +198,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *arguments: object) -> None:
         return None
-
-
-def _delay(attempt: int) -> float:
-    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt, 10))  # of thousands, a float has no power of two
 
 
 def _perseverance(name: str, values: dict[str, str]) -> tuple[float, int]:

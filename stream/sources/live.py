@@ -35,7 +35,7 @@ from .feed import (
     FeedFrame,
     FeedRefused,
 )
-from .patience import Backoff, Patience
+from .patience import Patience, backoff
 
 POLL = 0.25
 """Maximum seconds until a waiting reader notices `stop`, if FFmpeg or GStreamer returns in time."""
@@ -92,7 +92,7 @@ class LiveSource:
         self._connect, self._patience, self._clock = connect, patience or Patience(), clock
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
-        self._backoff = Backoff(seed)
+        self._backoff = backoff(seed)
         self._connections = _Connections()
         self._failures = 0
         self._since = clock()
@@ -242,7 +242,8 @@ class LiveSource:
             self._said = f"gave up after {self._failures} attempts: {error}"
             self._drop()
             raise SourceError(f"{self.name}: {self._said}")
-        delay, behind = self._backoff.next(error), isinstance(error, FeedBehind)
+        refused = isinstance(error, FeedRefused) and error.credentials
+        delay, behind = self._backoff.next(refused), isinstance(error, FeedBehind)
         if behind:
             self.skips, self._skipped_at = self.skips + 1, self._clock()
         # The state tells the reason from before the connection is closed, which may take some time, until the next one

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
-from .feed import FeedError, FeedRefused
+from ..net.backoff import Backoff, Delays
+
+REFUSED = Delays(0.8, 30.0, least=1.0)
+"""Where the credentials are refused. After two refusals it is 1.6 s at most: a password that is corrected at once is in
+use within 2 s."""
 
 
 @dataclass(frozen=True)
@@ -29,35 +32,6 @@ class Patience:
             raise ValueError(f"retries must be 0 or more, or None, got {self.retries}")
 
 
-class Backoff:
-    """Seconds to wait before the next attempt. They double, less a random part of up to a quarter, so that many streams
-    do not connect at the same moment.
-
-    For a server that does not answer: 0.2 s to 1 s. For one that refuses the credentials: 1 s to 30 s, because some
-    cameras lock the account; other errors between two refusals do not shorten that.
-    """
-
-    def __init__(self, seed: int | None = None) -> None:
-        self.failures = 0
-        """number of failures in a row"""
-        self._random = random.Random(seed)
-        self._refusals = 0
-
-    def next(self, error: FeedError) -> float:
-        """Seconds to wait after this failure."""
-        self.failures += 1
-        if isinstance(error, FeedRefused) and error.credentials:
-            self._refusals += 1
-            # After two refusals 1.6 s at most, so that a password that is corrected at once is used within 2 s. The
-            # exponent is limited because after days of refusals 2.0 ** n would overflow.
-            longest = min(30.0, 0.8 * 2.0 ** min(self._refusals - 1, 10))
-            return max(1.0, longest * self._random.uniform(0.75, 1.0))
-        return min(1.0, 0.2 * 2.0 ** min(self.failures - 1, 10)) * self._random.uniform(0.75, 1.0)
-
-    def admitted(self) -> None:
-        """To be called when a frame came: the credentials are right."""
-        self._refusals = 0
-
-    def reset(self) -> None:
-        """To be called when a connection has lasted: the next failure counts as the first one."""
-        self.failures = self._refusals = 0
+def backoff(seed: int | None = None) -> Backoff:
+    """The delays between two attempts to reach a camera. A server that is away is asked after 0.2 s to 1 s."""
+    return Backoff(Delays(0.2, 1.0), REFUSED, spread=(0.75, 1.0), seed=seed)

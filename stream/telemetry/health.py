@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .stats import SinkState, Snapshot
+from ..sinks.condition import SinkHealth
+from .stats import Snapshot
 
 STALE = 5.0
 """Seconds without a frame after which a stream is failing."""
@@ -45,7 +46,7 @@ def _running(find: Callable[[Snapshot], str]) -> Callable[[Told, float], str]:
     return lambda told, since: find(told) if isinstance(told, Snapshot) and told.alive else ""
 
 
-def _outputs(wrong: Callable[[SinkState], bool]) -> Callable[[Told, float], str]:
+def _outputs(wrong: Callable[[SinkHealth], bool]) -> Callable[[Told, float], str]:
     def find(snapshot: Snapshot) -> str:
         return "; ".join(f"{sink.name}: {sink.note or sink.state}" for sink in snapshot.sinks if wrong(sink))
 

@@ -15,6 +15,7 @@ from ...engine.draw.overlay import Overlay
 from ...engine.runtimes.base import Runner
 from ...engine.types import Explanation, Shown
 from ..sinks.base import Sink
+from ..sinks.condition import SinkHealth
 from ..sources.base import SKIPPING, Connection, Source, too_late
 from .freshness import Freshness
 from .histogram import Histogram, Tally
@@ -47,31 +48,6 @@ class Spread:
         ranked = sorted(values)
         last = len(ranked) - 1
         return cls(ranked[round(0.5 * last)], ranked[round(0.95 * last)], len(ranked), total or Histogram())
-
-
-@dataclass(frozen=True)
-class SinkState:
-    """One output, as telemetry sees it."""
-
-    name: str
-    """safe to print"""
-    state: str
-    frames: int
-    events: int
-    dropped: int
-    """frames and events that were lost there"""
-    note: str = ""
-    """the newest remark about it"""
-    description: str = ""
-    """how it encodes, when that is known"""
-    queued: int = 0
-    """frames and events that wait for it"""
-    trying: float = 0.0
-    """seconds for which it has been trying, without success, to work again"""
-    viewers: int | None = None
-    """number of viewers; None if the output can have none"""
-    failed_logins: int | None = None
-    """number of failed logins; None if nobody can log in there"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +90,8 @@ class Snapshot:
     """from the evidence to the frame it is drawn on; if none is drawn, from the last evidence until now"""
     queues: Mapping[str, int]
     """queue -> number of items that wait in it"""
-    sinks: tuple[SinkState, ...] = ()
+    sinks: tuple[SinkHealth, ...] = ()
+    """each output, under a name that no other output of the stream has"""
     not_finite: int = 0
     outage_frames: int = 0
     """frames shown while the camera was away; they are in none of the other counts"""
@@ -272,11 +249,10 @@ def take_snapshot(
     """The snapshot of a pipeline now."""
     now = time.monotonic()
     fps_in, fps_out, window_rate = stats.rates(now)
-    names = _distinct([sink.name for sink in sinks])
-    named = list(zip(names, sinks, strict=True))
+    outputs = _named_apart([sink.health() for sink in sinks])
     recent, totals = watch.recent(), watch.histograms()
     late = too_late(source)
-    lost = {(f"sink {name}", reason): count for name, sink in named for reason, count in tuple(sink.drops.items())}
+    lost = {(f"sink {one.name}", reason): count for one in outputs for reason, count in one.drops.items()}
     return Snapshot(
         name=source.name,
         alive=alive,
@@ -297,7 +273,7 @@ def take_snapshot(
         latency=stats.latency,
         tube_age=stats.freshness.tube_age(now),
         queues=dict(queues),
-        sinks=tuple(_state(name, sink) for name, sink in named),
+        sinks=outputs,
         not_finite=not_finite,
         outage_frames=stats.outage_frames,
         label=newest.label if newest else "",
@@ -333,18 +309,13 @@ def facts_of(runner: Runner, overlay: Overlay) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _state(name: str, sink: Sink) -> SinkState:
-    note = (sink.notes or ("",))[-1]
-    return SinkState(
-        name, sink.state, sink.frames, sink.events, sink.dropped, note, sink.description, sink.queued, sink.trying,
-        sink.viewers, sink.failed_logins,
-    )  # fmt: skip
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names that are equal, because they differ only in what is hidden, get numbers, so that all are different."""
-    return [f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name
-            for place, name in enumerate(names)]  # fmt: skip
+def _named_apart(outputs: Sequence[SinkHealth]) -> tuple[SinkHealth, ...]:
+    """Two whose names differ only in what is hidden of them get numbers: each must be told apart."""
+    names = [one.name for one in outputs]
+    return tuple(
+        replace(one, name=f"{one.name} ({names[:place].count(one.name) + 1})") if one.name in names[:place] else one
+        for place, one in enumerate(outputs)
+    )
 
 
 _STATM = Path("/proc/self/statm")

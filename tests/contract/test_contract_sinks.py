@@ -207,7 +207,7 @@ def test_what_two_threads_lose_at_once_is_counted_twice() -> None:
                 other.join(0.1)  # in the midst of it
             return count
 
-    sink.drops = Counted()
+    sink._lost = Counted()
     sink._drop("too slow")
     other.join()
     assert (sink.drops, sink.dropped) == ({"too slow": 2}, 2)

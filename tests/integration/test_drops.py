@@ -87,7 +87,6 @@ def test_the_summary_and_the_metrics_say_the_same(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(jobs, "open_runner", lambda model, **_: StubRunner(delay=0.02))
     monkeypatch.setattr(jobs, "open_source", lambda uri, options, **given: Camera(200))
     monkeypatch.setattr(jobs, "open_sink", open_sink)
-    monkeypatch.setattr(Threaded, "_copy_facts", named(Threaded._copy_facts))
     fleet = Fleet(Settings((Config("camera", ("slow", "plain", "broken"), name="door"),), log_format="json"))
     log = io.StringIO()
     with MetricsServer("0", fleet.snapshots) as server, logging_to(log, "json"):
@@ -121,14 +120,3 @@ def test_the_summary_and_the_metrics_say_the_same(monkeypatch: pytest.MonkeyPatc
         own = sum(count for (place, _), count in by_metrics.items() if place == f"sink {name}")
         assert own == sinks[name].dropped
         assert frames_out + windows == written[name] + events[name] + own
-
-
-def named(copy):  # type: ignore[no-untyped-def]
-    """The stub's outputs are all called "memory": they keep the names they are opened by."""
-
-    def copied(self: Threaded) -> None:
-        name = self.name
-        copy(self)
-        self.name = name
-
-    return copied

@@ -31,7 +31,7 @@ from saliency_tubes.stream.sources.feed import (
     FeedRefused,
 )
 from saliency_tubes.stream.sources.live import LiveSource
-from saliency_tubes.stream.sources.patience import Backoff, Patience
+from saliency_tubes.stream.sources.patience import Patience, backoff
 
 Step = int | str | Exception
 """what a connection does next: give a frame with this pts in 1/25 s, nothing for a while, or fail"""
@@ -433,8 +433,8 @@ def test_options_are_checked(wrong: dict[str, Any]) -> None:
 
 
 def test_a_login_refused_for_weeks_is_still_tried() -> None:
-    backoff = Backoff(seed=1)
-    waits = [backoff.next(DENIED) for _ in range(3000)]
+    delays = backoff(seed=1)
+    waits = [delays.next(refused=True) for _ in range(3000)]
     assert max(waits) <= 30
     assert min(waits[10:]) >= 22
 
@@ -453,11 +453,11 @@ def test_ticks_of_a_clock_are_no_frame_rate(rates: tuple[Fraction | None, ...], 
 
 
 def test_backoff_starts_anew_after_a_steady_connection() -> None:
-    backoff = Backoff(seed=2)
+    delays = backoff(seed=2)
     for _ in range(8):
-        backoff.next(GONE)
-    backoff.reset()
-    assert backoff.next(GONE) <= 0.2
+        delays.next()
+    delays.reset()
+    assert delays.next() <= 0.2
 
 
 class TestLiveTimeline:

@@ -8,9 +8,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from saliency_tubes.stream.sinks.condition import SinkHealth
 from saliency_tubes.stream.telemetry.log import LOGGER, logging_to, say
 from saliency_tubes.stream.telemetry.monitor import Monitor, changes
-from saliency_tubes.stream.telemetry.stats import SinkState, Snapshot, Spread
+from saliency_tubes.stream.telemetry.stats import Snapshot, Spread
 
 URI = "rtsp://me:hunter22@camera/live?token=abcdefgh"
 
@@ -127,8 +128,8 @@ def snapshot(**changed) -> Snapshot:
     return Snapshot(**{**fields, **changed})
 
 
-def sink(state: str) -> tuple[SinkState, ...]:
-    return (SinkState("rtmp://h/x", state, 0, 0, 0),)
+def sink(state: str) -> tuple[SinkHealth, ...]:
+    return (SinkHealth("rtmp://h/x", state),)
 
 
 def test_the_encoder_of_an_output_that_opens_late_is_said():
@@ -237,7 +238,7 @@ def test_classes_and_outputs():
     assert changes(one, one) == []
     (lost,) = changes(one, snapshot(label="yoga", sinks=sink("retrying")))
     assert (lost.event, lost.message, lost.level) == ("sink", "rtmp://h/x: retrying", logging.WARNING)
-    (full,) = changes(one, snapshot(label="yoga", sinks=(SinkState("a.mkv", "disk full", 0, 0, 0, "no space"),)))
+    (full,) = changes(one, snapshot(label="yoga", sinks=(SinkHealth("a.mkv", "disk full", note="no space"),)))
     assert full.message == "a.mkv: disk full: no space"
     (back,) = changes(snapshot(label="yoga", sinks=sink("retrying")), one)
     assert (back.message, back.level) == ("rtmp://h/x: running", logging.INFO)

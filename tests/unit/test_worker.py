@@ -12,6 +12,7 @@ from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.media.gst_load import Missing
 from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.net.backoff import Delays
 from saliency_tubes.stream.sinks import threaded as worker
 from saliency_tubes.stream.sinks.base import RefusedError, Sink
 from saliency_tubes.stream.sinks.threaded import Threaded
@@ -71,7 +72,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "DELAYS", (0.01, 10.0))
+    monkeypatch.setattr(worker, "DELAYS", Delays(0.01, 10.0))
 
 
 def test_everything_arrives_in_order() -> None:
@@ -128,7 +129,7 @@ def test_pictures_are_not_kept_for_a_sink_that_takes_none() -> None:
     for _ in range(10):
         sink.write(shown)
         sink.event(make_event())
-    assert (len(sink._frames), sink.dropped) == (0, 0)
+    assert (fake.taken, sink.dropped) == ([], 0)
     assert sink.queued >= 9  # the first line may be with the sink already
     assert shown.frame.picture.planes[0].flags.writeable
     fake.gate.set()
@@ -191,7 +192,7 @@ def test_a_server_that_is_not_there_yet() -> None:
 
 @pytest.mark.parametrize("every", [1, 7])
 def test_a_hundred_breaks_in_a_row(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "DELAYS", (0.002, 0.002))
+    monkeypatch.setattr(worker, "DELAYS", Delays(0.002, 0.002))
     fake = Fake(reconnects=True)
     fake.on_write = fails(lambda index: index < 100 * every and index % every == 0, SinkError("fake: Broken pipe"))
     sink = Threaded(fake, frames=1000)
@@ -233,8 +234,28 @@ def test_refused_credentials_are_not_tried_again_soon() -> None:
 
 
 def test_a_refused_login_is_tried_ever_more_rarely() -> None:
-    assert [worker.delay(count + 9, count) for count in range(1, 9)] == [10, 20, 40, 80, 160, 320, 600, 600]
-    assert worker.delay(1, 0) < worker.delay(2, 0) < worker.delay(99, 0) == 10
+    assert [worker.REFUSED_DELAYS.after(count) for count in range(1, 9)] == [10, 20, 40, 80, 160, 320, 600, 600]
+
+
+def test_what_the_sink_says_of_itself_is_said_here() -> None:
+    fake = Fake()
+    fake.description, fake.failed_logins, fake.notes = "H.264", 3, ("one", "two")
+    sink = Threaded(fake)
+    sink.open(INFO)
+    fake.name = "fake-1"  # as a file that got a number
+    fake._drop("slow client", 2)
+    sink.write(make_shown(0, 0, INFO))
+    sink.event(make_event())
+    wait_for(lambda: sink.frames == sink.events == 1)
+    health = sink.health()
+    assert (health.name, health.description, health.note) == ("fake-1", "H.264", "two")
+    assert (health.frames, health.events, health.dropped, health.failed_logins) == (1, 1, 2, 3)
+    sink.close()
+    sink.event(make_event())
+    assert sink.health().drops == {"slow client": 2, "at the end": 1}
+    assert sink.health().dropped == sink.dropped == 3
+    with pytest.raises(AttributeError, match="no attribute 'port'"):
+        sink.port  # noqa: B018
 
 
 def test_the_end_waits_for_what_is_queued_but_not_for_ever() -> None:

@@ -154,7 +154,8 @@ struct Linear {
         const int fraction = shared.fraction[row];
         uint32_t levels = 0;
 #pragma unroll
-        for (int i = 0; i < N; ++i) levels |= (uint32_t)level(down(steps.of[i], fraction)) << 8 * i;
+        for (int i = 0; i < N; ++i)  // columns beside the tile have no step: of them shared memory holds anything at all
+            levels |= ((uint32_t)level(down(steps.of[i], fraction)) & 0xff) << 8 * i;
         return levels;
     }
 };

@@ -19,13 +19,24 @@ LONGEST = 240
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
 
 
+def provider_of(device: str) -> tuple[str, dict[str, str]]:
+    """The execution provider of a device, cpu, cuda or cuda:N, and its options. Raises UsageError for anything else.
+
+    CUDA multiplies float32 as TF32, with 10 bits of mantissa, unless it is told not to: what is called f32 here is f32.
+    """
+    name, colon, number = device.upper().partition(":")
+    known = name in PROVIDERS and not (colon and (name == "CPU" or not number.isdecimal() or len(number) > 3))
+    if not known:
+        raise UsageError(f"onnxruntime runs on CPU, cuda or cuda:N, the GPU number N, got device {device!r}")
+    options = {"device_id": str(int(number or 0)), "use_tf32": "0"} if name == "CUDA" else {}
+    return PROVIDERS[name], options
+
+
 class OnnxRuntimeRunner:
     """A Runner in float32 on the CPU or on CUDA."""
 
     def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
-        provider = PROVIDERS.get(device.upper())
-        if provider is None:
-            raise UsageError(f"onnxruntime runs on {' or '.join(PROVIDERS)}, got device {device!r}")
+        provider, settings = provider_of(device)
         if precision == "bf16":
             raise UsageError(f"onnxruntime runs in f32, got precision {precision!r}")
         if provider not in ort.get_available_providers():
@@ -36,7 +47,7 @@ class OnnxRuntimeRunner:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[provider])
+            self._session = ort.InferenceSession(str(path), options, providers=[(provider, settings)])
         except Exception as error:  # its classes derive from nothing narrower
             raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
         # onnxruntime replaces a provider that cannot load by the CPU's, and only logs it.

@@ -1,4 +1,8 @@
-"""What these tests need. Without it they are skipped; where SALIENCY_TUBES_GPU=1 promises a GPU, they fail."""
+"""What these tests need. Without it they are skipped; where SALIENCY_TUBES_GPU promises it, they fail.
+
+SALIENCY_TUBES_GPU: what is promised, with commas: cuda (a GPU and its driver), tensorrt (such a GPU, and a TensorRT
+that runs on it). Not every GPU has one: TensorRT-RTX has none for compute capability 9.0.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,23 @@ from saliency_tubes.engine.runtimes.device import Device, find_device
 from saliency_tubes.engine.runtimes.tensorrt import Kit
 from saliency_tubes.export.tensorrt import find_kit
 
-PROMISED = os.environ.get("SALIENCY_TUBES_GPU") == "1"
+KINDS = ("cuda", "tensorrt")
+PROMISED = [word.strip() for word in os.environ.get("SALIENCY_TUBES_GPU", "").split(",") if word.strip()]
+if not set(PROMISED) <= set(KINDS):
+    raise pytest.UsageError(f"SALIENCY_TUBES_GPU promises {', '.join(KINDS)}, got {', '.join(PROMISED)}")
 
 
-def missing(what: str) -> NoReturn:
-    if PROMISED:
-        pytest.fail(f"SALIENCY_TUBES_GPU=1 promises a GPU and what runs on it: {what}")
+def missing(what: str, *kinds: str) -> NoReturn:
+    """kinds: those of KINDS that cannot be without it."""
+    if set(kinds) & set(PROMISED):
+        pytest.fail(f"SALIENCY_TUBES_GPU promises {', '.join(PROMISED)}: {what}")
     pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
 def gpu() -> Device:
     found = find_device()
-    return missing(f"needs a GPU, and here is {found}") if isinstance(found, str) else found
+    return missing(f"needs a GPU, and here is {found}", *KINDS) if isinstance(found, str) else found
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +42,6 @@ def kit(gpu: Device) -> Kit:
         import_module("cuda.bindings.driver")
         return find_kit()
     except ImportError as error:
-        missing(f"needs cuda-bindings: {error}")
+        missing(f"needs cuda-bindings: {error}", "tensorrt")
     except UsageError as error:
-        missing(str(error))
+        missing(str(error), "tensorrt")

@@ -15,6 +15,18 @@ def kernels(tmp_path_factory) -> ctypes.CDLL:
     return kernels_library(tmp_path_factory.mktemp("kernels"))
 
 
+# A byte for all of it: zeros, the greatest and the least of signed numbers; and random ones, by their seed.
+RUBBISH = {"zeros": 0, "0x7f": 0x7F, "0xff": 0xFF, "seed 1000": 1000, "seed 1001": 1001, "seed 1002": 1002}
+
+
+@pytest.fixture(params=RUBBISH.values(), ids=RUBBISH.keys())
+def rubbish(request, kernels) -> int:
+    """What another kernel has left in shared memory."""
+    kernels.set_rubbish(request.param)
+    yield request.param
+    kernels.set_rubbish(1000)
+
+
 @pytest.fixture
 def gpu(kernels, monkeypatch) -> FakeDriver:
     """The driver's double in the place of cuda-bindings."""

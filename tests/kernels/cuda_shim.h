@@ -3,7 +3,8 @@
 // Every thread of a block is a coroutine, with registers and a stack of its own, that runs until it meets a barrier; then
 // the next one runs. So barriers are barriers, and a missing one shows: `launch` runs blocks and threads forwards or
 // backwards, and the results must not differ. A thread that ends while others wait at a barrier is an error, as it is
-// undefined in CUDA. Shared memory is filled with rubbish before each block.
+// undefined in CUDA. Before each block shared memory is filled with what another kernel may have left there: `rubbish`
+// says what.
 
 #pragma once
 
@@ -49,6 +50,7 @@ inline std::vector<Thread> threads;
 inline std::vector<char> stacks;
 inline int running;
 inline bool any, last_any;  // of __syncthreads_or
+inline uint32_t rubbish = 1000;  // what shared memory holds before a block: 0..255 that byte, else random ones of this seed
 inline const std::function<void()>* body;
 
 inline void enter() {
@@ -58,7 +60,11 @@ inline void enter() {
 
 inline void run_block(bool backwards) {
     const int count = (int)threads.size();
-    for (char* byte = __start_tubes_shared; byte < __stop_tubes_shared; ++byte) *byte = (char)0xa5;
+    uint32_t state = rubbish;
+    for (char* byte = __start_tubes_shared; byte < __stop_tubes_shared; ++byte) {
+        state = rubbish < 256 ? rubbish << 24 : state * 1664525u + 1013904223u;  // Numerical Recipes' generator
+        *byte = (char)(state >> 24);
+    }
     for (int i = 0; i < count; ++i) {
         Thread& thread = threads[i];
         thread.done = false;

@@ -11,6 +11,9 @@ using namespace tubes;
 
 extern "C" {
 
+// What shared memory holds before a block, from now on: see cuda_shim.h.
+void set_rubbish(uint32_t rubbish) { shim::rubbish = rubbish; }
+
 // As cuLaunchKernel: `arguments` holds a pointer to each. Returns 0, or 1 for a name that is no kernel.
 int run_kernel(const char* name, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                void** arguments, int backwards) {

@@ -132,6 +132,25 @@ def test_the_definition_in_float64(gpu, format, size, cells, style, crop, seed):
         assert far.sum() <= may_be_off(far.shape, cells)
 
 
+@pytest.mark.parametrize("geometry", ["linear", "paper"])
+@pytest.mark.parametrize("format", Format)
+def test_what_shared_memory_held_before_does_not_matter(rubbish, gpu, format, geometry):
+    """At the edges of crops and tiles, where columns beside them are computed along."""
+    rng, style = np.random.default_rng(rubbish), Style(threshold=0.1, geometry=geometry)
+    for width in (37, 150):
+        frame = host_frame(format, 21, width, width, pad=4)
+        saved = [memory.copy() for memory in frame.memory]
+        for crop in CROPS:
+            whole = [(explanation(rng, 2, (5, 7), crop), 1.0)]
+            evidence = blend_cells(whole, 9.5, geometry) if geometry == "paper" else [Part.of(*whole[0], 9.5)]
+            frame.restore(saved)
+            overlay, jobs = drawn(gpu, style, [frame], [evidence], [crop])
+            found = [memory.copy() for memory in frame.memory]
+            twin(gpu, jobs, [frame], [saved], geometry)
+            assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
+            overlay.close()
+
+
 @pytest.mark.parametrize("format", [Format.NV12, Format.P010, Format.BGR])
 def test_large_frames(gpu, format):
     rng = np.random.default_rng(1)

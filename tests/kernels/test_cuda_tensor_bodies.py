@@ -30,7 +30,7 @@ def view(gpu, array):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (5, 1, 2, 3), (2048, 4, 14, 14), (65, 2, 7, 7), (1, 400, 4, 7, 7)])
-def test_evidence(gpu, shape, dtype):
+def test_evidence(rubbish, gpu, shape, dtype):
     rng = np.random.default_rng(0)
     activation = np.maximum(rng.normal(size=shape), 0).astype(dtype)
     weights = rng.normal(size=shape[-4]).astype(np.float32)
@@ -53,7 +53,7 @@ def test_evidence(gpu, shape, dtype):
 @pytest.mark.parametrize("format", [Format.NV12, Format.I420])
 @pytest.mark.parametrize("size", [(90, 160), (35, 51), (240, 133)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_clip_slots_are_the_cpus(gpu, rule, format, size, dtype):
+def test_clip_slots_are_the_cpus(rubbish, gpu, rule, format, size, dtype):
     spec = SPECS[rule]
     frame = host_frame(format, *size, seed=3, pad=6, color=Color("bt601", True))
     planes = [plane[..., 0] if plane.shape[2] == 1 else plane for plane in frame.planes]

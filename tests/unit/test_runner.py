@@ -609,6 +609,22 @@ class TestChoice:
             path = write(tmp_path / "m.onnx", make_manifest(missed=file))
             assert choices(path, runtime="openvino").precisions == expected
 
+    @pytest.mark.parametrize(("device", "number"), [("cuda", "0"), ("CUDA:0", "0"), ("cuda:12", "12")])
+    def test_onnxruntime_on_a_gpu_is_f32_and_not_tf32(self, device, number):
+        onnxruntime = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime")
+        expected = ("CUDAExecutionProvider", {"device_id": number, "use_tf32": "0"})
+        assert onnxruntime.provider_of(device) == expected
+
+    def test_onnxruntime_on_the_cpu(self):
+        onnxruntime = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime")
+        assert onnxruntime.provider_of("Cpu") == ("CPUExecutionProvider", {})
+
+    @pytest.mark.parametrize("device", ["GPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "cuda:0:1", ""])
+    def test_devices_that_onnxruntime_has_not(self, device):
+        onnxruntime = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime")
+        with pytest.raises(UsageError, match=r"CPU, cuda or cuda:N, .* got device"):
+            onnxruntime.provider_of(device)
+
     def test_onnxruntime_computes_in_f32(self, tiny):
         pytest.importorskip("onnxruntime")
         found = choices(tiny, runtime="onnxruntime")

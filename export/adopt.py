@@ -16,7 +16,7 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-from ..engine.errors import ModelError, UsageError
+from ..engine.errors import ModelError, UsageError, one_line
 from ..engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from ..engine.picture import F32
 from .bounds import FILE_WORDS, PRECISION_KEY
@@ -132,8 +132,7 @@ def _run(proto: onnx.ModelProto, feed: dict[str, F32], names: Sequence[str]) -> 
         session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return [np.asarray(value, np.float32) for value in session.run(list(names), feed)]
     except Exception as error:  # its classes derive from nothing narrower
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"the graph does not run on such a clip: {reason}") from None
+        raise ModelError(f"the graph does not run on such a clip: {one_line(error)}") from None
 
 
 def _head(proto: onnx.ModelProto, name: str | None, logits: F32, activation: F32) -> LinearHead:

@@ -21,7 +21,7 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from ..engine.errors import ModelError, TubesError, UsageError
+from ..engine.errors import ModelError, TubesError, UsageError, one_line
 from ..engine.manifest import LinearHead, Manifest, WindowSpec
 from ..engine.picture import F32
 from .gradient import trace_gradient
@@ -31,7 +31,6 @@ from .noise import smooth_noise
 from .recipe import Recipe
 from .tap import Tapped, evaluating, find_tap
 from .trust import trusted_slices
-from .weights import one_line
 
 OPSET = 20
 """the newest that TensorRT 10 and 11 and TensorRT-RTX all take"""

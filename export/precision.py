@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from ..engine.errors import ModelError
+from ..engine.errors import ModelError, one_line
 from ..engine.manifest import Manifest
 from ..engine.picture import F32
 from ..engine.precision import EXPORT_PRECISIONS, check_precision
@@ -191,7 +191,7 @@ def _float_tensors(proto: onnx.ModelProto, manifest: Manifest) -> set[str]:
     try:
         graph = shape_inference.infer_shapes(proto, check_type=True, strict_mode=True).graph
     except shape_inference.InferenceError as error:
-        raise ModelError(f"cannot convert {manifest.name}: {str(error).strip().splitlines()[0]}") from None
+        raise ModelError(f"cannot convert {manifest.name}: {one_line(error)}") from None
     values = (*graph.input, *graph.output, *graph.value_info)
     typed = {value.name: value.type.tensor_type.elem_type for value in values}
     typed.update({tensor.name: tensor.data_type for tensor in graph.initializer})

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from ..engine.errors import ModelError, UsageError
+from ..engine.errors import ModelError, UsageError, one_line
 from ..engine.manifest import Manifest
 from ..engine.picture import F32
 
@@ -79,8 +79,7 @@ def quantize(
                 extra_options=OPTIONS,
             )
         except Exception as error:  # the quantiser raises what it likes, and so does the runtime below it
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"cannot quantise {manifest.name}: {reason}") from None
+            raise ModelError(f"cannot quantise {manifest.name}: {one_line(error)}") from None
         return onnx.load(path)
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.errors import ModelError, UsageError
-from .weights import one_line
+from ..engine.errors import ModelError, UsageError, one_line
 
 _AVERAGES = (nn.AvgPool3d, nn.AdaptiveAvgPool3d)
 _Edge = tuple[Any, int]

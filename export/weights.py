@@ -87,11 +87,6 @@ def without_prefixes(state: Mapping[str, Tensor], wanted: Container[str] = ()) -
     return dict(state)
 
 
-def one_line(error: BaseException) -> str:
-    """The first line of what an exception says; its type where it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
 def _joined(error: BaseException) -> str:
     """All that an exception says, as one line; torch puts what it would have had to run into its last ones."""
     return " ".join(str(error).split()) or type(error).__name__

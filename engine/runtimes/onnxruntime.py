@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, one_line
 from ..manifest import Manifest
 from ..picture import F32
 from ..types import Outputs
@@ -49,7 +49,7 @@ class OnnxRuntimeRunner:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=[(provider, settings)])
         except Exception as error:  # its classes derive from nothing narrower
-            raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
+            raise ModelError(f"onnxruntime says: {one_line(error)[:LONGEST]}") from None
         # onnxruntime replaces a provider that cannot load by the CPU's, and only logs it.
         if provider not in self._session.get_providers():
             raise UsageError(f"onnxruntime cannot run on {device}: its libraries did not load")
@@ -72,7 +72,7 @@ class OnnxRuntimeRunner:
         try:
             values = self._session.run(list(names.values()), given)
         except Exception as error:  # its classes derive from nothing narrower
-            raise ModelError(f"onnxruntime says: {_first_line(error)}") from None
+            raise ModelError(f"onnxruntime says: {one_line(error)[:LONGEST]}") from None
         return dict(zip(names, values, strict=True))
 
     def _nothing(self, clips: int) -> F32:
@@ -96,7 +96,3 @@ def choices(device: str) -> Choices:
 
 def _title(device: str) -> str:
     return f"onnxruntime {ort.__version__} on {device.upper()}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:LONGEST]

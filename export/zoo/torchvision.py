@@ -7,8 +7,7 @@ import warnings
 import torchvision
 from torch import Tensor, nn
 
-from ...engine.errors import ModelError
-from ..weights import one_line
+from ...engine.errors import ModelError, one_line
 from .parts import GlobalMean, SlidingMean, without_inplace
 
 S3D_POOLED_SLICES = 2

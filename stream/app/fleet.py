@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from types import FrameType
 
-from ...engine.errors import SourceError, TubesError
+from ...engine.errors import SourceError, TubesError, unforeseen
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.saliency import parse_target
 from ...engine.types import Shown
@@ -321,7 +321,7 @@ class Fleet:
                 try:
                     self.reload()
                 except Exception as error:  # the next one is heard all the same
-                    say("reload", f"failed: {type(error).__name__}: {error}", level=logging.ERROR)
+                    say("reload", f"failed: {unforeseen(error)}", level=logging.ERROR)
 
         thread = threading.Thread(target=work, name="saliency-tubes reload", daemon=True)
         previous = signal.signal(signal.SIGHUP, lambda number, frame: asked.put(True))

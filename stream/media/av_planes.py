@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, VideoReformatter
 
+from ...engine.errors import one_line
 from ...engine.picture import U8, Color, Layout, Picture
 
 MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
@@ -224,4 +225,4 @@ def reason(error: Exception) -> str:
     """FFmpeg's message for an error, without its number and the path."""
     if isinstance(error, av.FFmpegError | OSError) and error.strerror:
         return str(error.strerror)
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return one_line(error)

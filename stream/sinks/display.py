@@ -8,7 +8,7 @@ import sys
 
 import cv2
 
-from ...engine.errors import SinkError, UsageError
+from ...engine.errors import SinkError, UsageError, one_line
 from ...engine.types import Shown
 from ..media.info import VideoInfo
 from .base import Sink
@@ -64,7 +64,7 @@ class DisplaySink(Sink):
             key = cv2.waitKey(1) & 0xFF
             closed = cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1
         except cv2.error as error:
-            raise SinkError(f"display://: {_first_line(error)}") from None
+            raise SinkError(f"display://: {one_line(error)}") from None
         if key in QUIT or closed:
             self.wants_stop = True
         self.frames += not shown.outage
@@ -89,7 +89,3 @@ def _answers() -> bool:
     if display:
         x11.XCloseDisplay(ctypes.c_void_p(display))
     return bool(display)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["unknown"])[0]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, ClassVar
 
-from ...engine.errors import SinkError
+from ...engine.errors import SinkError, unforeseen
 from ..media.gst_load import load
 from ..net.doorkeeper import Doorkeeper, party
 from ..telemetry.log import say
@@ -220,7 +220,7 @@ class RtspServer:
             try:
                 work()
             except Exception as error:  # a timer whose callback raises is gone, and with it all the others
-                text = f"{type(error).__name__}: {error}"
+                text = unforeseen(error)
                 if text != self._trouble:
                     say("sink", f"RTSP on port {self.port}: {text}", level=logging.ERROR)
                 self._trouble = text

@@ -20,6 +20,7 @@ from ...engine.picture import Picture
 from ...engine.types import Frame
 from ..media.fit import fit
 from ..media.info import VideoInfo
+from ..media.pace import Pace
 from ..media.timeline import LIVE_TIME_BASE, LiveTimeline
 from ..media.wall_clock import CameraClock
 from ..telemetry.log import say
@@ -108,8 +109,7 @@ class LiveSource:
         self._rate: Fraction | None = None
         """frames a second, as the current connection tells"""
         self._bursts = False
-        self._due: float | None = None
-        """wall clock minus pts for frames that are given out when they are due"""
+        self._pace = Pace(forgives=True)
         try:
             self._first: FeedFrame | None = self._first_frame()
             self.info = _describe(self._first)
@@ -334,10 +334,8 @@ class LiveSource:
 
     def _hold(self, seconds: float, gap: bool) -> bool:
         """Waits until the frame is due; returns whether it was stopped. A late frame delays all later frames."""
-        now = self._clock()
-        if self._due is None or gap or self._due + seconds < now:
-            self._due = now - seconds
-        return self._wait(self._due + seconds - now) if self._due + seconds > now else False
+        delay = self._pace.delay(seconds, self._clock(), anew=gap)
+        return self._wait(delay) if delay else False
 
 
 class FeedSilent(FeedError):

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from ...engine.types import Frame
 from ..media.info import FALLBACK_RATE, VideoInfo
+from ..media.pace import Pace
 from ..media.timeline import leap
 from .base import Source
 
@@ -64,14 +65,14 @@ class Replay:
         self._source.close()
 
     def _read(self) -> Iterator[Frame]:
-        start: float | None = None
+        pace = Pace(leap(self.info.rate))
         for frame in self._all():
             if self.live:
-                now = self._clock()
-                if start is None or start + frame.time - now > leap(self.info.rate):
-                    frame, start = replace(frame, gap=start is not None), now - frame.time
-                if start + frame.time > now and self._wait(start + frame.time - now):
+                delay = pace.delay(frame.time, self._clock())
+                if delay and self._wait(delay):
                     return
+                if pace.leapt:
+                    frame = replace(frame, gap=True)
             if self._stop.is_set():
                 return
             yield frame

@@ -38,12 +38,14 @@ class Caption:
     text: str
     low: str = ""
     high: str = ""
-    """evidence at the two ends of the colour bar, in logits; where neither is given it is a note: small, without
-    a bar"""
+    """at the two ends of the colour bar: evidence in logits, or words; where neither is given it is a note: small,
+    without a bar"""
 
     @classmethod
-    def of(cls, explanation: Explanation) -> Caption:
+    def of(cls, explanation: Explanation, style: Style) -> Caption:
         text = " vs ".join(_score(score) for score in explanation.explained)
+        if style.focus:  # each frame has its own
+            return cls(text, "least", "most")
         return cls(text, f"{explanation.scale.low:.1f}", f"{explanation.scale.high:.1f}")
 
     @classmethod

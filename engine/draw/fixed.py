@@ -50,7 +50,7 @@ def table(style: Style, layout: Layout, color: Color, bits: int = 8) -> Record:
     made["first"], made["bias"], made["top"] = exact.first, round(256 * exact.level_bias), (1 << bits) - 1
     if style.add:
         offset = 256 * np.floor(add).astype(int)
-    elif bits > 8:
+    elif bits > 8 or style.focus:  # bytes would be one off, also where all of the picture is to be kept
         offset = np.rint(256 * add).astype(int)
     else:
         drawn = np.flatnonzero(keep[exact.first :] < 256)

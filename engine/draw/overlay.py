@@ -17,6 +17,7 @@ from ..geometry import blend_cells, faded_ends, slice_weights
 from ..picture import F32, F64, U8, Color, Layout, Picture
 from ..types import Crop, Explanation
 from .fixed import U16, Record, axis_places, cubic_cells, table
+from .focus import focused
 from .overlay_numpy import NumPyOverlay
 from .overlay_ref import CHANNELS
 from .style import Style
@@ -88,7 +89,8 @@ class Overlay:
         """`geometry.blend_cells`, the evidence [h, w] at one frame, times `opacity`."""
         if self._numpy or not _compiled or self.style.geometry != "linear":
             self.not_finite += sum(_count_odd(part, frame, self.style.geometry) for part, _ in parts)
-            return opacity * blend_cells(parts, frame, self.style.geometry)
+            blended = blend_cells(parts, frame, self.style.geometry)
+            return focused(blended, opacity) if self.style.focus else opacity * blended
         cells = np.empty(parts[0][0].tube.evidence.shape[1:], np.float32)
         self.not_finite += _compiled.blend([_part(*part, frame, opacity) for part in parts], cells)
         return cells

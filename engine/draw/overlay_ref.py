@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry import plane_weights
-from ..picture import F64, U8, Layout, Picture
+from ..picture import F64, Layout, Picture
 from ..types import Crop
 from .style import Style, palette
 
@@ -31,10 +31,3 @@ def overlay_ref(picture: Picture, cells: F64, crop: Crop, style: Style) -> None:
         for channel, column in enumerate(columns):
             drawn = np.floor(table.keep[level] * samples[..., channel] + table.add[level, column])
             samples[..., channel] = np.where(level < table.first, samples[..., channel], np.clip(drawn, 0, 255))
-
-
-def focus(volume: F64) -> U8:
-    """The PyTorch script's focus map of a volume [T, H, W], its alpha channel: each frame min-max to 20..255."""
-    low = volume.min(axis=(1, 2), keepdims=True)
-    extent = volume.max(axis=(1, 2), keepdims=True) - low
-    return np.asarray(np.rint(20 + 235 * (volume - low) / np.where(extent > 0, extent, 1)), np.uint8)

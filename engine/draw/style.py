@@ -37,6 +37,9 @@ class Style:
     """alpha rises over RAMP from the threshold on; False: a hard edge, and levels and pictures rounded down"""
     add: bool = False
     """colours are added to the picture rather than blended over it"""
+    focus: bool = False
+    """the paper's focus map: the picture darkens where there is little evidence, each frame by its own least and most
+    (`focus.py`). `colormap` and `threshold` have no part in it; at alpha 1 the darkest pixels keep 20 of 255"""
     frame: bool = False
     """a thin frame shows where the network looks: `outline`"""
 
@@ -48,15 +51,19 @@ class Style:
                 raise UsageError(f"{name} must be between 0 and 1, got {value:g}")
         if self.geometry not in ("linear", "paper"):
             raise UsageError(f"geometry must be linear or paper, got {self.geometry!r}")
+        if self.focus and (self.geometry != "paper" or self.add):
+            raise UsageError("a focus map has the geometry paper, and adds nothing to the picture")
 
 
 _PAPER = Style(colormap="jet", alpha=0.5, geometry="paper", soft=False)
 PRESETS = {
     "default": Style(),
     "paper-pytorch": replace(_PAPER, threshold=0.0, normalize=Normalize("volume")),
+    "focus": replace(_PAPER, alpha=1.0, threshold=0.0, normalize=Normalize("volume"), soft=True, focus=True),
     "paper-keras": replace(_PAPER, threshold=0.2, normalize=Normalize("positive"), add=True),
 }
-"""The two scripts published with arXiv 1902.01078, to the grey level, and the look for everything else."""
+"""The look for everything, and what the two scripts published with arXiv 1902.01078 draw, to the grey level: their
+coloured pictures, and the focus map of the one in PyTorch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +89,10 @@ def colors(colormap: str) -> F64:
 def palette(style: Style, layout: Layout, color: Color) -> Palette:
     """The table of a style for pictures of one kind."""
     evidence = np.arange(256) / 255
+    if style.focus:
+        keep = 1 - style.alpha * (1 - evidence)
+        _, offset = (None, np.zeros(3)) if layout is Layout.RGB else color.rgb_to_yuv()
+        return Palette(keep, (1 - keep)[:, None] * offset + 0.5, 0, 0.5)
     alpha = np.where(evidence >= style.threshold, style.alpha, 0.0)
     if style.soft:
         alpha *= np.clip((evidence - style.threshold) / RAMP, 0, 1)

@@ -49,7 +49,7 @@ class TubeAnnotator:
         at = explanation.newest if frame is None else frame
         overlay.draw(picture, overlay.blend([(explanation, 1.0)], at, self._opacity), explanation.tube.crop)
         if self._caption:
-            draw_caption(picture, Caption.of(explanation), overlay.style, opacity=self._opacity)
+            draw_caption(picture, Caption.of(explanation, overlay.style), overlay.style, opacity=self._opacity)
         scene[...] = picture.planes[0][..., ::-1]
         return scene
 

@@ -76,7 +76,7 @@ class Explanation(types.Explanation):
         picture = Picture(Layout.RGB, (checked_rgb(given, "rgb").copy(),))
         Overlay(self.style).draw(picture, self._cells(frame), self.tube.crop)
         if caption:
-            draw_caption(picture, Caption.of(self), self.style)
+            draw_caption(picture, Caption.of(self, self.style), self.style)
         return picture.planes[0]
 
     def _cells(self, frame: float | None) -> F32:

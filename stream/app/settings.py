@@ -229,7 +229,7 @@ def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
 def _options(config: Config) -> dict[str, object]:
     """Everything that a user may write, by the names used for it, with what it is now."""
     made, look = dict(vars(config)), dict(vars(config.style))
-    look["preset"] = [look.pop(name) for name in ("geometry", "soft", "add")]  # which nothing else can choose
+    look["preset"] = [look.pop(name) for name in ("geometry", "soft", "add", "focus")]  # which nothing else can choose
     sink = {_WRITTEN.get(name, name): value for name, value in vars(config.sink).items()}
     for name in ("style", "source", "sink"):
         del made[name]

@@ -52,7 +52,7 @@ class Painter:
         elif placed.is_too_old:  # the class it was of need not be what is there now
             draw_caption(frame.picture, Caption.of_age(placed.age), style, aspect)
         elif explanation is not None:
-            draw_caption(frame.picture, Caption.of(explanation), style, aspect)
+            draw_caption(frame.picture, Caption.of(explanation, style), style, aspect)
         return shown
 
     def close(self) -> None:

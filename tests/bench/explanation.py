@@ -81,7 +81,7 @@ class _Explain:
             # two windows saw most frames
             cells = self._overlay.blend(((made, 0.5), (made, 0.5)), frame.index)
             self._overlay.draw(frame.picture, cells, made.tube.crop)
-            draw_caption(frame.picture, Caption.of(made), STYLE)
+            draw_caption(frame.picture, Caption.of(made, STYLE), STYLE)
 
 
 def _window(runner: Runner) -> tuple[Clip, list[Frame]]:

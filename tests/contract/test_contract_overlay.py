@@ -3,6 +3,7 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from saliency_tubes.engine.types import Crop
 COMPILED = [path for path in paths() if path != "numpy"]
 
 every_path = pytest.mark.parametrize("path", paths())
-styles = st.builds(
+colored = st.builds(
     Style,
     colormap=st.sampled_from(sorted(COLORMAPS)),
     alpha=st.floats(0, 1),
@@ -30,6 +31,7 @@ styles = st.builds(
     soft=st.booleans(),
     add=st.booleans(),
 )
+styles = st.one_of(colored, colored, st.builds(replace, st.just(PRESETS["focus"]), alpha=st.floats(0, 1)))
 colors = st.builds(Color, st.sampled_from(sorted(LUMA_WEIGHTS)), st.booleans())
 crops = st.sampled_from(
     [

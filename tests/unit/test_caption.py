@@ -204,7 +204,7 @@ def explanation(*names: str) -> Explanation:
     ],
 )
 def test_words(names, text):
-    caption = Caption.of(explanation(*names))
+    caption = Caption.of(explanation(*names), Style())
     assert caption.text == text
     assert caption.text.isascii()
     assert float(caption.low) == pytest.approx(-0.25, abs=0.051)

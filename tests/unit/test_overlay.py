@@ -1,5 +1,6 @@
 """The overlay's definition against the published scripts and independent arithmetic; what its tables say."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import make_picture
 from saliency_tubes.engine.draw.overlay import Overlay, paths
-from saliency_tubes.engine.draw.overlay_ref import focus, overlay_ref
+from saliency_tubes.engine.draw.overlay_ref import overlay_ref
 from saliency_tubes.engine.draw.style import PRESETS, Style, palette
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.geometry import axis_positions, axis_weights, blend_cells
@@ -124,13 +126,81 @@ class TestGolden:
             equal.append((off == 0).mean())
         assert np.mean(equal) >= 0.995
 
-    def test_focus(self, case):
-        _, golden, _, name = case
+    @pytest.fixture
+    def focus_case(self, case):
+        inputs, golden, _, name = case
         if name == "keras":
             pytest.skip("only the PyTorch script has a focus map")
-        off = np.abs(focus(golden["volume"].astype(np.float64)).astype(int) - golden["focus"])
+        cells = evidence(inputs["activation"], inputs["weights"])
+        style = PRESETS["focus"]
+        explanation = make_explanation(cells, 16, style.normalize, (16, 224, 224))
+        return [(explanation, 1.0)], inputs["frames_bgr"][..., ::-1], golden["focus"]
+
+    def draw_focus(self, parts, frames, path):
+        """The frames [T, H, W, 3] with the focus map drawn on them."""
+        overlay, made = Overlay(PRESETS["focus"], "auto" if path == "definition" else path), []
+        for index, frame in enumerate(frames):
+            picture = Picture(Layout.RGB, (frame.copy(),))
+            cells = overlay.blend(parts, index)
+            if path == "definition":
+                overlay_ref(picture, cells, Crop(), overlay.style)
+            else:
+                overlay.draw(picture, cells, Crop())
+            made.append(picture.planes[0])
+        return np.stack(made)
+
+    @pytest.mark.parametrize("path", ["definition", *paths()])
+    def test_focus_map(self, focus_case, path):
+        """On white what is kept of the picture can be read: the script's alpha channel."""
+        parts, frames, focus = focus_case
+        drawn = self.draw_focus(parts, np.full_like(frames, 255), path)
+        assert (drawn == drawn[..., :1]).all()
+        off = np.abs(drawn[..., 0].astype(int) - focus)
         assert off.max() <= 1
         assert (off == 0).mean() >= 0.995
+        assert {int(picture.min()) for picture in drawn} == {20}
+        assert {int(picture.max()) for picture in drawn} == {255}
+
+    @pytest.mark.parametrize("path", ["definition", *paths()])
+    def test_focus_pictures(self, focus_case, path):
+        """The script's picture, its alpha channel included, as it looks on black."""
+        parts, frames, focus = focus_case
+        expected = np.rint(frames * (focus[..., None] / 255))
+        off = np.abs(self.draw_focus(parts, frames, path) - expected)
+        assert off.max() <= 2  # one for the level, and one for what is kept, in 256ths
+        assert (off <= 1).mean() >= 0.995
+        assert off.mean() <= 0.1
+
+
+def test_a_focus_map_is_of_each_frame_by_itself():
+    tube = np.zeros((2, 4, 4), np.float32)
+    tube[0, 0, 0], tube[1, 3, 3] = 1, 9
+    parts = [(make_explanation(tube, 8, PRESETS["focus"].normalize, (8, 64, 64)), 1.0)]
+    overlay = Overlay(PRESETS["focus"])
+    weak, strong = (overlay.blend(parts, frame) for frame in (0, 7))
+    assert np.allclose(weak, strong[::-1, ::-1])
+    assert weak[0, 0] == pytest.approx(1)
+
+
+def test_a_focus_map_fades_into_the_whole_picture():
+    tube = np.random.default_rng(0).random((2, 4, 4)).astype(np.float32)
+    parts = [(make_explanation(tube, 8, PRESETS["focus"].normalize, (8, 64, 64)), 1.0)]
+    for layout in Layout:
+        picture = make_picture(layout, 64, 64)
+        before, overlay = picture.copy(), Overlay(PRESETS["focus"])
+        overlay.draw(picture, overlay.blend(parts, 3, opacity=0.0), Crop())
+        assert all(map(np.array_equal, picture.planes, before.planes))
+
+
+def test_even_evidence_is_least_everywhere_in_a_focus_map():
+    parts = [(make_explanation(np.ones((2, 4, 4), np.float32), 8, PRESETS["focus"].normalize, (8, 64, 64)), 1.0)]
+    assert np.allclose(Overlay(PRESETS["focus"]).blend(parts, 3), 20 / 255)
+
+
+@pytest.mark.parametrize("wrong", [{"geometry": "linear"}, {"add": True}])
+def test_a_focus_map_is_one_look(wrong):
+    with pytest.raises(UsageError, match="a focus map has the geometry paper"):
+        replace(PRESETS["focus"], **wrong)
 
 
 def test_palette_of_the_default_style():

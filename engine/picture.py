@@ -28,6 +28,17 @@ class Layout(Enum):
     RGB = "rgb"
     """one plane [H, W, 3]"""
 
+    def shapes(self, size: tuple[int, int]) -> list[tuple[int, ...]]:
+        """The shape of each plane of a picture of `size` = (width, height)."""
+        width, height = size
+        half = ((height + 1) // 2, (width + 1) // 2)
+        shapes: dict[Layout, list[tuple[int, ...]]] = {
+            Layout.I420: [(height, width), half, half],
+            Layout.NV12: [(height, width), (*half, 2)],
+            Layout.RGB: [(height, width, 3)],
+        }
+        return shapes[self]
+
 
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 """Kr and Kb of each colour matrix: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance)."""
@@ -75,15 +86,9 @@ class Picture:
         height, width = self.planes[0].shape[:2] if self.planes and self.planes[0].ndim >= 2 else (0, 0)
         if not height or not width:
             raise ValueError(f"a picture needs a first plane [H, W], got {[p.shape for p in self.planes]}")
-        half = ((height + 1) // 2, (width + 1) // 2)
-        expected: dict[Layout, list[tuple[int, ...]]] = {
-            Layout.I420: [(height, width), half, half],
-            Layout.NV12: [(height, width), (*half, 2)],
-            Layout.RGB: [(height, width, 3)],
-        }
-        shapes = [plane.shape for plane in self.planes]
-        if shapes != expected[self.layout]:
-            raise ValueError(f"planes of {self.layout.value} must be {expected[self.layout]}, got {shapes}")
+        shapes, expected = [plane.shape for plane in self.planes], self.layout.shapes((width, height))
+        if shapes != expected:
+            raise ValueError(f"planes of {self.layout.value} must be {expected}, got {shapes}")
         if any(plane.dtype != np.uint8 for plane in self.planes):
             raise ValueError(f"planes must be uint8, got {[str(plane.dtype) for plane in self.planes]}")
 

@@ -6,15 +6,14 @@ The method: Stergiou et al., "Saliency Tubes: Visual Explanations for Spatio-Tem
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import ModelError, UsageError
-from .manifest import Manifest
+from .manifest import LinearHead, Manifest
 from .picture import F32, F64
-from .runtimes.base import Runner
 from .spline import zoom_weights
 from .types import ClassScore, Clip, Explanation, Outputs, Scale, Tube
 
@@ -84,23 +83,28 @@ def evidence(activation: F32, weights: F32) -> F32:
     return (weights @ activation.reshape(channels, -1)).reshape(activation.shape[1:])
 
 
-def run_target(runner: Runner, data: F32, target: Target) -> tuple[Outputs, F32]:
+Run = Callable[[F32, int | None], Outputs]
+"""Asks a network about one clip [1, 3, T, H, W]. The class is the one whose weights a graph with gradients is to give;
+None: the top class."""
+
+
+def run_target(run: Run, head: LinearHead | None, data: F32, target: Target) -> tuple[Outputs, F32]:
     """Runs one clip [1, 3, T, H, W]. Returns its outputs and the weights [C] of the target's tube.
+
+    head: the network's linear head; None where the graph gives weights.
 
     Weights are the head's own where it is linear, and the gradient of the class's logit with respect to the activation,
     summed over all cells, where it is not (Grad-CAM, arXiv 1610.02391, eq. 1, times the number of cells). Both are
     linear in the logit, so A against B is the difference of the two.
     """
-    (outputs,) = runner.run(data, [target.first])
-    head = runner.manifest.head
+    outputs = run(data, target.first)
     if head is not None:
         first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
         weights = head.class_weights[first]
         return outputs, weights if target.against is None else weights - head.class_weights[target.against]
     weights = _gradient(outputs)
     if target.against is not None:
-        (other,) = runner.run(data, [target.against])
-        weights = weights - _gradient(other)
+        weights = weights - _gradient(run(data, target.against))
     return outputs, weights
 
 

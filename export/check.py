@@ -16,7 +16,7 @@ from ..engine.errors import ModelError, TubesError, UsageError
 from ..engine.manifest import OWN, Manifest
 from ..engine.picture import F32
 from ..engine.precision import precision_word
-from ..engine.runtimes.base import Runner
+from ..engine.runtimes.base import run_one
 from ..engine.runtimes.models import read_manifest
 from ..engine.runtimes.open import open_runner
 from ..engine.runtimes.planfile import PlanInfo, read_plan
@@ -174,13 +174,8 @@ def _reference(
         return _Reference(f"PyTorch {version('torch')}", _torch(model, manifest))
     runner = open_runner(reference or path, frames=frames, runtime="onnxruntime")
     if reference is None or reference == path:
-        return _Reference(f"itself in {runner.description}", partial(_run, runner), checked=True)
-    return _Reference(f"{reference.name} in {runner.description}", partial(_run, runner))
-
-
-def _run(runner: Runner, clip: F32, class_id: int | None) -> Outputs:
-    (outputs,) = runner.run(clip, [class_id])
-    return outputs
+        return _Reference(f"itself in {runner.description}", partial(run_one, runner), checked=True)
+    return _Reference(f"{reference.name} in {runner.description}", partial(run_one, runner))
 
 
 def _torch(model: nn.Module, manifest: Manifest) -> Callable[[F32, int | None], Outputs]:
@@ -237,7 +232,7 @@ class _Judge:
         spare = (runtime, precision) if precision != OWN else None
         try:
             runner = open_runner(path, frames=self.frames, runtime=runtime, precision=precision)
-            found, milliseconds = _timed(partial(_run, runner), self.group.clips, self.tops)
+            found, milliseconds = _timed(partial(run_one, runner), self.group.clips, self.tops)
         except UsageError as error:
             return Row(title, 0, bounds, remark=f"not run: {error}")
         except ModelError as error:

@@ -11,14 +11,8 @@ def make_picture(
 ) -> Picture:
     """pad: samples between the rows."""
     rng = np.random.default_rng(seed)
-    half = ((height + 1) // 2, (width + 1) // 2)
-    shapes: dict[Layout, list[tuple[int, ...]]] = {
-        Layout.RGB: [(height, width, 3)],
-        Layout.I420: [(height, width), half, half],
-        Layout.NV12: [(height, width), (*half, 2)],
-    }
     planes = []
-    for shape in shapes[layout]:
+    for shape in layout.shapes((width, height)):
         padded = rng.integers(0, 256, (shape[0], shape[1] + pad, *shape[2:]), dtype=np.uint8)
         planes.append(padded[:, : shape[1]])
     return Picture(layout, tuple(planes), color or Color())
@@ -38,7 +32,7 @@ def packed(picture: Picture, order: tuple[int, ...] = (0, 1, 2)) -> Picture:
 
 def shapes(layout: Layout, height: int, width: int, color: Color | None = None) -> Picture:
     """Waves, a ramp and a rectangle, other ones in each plane and up to the edges: a shift by a sample shows."""
-    half = ((height + 1) // 2, (width + 1) // 2)
+    half = Layout.I420.shapes((width, height))[1]
     if layout is Layout.RGB:
         # Where one channel is bright, another is dark: chroma then varies as much as luma.
         planes = [np.stack([_waves((height, width), 20 + i, 7 * i) for i in range(3)], axis=-1)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from saliency_tubes.engine.errors import SinkError, SourceError
@@ -15,6 +16,7 @@ from saliency_tubes.engine.picture import F32, Color, Layout, Picture
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Frame, Outputs, Scale, Shown, Span, Tube
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.sinks.base import Sink
+from saliency_tubes.stream.sources.base import SourceHealth
 from saliency_tubes.stream.telemetry.events import Event
 
 SIDE, CELLS, SLICES = 32, 4, 2
@@ -79,7 +81,6 @@ class StubSource:
 
     live = False
     name = "stub"
-    errors = 0
     remarks: tuple[str, ...] = ()
 
     def __init__(self, frames: int = 40, size: tuple[int, int] = (64, 48), fail_at: int | None = None) -> None:
@@ -102,6 +103,9 @@ class StubSource:
             picture = Picture(Layout.I420, (luma, *chroma), Color())
             yield Frame(index, index, Fraction(1, 25), picture)
 
+    def health(self) -> SourceHealth:
+        return SourceHealth()
+
     def stop(self) -> None:
         """It never makes anybody wait."""
 
@@ -122,6 +126,23 @@ def make_event(
     top, chosen = (ClassScore(7, called, p, 1.0) for called in (name, explained or name))
     pts = (last - 1_000_000, last)
     return Event(Explanation(window, (chosen,), (top,), tube, Scale(0, 1), pts, Fraction(1, 1_000_000)), 0.5, (64, 48))
+
+
+class StubCamera(StubSource):
+    """A source that can be away. Tests set how it is."""
+
+    live = True
+
+    def __init__(self, frames: int = 40, **how: Any) -> None:
+        """how: fields of SourceHealth."""
+        super().__init__(frames)
+        self.now = SourceHealth(**{"can_be_away": True, "state": "live", "lag": 0.0} | how)
+
+    def change(self, **how: Any) -> None:
+        self.now = replace(self.now, **how)
+
+    def health(self) -> SourceHealth:
+        return self.now
 
 
 class MemorySink(Sink):

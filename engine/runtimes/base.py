@@ -48,6 +48,12 @@ class Runner(Protocol):
         ...
 
 
+def run_one(runner: Runner, clip: F32, class_id: int | None = None) -> Outputs:
+    """What a runner says of one clip [1, 3, T, H, W] float32."""
+    (outputs,) = runner.run(clip, [class_id])
+    return outputs
+
+
 def inputs(manifest: Manifest, clips: F32, class_ids: Sequence[int | None] | None) -> dict[str, npt.NDArray[Any]]:
     """What to feed a graph, by name."""
     feed: dict[str, npt.NDArray[Any]] = {manifest.input.name: clips}

@@ -23,7 +23,8 @@ from ...engine.saliency import parse_target
 from ..media.info import FALLBACK_RATE
 from ..net.address import escaped, file_path
 from ..pipeline.batcher import Batcher
-from ..pipeline.pipeline import Options, Pipeline
+from ..pipeline.options import Options
+from ..pipeline.pipeline import Pipeline
 from ..pipeline.priority import made_behind
 from ..sinks.base import Sink, SinkOptions
 from ..sinks.open import check_outputs, open_sink

@@ -95,8 +95,7 @@ class PictureReader:
         planes = _copies(views)
         if self._format == "gray":
             height, width = planes[0].shape
-            half = ((height + 1) // 2, (width + 1) // 2)
-            planes += (np.full(half, 128, np.uint8), np.full(half, 128, np.uint8))
+            planes += tuple(np.full(shape, 128, np.uint8) for shape in self.layout.shapes((width, height))[1:])
         return Picture(self.layout, planes, self.color)
 
     def _convert(self, frame: VideoFrame, size: tuple[int, int], format: str) -> VideoFrame:

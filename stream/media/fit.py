@@ -52,7 +52,7 @@ def fit(picture: Picture, size: tuple[int, int], layout: Layout, color: Color) -
     luma, *chroma = picture.planes
     if picture.layout is Layout.NV12:
         chroma = [chroma[0][..., 0], chroma[0][..., 1]]
-    half = ((size[0] + 1) // 2, (size[1] + 1) // 2)
+    half = _chroma_size(size)
     return _join(_resized(luma, size), [_resized(plane, half) for plane in chroma], layout, color)
 
 
@@ -64,10 +64,16 @@ def from_rgb(rgb: U8, layout: Layout, color: Color) -> Picture:
     yuv = np.asarray(cv2.transform(rgb, np.hstack([matrix, offset[:, None]])), np.uint8)
     height, width = rgb.shape[:2]
     luma, *chroma = cv2.split(yuv)
-    half = ((width + 1) // 2, (height + 1) // 2)
+    half = _chroma_size((width, height))
     return _join(
         np.asarray(luma, np.uint8), [_resized(np.asarray(plane, np.uint8), half) for plane in chroma], layout, color
     )
+
+
+def _chroma_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the planes U and V, of the picture's."""
+    height, width = Layout.I420.shapes(size)[1]
+    return width, height
 
 
 def _join(luma: U8, chroma: list[U8], layout: Layout, color: Color) -> Picture:

@@ -45,30 +45,21 @@ class SampleReader:
         try:
             memory = np.frombuffer(mapped.data, np.uint8)
             planes = tuple(
-                self._plane(memory, offset, stride, *shape)
-                for offset, stride, shape in zip(offsets, strides, self._shapes(), strict=False)
+                self._plane(memory, offset, stride, shape)
+                for offset, stride, shape in zip(offsets, strides, self.layout.shapes(self.size), strict=False)
             )
         finally:
             buffer.unmap(mapped)
         return Picture(self.layout, planes, self.color)
 
-    def _shapes(self) -> list[tuple[int, int, int]]:
-        width, height = self.size
-        half = ((height + 1) // 2, (width + 1) // 2)
-        return {
-            Layout.I420: [(height, width, 1), (*half, 1), (*half, 1)],
-            Layout.NV12: [(height, width, 1), (*half, 2)],
-            Layout.RGB: [(height, width, 3)],
-        }[self.layout]
-
     @staticmethod
-    def _plane(memory: U8, offset: int, stride: int, height: int, width: int, channels: int) -> U8:
+    def _plane(memory: U8, offset: int, stride: int, shape: tuple[int, ...]) -> U8:
+        height, width, channels = (*shape, 1)[:3]
         end = offset + stride * (height - 1) + width * channels  # the last row may lack its padding
         if end > memory.size:
             raise ValueError(f"a plane ends at byte {end} of a buffer of {memory.size}")
-        shape, steps = (height, width, channels), (stride, channels, 1)
-        view = np.lib.stride_tricks.as_strided(memory[offset:], shape, steps)
-        return np.array(view[..., 0] if channels == 1 else view, order="C")
+        steps = (stride, channels, 1)[: len(shape)]
+        return np.array(np.lib.stride_tricks.as_strided(memory[offset:], shape, steps), order="C")
 
     def _colorimetry(self, info: Any) -> tuple[Color, int]:
         kinds = self._video.VideoColorMatrix

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import insort
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -229,54 +229,69 @@ class Batcher:
 
 
 class Seat:
-    """One stream's place at a model: a Runner of one clip at a time. For one thread; `stop` is for any.
-
-    Within `turn` the model is free, or soon will be: the clip is chosen there, so that it does not age in a queue.
-    """
-
-    batch = 1
+    """One stream's place at a model. For one thread; `stop` is for any."""
 
     def __init__(self, batcher: Batcher, watch: Stopwatch) -> None:
-        runner = batcher.runner
-        self.manifest, self.frames, self.description = runner.manifest, runner.frames, runner.description
         self.size = 0
         """clips that went through the model in its last run, its own included"""
         self._batcher, self._watch = batcher, watch
-        self._ticket: Ticket | None = None
-        self._waited, self._turns = 0.0, 0
+        self._turns = 0
+        """how often it has been served"""
         self._stopped = threading.Event()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Waits until it is time to choose a clip for `run`. Raises Stopped."""
-        batcher, ticket, asked = self._batcher, Ticket(self, self._turns), self._batcher.clock()
-        batcher.join(ticket)
+    def turn(self) -> Iterator[Turn]:
+        """Waits until the model is free, or soon will be: the clip is chosen there, so that it does not age in a queue.
+
+        Raises Stopped.
+        """
+        batcher, asked = self._batcher, self._batcher.clock()
+        ticket = self._join()
         try:
             batcher.until_called(ticket, self._stopped)
-            self._ticket, self._waited = ticket, batcher.clock() - asked
-            yield
+            yield Turn(self, ticket, batcher.clock() - asked)
         finally:
-            self._ticket = None
             batcher.leave(ticket)
-
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        """As `Runner.run`, of one clip. Again within a turn, or without one: that is another turn. Raises Stopped."""
-        ticket, asked = self._ticket or Ticket(self, self._turns), self._batcher.clock()
-        if ticket is not self._ticket:
-            self._batcher.join(ticket)
-        self._ticket = None
-        ticket.class_id = class_ids[0] if class_ids else None
-        ticket.clip = clips  # last: with its clip another thread may take it along
-        try:
-            outputs = self._batcher.serve(ticket, self._stopped)
-        finally:
-            self._batcher.leave(ticket)
-        self._watch.add("wait", self._waited + ticket.begun - asked)
-        self._watch.add("infer", (ticket.ended or 0.0) - ticket.begun)
-        self._waited, self.size, self._turns = 0.0, ticket.size, ticket.turn + 1
-        return [outputs]
 
     def stop(self) -> None:
         """Who waits here gets Stopped, and so does who comes to wait; the other streams go on."""
         self._stopped.set()
         self._batcher.wake()
+
+    def _join(self) -> Ticket:
+        ticket = Ticket(self, self._turns)
+        self._batcher.join(ticket)
+        return ticket
+
+    def _serve(self, ticket: Ticket, clip: F32, class_id: int | None, waited: float) -> Outputs:
+        """waited: seconds, until the clip was chosen."""
+        asked = self._batcher.clock()
+        ticket.class_id = class_id
+        ticket.clip = clip  # last: with its clip another thread may take it along
+        try:
+            outputs = self._batcher.serve(ticket, self._stopped)
+        finally:
+            self._batcher.leave(ticket)
+        self._watch.add("wait", waited + ticket.begun - asked)
+        self._watch.add("infer", (ticket.ended or 0.0) - ticket.begun)
+        self.size, self._turns = ticket.size, ticket.turn + 1
+        return outputs
+
+
+class Turn:
+    """What a stream may ask of the model when it is called."""
+
+    def __init__(self, seat: Seat, ticket: Ticket, waited: float) -> None:
+        """ticket: called, without a clip. waited: seconds, for that."""
+        self._seat, self._waited = seat, waited
+        self._ticket: Ticket | None = ticket
+
+    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
+        """What the model says of a clip [1, 3, T, H, W] float32; class_id: as for `Runner.run`.
+
+        A second run waits behind the other streams: one that has had its turn is no better than they. Raises Stopped,
+        or what the model raises.
+        """
+        ticket, waited = self._ticket, self._waited
+        self._ticket, self._waited = None, 0.0
+        return self._seat._serve(ticket or self._seat._join(), clip, class_id, waited)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from ...engine.draw.notice import notice
 from ...engine.picture import Picture
 from ...engine.types import Shown
-from ..sources.base import SKIPPING, Connection, Source
+from ..sources.base import Source
 from ..telemetry.stats import Stats
 
 EVERY = 0.25
@@ -30,50 +30,50 @@ class Outage:
         self,
         source: Source,
         stats: Stats,
-        put: Callable[[Shown], None],
         tell: Callable[[float | None], None],
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """put: takes each frame. tell: is called with when the outage began, in seconds since 1970, and with None when
-        it is over. clock: that of `stats`. wall: seconds since 1970.
+        """tell: is called with when the outage began, in seconds since 1970, and with None when it is over. clock: that
+        of `stats`. wall: seconds since 1970.
         """
         self.last: Shown | None = None
         """the last frame that was written; whoever writes sets it"""
-        self.watches = isinstance(source, Connection)
-        """whether there is anything to watch: files are never away"""
-        self._source, self._stats, self._put, self._tell = source, stats, put, tell
+        self._source, self._stats, self._tell = source, stats, tell
         self._clock, self._wall = clock, wall
         self._since: float | None = None
         self._drawn: tuple[str, Picture] | None = None
 
-    def watch(self, over: Callable[[float], bool]) -> None:
-        """Until the stream ends. over: waits so many seconds, or until then, and says whether it has ended."""
-        while self.watches and not over(EVERY):
-            self.look()
+    def watch(self, over: Callable[[float], bool]) -> Iterator[Shown]:
+        """The frames to show, until the stream ends. over: waits so many seconds, or until the stream has ended, and
+        says whether it has.
+        """
+        while not over(EVERY):
+            shown = self.look()
+            if shown is not None:
+                yield shown
 
-    def look(self) -> None:
-        """What there is to show and to tell at this moment."""
+    def look(self) -> Shown | None:
+        """The frame to show at this moment, where there is one; tells what there is to tell."""
         now = self._clock()  # before the question: a frame that comes meanwhile is later than what is made here
-        if not isinstance(self._source, Connection):
-            return
-        away = now - self._stats.arrived
+        away, health = now - self._stats.arrived, self._source.health()
         # A connection may have come, given frames and gone since the last look: what follows is another outage.
         # A source that skips to the present has a camera: what is short is time, here.
-        if self._source.connected or away < GRACE or self._source.state.startswith(SKIPPING):
+        if health.connected or away < GRACE or health.skipping:
             if self._since is not None:
                 self._since = self._drawn = None
                 self._tell(None)
-            return
+            return None
         if self._since is None:  # read once: a clock that is set meanwhile changes nothing
             self._since = self._wall() - away
             self._tell(self._since)
         last = self.last
-        if last is not None and last.frame.index == self._stats.frames_fetched - 1:  # none is on its way any more
-            pts = last.frame.pts + round(away / last.frame.time_base)
-            picture = self._picture(last, self._since)
-            self._put(Shown(replace(last.frame, pts=pts, picture=picture, gap=False, rate=None), (), outage=True))
+        if last is None or last.frame.index != self._stats.frames_fetched - 1:  # one is still on its way
+            return None
+        pts = last.frame.pts + round(away / last.frame.time_base)
+        picture = self._picture(last, self._since)
+        return Shown(replace(last.frame, pts=pts, picture=picture, gap=False, rate=None), (), outage=True)
 
     def _picture(self, last: Shown, since: float) -> Picture:
         """Drawn once, and again when the day has changed."""

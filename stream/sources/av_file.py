@@ -24,7 +24,7 @@ from ..media.damage import Damage
 from ..media.info import FALLBACK_RATE, VideoInfo, first_rate
 from ..media.limits import Size, exceeds, too_large
 from ..media.timeline import Timeline
-from .base import SourceOptions
+from .base import SourceHealth, SourceOptions
 
 
 class AvSource:
@@ -83,6 +83,9 @@ class AvSource:
         if self._resized:
             lines.append(self._resized)
         return tuple(lines)
+
+    def health(self) -> SourceHealth:
+        return SourceHealth(errors=self.errors)
 
     def stop(self) -> None:
         self._stopped = True

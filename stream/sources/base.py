@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from ...engine.errors import UsageError
 from ...engine.types import Frame
@@ -17,6 +18,10 @@ TRANSPORTS = ("tcp", "udp")
 NETWORK = {"rtsp", "rtsps", "http", "https", "udp", "srt", "rtmp", "rtmps"}
 ENDLESS = (NETWORK - {"http", "https"}) | {"v4l2", "csi"}
 """schemes of what is over only when it is stopped, whatever duration a server names: it is connected to again"""
+
+SKIPPING = "skipping"
+"""How the state of a source begins that fell behind and connects again, until a frame comes or the camera is away."""
+OVERLOADED = "this machine is short of time: fewer streams, smaller pictures, a lower rate or --frames 16 would help"
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,35 @@ class SourceOptions:
             raise UsageError(f"tls-ca must be a file of certificates, or any, got {self.tls_ca!r}")
 
 
+@dataclass(frozen=True)
+class SourceHealth:
+    """A source at one moment. The defaults are those of a file, which is never away and loses nothing."""
+
+    errors: int = 0
+    """how often the decoder failed or had to guess, so far"""
+    dropped: int = 0
+    """frames that came and were lost before they were read, because nobody asked for them in time"""
+    can_be_away: bool = False
+    """whether it has a connection that can be lost, to a camera or a server"""
+    connected: bool = True
+    """whether frames come at the moment"""
+    state: str = "running"
+    """for people; for one that can be away as `LiveSource.state` says"""
+    reconnects: int = 0
+    """connections that were made after the first one, and gave a frame"""
+    skips: int = 0
+    """how often it fell behind the camera, and began at the present again"""
+    lag: float = math.nan
+    """seconds that frames come later than the promptest of this connection did; nan where that says nothing"""
+    overloaded: bool = False
+    """whether this machine is short of time for it"""
+
+    @property
+    def skipping(self) -> bool:
+        """Whether it fell behind the camera, and is about to begin at the present again."""
+        return self.state.startswith(SKIPPING)
+
+
 class Source(Protocol):
     """A stream of frames, read once and by one thread at a time: a second `iter()` goes on where the first stopped.
 
@@ -95,16 +129,15 @@ class Source(Protocol):
         ...
 
     @property
-    def errors(self) -> int:
-        """How often the decoder failed or had to guess, so far."""
-        ...
-
-    @property
     def remarks(self) -> tuple[str, ...]:
         """What went wrong while reading, so far, one line each; empty if nothing did."""
         ...
 
     def __iter__(self) -> Iterator[Frame]: ...
+
+    def health(self) -> SourceHealth:
+        """How it is at this moment. From any thread; cheap enough to be asked at every frame."""
+        ...
 
     def stop(self) -> None:
         """Ends the stream, from any thread: a reader that waits for a frame leaves soon, and no further frame comes."""
@@ -113,43 +146,3 @@ class Source(Protocol):
     def close(self) -> None:
         """Ends the stream; may be called twice. Not while another thread is inside the iterator."""
         ...
-
-
-@runtime_checkable
-class Connection(Protocol):
-    """A source that can lose what it reads from."""
-
-    reconnects: int
-    skips: int
-    """how often it fell behind, and began at the present again"""
-
-    @property
-    def overloaded(self) -> bool:
-        """Whether this machine is short of time for it."""
-        ...
-
-    @property
-    def dropped(self) -> int:
-        """Frames that came, and were lost before they were read."""
-        ...
-
-    @property
-    def lag(self) -> float:
-        """Seconds that frames come later than the promptest of this connection did."""
-        ...
-
-    @property
-    def connected(self) -> bool: ...
-
-    @property
-    def state(self) -> str: ...
-
-
-def too_late(source: Source) -> int:
-    """Frames that a source lost before they were read, because they were not asked for in time."""
-    return source.dropped if isinstance(source, Connection) else 0
-
-
-SKIPPING = "skipping"
-"""How the state of a source begins that fell behind and connects again, until a frame comes or the camera is away."""
-OVERLOADED = "this machine is short of time: fewer streams, smaller pictures, a lower rate or --frames 16 would help"

@@ -11,7 +11,7 @@ from ...engine.types import Frame
 from ..media.fit import fit
 from ..media.info import FALLBACK_RATE, VideoInfo
 from ..media.timeline import Timeline
-from .base import SourceOptions
+from .base import SourceHealth, SourceOptions
 from .feed import FeedEnded, FeedError, FeedFrame, FeedTooLarge
 from .gst_feed import GstFeed, describe, modules
 
@@ -59,6 +59,9 @@ class GstFile:
             [f"decoder errors: {self.errors}; the file is damaged or cut off; the rest is shown"] if self.errors else []
         )
         return (*said, *([f"it ends early: {self._lost}"] if self._lost else []))
+
+    def health(self) -> SourceHealth:
+        return SourceHealth(errors=self.errors)
 
     def stop(self) -> None:
         self._closed = True

@@ -24,7 +24,7 @@ from ..media.pace import Pace
 from ..media.timeline import LIVE_TIME_BASE, LiveTimeline
 from ..media.wall_clock import CameraClock
 from ..telemetry.log import say
-from .base import OVERLOADED, SKIPPING
+from .base import OVERLOADED, SKIPPING, SourceHealth
 from .feed import (
     KEY_FRAME,
     Backlog,
@@ -181,6 +181,19 @@ class LiveSource:
         if self._resized:
             lines.append(self._resized)
         return tuple(lines)
+
+    def health(self) -> SourceHealth:
+        return SourceHealth(
+            errors=self.errors,
+            dropped=self.dropped,
+            can_be_away=True,
+            connected=self.connected,
+            state=self.state,
+            reconnects=self.reconnects,
+            skips=self.skips,
+            lag=self.lag,
+            overloaded=self.overloaded,
+        )
 
     def stop(self) -> None:
         """Ends the stream, from any thread: a thread that waits in the iterator returns soon."""

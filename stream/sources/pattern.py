@@ -21,6 +21,7 @@ from ...engine.types import Frame
 from ..media.info import VideoInfo, parse_rate
 from ..net.address import split
 from ..net.redact import redact
+from .base import SourceHealth
 
 BITS = 32
 CHECK = 8
@@ -129,7 +130,6 @@ class PatternSource:
     """The source for test://. The number drawn is the frame's index. The time drawn is the wall clock in real time, and
     otherwise the frame's own time."""
 
-    errors = 0
     remarks: tuple[str, ...] = ()
 
     def __init__(
@@ -154,6 +154,9 @@ class PatternSource:
 
     def __iter__(self) -> Iterator[Frame]:
         return self._frames
+
+    def health(self) -> SourceHealth:
+        return SourceHealth()
 
     def stop(self) -> None:
         self._stop.set()
@@ -243,7 +246,7 @@ def _background(size: tuple[int, int]) -> tuple[U8, tuple[U8, U8]]:
     width, height = size
     x, y = np.arange(2 * width), np.arange(height)[:, None]
     luma = 60 + 25 * np.sin(2 * np.pi * 4 * x / width) + 15 * np.cos(2 * np.pi * 3 * y / height)
-    half = ((height + 1) // 2, (width + 1) // 2)
+    half = Layout.I420.shapes(size)[1]
     ramp = np.linspace(96, 160, half[1])[None, :].repeat(half[0], 0)
     return luma.astype(np.uint8), (ramp.astype(np.uint8), ramp[:, ::-1].astype(np.uint8))
 

@@ -12,7 +12,7 @@ from ...engine.types import Frame
 from ..media.info import FALLBACK_RATE, VideoInfo
 from ..media.pace import Pace
 from ..media.timeline import leap
-from .base import Source
+from .base import Source, SourceHealth
 
 
 class Replay:
@@ -49,12 +49,11 @@ class Replay:
         return self._frames
 
     @property
-    def errors(self) -> int:
-        return self._errors + self._source.errors
-
-    @property
     def remarks(self) -> tuple[str, ...]:
         return self._source.remarks
+
+    def health(self) -> SourceHealth:
+        return SourceHealth(errors=self._errors + self._source.health().errors)
 
     def stop(self) -> None:
         self._stop.set()
@@ -92,4 +91,4 @@ class Replay:
                 return
             self._source.close()
             fresh, seam = self._once(), True
-            self._errors, self._source = self._errors + self._source.errors, fresh
+            self._errors, self._source = self.health().errors, fresh

@@ -9,14 +9,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ...engine.draw.overlay import Overlay
 from ...engine.runtimes.base import Runner
 from ...engine.types import Explanation, Shown
 from ..sinks.base import Sink
 from ..sinks.condition import SinkHealth
-from ..sources.base import SKIPPING, Connection, Source, too_late
+from ..sources.base import SKIPPING, Source
 from .freshness import Freshness
 from .histogram import Histogram, Tally
 from .stopwatch import RECENT, Stopwatch
@@ -178,7 +177,7 @@ class Stats:
         self._arrivals: list[tuple[int, float]] = [(-1, 0.0)] * IN_FLIGHT
 
     def frame_in(self, index: int, late: int = 0, damaged: bool = False) -> None:
-        """A frame was fetched from the source now. late: number of frames lost in the source so far (`too_late`)."""
+        """A frame was fetched from the source now. late: number of frames lost in the source so far."""
         now = time.monotonic()
         self.frames_damaged += damaged
         self.frames_fetched += 1
@@ -251,20 +250,25 @@ def take_snapshot(
     fps_in, fps_out, window_rate = stats.rates(now)
     outputs = _named_apart([sink.health() for sink in sinks])
     recent, totals = watch.recent(), watch.histograms()
-    late = too_late(source)
+    health = source.health()
     lost = {(f"sink {one.name}", reason): count for one in outputs for reason, count in one.drops.items()}
     return Snapshot(
         name=source.name,
         alive=alive,
         uptime=now - stats.started,
-        frames_in=stats.frames_fetched + late,
+        frames_in=stats.frames_fetched + health.dropped,
         frames_out=stats.frames_out,
         fps_in=fps_in,
         fps_out=fps_out,
         arrived=stats.arrived,
-        dropped={("source", "too late"): late, **dropped, **lost},
-        **_of_connection(source, alive),
-        decoder_errors=source.errors,
+        dropped={("source", "too late"): health.dropped, **dropped, **lost},
+        state=health.state if alive else "ended",
+        connected=alive and health.connected,
+        reconnects=health.reconnects,
+        lag=health.lag,
+        skips=health.skips,
+        overloaded=alive and health.overloaded,
+        decoder_errors=health.errors,
         frames_damaged=stats.frames_damaged,
         windows=stats.windows,
         window_rate=window_rate,
@@ -285,20 +289,6 @@ def take_snapshot(
         size=(source.info.width, source.info.height),
         facts=facts or {},
     )
-
-
-def _of_connection(source: Source, alive: bool) -> dict[str, Any]:
-    """The fields of a snapshot that only sources with a connection know."""
-    if not isinstance(source, Connection):
-        return {"state": "running" if alive else "ended", "connected": alive, "reconnects": 0, "lag": math.nan}
-    return {
-        "state": source.state if alive else "ended",
-        "connected": alive and source.connected,
-        "reconnects": source.reconnects,
-        "lag": source.lag,
-        "skips": source.skips,
-        "overloaded": alive and source.overloaded,
-    }
 
 
 def facts_of(runner: Runner, overlay: Overlay) -> dict[str, str]:

@@ -18,7 +18,7 @@ from saliency_tubes.engine.draw.overlay import Overlay
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.preprocess import tensor
-from saliency_tubes.engine.runtimes.base import Runner
+from saliency_tubes.engine.runtimes.base import Runner, run_one
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Target as Class
 from saliency_tubes.engine.saliency import make_explanation, run_target
@@ -70,7 +70,7 @@ class _Explain:
 
     def __init__(self, runner: Runner, data: F32, clip: Clip, frames: list[Frame]) -> None:
         self._manifest, self._clip, self._frames = runner.manifest, clip, frames
-        self._outputs, self._weights = run_target(runner, data, Class())
+        self._outputs, self._weights = run_target(partial(run_one, runner), runner.manifest.head, data, Class())
         self._overlay = Overlay(STYLE)
 
     def __call__(self) -> None:

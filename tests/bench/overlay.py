@@ -55,7 +55,7 @@ def _case_rows(setup: Setup, size: str, layout: Layout, coverage: str) -> Iterat
     width, height = SIZES[size]
     random = np.random.default_rng(1)
     cells = 0.1 + 0.9 * blob(CELLS) if coverage == "full" else blob(CELLS)
-    planes = tuple(random.integers(0, 256, shape, np.uint8) for shape in plane_shapes(layout, width, height))
+    planes = tuple(random.integers(0, 256, shape, np.uint8) for shape in layout.shapes((width, height)))
     picture, copies = Picture(layout, planes), tuple(np.empty_like(plane) for plane in planes)
     work: dict[str, Callable[[], object]] = {"memcpy": partial(_copy, copies, planes)}
     for path in _measured():
@@ -75,7 +75,7 @@ def _case_rows(setup: Setup, size: str, layout: Layout, coverage: str) -> Iterat
 
 def _call_rows(setup: Setup) -> list[Row]:
     """A picture of four pixels: what is left is the call."""
-    planes = tuple(np.zeros(shape, np.uint8) for shape in plane_shapes(Layout.I420, 2, 2))
+    planes = tuple(np.zeros(shape, np.uint8) for shape in Layout.I420.shapes((2, 2)))
     cells, work = blob(CELLS).astype(np.float32), {}
     for path in _measured():
         work[path] = partial(Overlay(STYLE, path).draw, Picture(Layout.I420, planes), cells, Crop())
@@ -87,17 +87,6 @@ def _call_rows(setup: Setup) -> list[Row]:
 def _measured() -> tuple[str, ...]:
     """All but the plain C++, which is for comparison of bytes, not of times."""
     return tuple(path for path in paths() if path != "generic" or len(paths()) == 2)
-
-
-def plane_shapes(layout: Layout, width: int, height: int) -> list[tuple[int, ...]]:
-    """Of pictures with even sides."""
-    half = (height // 2, width // 2)
-    shapes: dict[Layout, list[tuple[int, ...]]] = {
-        Layout.I420: [(height, width), half, half],
-        Layout.NV12: [(height, width), (*half, 2)],
-        Layout.RGB: [(height, width, 3)],
-    }
-    return shapes[layout]
 
 
 def blob(cells: int) -> F64:

@@ -171,7 +171,7 @@ def test_stop_ends_the_stream_from_another_thread(source: Source) -> None:
 def test_a_good_stream_has_no_remarks(source: Source, request: pytest.FixtureRequest) -> None:
     take(source)
     live = any(f"[{name}]" in request.node.name for name in (*LIVE, "realtime"))
-    assert (source.errors, tuple(source.remarks), source.live) == (0, (), live)
+    assert (source.health().errors, tuple(source.remarks), source.live) == (0, (), live)
 
 
 def test_a_loop_goes_on_over_the_seam(clip: Path) -> None:

@@ -23,23 +23,17 @@ from saliency_tubes.stream.sinks.threaded import Threaded
 from saliency_tubes.stream.telemetry.events import Event
 from saliency_tubes.stream.telemetry.log import logging_to
 from saliency_tubes.stream.telemetry.metrics import MetricsServer
-from stubs import MemorySink, StubRunner, StubSource, make_manifest
+from stubs import MemorySink, StubCamera, StubRunner, make_manifest
 
 parser = pytest.importorskip("prometheus_client.parser", reason="needs prometheus-client")
 
 
-class Camera(StubSource):
+class Camera(StubCamera):
     """Live, and three of its frames are lost before they are read."""
-
-    live = connected = True
-    reconnects = dropped = skips = 0
-    overloaded = False
-    lag = 0.0
-    state = "live"
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in super().__iter__():
-            self.dropped = min(3, frame.index)
+            self.change(dropped=min(3, frame.index))
             time.sleep(0.002)
             yield frame
 

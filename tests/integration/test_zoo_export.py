@@ -8,7 +8,7 @@ import dataclasses
 import sys
 import tempfile
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ pytest.importorskip("openvino", reason="it runs the files")  # here: its telemet
 
 from captum.attr import LayerGradCam  # noqa: E402
 from saliency_tubes.engine.manifest import Manifest  # noqa: E402
+from saliency_tubes.engine.runtimes.base import run_one  # noqa: E402
 from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
 from saliency_tubes.engine.saliency import (  # noqa: E402
@@ -128,7 +129,7 @@ class Exported:
         if runtime not in self.found:
             runner, self.found[runtime] = open_runner(self.path, frames=self.clip.shape[2], runtime=runtime), {}
             for one in self.targets:
-                outputs, weights = run_target(runner, self.clip, one)
+                outputs, weights = run_target(partial(run_one, runner), runner.manifest.head, self.clip, one)
                 self.found[runtime][one] = outputs, weights, self.explain(outputs, weights, one)
         return self.found[runtime][target]
 

@@ -288,9 +288,9 @@ class Threads:
 
         def work() -> None:
             try:
-                with seat.turn():
+                with seat.turn() as turn:
                     entered.set()
-                    (outputs,) = seat.run(choose())
+                    outputs = turn.run(choose())
                 self.got[name] = float(outputs.activation.mean())
             except BaseException as error:
                 self.got[name] = error
@@ -341,7 +341,8 @@ class TestBatcher:
     def test_one_alone_runs_in_its_own_thread(self):
         runner = Gated(4)
         runner.gate.release()
-        (outputs,) = Batcher(runner).seat().run(clip_of(0.5))
+        with Batcher(runner).seat().turn() as turn:
+            outputs = turn.run(clip_of(0.5))
         assert outputs.activation.mean() == 0.5
         assert runner.threads == [threading.get_ident()]
 
@@ -463,7 +464,8 @@ class TestBatcher:
                     seen.append(self.class_id)
 
         monkeypatch.setattr(batcher, "Ticket", Watched)
-        Batcher(StubRunner()).seat().run(CLIP, [1])
+        with Batcher(StubRunner()).seat().turn() as turn:
+            turn.run(CLIP, 1)
         assert seen == [1]
 
     def test_a_second_run_in_a_turn_goes_behind_the_others(self):
@@ -473,9 +475,9 @@ class TestBatcher:
         seat = threads.batcher.seat()
 
         def twice() -> None:
-            with seat.turn():
+            with seat.turn() as turn:
                 for name in ("first", "second"):
-                    seat.run(CLIP, [0])
+                    turn.run(CLIP, 0)
                     order.append(name)
 
         thread = threading.Thread(target=twice)
@@ -497,9 +499,9 @@ class TestBatcher:
                 return super().run(clips, class_ids)
 
         seat = Batcher(Slow(), clock=lambda: now[0]).seat(watch)
-        with seat.turn():
+        with seat.turn() as turn:
             now[0] += 0.01  # to make the clip ready is neither
-            seat.run(CLIP)
+            turn.run(CLIP)
         assert watch.totals() == pytest.approx({"wait": 0.0, "infer": 0.25})
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.manifest import WindowSpec
+from saliency_tubes.engine.runtimes.base import run_one
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.types import Clip, Crop, Outputs, Scale, Span
+from saliency_tubes.engine.types import Clip, Crop, Explanation, Outputs, Scale, Span
 from saliency_tubes.stream.pipeline.explainer import Explainer, Look
 from saliency_tubes.stream.pipeline.sync import Gaps
 from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
@@ -60,8 +62,19 @@ def clip(start: int = 0) -> Clip:
     return Clip(samples, Span(start, 8), Crop(), (start, start + 7), Fraction(1, 25))
 
 
-def explainer(runner: StubRunner, gaps: Gaps | None = None, steady: bool = True) -> Explainer:
-    return Explainer(runner, Stopwatch(), gaps or Gaps(), steady=steady, hold=3)
+class Explaining:
+    """An explainer, and the network it asks."""
+
+    def __init__(self, runner: StubRunner, gaps: Gaps, steady: bool) -> None:
+        self._run = partial(run_one, runner)
+        self._explainer = Explainer(runner.manifest, Stopwatch(), gaps, steady=steady, hold=3)
+
+    def explain(self, clip: Clip, look: Look) -> Explanation:
+        return self._explainer.explain(self._run, clip, look)
+
+
+def explainer(runner: StubRunner, gaps: Gaps | None = None, steady: bool = True) -> Explaining:
+    return Explaining(runner, gaps or Gaps(), steady)
 
 
 def test_a_flicker_is_not_followed():

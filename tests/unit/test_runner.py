@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, Missed, WindowSpec
 from saliency_tubes.engine.processor import processor_features
 from saliency_tubes.engine.runtimes import open as runner_module
-from saliency_tubes.engine.runtimes.base import ONNX_RUNTIMES
+from saliency_tubes.engine.runtimes.base import ONNX_RUNTIMES, run_one
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
 from saliency_tubes.engine.runtimes.open import choices, open_runner
 from saliency_tubes.engine.saliency import Normalize, Target, make_explanation, pooled, run_target
@@ -319,7 +320,7 @@ class TestGradient:
     def test_targets(self, path, runtime, clip, target, first, against):
         """The whole way: of a head that squares, the pooled tube is twice the logit without its bias (Euler)."""
         runner = open_runner(path, runtime=runtime)
-        outputs, weights = run_target(runner, clip, target)
+        outputs, weights = run_target(partial(run_one, runner), runner.manifest.head, clip, target)
         logits, expected = reference_gradient(clip)
         part, total = expected[first], 2 * (logits[first] - BIAS[first])
         if against is not None:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
+from saliency_tubes.engine.runtimes.base import run_one
 from saliency_tubes.engine.saliency import (
     Normalize,
     Target,
@@ -56,7 +58,7 @@ class Head:
         return [self.outputs] * len(clips)
 
     def explain(self, target: Target) -> Explanation:
-        outputs, weights = run_target(self, DATA, target)
+        outputs, weights = run_target(partial(run_one, self), self.manifest.head, DATA, target)
         return make_explanation(outputs, weights, self.manifest, CLIP, target, window=0, normalize=Normalize())
 
     @property
@@ -160,7 +162,7 @@ class TestRunTarget:
     @pytest.mark.parametrize("target", [Target(), Target(2), Target(2, 0), Target(None, 0)])
     def test_a_linear_head_takes_one_run(self, target):
         head = Head(5, 7, 6, (4, 3, 3))
-        outputs, weights = run_target(head, DATA, target)
+        outputs, weights = run_target(partial(run_one, head), head.manifest.head, DATA, target)
         assert len(head.asked) == 1
         assert np.array_equal(outputs.logits, head.logits)
         first = int(np.argmax(head.logits)) if target.first is None else target.first
@@ -174,7 +176,7 @@ class TestRunTarget:
     def test_gradients_take_a_run_for_each_class(self, target, asked):
         head = Gradient(5, 7, 6, (4, 3, 3))
         assert head.top not in (0, 2)  # or it could be told from neither
-        outputs, weights = run_target(head, DATA, target)
+        outputs, weights = run_target(partial(run_one, head), head.manifest.head, DATA, target)
         assert head.asked == asked
         assert np.array_equal(outputs.activation, head.activation)
         first = head.weights[head.top if target.first is None else target.first]
@@ -182,7 +184,7 @@ class TestRunTarget:
 
     def test_the_outputs_are_those_of_the_first_class(self):
         head = Gradient(5, 7, 6, (4, 3, 3))
-        outputs, _ = run_target(head, DATA, Target(2, 0))
+        outputs, _ = run_target(partial(run_one, head), head.manifest.head, DATA, Target(2, 0))
         assert outputs.weights is not None
         assert np.array_equal(outputs.weights, head.weights[2])
 
@@ -196,7 +198,7 @@ class TestRunTarget:
         head = Gradient(5, 7, 6, (4, 3, 3))
         head.run = lambda clips, class_ids=None: [head.outputs]
         with pytest.raises(ModelError, match="gives no weights"):
-            run_target(head, DATA, Target())
+            run_target(partial(run_one, head), head.manifest.head, DATA, Target())
 
 
 def test_an_explanation_says_all_there_is_to_say():

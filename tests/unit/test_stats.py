@@ -18,24 +18,18 @@ from saliency_tubes.stream.pipeline.explainer import Look
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.telemetry import stats
 from saliency_tubes.stream.telemetry.stats import Rate, Snapshot, Spread, Stats, resident_bytes
-from stubs import MemorySink, StubRunner, StubSource
+from stubs import MemorySink, StubCamera, StubRunner, StubSource
 
 PICTURE = next(iter(StubSource(1))).picture
 
 
-class Endless(StubSource):
+class Endless(StubCamera):
     """A camera at 100 fps that ends only when it is stopped; silent from frame `silent` on."""
 
     live = True
-    reconnects, skips, overloaded = 2, 4, True
-    dropped = 4
-    errors = 3
-    lag = 0.25
-    connected = True
-    state = "live"
 
     def __init__(self, silent: int | None = None) -> None:
-        super().__init__(10_000)
+        super().__init__(10_000, reconnects=2, skips=4, overloaded=True, dropped=4, errors=3, lag=0.25)
         self.info = replace(self.info, rate=Fraction(100))
         self._stop, self._silent = threading.Event(), silent
 
@@ -120,7 +114,7 @@ def test_what_an_output_tells_of_itself():
 def test_a_snapshot_of_a_running_pipeline():
     with Pipeline(Endless(), StubRunner(delay=0.01), [MemorySink()], Options(sync="live")) as pipeline:
         for shown in pipeline:
-            if shown.frame.index >= 60 and not pipeline._stop_reading.is_set():
+            if shown.frame.index >= 60 and not pipeline._stages.stopping.is_set():
                 now = pipeline.snapshot()
                 pipeline.stop()
     assert isinstance(now, Snapshot)
@@ -189,7 +183,7 @@ def test_the_delay_is_held():
     sink = MemorySink()
     with Pipeline(Endless(), StubRunner(), [sink], Options(hop=4, delay=delay)) as pipeline:
         for shown in pipeline:
-            if shown.frame.index >= 100 and not pipeline._stop_reading.is_set():
+            if shown.frame.index >= 100 and not pipeline._stages.stopping.is_set():
                 now = pipeline.snapshot()
                 pipeline.stop()
     assert delay <= now.latency.p50 < delay + 0.1

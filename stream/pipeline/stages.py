@@ -1,0 +1,158 @@
+"""What every plan is made of: the steps of a frame and of a clip, and what they share. Channels are the plans'."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...engine.runtimes.base import Runner
+from ...engine.types import Clip, Explanation, Frame, Shown
+from ..media.damage import Breaks
+from ..media.info import FALLBACK_RATE
+from ..media.wall_clock import LocalClock
+from ..sinks.base import Sink
+from ..sinks.group import Sinks
+from ..sources.base import Source
+from ..telemetry.events import Event
+from ..telemetry.freshness import Freshness
+from ..telemetry.stats import Stats
+from ..telemetry.stopwatch import Stopwatch
+from ..telemetry.summary import Tally
+from .batcher import Batcher, Turn
+from .channel import Channel
+from .explainer import Explainer, Look
+from .options import Options
+from .outage import Outage
+from .painter import Painter
+from .sync import Gaps, Placed
+from .window import Window
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one thread does."""
+
+    run: Callable[[], None]
+    """its name is the thread's"""
+    outputs: tuple[Channel[Any], ...]
+    """end when it is done"""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What is handed to the writing stage: a frame, or the event of a window; in the order they are to be written in."""
+
+    shown: Shown | None = None
+    event: Event | None = None
+
+
+class Plan(Protocol):
+    """How frames and clips travel: which stages there are, and the channels between them."""
+
+    drawn: Channel[Drawn]
+    """where all of them end: the writing stage reads it"""
+    channels: dict[str, Channel[Any]]
+    """by the names they have in telemetry, `drawn` among them"""
+    stages: tuple[Stage, ...]
+
+
+class Stages:
+    """The steps of one stream. Each belongs to one thread, the reading one's but where something else is said."""
+
+    def __init__(
+        self, source: Source, runner: Runner, sinks: Sequence[Sink], options: Options, batcher: Batcher | None
+    ) -> None:
+        """batcher: of `runner`, where several streams share it."""
+        self.source, self.options = source, options
+        live = options.sync == "live"
+        self._window = Window(runner.manifest.input, runner.frames, options.stride, 1 if live else options.hop)
+        freshness = Freshness(window=self._window.spans(source.info.rate or FALLBACK_RATE))
+        self.watch, self.stats, self.gaps = Stopwatch(), Stats(freshness), Gaps()
+        self.painter = Painter(options.style, options.overlay, options.overlay_threads)
+        self.seat = (batcher or Batcher(runner)).seat(self.watch)
+        self.explainer = Explainer(runner.manifest, self.watch, self.gaps, steady=live, hold=options.hold)
+        self.tally = Tally()
+        self.look = Look(options.target, options.style, options.max_age)
+        """what is explained and how it looks; any thread may put another one there"""
+        self.newest: Explanation | None = None
+        """the newest explanation; the explaining thread sets it, any may read it"""
+        self.outputs, self._wall = Sinks(sinks), LocalClock(name=options.name)
+        self.outage = Outage(source, self.stats, self.outputs.signal)
+        self.stopping, self.halted = threading.Event(), threading.Event()
+        """no further frame is to be read; nothing further is to be done"""
+
+    def frames(self) -> Iterator[Frame]:
+        """Of the source, until it ends, or no further one is to be read."""
+        frames, breaks = iter(self.source), Breaks()
+        while not self.stopping.is_set() and self.stats.frames_fetched != self.options.limit:
+            with self.watch("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            self.stats.frame_in(frame.index, self.source.health().dropped, frame.damaged)
+            frame = breaks.mark(frame)
+            if frame.gap:
+                self.gaps.add(frame.index)
+            yield self._wall.stamped(frame) if self.source.live else frame
+
+    def push(self, frame: Frame) -> tuple[Clip | None, Clip | None]:
+        """The clips that a frame completes: at a gap one over the frames before it, and its own."""
+        replan = self.options.replan
+        with self.watch("sample"):
+            stride = replan(frame.rate) if replan is not None and frame.rate is not None else None
+            before = self._window.cut(stride) if frame.gap else None
+            if frame.rate is not None:
+                self.stats.freshness.window = self._window.spans(frame.rate)
+            return before, self._window.push(frame)
+
+    def rest(self) -> Clip | None:
+        """At the end of the stream: a clip over frames that none has yet, as `Window.flush` says."""
+        return self._window.flush()
+
+    def explain(self, turn: Turn, clip: Clip) -> Explanation:
+        """In the explaining thread."""
+        explanation = self.newest = self.explainer.explain(turn.run, clip, self.look)
+        self.stats.window(self.seat.size)
+        self.tally.add(explanation)
+        return explanation
+
+    def event(self, explanation: Explanation) -> Drawn:
+        """What is written of a window. In the thread that hands it on."""
+        size = (self.source.info.width, self.source.info.height)
+        timings = self.watch.since_last() if self.options.timings else None
+        return Drawn(event=Event(explanation, self.look.style.threshold, size, timings, self.options.name))
+
+    def draw(self, placed: Placed) -> Drawn:
+        """In the drawing thread."""
+        with self.watch("draw") if placed.parts else nullcontext():
+            return Drawn(self.painter.paint(placed, self.look.style))
+
+    def write(self, drawn: Drawn) -> Shown | None:
+        """To all outputs. The frame that is shown by it. In the writing thread."""
+        if drawn.shown is not None and drawn.shown.outage:
+            self.stats.outage_frames += self.outputs.show_outage(drawn.shown)
+            return None
+        with self.watch("write"):
+            shown = self.outputs.write(drawn.shown, drawn.event)
+        if self.outputs.wants_stop:
+            self.stop()
+        if shown is not None:
+            self.outage.last = shown
+            if self.options.sync == "live":
+                self.stats.freshness.max_age = self.look.max_age
+            self.stats.frame_out(shown)
+        return shown
+
+    def stop(self) -> None:
+        """No further frame is read; those read go their way. From any thread."""
+        self.stopping.set()
+        self.source.stop()  # so that a reader that waits for a camera comes back
+
+    def halt(self) -> None:
+        """No thread waits for the source, the model or the clock any more. From any thread."""
+        self.stop()
+        self.halted.set()
+        self.seat.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -13,8 +14,9 @@ from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.manifest import Manifest
 from saliency_tubes.engine.picture import U8, Layout, Picture
 from saliency_tubes.engine.preprocess import default_stride
+from saliency_tubes.engine.runtimes.base import run_one
 from saliency_tubes.engine.runtimes.open import open_runner
-from saliency_tubes.engine.saliency import parse_target
+from saliency_tubes.engine.saliency import Run, parse_target
 from saliency_tubes.stream.pipeline import explainer
 from saliency_tubes.stream.pipeline.sync import Gaps
 from saliency_tubes.stream.pipeline.window import Window
@@ -84,9 +86,9 @@ class Explainer:
         self._look = explainer.Look(parse_target(explain, self.manifest.labels), style)
         self._window = Window(self.manifest.input, runner.frames, self.stride, self.hop)
         self._gaps = Gaps()
-        self._explainer: explainer.Explainer | None = explainer.Explainer(
-            runner, Stopwatch(), self._gaps, steady=steady, hold=hold
-        )
+        self._explainer = explainer.Explainer(self.manifest, Stopwatch(), self._gaps, steady=steady, hold=hold)
+        self._run: Run | None = partial(run_one, runner)
+        """the model; None once it was given back"""
         self._last: _Last | None = None
         self._cut = False
 
@@ -127,7 +129,7 @@ class Explainer:
 
     def close(self) -> None:
         """Gives the model back. `latest` stays, nothing can be explained any more. May be called twice."""
-        self._explainer = None
+        self._run = None
 
     def __enter__(self) -> Explainer:
         return self
@@ -146,11 +148,11 @@ class Explainer:
     def _explained(
         self, clip: types.Clip | None, size: tuple[int, int], newest: types.Frame | None = None
     ) -> Explanation | None:
-        if self._explainer is None:
+        if self._run is None:
             raise UsageError("this explainer is closed: make another one")
         if clip is None:
             return None
-        given = self._explainer.explain(clip, self._look)
+        given = self._explainer.explain(self._run, clip, self._look)
         self.latest = view_of(given, self.style, size, None if newest is None else newest.rgb)
         return self.latest
 

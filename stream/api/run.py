@@ -10,14 +10,14 @@ from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.picture import U8
 from saliency_tubes.stream.app.job import Config, open_job
-from saliency_tubes.stream.pipeline import pipeline
+from saliency_tubes.stream.pipeline import options, pipeline
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sources.arrays import ArraySource
 from saliency_tubes.stream.sources.base import SourceOptions
 
 from .explanation import Shown, Views
 
-PipelineOptions = pipeline.Options
+PipelineOptions = options.Options
 
 
 def explain(

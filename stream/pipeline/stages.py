@@ -43,7 +43,7 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What is handed to the writing stage: a frame, or the event of a window; in the order they are to be written in."""
+    """What is handed to the writing stage, in the order it is to be written in: a frame, or the event of a window."""
 
     shown: Shown | None = None
     event: Event | None = None

@@ -12,6 +12,7 @@ from ...engine.errors import UsageError
 from ...engine.picture import U8, Layout, Picture
 from ...engine.types import Frame
 from ..media.info import VideoInfo
+from .base import SourceHealth
 
 
 class ArraySource:
@@ -25,7 +26,6 @@ class ArraySource:
 
     live = False
     name = "arrays"
-    errors = 0
     remarks: tuple[str, ...] = ()
 
     def __init__(self, arrays: Iterable[U8], rate: Fraction) -> None:
@@ -54,6 +54,9 @@ class ArraySource:
             yield Frame(index, index, self.info.time_base, Picture(Layout.RGB, (array.copy(),)))
             self._next = None if self._stopped.is_set() else next(self._arrays, None)
             index += 1
+
+    def health(self) -> SourceHealth:
+        return SourceHealth()
 
     def stop(self) -> None:
         """Ends the stream after the frame that is being made."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ...engine.types import Clip, Explanation, Frame
+from ..media.pace import Pace
+from ..media.timeline import leap
 from .channel import Channel
-from .clock import Pace
 from .priority import step_back
 from .stages import Drawn, Plan, Stage, Stages
 from .sync import Aligned, Delayed, Live, Placed
@@ -109,10 +110,11 @@ class _Parallel:
         self._away: tuple[Stage, ...] = (Stage(self._show_outages, (self.drawn,)),) if can_be_away else ()
 
     def _read_frames(self, clips_before_gaps: bool) -> None:
-        pace = Pace(self._do.stopping, self._do.source.info.rate) if not self._do.source.live else None
+        source = self._do.source
+        pace = None if source.live else Pace(leap(source.info.rate))
         for frame in self._do.frames():
             if pace is not None:
-                pace.wait(frame.time)
+                self._do.stopping.wait(pace.delay(frame.time, time.monotonic()))
             before, clip = self._do.push(frame)
             self._put(before if clips_before_gaps else None)
             self._put(clip)

@@ -1,6 +1,9 @@
 """When frames are due: against times written out by hand."""
 
+from fractions import Fraction
+
 from saliency_tubes.stream.media.pace import Pace
+from saliency_tubes.stream.media.timeline import leap
 
 
 def delays(pace: Pace, *frames: tuple[float, float]) -> list[float]:
@@ -35,3 +38,11 @@ def test_a_gap_starts_anew_and_is_no_leap():
     pace = Pace(leap=60)
     assert [pace.delay(0.0, 100.0), pace.delay(500.0, 101.0, anew=True), pace.delay(500.25, 101.0)] == [0, 0, 0.25]
     assert not pace.leapt
+
+
+def test_a_recording_may_stand_still_for_a_while_and_no_day_is_waited_for():
+    pace, now, waits = Pace(leap(Fraction(25))), 100.0, []
+    for seconds in (0.0, 0.04, 86_400.0, 86_400.04, 86_430.04):
+        waits.append(pace.delay(seconds, now))
+        now += waits[-1]
+    assert [round(wait, 6) for wait in waits] == [0, 0.04, 0, 0.04, 30]

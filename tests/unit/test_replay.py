@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 from saliency_tubes.engine.types import Frame
-from saliency_tubes.stream.pipeline.clock import Pace
 from saliency_tubes.stream.sources.replay import Replay
 from stubs import StubSource
 
@@ -37,15 +35,3 @@ def test_a_leap_is_not_waited_for(rate: Fraction, gaps: list[int]) -> None:
     frames = list(replay)
     assert [frame.index for frame in frames if frame.gap] == gaps
     assert now - 100 == pytest.approx(38 / 25 if gaps else 86_400 + 39 / 25, abs=0.01)
-
-
-def test_neither_by_a_file_that_is_explained_live(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    stopping = threading.Event()
-    monkeypatch.setattr(stopping, "wait", waited.append)
-    pace = Pace(stopping, Fraction(25))
-    for seconds in (0.0, 0.04, 86_400.0, 86_400.04, 86_430.0):
-        pace.wait(seconds)
-    assert max(waited[:4]) < 0.1
-    assert waited[1] > 0.02 < waited[3]
-    assert waited[4] > 29  # a recording may stand still for a while

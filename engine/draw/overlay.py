@@ -54,6 +54,14 @@ def paths() -> tuple[str, ...]:
     return (*(_compiled.paths() if _compiled else ()), "numpy")
 
 
+def check_path(path: str) -> None:
+    """Raises UsageError for what is neither auto, nor cuda, nor one of `paths()`."""
+    known = paths()
+    if path not in ("auto", "cuda", *known):
+        missing = "" if path not in TITLES else ", which is not to be had here"
+        raise UsageError(f"overlay must be one of auto, cuda, {', '.join(known)}, got {path!r}{missing}")
+
+
 class Overlay:
     """Draws in one style. Keeps tables between calls; not for several threads at once.
 
@@ -63,10 +71,8 @@ class Overlay:
     """
 
     def __init__(self, style: Style, path: str = "auto", *, bands: int = 1, run: Run = map) -> None:
+        check_path(path)
         known = paths()
-        if path not in ("auto", "cuda", *known):
-            missing = "" if path not in TITLES else ", which is not to be had here"
-            raise UsageError(f"overlay must be one of auto, cuda, {', '.join(known)}, got {path!r}{missing}")
         self.style, self.path = style, known[0] if path == "auto" else path
         self.not_finite = 0
         """number of cells so far whose evidence was not a finite number; they are drawn as no evidence"""

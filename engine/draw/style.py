@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ..errors import UsageError
+from ..options import check_options, option
 from ..picture import F64, Color, Layout
 from ..saliency import Normalize
 
@@ -25,12 +26,22 @@ RAMP = 0.3
 class Style:
     """What a user may choose about the picture."""
 
-    colormap: str = "turbo"
-    alpha: float = 0.6
-    """opacity of strong evidence, 0..1"""
-    threshold: float = 0.2
-    """evidence below it leaves the picture untouched, 0..1"""
-    normalize: Normalize = Normalize()
+    option_group = "how to show it"
+
+    colormap: str = option("turbo", "the colours of evidence, from weak to strong", choices=tuple(COLORMAPS), live=True)
+    alpha: float = option(0.6, "opacity of strong evidence", metavar="A", at_least=0.0, at_most=1.0, live=True)
+    threshold: float = option(
+        0.2, "weaker evidence leaves the picture untouched", metavar="E", at_least=0.0, at_most=1.0, live=True
+    )
+    normalize: Normalize = option(
+        Normalize(),
+        "what full colour means: positive, the strongest evidence in slices that can be trusted; volume, the strongest "
+        "in all slices, and no colour the weakest, as in the paper; or fixed:LOW:HIGH in logits",
+        default="positive",
+        metavar="MODE",
+        read=Normalize.parse,
+        live=True,
+    )
     geometry: str = "linear"
     """linear: cells are areas, blended between their centres; paper: a cubic spline, corner cells on corner pixels"""
     soft: bool = True
@@ -40,15 +51,10 @@ class Style:
     focus: bool = False
     """the paper's focus map: the picture darkens where there is little evidence, each frame by its own least and most
     (`focus.py`). `colormap` and `threshold` have no part in it; at alpha 1 the darkest pixels keep 20 of 255"""
-    frame: bool = False
-    """a thin frame shows where the network looks: `outline`"""
+    frame: bool = option(False, "draw a thin line around where the network looks", live=True)
 
     def __post_init__(self) -> None:
-        if self.colormap not in COLORMAPS:
-            raise UsageError(f"colormap must be one of {', '.join(COLORMAPS)}, got {self.colormap!r}")
-        for name, value in (("alpha", self.alpha), ("threshold", self.threshold)):
-            if not 0 <= value <= 1:
-                raise UsageError(f"{name} must be between 0 and 1, got {value:g}")
+        check_options(self)
         if self.geometry not in ("linear", "paper"):
             raise UsageError(f"geometry must be linear or paper, got {self.geometry!r}")
         if self.focus and (self.geometry != "paper" or self.add):

@@ -5,68 +5,51 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.picture import U8
-from saliency_tubes.stream.app.job import Config, open_job
-from saliency_tubes.stream.pipeline import options, pipeline
-from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.app.arguments import config_of_keywords
+from saliency_tubes.stream.app.config import Config
+from saliency_tubes.stream.app.job import open_job
+from saliency_tubes.stream.pipeline import pipeline
+from saliency_tubes.stream.pipeline.options import Options
 from saliency_tubes.stream.sources.arrays import ArraySource
-from saliency_tubes.stream.sources.base import SourceOptions
 
 from .explanation import Shown, Views
 
-PipelineOptions = options.Options
+if TYPE_CHECKING:
+    from saliency_tubes.stream.app.keywords import RunOptions
+    from typing_extensions import Unpack
+
+PipelineOptions = Options
 
 
 def explain(
     video: str | Path | Iterable[U8],
     *outputs: str | Path,
     fps: float | Fraction | None = None,
-    model: str | Path = "i3d",
-    frames: int | None = None,
-    stride: int | None = None,
-    hop: int | None = None,
-    explain: str = "top1",
-    style: Style = Style(),
-    sync: str = "auto",
-    runtime: str = "auto",
-    precision: str | None = None,
-    device: str = "auto",
-    max_age: float = 2.0,
-    hold: int = 3,
-    limit: int | None = None,
-    overlay: str = "auto",
-    overlay_threads: int = 1,
-    source: SourceOptions = SourceOptions(),
-    sink: SinkOptions = SinkOptions(),
+    **options: Unpack[RunOptions],
 ) -> Generator[Shown, None, None]:
-    """Explains a video, frame by frame, and writes it to the outputs, if any."""
+    """Explains a video, frame by frame, and writes it to the outputs, if any.
+
+        for shown in explain("clip.mp4", explain="juggling soccer ball"):
+            shown.rgb           # [H, W, 3] uint8, the tube and a caption drawn
+            shown.explanation   # class, probability and the tube [t, h, w] of the window it is drawn from
+
+    video: a path, an address as of `saliency-tubes run`, or RGB arrays [H, W, 3] uint8, `fps` of them a second (25
+    where it is None). options: those of `saliency-tubes run`, with _ for -; docs/options.md lists them. What is no text
+    by its type may be given as text all the same, as on the command line: `size="640x480"`.
+
+    Frames come in order, each as soon as the windows that saw it are explained; one may still wait in an output: draw
+    on a copy. Leaving the loop early stops the pipeline and finishes the outputs.
+    Raises UsageError at once, for an option that does not exist naming near ones; SourceError, ModelError and
+    SinkError, and UsageError for what shows only when the run opens, at the first frame asked for.
+    """
     by_arrays = not isinstance(video, str | Path)
     if fps is not None and not by_arrays:
         raise UsageError(f"fps is for arrays, a video has its own: leave fps={fps} out")
-    config = Config(
-        "-" if by_arrays else str(video),
-        tuple(map(str, outputs)),
-        model=model,
-        frames=frames,
-        stride=stride,
-        hop=hop,
-        explain=explain,
-        style=style,
-        sync=sync,
-        runtime=runtime,
-        precision=precision,
-        device=device,
-        max_age=max_age,
-        hold=hold,
-        limit=limit,
-        overlay=overlay,
-        overlay_threads=overlay_threads,
-        source=source,
-        sink=sink,
-    )
+    config = config_of_keywords("-" if by_arrays else str(video), tuple(map(str, outputs)), options)
     return _run(config, video if not isinstance(video, str | Path) else None, rate_of(25 if fps is None else fps))
 
 

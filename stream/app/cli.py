@@ -16,6 +16,7 @@ from ...engine.draw.overlay import Overlay
 from ...engine.draw.style import Style
 from ...engine.errors import TubesError, UsageError
 from ...engine.manifest import Manifest
+from ...engine.options import options_of
 from ...engine.runtimes.models import PLAN_SUFFIXES, find_model, read_manifest
 from ...engine.runtimes.planfile import read_plan
 from ..net.address import SERVED
@@ -23,10 +24,10 @@ from ..net.redact import redact, secrets
 from ..sinks.base import SinkOptions
 from ..telemetry.log import hide_arguments, logging_to, say
 from ..telemetry.memory import kept_small
-from .arguments import Parser, add_run_arguments, model_help, parse_run
+from .arguments import Parser, add_run_arguments, parse_run
+from .config import Config
 from .contact import ContactSheet
 from .fleet import Fleet, Interrupted
-from .job import Config
 from .settings import Settings, read_settings
 
 DEMO_CLIP = Path(__file__).parents[1] / "assets" / "bigbuckbunny.mp4"
@@ -96,7 +97,7 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Ar
     )
     demo.set_defaults(handler=_demo)
     info = commands.add_parser("info", help="say what a model file or a TensorRT plan is")
-    info.add_argument("model", nargs="?", default="i3d", help=model_help())
+    info.add_argument("model", nargs="?", default="i3d", help=f"{options_of(Config)['model'].meaning} (default: i3d)")
     info.set_defaults(handler=_info)
     for name, text in EXPORT_COMMANDS.items():
         command = commands.add_parser(name, help=text)
@@ -111,21 +112,22 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Ar
 
 def _run(args: argparse.Namespace) -> int:
     settings = read_settings(args.words)
+    log_format, log_level = settings.process.log_format, settings.process.log_level
     fleet = Fleet(settings, None if settings.path is None else lambda: read_settings(args.words))
     with ExitStack() as stack:
         stack.enter_context(kept_small())
-        stack.enter_context(logging_to(sys.stderr, settings.log_format, settings.addresses, settings.log_level))
+        stack.enter_context(logging_to(sys.stderr, log_format, settings.addresses, log_level))
         stack.enter_context(fleet.signals())  # before there is anything to see that could be waited for
         if not hide_arguments(settings.addresses) and any(map(secrets, args.words)):
             say("note", "the passwords in this command line can be seen by others: give them in a --config file")
         try:
-            if settings.metrics is not None:
+            if settings.process.metrics is not None:
                 from ..telemetry.metrics import MetricsServer
 
-                stack.enter_context(MetricsServer(settings.metrics, fleet.snapshots, lambda: fleet.reloaded))
+                stack.enter_context(MetricsServer(settings.process.metrics, fleet.snapshots, lambda: fleet.reloaded))
             fleet.run()
         except TubesError as error:
-            if settings.log_format == "text":
+            if log_format == "text":
                 raise  # `main` says it
             say("error", str(error), level=logging.ERROR)
             return error.exit_code

@@ -25,9 +25,12 @@ from ..telemetry.log import Redacting, say
 from ..telemetry.metrics import Reloaded
 from ..telemetry.monitor import Monitor
 from ..telemetry.stats import Snapshot
-from .job import Config, Job, SharedModel, comes_live, open_job, share_model
+from .config import Config
+from .job import Job, open_job
+from .model_choice import SharedModel, comes_live, share_model
+from .options import differences as different_options
 from .report import Report
-from .settings import WHOLE, Settings, differences
+from .settings import Settings, differences
 from .signals import leaving_at
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -133,9 +136,8 @@ class Fleet:
         changes = [Change.between(old, new) for old, new in pairs if label_of(old) not in self._ended]
         if not len(pairs) == len(self.settings.streams) == len(asked.streams):
             say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
-        for name in WHOLE:
-            if getattr(asked, name) != getattr(self.settings, name):
-                say("reload", f"needs a restart: {name.replace('_', '-')}", level=logging.WARNING)
+        for entry in different_options(self.settings.process, asked.process):
+            say("reload", f"needs a restart: {entry.name}", level=logging.WARNING)
         accepted = True
         for change in changes:
             try:
@@ -191,7 +193,7 @@ class Fleet:
             if self._stopping.is_set():
                 job.pipeline.stop()
             stack.enter_context(Monitor(job.pipeline.snapshot, config.name, classes=job.source.live))
-            told = self.settings.log_format == "text" and self.settings.log_level in ("debug", "info")
+            told = self.settings.process.log_format == "text" and self.settings.process.log_level in ("debug", "info")
             plain = told and shared is None
             report = Report(job, sys.stderr if plain else None)
             report.begin()

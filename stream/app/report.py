@@ -8,7 +8,8 @@ from ...engine.types import Shown
 from ..net.redact import redact
 from ..telemetry.log import say
 from ..telemetry.stats import Snapshot
-from .job import Job, asked_precision
+from .job import Job
+from .model_choice import asked_precision
 from .progress import Progress
 
 SEEN = 5

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import os
 import re
 import sys
@@ -14,28 +12,23 @@ from typing import Any
 from urllib.parse import quote
 
 from ...engine.errors import UsageError
+from ...engine.options import options_of
 from ..net.address import identity
 from ..net.redact import redact
 from ..sinks.open import check_outputs
 from ..sinks.rules import is_hook, place_of_hook
-from .arguments import Refusing, add_run_arguments, config_of, parse_run
-from .job import Config
+from .arguments import Refusing, add_run_arguments, config_of, given_options, known_options, parse_run
+from .config import Config, ProcessOptions
+from .options import changed, from_table, no_option
+from .options import differences as different_options
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-SHARED = ("model", "frames", "runtime", "precision", "device", "batch")
-"""of the one model that all streams share"""
-WHOLE = ("metrics", "log_format", "log_level")
-"""of the whole process, not of one stream"""
-LOOK = ("preset", "colormap", "alpha", "threshold", "normalize", "frame")
-"""options of how evidence is drawn"""
-LIVE = (*LOOK, "explain", "max-age")
-"""options that may change while a stream runs"""
-_WRITTEN = {"preset": "encoder-preset", "user": "rtsp-user", "password": "rtsp-password"}
-"""fields of SinkOptions -> what their options are called, where it is something else"""
+WORDS = ("input", "outputs", "name", "stream")
+"""what may stand in a file, and is no option"""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -44,9 +37,7 @@ class Settings:
     """Everything that a process is to do."""
 
     streams: tuple[Config, ...]
-    metrics: str | None = None
-    log_format: str = "text"
-    log_level: str = "info"
+    process: ProcessOptions = ProcessOptions()
     path: Path | None = None
     """the file they came from"""
 
@@ -59,44 +50,67 @@ class Settings:
 
 def read_settings(words: Sequence[str]) -> Settings:
     """What the words after `run` ask for, and the file that --config names among them. Raises UsageError."""
-    given = _parse(words)
-    path: Path | None = given.config
+    parser = Refusing(prog="saliency-tubes run", add_help=False)
+    add_run_arguments(parser)
+    args = parse_run(parser, words)
+    given, path = given_options(args), args.config
     if path is None:
-        return Settings((config_of(given),), **_whole(given))
+        return Settings((config_of(args.input, args.outputs, given),), changed(ProcessOptions(), given))
     try:
-        return _of_file(path, _read(path), given, words)
+        return _of_file(path, _read(path), args.input, args.outputs, given)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _of_file(path: Path, table: dict[str, Any], given: argparse.Namespace, words: Sequence[str]) -> Settings:
+def _of_file(
+    path: Path, table: dict[str, Any], input_: str | None, outputs: Sequence[str], given: Mapping[str, object]
+) -> Settings:
+    """given: the options of the command line, by name."""
     streams = table.pop("stream", None)
     if streams is None:
-        args = _merged([table], given, words)
-        name = _text(table.get("name"), "name") or ""
-        return Settings((config_of(args, name),), path=path, **_whole(args))
-    if not (isinstance(streams, list) and streams and all(isinstance(one, dict) for one in streams)):
-        raise UsageError("streams are written as [[stream]] tables")
-    if given.input is not None:
-        raise UsageError("it names the inputs of several streams: leave INPUT and OUTPUT out of the command line")
-    made = []
-    for number, stream in enumerate(streams):
-        wrong = [key for key in stream if key.replace("-", "_") in (*SHARED, *WHOLE)]
-        if wrong:
-            raise UsageError(f"{wrong[0]} belongs above the first [[stream]]: all streams share it")
-        name = _text(stream.get("name"), "name") or f"stream{number + 1}"
-        made.append(config_of(_merged([table, stream], given, words), name))
-    names = [one.name for one in made]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"two streams are called {twice!r}; each needs a name of its own")
-    _check_shared_outputs(made)
-    return Settings(tuple(made), path=path, **_whole(_merged([table], given, words)))
+        made = [_stream([table], "", input_, outputs, given)]
+    else:
+        if not (isinstance(streams, list) and streams and all(isinstance(one, dict) for one in streams)):
+            raise UsageError("streams are written as [[stream]] tables")
+        if input_ is not None:
+            raise UsageError("it names the inputs of several streams: leave INPUT and OUTPUT out of the command line")
+        made = []
+        for number, stream in enumerate(streams):
+            _check_own(stream)
+            made.append(_stream([table, stream], f"stream{number + 1}", None, outputs, given))
+        names = [one.name for one in made]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"two streams are called {twice!r}; each needs a name of its own")
+        _check_shared_outputs(made)
+    return Settings(tuple(made), changed(ProcessOptions(), {**_options_in(table), **given}), path)
 
 
-def _whole(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of the whole process, by name."""
-    return {name: getattr(args, name) for name in WHOLE}
+def _stream(
+    tables: Sequence[Mapping[str, Any]],
+    default_name: str,
+    input_: str | None,
+    outputs: Sequence[str],
+    given: Mapping[str, object],
+) -> Config:
+    """One stream of a file. The last table wins over those before it, and what the command line gives wins over all."""
+    values: dict[str, object] = {}
+    for table in tables:
+        values |= _options_in(table)
+    for table in reversed(tables):
+        input_ = input_ if input_ is not None else _text(table.get("input"), "input")
+        outputs = outputs or _texts(table.get("outputs", []), "outputs")
+    name = _text(tables[-1].get("name"), "name") or default_name
+    return config_of(input_, outputs, {**values, **given}, name)
+
+
+def _check_own(stream: Mapping[str, Any]) -> None:
+    """Raises UsageError where a [[stream]] has an option that is not its own."""
+    known, process = known_options(), options_of(ProcessOptions)
+    for key in stream:
+        entry = known.get(key.replace("_", "-"))
+        if entry is not None and (entry.declared.shared or entry.keyword in process):
+            raise UsageError(f"{key} belongs above the first [[stream]]: all streams share it")
 
 
 def _check_shared_outputs(streams: Sequence[Config]) -> None:
@@ -116,55 +130,19 @@ def _check_shared_outputs(streams: Sequence[Config]) -> None:
             taken[place] = stream.name
 
 
-def _merged(tables: Sequence[Mapping[str, Any]], given: argparse.Namespace, words: Sequence[str]) -> argparse.Namespace:
-    """The values of the tables. A value in a later table replaces that of an earlier one, and the command line's value
-    replaces all."""
-    written: list[str] = []
-    input_, outputs = given.input, list(given.outputs)
-    for table in tables:
-        written += _words(table)
-    for table in reversed(tables):
-        input_ = input_ if input_ is not None else _text(table.get("input"), "input")
-        outputs = outputs or _texts(table.get("outputs", []), "outputs")
-    args = _parse([*written, *words])
-    args.input, args.outputs = input_, outputs
-    return args
-
-
-def _words(table: Mapping[str, Any]) -> list[str]:
-    """A table as flags. Raises UsageError for a key that is no flag, naming near ones."""
-    known = {action.dest: action for action in _parser()._actions}  # argparse has no public way to ask
-    flags = {name.lstrip("-").replace("-", "_"): action for action in known.values() for name in action.option_strings}
-    accepted = {*flags, "input", "outputs", "name", "stream"} - {"config", "h", "help"}
-    words = []
+def _options_in(table: Mapping[str, Any]) -> dict[str, object]:
+    """The options of a table, by name. Raises UsageError for a key that is none, naming near ones."""
+    known = known_options()
+    written: dict[str, str | int | float | bool] = {}
     for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in accepted:
-            near = difflib.get_close_matches(name, accepted, 3, 0.5)
-            hint = f"; did you mean {' or '.join(one.replace('_', '-') for one in near)}?" if near else ""
-            raise UsageError(f"no option is called {key!r}{hint}")
-        if name in ("input", "outputs", "name", "stream"):
+        if key in WORDS:
             continue
-        flag, takes_none = "--" + name.replace("_", "-"), flags[name].nargs == 0
-        if isinstance(value, bool) != takes_none:
-            raise UsageError(f"{key} must be {'true or false' if takes_none else 'a value'}, got {value!r}")
-        if isinstance(value, bool):
-            words += [flag] if value else []
-        elif isinstance(value, str | int | float):
-            words.append(f"{flag}={_expand(value, key) if isinstance(value, str) else value}")
-        else:
+        if key.replace("_", "-") not in known:
+            raise UsageError(no_option(key, [*known, *WORDS]))
+        if not isinstance(value, str | int | float):
             raise UsageError(f"{key} must be one value, got a {type(value).__name__}")  # not its words: a password
-    return words
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Refusing(prog="saliency-tubes run", add_help=False)
-    add_run_arguments(parser)
-    return parser
-
-
-def _parse(words: Sequence[str]) -> argparse.Namespace:
-    return parse_run(_parser(), words)
+        written[key] = _expand(value, key) if isinstance(value, str) else value
+    return from_table(written, known)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -214,23 +192,11 @@ def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
 
     Options by name; the rules of webhooks are "rules".
     """
-    before, after = _options(old), _options(new)
-    changed = [name for name in before if before[name] != after[name]]
-    if "preset" in changed:  # it changes all the others
-        changed = [name for name in changed if name == "preset" or name not in LOOK]
-    live = [name for name in changed if name in LIVE]
-    restart = [name for name in changed if name not in LIVE]
+    changed_options = different_options(old, new)
+    live = [entry.name for entry in changed_options if entry.declared.live]
+    restart = [name for name in ("input", "outputs") if getattr(old, name) != getattr(new, name)]
+    restart += [entry.name for entry in changed_options if not entry.declared.live]
     if "outputs" in restart and [*map(place_of_hook, old.outputs)] == [*map(place_of_hook, new.outputs)]:
         restart.remove("outputs")  # the rules of webhooks alone
         live.append("rules")
     return live, restart
-
-
-def _options(config: Config) -> dict[str, object]:
-    """Everything that a user may write, by the names used for it, with what it is now."""
-    made, look = dict(vars(config)), dict(vars(config.style))
-    look["preset"] = [look.pop(name) for name in ("geometry", "soft", "add", "focus")]  # which nothing else can choose
-    sink = {_WRITTEN.get(name, name): value for name, value in vars(config.sink).items()}
-    for name in ("style", "source", "sink"):
-        del made[name]
-    return {name.replace("_", "-"): value for name, value in (made | look | vars(config.source) | sink).items()}

@@ -6,6 +6,9 @@ import os
 import socket
 import ssl
 
+from ...engine.errors import UsageError
+from ...engine.options import Option
+
 SCHEMES = {"rtsps", "https", "rtmps"}
 ANY = "any"
 """what --tls-ca is for a camera that signed its own certificate, and that is trusted all the same"""
@@ -18,15 +21,24 @@ BUNDLES = (
 """where systems keep the certificates of those they trust, all in one file"""
 
 
-def holds_certificates(tls_ca: str | None) -> bool:
-    """Whether it can be a `tls_ca`: None, ANY, or a file of certificates in PEM."""
+TLS_CA = Option(
+    "a file with the certificates of those who signed those of rtsps:// and https:// inputs, and of rtsps:// and "
+    "rtmps:// servers that a stream is pushed to; any: certificates are not checked",
+    more="See [Certificates](live.md#certificates).",
+    metavar="FILE",
+    default="those whom the system trusts",
+)
+"""of inputs and outputs alike"""
+
+
+def check_authorities(tls_ca: str | None) -> None:
+    """Raises UsageError where it is neither None, nor ANY, nor a file of certificates in PEM that can be read."""
     if tls_ca in (None, ANY):
-        return True
+        return
     try:
         ssl.create_default_context(cafile=tls_ca)
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-    return True
+    except (OSError, ValueError):  # the latter for a name that no file can have
+        raise UsageError(f"tls-ca must be a file of certificates, or any, got {tls_ca!r}") from None
 
 
 def authorities(tls_ca: str | None) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from ...engine.errors import SinkError, UsageError
+from ...engine.errors import SinkError
+from ...engine.options import check_options, option, read_amount
 from ...engine.types import Shown
 from ..media.info import VideoInfo
+from ..net.tls import TLS_CA
 from ..telemetry.events import Event
 from .condition import Condition, SinkHealth
 
@@ -28,54 +30,97 @@ class RefusedError(SinkError):
 class SinkOptions:
     """How outputs are made, whatever they are; each takes what concerns it."""
 
+    option_group = "outputs"
+
     live: bool = False
     """frames come at their own pace: an output that cannot follow loses frames, and counts them, in place of waiting"""
-    encoder: str = "auto"
-    """nvenc, v4l2, vaapi, x264, or a name of FFmpeg's or GStreamer's, for outputs that it makes. auto: the best that
-    works here; for plain files libx264, whose bytes do not depend on the machine"""
-    bitrate: int | None = None
-    """bits a second; None: by `crf` where the encoder can, else by the size of the picture"""
-    crf: int = 19
-    """constant quality of files and recordings, 0..51, smaller is better"""
-    preset: str | None = None
-    """x264's, one of X264_PRESETS; None: veryfast for files, superfast for streams"""
-    latency: str = "low"
-    """of what is streamed: low, or quality (look-ahead and B-frames). Files take quality, and low when recorded live"""
-    segment_seconds: float = 600.0
-    """longest segment of a recording"""
-    segment_bytes: int | None = None
-    """largest segment of a recording, as near as a frame"""
-    keep: str = ""
-    """what is kept of a recording: "50" files, "20GB" or "14d" (s, m, h, d); several with commas; empty: everything"""
-    on_full: str = "stop"
-    """what a recording does on a full disk: stop until there is room, or delete its oldest segments"""
-    user: str | None = None
-    """who may watch what is served over RTSP; None: $SALIENCY_TUBES_RTSP_USER, or anybody"""
-    password: str | None = field(default=None, repr=False)
-    """None: $SALIENCY_TUBES_RTSP_PASSWORD"""
-    overwrite: bool = False
-    """replace files that an earlier run wrote; else a number is put behind the name, and live JSON lines are added"""
-    listen: str = "127.0.0.1"
-    """address that servers bind to where the output names none"""
-    tls_ca: str | None = None
-    """who has to have signed the certificates of rtsps:// and rtmps:// servers: a file; None: whom the system trusts;
-    any"""
+    encoder: str = option(
+        "auto",
+        "nvenc, v4l2, vaapi, x264, or an encoder's own name, which only some outputs know: FFmpeg's for files, "
+        "recordings and what is pushed by RTSP and RTMP, GStreamer's for what is served and for srt://; auto: the "
+        "first of these that encodes here, and for plain files x264, whose bytes do not depend on the machine",
+        metavar="NAME",
+    )
+    bitrate: int | None = option(
+        None,
+        "bits a second, as 4M",
+        metavar="N",
+        default="by --crf where the encoder can, else by the size of the picture",
+        more_than=0,
+        less_than=1 << 31,
+        read=read_amount,
+    )
+    crf: int = option(
+        19, "constant quality of files and recordings; smaller is better", metavar="N", at_least=0, at_most=51
+    )
+    preset: str | None = option(
+        None,
+        "x264's preset, ultrafast to placebo",
+        flag="encoder-preset",
+        metavar="NAME",
+        default="veryfast for files, superfast for streams",
+        choices=X264_PRESETS,
+    )
+    latency: str = option(
+        "low",
+        "of what is streamed: low, or quality, which takes look-ahead and B-frames",
+        more="Files always take quality, and low where they are recorded live.",
+        choices=LATENCIES,
+    )
+    segment_seconds: float = option(
+        600.0, "longest segment of a recording", metavar="S", unit="seconds", more_than=0, less_than=1 << 53
+    )
+    segment_bytes: int | None = option(
+        None,
+        "largest segment of a recording, as 500M, as near as a frame",
+        metavar="N",
+        unit="bytes",
+        default="no limit",
+        more_than=0,
+        less_than=1 << 53,
+        read=read_amount,
+    )
+    keep: str = option(
+        "",
+        'how much of a recording is kept: "50" files, "20GB" (kB, MB, GB, TB) or "14d" (s, m, h, d); several with '
+        "commas",
+        more="See [Recordings](live.md#recordings).",
+        metavar="LIMIT",
+        default="everything",
+    )
+    overwrite: bool = option(
+        False,
+        "replace films, pictures and JSON lines that an earlier run wrote; without it they are kept, and the new ones "
+        "get a number, but JSON lines of live inputs are added",
+        more="See [Files](live.md#files).",
+    )
+    on_full: str = option(
+        "stop",
+        "what a recording does on a full disk: stop until there is room, or delete its oldest segments",
+        choices=ON_FULL,
+    )
+    listen: str = option(
+        "127.0.0.1", "address that rtsp://@ and web:// are served on where they name none", metavar="HOST"
+    )
+    user: str | None = option(
+        None,
+        "who may watch what is served over RTSP",
+        flag="rtsp-user",
+        metavar="NAME",
+        default="$SALIENCY_TUBES_RTSP_USER, or anybody",
+    )
+    password: str | None = option(
+        None,
+        "the password of --rtsp-user",
+        flag="rtsp-password",
+        metavar="WORD",
+        default="$SALIENCY_TUBES_RTSP_PASSWORD",
+        secret=True,
+    )
+    tls_ca: str | None = option(None, TLS_CA)
 
     def __post_init__(self) -> None:
-        if self.latency not in LATENCIES:
-            raise UsageError(f"latency must be {' or '.join(LATENCIES)}, got {self.latency!r}")
-        if self.on_full not in ON_FULL:
-            raise UsageError(f"on-full must be {' or '.join(ON_FULL)}, got {self.on_full!r}")
-        if self.preset is not None and self.preset not in X264_PRESETS:
-            raise UsageError(f"encoder-preset must be one of {', '.join(X264_PRESETS)}, got {self.preset!r}")
-        if not 0 <= self.crf <= 51:
-            raise UsageError(f"crf must be 0 to 51, got {self.crf}")
-        for name in ("bitrate", "segment_seconds", "segment_bytes"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1 << 53:
-                raise UsageError(f"{name.replace('_', '-')} must be more than 0, and a number, got {value:g}")
-        if self.bitrate is not None and self.bitrate >= 1 << 31:
-            raise UsageError(f"bitrate must be less than 2147483648, got {self.bitrate}")
+        check_options(self)
 
 
 class Sink(Condition):

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...engine.errors import UsageError
 from ..net.address import file_path, identity, serves
 from ..net.redact import redact
+from ..net.tls import check_authorities
 from .base import Sink, SinkOptions, check_writable
 from .null import NullSink
 
@@ -25,9 +26,11 @@ ACCEPTED = (
 def open_sink(uri: str, options: SinkOptions | None = None) -> Sink:
     """The sink for `uri`, by scheme and suffix. Writes and connects nothing yet: `Sink.open` does.
 
-    Raises UsageError where no sink takes such a URI, SinkError where its folder is missing or cannot be written to.
+    Raises UsageError where no sink takes such a URI, or `tls_ca` cannot be read; SinkError where its folder is missing
+    or cannot be written to.
     """
     options = options or SinkOptions()
+    check_authorities(options.tls_ca)
     if uri == "null://":
         return NullSink(uri)
     path = file_path(uri)

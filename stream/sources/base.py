@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
-from ...engine.errors import UsageError
+from ...engine.options import check_options, option, read_size
 from ...engine.types import Frame
-from ..media.info import VideoInfo
-from ..net.tls import holds_certificates
+from ..media.info import VideoInfo, parse_rate
+from ..net.tls import TLS_CA
 
 BACKENDS = ("auto", "av", "gst")
 TRANSPORTS = ("tcp", "udp")
@@ -24,58 +24,92 @@ SKIPPING = "skipping"
 OVERLOADED = "this machine is short of time: fewer streams, smaller pictures, a lower rate or --frames 16 would help"
 
 
+def read_rate(text: str) -> Fraction:
+    """Frames a second. Raises ValueError."""
+    try:
+        return parse_rate(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"frames a second, as 25 or 30000/1001, got {text!r}") from None
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """How an input is to be opened; what does not concern it is ignored."""
 
-    backend: str = "auto"
-    """av: PyAV; gst: GStreamer; auto: PyAV, but for what only GStreamer can"""
-    transport: str = "tcp"
-    """of RTSP: tcp loses nothing, udp waits for nothing"""
-    size: tuple[int, int] | None = None
-    """width, height asked of a camera"""
-    max_size: tuple[int, int] = (4096, 2304)
-    """width, height: a picture of more pixels than their product is refused before it is decoded"""
-    rate: Fraction | None = None
-    """frames a second asked of a camera"""
-    format: str | None = None
-    """pixel or stream format asked of a V4L2 camera, as FFmpeg names it: mjpeg, yuyv422, h264"""
-    realtime: bool = False
-    """a file plays at its own speed, as if it were a camera"""
-    loop: bool = False
-    """a file starts again at its end"""
-    stall: float | None = None
-    """seconds without a frame after which a connection is taken for dead; None: 2, for HLS 10"""
-    open_timeout: float = 5.0
-    """seconds for one attempt to connect"""
-    first_timeout: float = 10.0
-    """seconds to wait for the first frame of all"""
-    wait: bool = False
-    """wait for the first frame for ever"""
-    retries: int | None = None
-    """attempts to connect again, in a row, before giving up; None: never give up"""
+    option_group = "inputs"
 
-    tls_ca: str | None = None
-    """who has to have signed the certificates of rtsps:// and https://: a file; None: whom the system trusts; any"""
+    backend: str = option(
+        "auto",
+        "what reads the input: av is PyAV, gst is GStreamer; auto is GStreamer for csi://, gst:// and srt://, and "
+        "PyAV for everything else",
+        choices=BACKENDS,
+    )
+    transport: str = option(
+        "tcp", "how RTSP packets travel: tcp loses nothing, udp waits for nothing", choices=TRANSPORTS
+    )
+    size: tuple[int, int] | None = option(
+        None,
+        "width and height asked of a camera",
+        metavar="WxH",
+        default="the camera's own",
+        at_least=1,
+        read=read_size,
+    )
+    max_size: tuple[int, int] = option(
+        (4096, 2304),
+        "a picture of more pixels than this product is refused before it is decoded",
+        more="See [What may be sent](live.md#what-may-be-sent).",
+        metavar="WxH",
+        at_least=1,
+        read=read_size,
+    )
+    rate: Fraction | None = option(
+        None,
+        "frames a second asked of a camera, as 25 or 30000/1001",
+        metavar="FPS",
+        default="the camera's own",
+        more_than=0,
+        read=read_rate,
+    )
+    format: str | None = option(
+        None,
+        "pixel or stream format asked of a V4L2 camera, as FFmpeg names it: mjpeg, yuyv422, h264",
+        metavar="NAME",
+        default="the camera's own",
+    )
+    realtime: bool = option(False, "play a file at its own speed, as a camera would")
+    loop: bool = option(False, "start a file again at its end")
+    stall: float | None = option(
+        None,
+        "a connection without a frame for so long is taken for dead, and made anew",
+        metavar="S",
+        unit="seconds",
+        default="2; HLS: 10",
+        more_than=0,
+    )
+    open_timeout: float = option(
+        5.0, "how long one attempt to connect may take", metavar="S", unit="seconds", more_than=0
+    )
+    first_timeout: float = option(
+        10.0,
+        "how long the first frame of all is waited for",
+        more="Then a run of one stream fails. Where the server refuses, it fails at once.",
+        metavar="S",
+        unit="seconds",
+        more_than=0,
+    )
+    wait: bool = option(False, "wait for the first frame for ever, whatever is wrong")
+    tls_ca: str | None = option(None, TLS_CA)
+    retries: int | None = option(
+        None,
+        "attempts in a row to connect again, once frames have come, before the stream fails",
+        metavar="N",
+        default="it never gives up",
+        at_least=0,
+    )
 
     def __post_init__(self) -> None:
-        for name, value, accepted in (
-            ("backend", self.backend, BACKENDS),
-            ("transport", self.transport, TRANSPORTS),
-        ):
-            if value not in accepted:
-                raise UsageError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
-        for name, size in (("size", self.size), ("max-size", self.max_size)):
-            if size is not None and min(size) < 1:
-                raise UsageError(f"{name} must be 1x1 or more, got {size[0]}x{size[1]}")
-        for name in ("rate", "stall", "open_timeout", "first_timeout"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:  # nan is not
-                raise UsageError(f"{name.replace('_', '-')} must be more than 0, got {float(value):g}")
-        if self.retries is not None and self.retries < 0:
-            raise UsageError(f"retries must be 0 or more, got {self.retries}")
-        if not holds_certificates(self.tls_ca):
-            raise UsageError(f"tls-ca must be a file of certificates, or any, got {self.tls_ca!r}")
+        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...engine.errors import UsageError
 from ..net.address import PORTS, check_server, file_path, split
 from ..net.redact import redact as redact
+from ..net.tls import check_authorities
 from .base import NETWORK, Source, SourceOptions
 
 ACCEPTED = "give a video file, rtsp://, http://, /dev/videoN, csi://N, gst://PIPELINE or test://"
@@ -26,11 +27,13 @@ def open_source(
     `uri`: a path or file://, rtsp(s)://, http(s)://, udp://, srt://, rtmp://, /dev/videoN or v4l2:///dev/videoN,
     csi://N, gst://PIPELINE, test://?size=1280x720&rate=30&frames=300.
 
-    Raises UsageError for what is no input, SourceError for what cannot be read or does not answer.
+    Raises UsageError for what is no input, and for a `tls_ca` that cannot be read; SourceError for what cannot be read
+    or does not answer.
     """
     options = options or SourceOptions()
     if not uri:
         raise UsageError(f"the input is empty; {ACCEPTED}")
+    check_authorities(options.tls_ca)
     if uri == "-":
         raise UsageError(f"{uri}: standard input is not an input of this version; {ACCEPTED}")
     path = file_path(uri)

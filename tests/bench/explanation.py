@@ -23,7 +23,8 @@ from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Target as Class
 from saliency_tubes.engine.saliency import make_explanation, run_target
 from saliency_tubes.engine.types import Clip, Frame
-from saliency_tubes.stream.app.job import Config, model_speeds
+from saliency_tubes.stream.app.config import Config
+from saliency_tubes.stream.app.model_choice import model_speeds
 from saliency_tubes.stream.pipeline.window import Window
 from saliency_tubes.stream.sources.open import open_source
 from video import HOPS
@@ -40,7 +41,7 @@ def rows(setup: Setup) -> list[Row]:
     work: dict[str, Callable[[], object]] = {}
     for length, hop in HOPS.items():
         runner = open_runner(frames=length)
-        speeds = model_speeds(Config("test://", frames=length), runner.manifest, live=True)
+        speeds = model_speeds(Config("test://", samples=length), runner.manifest, live=True)
         clip, frames = _window(runner)
         data = tensor(clip, runner.manifest.input)
         work[f"infer {length}"] = partial(runner.run, data)

@@ -19,8 +19,8 @@ from statistics import median
 from typing import Any
 
 from harness import Row, Setup, Target
+from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.app.fleet import Fleet
-from saliency_tubes.stream.app.job import Config
 from saliency_tubes.stream.app.settings import Settings
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.telemetry.stats import Snapshot, resident_bytes
@@ -189,7 +189,7 @@ def _run(streams: int, seconds: int, cores: int, batch: int | None, sync: str) -
     config = Config(
         CAMERA,
         ("null://",),
-        frames=FRAMES,
+        samples=FRAMES,
         stride=STRIDE,
         hop=HOP,
         sync=sync,

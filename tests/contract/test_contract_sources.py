@@ -207,7 +207,7 @@ def test_inputs_that_make_no_sense(uri: str) -> None:
 
 def test_certificates_under_a_name_that_no_file_can_have() -> None:
     with pytest.raises(UsageError, match="tls-ca must be a file of certificates, or any, got"):
-        SourceOptions(tls_ca="a\0.pem")
+        open_source("rtsp://camera/", SourceOptions(tls_ca="a\0.pem"))
 
 
 @pytest.mark.parametrize("backend", ["av", "gst"])

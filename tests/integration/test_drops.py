@@ -15,8 +15,9 @@ from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.types import Frame, Shown
 from saliency_tubes.stream.app import fleet as fleets
 from saliency_tubes.stream.app import job as jobs
+from saliency_tubes.stream.app import model_choice
+from saliency_tubes.stream.app.config import Config, ProcessOptions
 from saliency_tubes.stream.app.fleet import Fleet
-from saliency_tubes.stream.app.job import Config
 from saliency_tubes.stream.app.settings import Settings
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.threaded import Threaded
@@ -75,13 +76,15 @@ def test_the_summary_and_the_metrics_say_the_same(monkeypatch: pytest.MonkeyPatc
         sinks[uri] = made
         return made
 
-    for module in (jobs, fleets):
+    for module in (fleets, model_choice):
         monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
         monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
-    monkeypatch.setattr(jobs, "open_runner", lambda model, **_: StubRunner(delay=0.02))
+    monkeypatch.setattr(model_choice, "open_runner", lambda model, **_: StubRunner(delay=0.02))
     monkeypatch.setattr(jobs, "open_source", lambda uri, options, **given: Camera(200))
     monkeypatch.setattr(jobs, "open_sink", open_sink)
-    fleet = Fleet(Settings((Config("camera", ("slow", "plain", "broken"), name="door"),), log_format="json"))
+    fleet = Fleet(
+        Settings((Config("camera", ("slow", "plain", "broken"), name="door"),), ProcessOptions(log_format="json"))
+    )
     log = io.StringIO()
     with MetricsServer("0", fleet.snapshots) as server, logging_to(log, "json"):
         fleet.run()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
-from saliency_tubes.stream.app.job import Config
+from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.net.web_gate import Gate
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available

@@ -85,7 +85,7 @@ def test_what_holds_no_certificates(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").touch()
     for wrong in ("nowhere.pem", str(tmp_path), str(tmp_path / "empty.pem")):
         with pytest.raises(UsageError, match="tls-ca must be a file of certificates, or any, got"):
-            SourceOptions(tls_ca=wrong)
+            open_source("rtsp://camera/", SourceOptions(tls_ca=wrong))
 
 
 @contextmanager

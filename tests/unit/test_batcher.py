@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.types import Outputs
-from saliency_tubes.stream.app import job
-from saliency_tubes.stream.app.job import Config, share_model, youngest
+from saliency_tubes.stream.app import model_choice
+from saliency_tubes.stream.app.config import Config
+from saliency_tubes.stream.app.model_choice import share_model, youngest
 from saliency_tubes.stream.pipeline import batcher
 from saliency_tubes.stream.pipeline.batcher import GRACE, GRACE_SHARE, LEAD, PATIENCE, Batcher, Schedule, Seat, Ticket
 from saliency_tubes.stream.pipeline.channel import Stopped
@@ -531,29 +532,29 @@ class TestHowMany:
     )
     def test_what_four_streams_share(self, takes, asked, size, seconds, words, monkeypatch):
         opened = []
-        monkeypatch.setattr(job, "run_takes", lambda runner, clips: takes[clips])
-        monkeypatch.setattr(job, "model_speeds", lambda *_: None)
-        monkeypatch.setattr(job, "load_runner", loading(lambda frames, batch: opened.append(batch)))
-        shared = share_model([Config("test://", batch=asked, frames=8)] * 4)
+        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: takes[clips])
+        monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(model_choice, "load_runner", loading(lambda frames, batch: opened.append(batch)))
+        shared = share_model([Config("test://", batch=asked, samples=8)] * 4)
         assert shared.batcher.runner.batch == opened[-1] == size
         assert shared.seconds == seconds
         assert shared.remark == f"4 streams: a window of 8 frames every {seconds:.1f} s each, {words}"
 
     def test_that_is_said_before_and_measured_for_two_seconds_at_most(self, monkeypatch, caplog):
         sizes = []
-        monkeypatch.setattr(job, "BUDGET", 0.0)
-        monkeypatch.setattr(job, "run_takes", lambda runner, clips: sizes.append(clips) or 1.0)
-        monkeypatch.setattr(job, "model_speeds", lambda *_: None)
-        monkeypatch.setattr(job, "load_runner", loading(lambda frames, batch: None))
+        monkeypatch.setattr(model_choice, "BUDGET", 0.0)
+        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: sizes.append(clips) or 1.0)
+        monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(model_choice, "load_runner", loading(lambda frames, batch: None))
         with caplog.at_level("INFO", "saliency_tubes"):
-            shared = share_model([Config("test://", frames=8)] * 4)
+            shared = share_model([Config("test://", samples=8)] * 4)
         assert (sizes, shared.batcher.runner.batch) == ([1], 1)
         assert "what this machine can do for 4 streams is being measured" in caplog.text
 
     def test_a_model_that_takes_one_at_a_time(self, monkeypatch):
-        monkeypatch.setattr(job, "model_speeds", lambda *_: None)
-        monkeypatch.setattr(job, "load_runner", lambda *_, **__: StubRunner(batch=1))
-        remark = share_model([Config("test://", frames=8)] * 4).remark
+        monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(model_choice, "load_runner", lambda *_, **__: StubRunner(batch=1))
+        remark = share_model([Config("test://", samples=8)] * 4).remark
         assert remark.endswith("one window at a time: the model takes no more at once")
 
     @pytest.mark.parametrize(
@@ -568,27 +569,27 @@ class TestHowMany:
         self, a_frame_takes, streams, frames, says, monkeypatch
     ):
         """As for one stream alone, to which a window takes as long as those of all."""
-        monkeypatch.setattr(job, "run_takes", lambda runner, clips: clips * runner.frames * a_frame_takes)
-        monkeypatch.setattr(job, "model_speeds", lambda *_: None)
-        monkeypatch.setattr(job, "load_runner", loading(lambda frames, batch: None))
+        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: clips * runner.frames * a_frame_takes)
+        monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(model_choice, "load_runner", loading(lambda frames, batch: None))
         shared = share_model([Config("test://")] * streams)
         assert shared.batcher.runner.frames == frames
         assert says in shared.remark
 
     def test_files_alone_have_the_models_own_windows(self, monkeypatch):
-        monkeypatch.setattr(job, "run_takes", lambda runner, clips: 9.0)
-        monkeypatch.setattr(job, "load_runner", loading(lambda frames, batch: None))
+        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: 9.0)
+        monkeypatch.setattr(model_choice, "load_runner", loading(lambda frames, batch: None))
         shared = share_model([Config("a.mp4"), Config("b.mp4")])
         assert shared.remark == "2 streams share it, one window at a time"
 
 
 def loading(tell):
-    """In the place of job.load_runner: tells the T and the batch that it is asked for."""
+    """In the place of model_choice.load_runner: tells the T and the batch that it is asked for."""
 
     def load(config, speeds=None, *, behind=False, batch=1, frames=None):
         tell(frames, batch)
         runner = StubRunner(batch=batch)
-        runner.frames = config.frames or frames or 8
+        runner.frames = config.samples or frames or 8
         return runner
 
     return load

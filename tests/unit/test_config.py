@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from saliency_tubes.engine.draw.style import PRESETS
 from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.app.config import ProcessOptions
 from saliency_tubes.stream.app.settings import differences, read_settings
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sources.base import SourceOptions
@@ -74,7 +75,7 @@ def test_the_names_of_the_flags(tmp_path):
     assert (one.max_age, one.overlay_threads, one.style.threshold, one.timings) == (3, 2, 0.4, True)
     assert (one.style.normalize.low, one.style.normalize.high) == (-1, 2)
     assert (one.source.transport, one.source.loop, one.sink.segment_bytes) == ("udp", False, 500_000_000)
-    assert (made.metrics, made.log_format, made.log_level) == ("9090", "json", "warning")
+    assert made.process == ProcessOptions("9090", "json", "warning")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_several_streams(tmp_path):
     one, two = settings(tmp_path, text).streams
     assert (one.name, two.name) == ("door", "stream2")
     assert (one.style.alpha, two.style.alpha) == (0.4, 0.7)
-    assert one.frames == two.frames == 16
+    assert one.samples == two.samples == 16
 
 
 STREAM = '[[stream]]\nname = "a"\ninput = "in.mp4"\noutputs = ["null://"]\n'

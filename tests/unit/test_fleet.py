@@ -20,8 +20,10 @@ from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.stream.app import fleet as fleets
 from saliency_tubes.stream.app import job as jobs
+from saliency_tubes.stream.app import model_choice
+from saliency_tubes.stream.app.config import Config, ProcessOptions
 from saliency_tubes.stream.app.fleet import Fleet, Interrupted
-from saliency_tubes.stream.app.job import Config, open_job, open_source
+from saliency_tubes.stream.app.job import open_job, open_source
 from saliency_tubes.stream.app.settings import Settings
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.webhook import WebhookSink
@@ -38,12 +40,12 @@ HOOK = "hook+http://me:hunter22@127.0.0.1:9/?class=dark&over="
 
 @pytest.fixture(autouse=True)
 def stub_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (jobs, fleets):
+    for module in (fleets, model_choice):
         monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
         monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
-    monkeypatch.setattr(jobs, "open_runner", lambda model, *, batch, **_: StubRunner(batch=batch))
+    monkeypatch.setattr(model_choice, "open_runner", lambda model, *, batch, **_: StubRunner(batch=batch))
     # where the processor has bf16, the first start would measure it
-    monkeypatch.setattr(jobs, "choices", lambda model, **_: Choices("stub", ("f32",)))
+    monkeypatch.setattr(model_choice, "choices", lambda model, **_: Choices("stub", ("f32",)))
 
 
 @pytest.fixture
@@ -186,7 +188,7 @@ class TestReload:
 
     def test_what_cannot_change_is_named(self, said):
         with running(DOOR, YARD) as run:
-            run.fleet._reread = lambda: Settings((DOOR, YARD), "9100", "json")
+            run.fleet._reread = lambda: Settings((DOOR, YARD), ProcessOptions("9100", "json"))
             run.fleet.reload()
         assert "needs a restart: metrics" in said.getvalue()
         assert "needs a restart: log-format" in said.getvalue()
@@ -279,7 +281,7 @@ class TestOpening:
 
     def test_nothing_is_opened_once_it_is_to_stop(self, monkeypatch):
         """As when SIGTERM comes while the shared model is loaded."""
-        share: Callable[..., object] = jobs.share_model
+        share: Callable[..., object] = model_choice.share_model
         opened: list[str] = []
         run = Run(DOOR, YARD)
 
@@ -303,7 +305,7 @@ class TestOpening:
                 signal.raise_signal(signal.SIGTERM)
             raise ImportError("initialization failed")
 
-        monkeypatch.setattr(jobs, "open_runner", load)
+        monkeypatch.setattr(model_choice, "open_runner", load)
         fleet = Fleet(Settings(streams))
         with fleet.signals(), pytest.raises(Interrupted, match="SIGTERM"):
             fleet.run()
@@ -313,7 +315,7 @@ class TestOpening:
         def load(*_: object, **__: object) -> None:
             raise ImportError("initialization failed")
 
-        monkeypatch.setattr(jobs, "open_runner", load)
+        monkeypatch.setattr(model_choice, "open_runner", load)
         with pytest.raises(ImportError):
             Fleet(Settings(streams)).run()
 

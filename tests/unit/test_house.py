@@ -61,7 +61,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "stream": (),
     "stream.api": (
         *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
-        *("stream.telemetry.stopwatch", "stream.pipeline", "stream.app.job"),
+        *("stream.telemetry.stopwatch", "stream.pipeline"),
+        *("stream.app.arguments", "stream.app.config", "stream.app.job", "stream.app.keywords"),
     ),
     "export": (
         *("engine", "engine.runtimes", "stream.media"),

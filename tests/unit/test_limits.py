@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bombs import jpeg, png
 from saliency_tubes.engine.errors import SourceError, UsageError
-from saliency_tubes.stream.app.arguments import Refusing, add_run_arguments, config_of, parse_run
+from saliency_tubes.stream.app.settings import read_settings
 from saliency_tubes.stream.media import av_limits
 from saliency_tubes.stream.media.limits import coded_size, exceeds, too_large
 from saliency_tubes.stream.sources.base import SourceOptions
@@ -53,10 +53,10 @@ def test_the_size_in_other_heads() -> None:
 
 
 def test_the_option() -> None:
-    parser = Refusing()
-    add_run_arguments(parser)
-    assert config_of(parse_run(parser, ["a.mp4"])).source.max_size == SourceOptions().max_size == (4096, 2304)
-    assert config_of(parse_run(parser, ["a.mp4", "--max-size", "640x480"])).source.max_size == (640, 480)
+    (plain,) = read_settings(["a.mp4"]).streams
+    assert plain.source.max_size == SourceOptions().max_size == (4096, 2304)
+    (small,) = read_settings(["a.mp4", "--max-size", "640x480"]).streams
+    assert small.source.max_size == (640, 480)
     with pytest.raises(UsageError, match=r"max-size must be 1x1 or more, got 0x9"):
         SourceOptions(max_size=(0, 9))
 

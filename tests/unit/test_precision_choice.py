@@ -12,16 +12,10 @@ from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import WindowSpec
 from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.engine.runtimes.open import choices
-from saliency_tubes.stream.app import job
-from saliency_tubes.stream.app.job import (
-    Config,
-    comes_live,
-    load_runner,
-    load_young,
-    model_speeds,
-    open_job,
-    share_model,
-)
+from saliency_tubes.stream.app import model_choice
+from saliency_tubes.stream.app.config import Config
+from saliency_tubes.stream.app.job import open_job
+from saliency_tubes.stream.app.model_choice import comes_live, load_runner, load_young, model_speeds, share_model
 from saliency_tubes.stream.app.report import Report
 from saliency_tubes.stream.app.speed import Speeds
 from saliency_tubes.stream.app.young import fit
@@ -40,11 +34,11 @@ class Models:
         """T, precision and batch of each"""
         self.raced: list[tuple[int, tuple[str, ...]]] = []
         self._seconds = seconds
-        monkeypatch.setattr(job, "open_runner", self.open)
-        monkeypatch.setattr(job, "run_takes", lambda runner, clips: seconds[runner.frames, runner.precision])
-        monkeypatch.setattr(job, "choices", lambda model, **options: Choices("stub", ("f32", "bf16")))
-        monkeypatch.setattr(job, "speeds_of", self.race)
-        monkeypatch.setattr(job, "read_manifest", lambda path: MANIFEST)
+        monkeypatch.setattr(model_choice, "open_runner", self.open)
+        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: seconds[runner.frames, runner.precision])
+        monkeypatch.setattr(model_choice, "choices", lambda model, **options: Choices("stub", ("f32", "bf16")))
+        monkeypatch.setattr(model_choice, "speeds_of", self.race)
+        monkeypatch.setattr(model_choice, "read_manifest", lambda path: MANIFEST)
 
     def open(self, model: object, *, frames: int | None, precision: str, batch: int, **options: Any) -> StubRunner:
         frames = frames or MANIFEST.default_frames
@@ -97,10 +91,10 @@ def test_bf16_that_is_slower_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_window_asked_for_is_the_one_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     models = Models(monkeypatch, seconds(0.02, 0.01))
-    model_speeds(Config("rtsp://camera/live", frames=16), MANIFEST, True, chooses=False)
+    model_speeds(Config("rtsp://camera/live", samples=16), MANIFEST, True, chooses=False)
     assert models.raced == [(16, ("f32", "bf16"))]
     with pytest.raises(ModelError, match="takes clips of 8, 16 or 32 frames, got 9"):
-        model_speeds(Config("rtsp://camera/live", frames=9), MANIFEST, True)
+        model_speeds(Config("rtsp://camera/live", samples=9), MANIFEST, True)
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
@@ -133,7 +127,7 @@ def test_files_that_share_a_model_are_exact_too(
 ) -> None:
     """And each by itself: what a window gives may depend, if little, on those beside it."""
     models = Models(monkeypatch, seconds(0.02, 0.01))
-    share_model([Config(one, ("null://",), batch=batch, frames=32) for one in inputs])
+    share_model([Config(one, ("null://",), batch=batch, samples=32) for one in inputs])
     assert models.opened[-1] == (32, chosen, size)
 
 
@@ -206,7 +200,7 @@ def test_a_longer_patience_allows_longer_windows(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("options", "frames"),
-    [({}, 16), ({"frames": 32}, 32), ({"sync": "aligned"}, 32)],
+    [({}, 16), ({"samples": 32}, 32), ({"sync": "aligned"}, 32)],
     ids=["by itself", "--frames", "aligned"],
 )
 def test_a_run_with_a_camera_says_why_its_window_is_so_long(

@@ -13,7 +13,7 @@ BUSY = """
 import hashlib, signal
 from saliency_tubes.stream.app.settings import Settings
 from saliency_tubes.stream.app.fleet import Fleet
-from saliency_tubes.stream.app.job import Config
+from saliency_tubes.stream.app.config import Config
 
 with Fleet(Settings((Config("test://", ("null://",)),))).signals():
     print("ready", flush=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream.app.job import Config
+from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.net.address import LOGINS, escaped, origin
 from saliency_tubes.stream.net.redact import redact, scrub, secrets
 from saliency_tubes.stream.sources.open import open_source

@@ -177,7 +177,7 @@ def test_a_plan_says_what_its_file_says(path):
 )
 def test_a_run_says_what_the_file_says(precision, live, words, monkeypatch):
     from saliency_tubes.stream.app import report
-    from saliency_tubes.stream.app.job import Config
+    from saliency_tubes.stream.app.config import Config
     from stubs import StubRunner, make_manifest
 
     said = []

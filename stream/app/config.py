@@ -1,0 +1,191 @@
+"""One run, as a user asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...engine.draw.overlay import check_path
+from ...engine.draw.style import PRESETS, Style
+from ...engine.errors import UsageError
+from ...engine.options import check_options, option
+from ...engine.precision import RUN_PRECISIONS, check_precision
+from ...engine.runtimes.base import RUNTIMES
+from ..net.address import escaped
+from ..sinks.base import SinkOptions
+from ..sources.base import SourceOptions
+from ..telemetry.log import FORMATS, LEVELS
+
+SYNCS = ("auto", "aligned", "live")
+
+EXPLAIN, SHOW, RUN = "what to explain", "how to show it", "what to run it on"
+"""headings of options"""
+
+
+def read_preset(text: str) -> Style:
+    """A whole look by its name. Raises UsageError."""
+    if text not in PRESETS:
+        raise UsageError(f"preset must be one of {', '.join(PRESETS)}, got {text!r}")
+    return PRESETS[text]
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run, as a user asks for it. None: chosen for the model and the video."""
+
+    input: str
+    outputs: tuple[str, ...] = ()
+
+    model: str | Path = option(
+        "i3d",
+        "an ONNX file with a manifest, a TensorRT plan, or i3d, which comes with the package",
+        metavar="MODEL",
+        group=EXPLAIN,
+        shared=True,
+    )
+    explain: str = option(
+        "top1",
+        "top1, the name or the index of a class, or A:B for what speaks for A rather than for B",
+        metavar="CLASS",
+        group=EXPLAIN,
+        live=True,
+    )
+    samples: int | None = option(
+        None,
+        "T, the frames in a window",
+        more="See [How long a window is](live.md#how-long-a-window-is-and-in-which-precision).",
+        flag="frames",
+        metavar="T",
+        default="the model's own; live: the longest whose tubes stay younger than --max-age",
+        group=EXPLAIN,
+        at_least=1,
+        shared=True,
+    )
+    stride: int | None = option(
+        None,
+        "a window takes every so manyth frame",
+        metavar="N",
+        default="so that they come near the frame rate that the model was trained on",
+        group=EXPLAIN,
+        at_least=1,
+    )
+    hop: int | None = option(
+        None,
+        "frames from the start of a window to the start of the next one",
+        more="It has no meaning live.",
+        metavar="N",
+        default="a quarter of a window; live: as fast as the model runs",
+        group=EXPLAIN,
+        at_least=1,
+    )
+    limit: int | None = option(
+        None, "stop after so many frames", metavar="N", default="no limit", group=EXPLAIN, at_least=1
+    )
+
+    sync: str = option(
+        "auto",
+        "aligned: every frame waits for the windows that saw it; live: every frame leaves at once with the newest "
+        "explanation; auto: live from cameras and streams, aligned from files",
+        more="See [Live or aligned](live.md#live-or-aligned).",
+        group=SHOW,
+        choices=SYNCS,
+    )
+    max_age: float = option(
+        2.0, "live: older evidence fades", metavar="S", unit="seconds", group=SHOW, more_than=0, live=True
+    )
+    hold: int = option(
+        3,
+        "live: another class is explained once it leads for so many windows, or clearly; 1: at once",
+        metavar="N",
+        group=SHOW,
+        at_least=1,
+    )
+    style: Style = option(
+        Style(),
+        f"a whole look, {' or '.join(sorted(PRESETS))}; the options below change it",
+        flag="preset",
+        metavar="NAME",
+        default="default",
+        group=SHOW,
+        read=read_preset,
+        live=True,
+    )
+
+    runtime: str = option(
+        "auto",
+        "what computes the model; auto: OpenVINO, onnxruntime where that alone is installed, TensorRT for a plan",
+        group=RUN,
+        choices=("auto", *RUNTIMES),
+        shared=True,
+    )
+    precision: str | None = option(
+        None,
+        "what the model computes in; auto: what is quickest here, as measured at the first start, but nothing that the "
+        "model file says is too far off",
+        more="Streams that share a model take auto where one of them is live. "
+        "See [How long a window is](live.md#how-long-a-window-is-and-in-which-precision).",
+        default="auto for live streams, f32 for files",
+        group=RUN,
+        choices=("auto", *RUN_PRECISIONS),
+        shared=True,
+    )
+    device: str = option(
+        "auto",
+        "auto: the CPU, for a plan the first GPU; or what the runtime calls one",
+        metavar="DEVICE",
+        group=RUN,
+        shared=True,
+    )
+    batch: int | None = option(
+        None,
+        "windows of several streams that go through the model together",
+        more="See [Several streams](live.md#several-streams).",
+        metavar="N",
+        default="as many as keep tubes youngest, as measured; one where all inputs are files",
+        group=RUN,
+        at_least=1,
+        shared=True,
+    )
+    overlay: str = option(
+        "auto",
+        "what draws: auto, the fastest on this processor; avx512, avx2, neon, generic, numpy, or cuda (by a GPU)",
+        metavar="PATH",
+        group=RUN,
+    )
+    overlay_threads: int = option(1, "threads that draw one frame", metavar="N", group=RUN, at_least=1)
+    timings: bool = option(False, "put milliseconds by stage into the JSON lines", group=RUN)
+
+    source: SourceOptions = SourceOptions()
+    sink: SinkOptions = SinkOptions()
+    name: str = ""
+    """of the stream, where there are several"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input", escaped(self.input))
+        object.__setattr__(self, "outputs", tuple(map(escaped, self.outputs)))
+        if self.precision is not None:
+            object.__setattr__(self, "precision", check_precision(self.precision, ("auto", *RUN_PRECISIONS)))
+        check_options(self)
+        check_path(self.overlay)
+
+
+@dataclass(frozen=True)
+class ProcessOptions:
+    """What is chosen for the whole process, not for one of its streams."""
+
+    option_group = "what it tells"
+
+    metrics: str | None = option(
+        None,
+        "serve metrics and /healthz, as at 8346, on 127.0.0.1 unless a host is named",
+        more="See [Health](live.md#health) and [Metrics](live.md#metrics).",
+        metavar="[HOST:]PORT",
+        default="they are not served",
+    )
+    log_format: str = option(
+        "text", "how what goes to stderr is written", more="See [Logs](live.md#logs).", choices=FORMATS
+    )
+    log_level: str = option("info", "the least important lines that are told", choices=LEVELS)
+
+    def __post_init__(self) -> None:
+        check_options(self)

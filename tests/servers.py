@@ -12,12 +12,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from waiting import free_port
 
 PATTERN = (
     "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},framerate={rate}/1"
@@ -50,12 +51,6 @@ def python_with_gi() -> str | None:
         if shutil.which(python) and subprocess.run([python, "-c", code], capture_output=True).returncode == 0:
             return python
     return None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Nursery:
@@ -155,15 +150,6 @@ def accepting(talk: Callable[[socket.socket], object]) -> Iterator[int]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
-
-
-def wait_for(what: Any, seconds: float = 10.0) -> float:
-    """Waits until `what()` is true; returns how long it took. Fails after `seconds`."""
-    start = time.monotonic()
-    while not what():
-        assert time.monotonic() - start < seconds, f"not within {seconds} s"
-        time.sleep(0.01)
-    return time.monotonic() - start
 
 
 def open_files() -> int:

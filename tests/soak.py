@@ -33,7 +33,8 @@ from proxy import Proxy
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.open import open_source
-from servers import RtspServer, free_port
+from servers import RtspServer
+from waiting import free_port
 
 CAMERA = 30
 """frames a second that are real time"""

@@ -85,7 +85,7 @@ class StubSource:
 
     def __init__(self, frames: int = 40, size: tuple[int, int] = (64, 48), fail_at: int | None = None) -> None:
         self.closed = False
-        self._frames, self._size, self._fail_at = frames, size, fail_at
+        self._frames, self._size, self.fail_at = frames, size, fail_at
         self.info = VideoInfo(*size, Fraction(1, 25), Fraction(25), frames, layout=Layout.I420)
 
     def block(self, index: int) -> int:
@@ -95,7 +95,7 @@ class StubSource:
     def __iter__(self) -> Iterator[Frame]:
         width, height = self._size
         for index in range(self._frames):
-            if index == self._fail_at:
+            if index == self.fail_at:
                 raise SourceError("stub: the source failed")
             luma = np.full((height, width), 20, np.uint8)
             luma[height // 2 : height * 3 // 4, self.block(index) : self.block(index) + width // 4] = 235
@@ -154,13 +154,13 @@ class MemorySink(Sink):
         self.indices: list[int] = []
         self.lines: list[str] = []
         self.opened, self.closed = 0, 0
-        self._fail_at = fail_at
+        self.fail_at = fail_at
 
     def open(self, info: VideoInfo) -> None:
         self.opened += 1
 
     def write(self, shown: Shown) -> None:
-        if len(self.indices) == self._fail_at:
+        if len(self.indices) == self.fail_at:
             raise SinkError("memory: the sink failed")
         self.indices.append(shown.frame.index)
         self.pictures.append(tuple(plane.tobytes() for plane in shown.frame.picture.planes))

@@ -13,8 +13,8 @@ from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import Sink
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.open import open_source
-from servers import wait_for
 from stubs import StubRunner
+from waiting import wait_for
 
 
 class CountingSink(Sink):

@@ -26,7 +26,8 @@ def barcode(index: int, size: tuple[int, int]) -> Any:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder; /mjpeg: a camera at 25 frames a second; /slowly/FILE: over seconds; /denied401: refused."""
+    """Files of a folder; /mjpeg: a camera at 25 frames a second, /mjpeg?frames=12: one that falls silent after so many;
+    /slowly/FILE: over seconds; /denied401: refused."""
 
     asked: ClassVar[list[str]] = []
     """all paths"""
@@ -39,22 +40,23 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         if self.path.startswith("/denied"):
             self.send_error(401 if "401" in self.path else 403)
         elif self.path.startswith("/mjpeg"):
-            self.mjpeg()
+            self.mjpeg(int(self.path.partition("frames=")[2] or 100_000))
         elif self.path.startswith("/slowly/"):
             self.slowly(Path(self.directory, self.path.removeprefix("/slowly/")).read_bytes())
         else:
             super().do_GET()
 
-    def mjpeg(self) -> None:
+    def mjpeg(self, frames: int) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         with suppress(OSError):
-            for index in range(100_000):
+            for index in range(frames):
                 _, data = cv2.imencode(".jpg", barcode(index, SIZE)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                 self.wfile.write(head.encode() + data.tobytes() + b"\r\n")
                 time.sleep(0.04)
+            self.rfile.read(1)  # until the client leaves
 
     def slowly(self, data: bytes) -> None:
         self.send_response(200)

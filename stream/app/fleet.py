@@ -100,6 +100,12 @@ class Fleet:
         for job in tuple(self._jobs.values()):
             job.pipeline.stop()
 
+    @property
+    def running(self) -> Mapping[str, Job]:
+        """The streams that are open, by label."""
+        with self._lock:
+            return dict(self._jobs)
+
     def snapshots(self) -> Mapping[str, Snapshot | str | None]:
         """Every stream's, by label: None where it is not open yet, "waited for: ..." where that takes longer than it
         should, the last one where it has ended, "failed: ..." where it could not be opened.
@@ -296,7 +302,7 @@ class Fleet:
             raise Interrupted(number)
         # Halting takes locks that this thread may hold. To raise instead would break what it waits in: a thread whose
         # join() is left by an exception counts as ended.
-        work = self.stop if len(self._received) == 1 else self._halt
+        work = self.stop if len(self._received) == 1 else self.halt
         threading.Thread(target=work, name="saliency-tubes signal", daemon=True).start()
 
     def _given_up(self) -> bool:
@@ -304,7 +310,7 @@ class Fleet:
         the exception, as FFmpeg's binding does where it turns an error into one of Python's."""
         return self._main_opening and bool(self._received)
 
-    def _halt(self) -> None:
+    def halt(self) -> None:
         """As `stop`, and what was read is lost."""
         self.stop()
         for job in tuple(self._jobs.values()):

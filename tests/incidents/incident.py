@@ -12,9 +12,9 @@ from pathlib import Path
 
 from incidents.scene import LONG, Scene, Setting, counters, handles
 from saliency_tubes.engine.errors import SourceError
-from servers import wait_for
 from soak import GROWTH
 from videos import all_pts
+from waiting import wait_for
 
 USUAL = re.compile(r"(frames_in|frames_out|frames_drawn|windows|outage_frames|sink_frames|sink_events)_total|"
                    r'dropped_total\{place="clip"|lag_seconds|up')  # fmt: skip

@@ -20,12 +20,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from brokers import MOSQUITTO, broker, listening
-from commands import Run, healthz, metrics, running
+from commands import Run, healthz, metrics
 from proxy import Proxy
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.open import open_source
-from servers import RtspServer, free_port, python_with_gi, wait_for
+from servers import RtspServer, python_with_gi
+from waiting import free_port, wait_for
 
 RATE, SIZE = 15, "160x120"
 LONG = 60.0
@@ -258,7 +259,7 @@ class Scene:
         self.config = self.folder / "live.toml"
         self.config.write_text("\n".join([*lines, setting.options]) + "\n")
         env = self.clock.env if self.clock else {}
-        self.run: Run = enter(running(self.folder, "--config", self.config, env=env))
+        self.run: Run = enter(Run(self.folder, "--config", self.config, env=env))
         wait_for(self._ready, LONG)
         self.watcher = Watcher(f"rtsp://127.0.0.1:{self.served}/live")
         self._stack.callback(self.watcher.close)

@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 
-from commands import running
+from commands import Run
 from incidents.incident import WORKS, Incident
 from incidents.scene import LONG, Scene, Setting, counters, free, pin
 from rtspclients import clients
-from servers import NOISE, free_port, wait_for
+from servers import NOISE
+from waiting import free_port, wait_for
 
 AWAY = 3.0
 """seconds of most incidents"""
@@ -124,11 +125,11 @@ def port_taken(scene: Scene, option: str) -> None:
         given = [f"rtsp://@:{port}/live"] if option == "output" else ["null://", "--metrics", port]
         return [scene.input, *given, "--model", scene.model]
 
-    with running(folder, *words(scene.served if option == "output" else scene.port)) as run:
+    with Run(folder, *words(scene.served if option == "output" else scene.port)) as run:
         assert run.process.wait(LONG) in (1, 2), "it should have failed"
         scene.note(run.said.splitlines()[-1])
     scene.over()
-    with running(folder, *words(free_port())) as run:
+    with Run(folder, *words(free_port())) as run:
         run.wait_for("window ")
         assert run.end() == 143
 

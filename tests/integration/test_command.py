@@ -15,15 +15,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from commands import COMMAND
 from videos import all_pts, make_audio, make_video
 
-COMMAND = [str(Path(sys.executable).with_name("saliency-tubes"))]
 FAST = ["--frames", "16", "--hop", "16"]
 
 
 def command(*words: object, folder: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *map(str, words)], capture_output=True, text=True, cwd=folder, timeout=120, **options
+        [COMMAND, *map(str, words)], capture_output=True, text=True, cwd=folder, timeout=120, **options
     )
 
 
@@ -215,7 +215,7 @@ def test_same_input_same_bytes(video, tmp_path):
     """With other queue timings too: the second run is slowed down by pinning it to one core, at low priority."""
     for run, words in enumerate(([], ["nice", "-n", "19", "taskset", "-c", "0"])):
         subprocess.run(
-            [*words, *COMMAND, "run", str(video), str(tmp_path / f"{run}.mp4"), str(tmp_path / f"{run}.jsonl"), *FAST],
+            [*words, COMMAND, "run", str(video), str(tmp_path / f"{run}.mp4"), str(tmp_path / f"{run}.jsonl"), *FAST],
             check=True, capture_output=True, timeout=120,
         )  # fmt: skip
     assert (tmp_path / "0.jsonl").read_bytes() == (tmp_path / "1.jsonl").read_bytes()
@@ -253,7 +253,7 @@ def test_live(video):
 def test_a_signal_finishes_the_output(number, code, tmp_path):
     source = make_video(tmp_path / "in.mp4", size=(320, 240), frames=1500, options={"preset": "ultrafast"})
     process = subprocess.Popen(
-        [*COMMAND, "run", str(source), str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl"), *FAST],
+        [COMMAND, "run", str(source), str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl"), *FAST],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from brokers import wait_for
+from commands import COMMAND
 from saliency_tubes.stream.sources.pattern import read_barcode
+from waiting import wait_for
 
-COMMAND = Path(sys.executable).with_name("saliency-tubes")
 WIDTH, HEIGHT = 320, 240
 OPENCV = Path(sys.prefix) / "windows"
 """one that has windows; make test installs it beside the runtime's"""

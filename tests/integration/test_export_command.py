@@ -6,12 +6,12 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import COMMAND
 
 torch = pytest.importorskip("torch", reason="export needs torch")
 onnx = pytest.importorskip("onnx", reason="export needs onnx")
@@ -29,7 +29,6 @@ from saliency_tubes.export import tensorrt  # noqa: E402
 from saliency_tubes.stream.app.cli import main  # noqa: E402
 from videos import make_video  # noqa: E402
 
-COMMAND = Path(sys.executable).with_name("saliency-tubes")
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SOURCE = """
 import torch

@@ -18,7 +18,7 @@ from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.feed import Feed, FeedLost, FeedRefused
 from saliency_tubes.stream.sources.gst_feed import GstFeed, available, connector, describe
 from saliency_tubes.stream.sources.open import open_source
-from servers import free_port
+from waiting import free_port
 
 pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
 

@@ -13,7 +13,7 @@ from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available, modules
 from saliency_tubes.stream.sources.gst_inbox import CAPACITY, Inbox
 from saliency_tubes.stream.sources.open import open_source
-from servers import wait_for
+from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
 

@@ -14,8 +14,8 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from brokers import broker, free_port, listening, needs_mosquitto, wait_for
-from commands import healthz, metrics, running
+from brokers import broker, listening, needs_mosquitto
+from commands import Run, healthz, metrics
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
@@ -23,6 +23,7 @@ from saliency_tubes.stream.sources.pattern import draw
 from saliency_tubes.stream.telemetry.events import VERSION
 from servers import RtspServer, accepting, python_with_gi
 from videos import all_pts
+from waiting import free_port, wait_for
 
 CAMERA = "test://?size=160x120&rate=15"
 FAST = ["--frames", "16", "--realtime"]
@@ -33,7 +34,7 @@ def test_one_sigterm_ends_a_run_whose_camera_takes_the_call_and_says_nothing(wai
     """The signal comes while FFmpeg has the main thread: its binding loses the exception that the handler raises."""
     with (
         silent() as (port, called),
-        running(tmp_path, f"rtsp://127.0.0.1:{port}/live", "null://", "--open-timeout", 3, *wait) as run,
+        Run(tmp_path, f"rtsp://127.0.0.1:{port}/live", "null://", "--open-timeout", 3, *wait) as run,
     ):
         assert called.wait(30)
         time.sleep(0.5)
@@ -59,7 +60,7 @@ def silent() -> Iterator[tuple[int, threading.Event]]:
 
 @pytest.mark.parametrize("sync", ["live", "aligned"])
 def test_sigterm_finishes_the_files_of_a_live_stream(sync, tmp_path):
-    with running(tmp_path, CAMERA, "out.mp4", "out.jsonl", *FAST, "--sync", sync) as run:
+    with Run(tmp_path, CAMERA, "out.mp4", "out.jsonl", *FAST, "--sync", sync) as run:
         wait_for(
             lambda: (tmp_path / "out.jsonl").exists() and (tmp_path / "out.jsonl").read_text().count("\n") >= 2, 90
         )
@@ -73,7 +74,7 @@ def test_sigterm_finishes_the_files_of_a_live_stream(sync, tmp_path):
 
 
 def test_sigterm_while_a_camera_is_waited_for(tmp_path):
-    with running(tmp_path, f"rtsp://127.0.0.1:{free_port()}/live", "null://", "--wait", "--metrics", "0") as run:
+    with Run(tmp_path, f"rtsp://127.0.0.1:{free_port()}/live", "null://", "--wait", "--metrics", "0") as run:
         run.wait_for("/metrics")
         assert run.end() == 143
     assert "Traceback" not in run.said
@@ -86,7 +87,7 @@ def test_a_pipeline_of_gstreamer_and_servers_that_everybody_reaches(tmp_path):
     pipeline = "gst://videoconvert ! video/x-raw,format=GRAY8 ! filesink location=out.gray buffer-mode=unbuffered"
     words = [CAMERA, pipeline, f"rtsp://@:{free_port()}/x", "--listen", "0.0.0.0", "--metrics", f"0.0.0.0:{port}"]
     grey = tmp_path / "out.gray"
-    with running(tmp_path, *words, *FAST) as run:
+    with Run(tmp_path, *words, *FAST) as run:
         wait_for(lambda: grey.exists() and grey.stat().st_size >= 20 * size[0] * size[1], 30)
         assert run.end() == 143
     frames = np.fromfile(grey, np.uint8).reshape(-1, *size[::-1])  # whole ones alone
@@ -101,7 +102,7 @@ def test_sighup_reloads_what_it_can(tmp_path):
     config = tmp_path / "live.toml"
     text = f'input = "{CAMERA}"\noutputs = ["null://"]\nframes = 16\nrealtime = true\n'
     config.write_text(text + "alpha = 0.5\n")
-    with running(tmp_path, "--config", config) as run:
+    with Run(tmp_path, "--config", config) as run:
         run.wait_for("class")
         config.write_text(text + 'alpha = 0.1\nexplain = "yoga"\nhop = 3\n')
         run.process.send_signal(signal.SIGHUP)
@@ -121,7 +122,7 @@ def test_several_streams_share_a_model(tmp_path):
         for name, more in (("door", ""), ("yard", ""), ("short", "&frames=20"))
     )
     (tmp_path / "live.toml").write_text(f"frames = 16\nrealtime = true\nmetrics = {port}\n{streams}")
-    with running(tmp_path, "--config", "live.toml", "--log-format", "json") as run:
+    with Run(tmp_path, "--config", "live.toml", "--log-format", "json") as run:
         wait_for(lambda: healthz(port)[1].get("streams", {}).get("short", {}).get("state") == "ended", 60)
         status, facts = healthz(port)  # one has ended, the others go on
         assert status == 503
@@ -140,7 +141,7 @@ def test_asked_twice_it_still_finishes_the_files(names, tmp_path):
     streams = "".join(f'[[stream]]\nname = "{name}"\ninput = "{CAMERA}"\noutputs = ["{name}.mp4"]\n' for name in names)
     port = free_port()
     (tmp_path / "live.toml").write_text(f'frames = 16\nrealtime = true\nsync = "aligned"\nmetrics = {port}\n{streams}')
-    with running(tmp_path, "--config", "live.toml") as run:
+    with Run(tmp_path, "--config", "live.toml") as run:
         written = re.compile(r"^saliency_tubes_frames_out_total.* [1-9]\d\.", re.MULTILINE)
         wait_for(lambda: len(written.findall(metrics(port))) == len(names), 60)
         run.process.send_signal(signal.SIGTERM)
@@ -159,7 +160,7 @@ def test_a_camera_goes_to_a_server_a_recording_and_a_broker(tmp_path):
     (tmp_path / "broker").mkdir()
     with RtspServer() as camera, broker(tmp_path / "broker") as made, listening(made.port) as heard:
         outputs = [f"rtsp://@:{port}/explained", "recordings/%Y%m%d-%H%M%S.mkv", f"mqtt://127.0.0.1:{made.port}/topic"]
-        with running(tmp_path, camera.url(), *outputs, "--frames", "16", "--segment-seconds", "2") as run:
+        with Run(tmp_path, camera.url(), *outputs, "--frames", "16", "--segment-seconds", "2") as run:
             run.wait_for("model")
             watcher = open_source(f"rtsp://127.0.0.1:{port}/explained", SourceOptions(first_timeout=20))
             frames = list(islice(watcher, 75))
@@ -183,7 +184,7 @@ def test_events_go_to_a_broker_while_the_rest_is_written(tmp_path):
     (tmp_path / "broker").mkdir()
     with broker(tmp_path / "broker") as made, listening(made.port) as heard:
         uri = f"mqtt://127.0.0.1:{made.port}/home/events"
-        with running(tmp_path, CAMERA, uri, "out.mp4", *FAST, "--log-format", "json") as run:
+        with Run(tmp_path, CAMERA, uri, "out.mp4", *FAST, "--log-format", "json") as run:
             wait_for(lambda: len([one for one in heard if one[0] == "home/events"]) >= 3, 120)
             assert run.end() == 143
         wait_for(lambda: ("home/events/status", "offline", False) in heard)

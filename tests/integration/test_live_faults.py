@@ -15,8 +15,9 @@ from proxy import Proxy
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
-from servers import NOISE, RtspServer, open_files, python_with_gi, resident, wait_for
+from servers import NOISE, RtspServer, open_files, python_with_gi, resident
 from viewer import Viewer
+from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer (make system-deps)")
 

@@ -19,8 +19,8 @@ from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.sources.pattern import read_barcode
-from servers import free_port, wait_for
 from videos import make_video
+from waiting import LONG, ends, free_port, wait_for
 from web import SIZE, barcode, make_hls, web
 
 pytestmark = pytest.mark.slow  # a minute of servers that come and go
@@ -42,16 +42,16 @@ def luma(frame: Any) -> Any:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_mjpeg(tmp_path: Path, backend: str) -> None:
     with web(tmp_path) as address:
-        source = open_source(f"{address}/mjpeg", SourceOptions(backend=backend))
         start = time.monotonic()
+        source = open_source(f"{address}/mjpeg", SourceOptions(backend=backend))
         frames = list(islice(source, 25))
         took = time.monotonic() - start
         source.close()
     read = [read_barcode(luma(frame)) for frame in frames]
     assert None not in read
     assert np.diff(np.array(read, int)).max() <= 2
-    # As the camera's own clock, which it does not send: by arrival.
-    assert frames[-1].time - frames[0].time == pytest.approx(took, abs=0.3)
+    # By arrival, for the camera sends no time: every 40 ms, or later.
+    assert 0.8 * 24 * 0.04 < frames[-1].time - frames[0].time <= took
     assert not any(frame.gap for frame in frames)
 
 
@@ -62,7 +62,7 @@ def test_a_file_on_a_web_server_plays_in_real_time_and_ends(tmp_path: Path, back
         source = open_source(f"{address}/clip.mkv", SourceOptions(backend=backend))
         start = time.monotonic()
         assert numbers(source)[-5:] == [25, 26, 27, 28, 29]
-        assert 0.7 < time.monotonic() - start < 3
+        assert time.monotonic() - start > 0.7
         source.close()
 
 
@@ -73,7 +73,7 @@ def test_hls(tmp_path: Path, backend: str) -> None:
         opened = open_source(f"{address}/live.m3u8", SourceOptions(backend=backend))
         start = time.monotonic()
         assert numbers(opened, 50) == list(range(50))
-        assert 1.7 < time.monotonic() - start < 4
+        assert time.monotonic() - start > 1.7
         opened.close()
 
 
@@ -84,10 +84,8 @@ def test_hls(tmp_path: Path, backend: str) -> None:
 def test_a_refusal_is_said_as_such(tmp_path: Path, backend: str, path: str, said: str) -> None:
     with web(tmp_path) as address:
         url = f"{address}/{path}?token=hush".replace("http://", "http://me:hush@")
-        start = time.monotonic()
-        with pytest.raises(SourceError, match=said) as caught:
-            open_source(url, SourceOptions(backend=backend))
-    assert time.monotonic() - start < 3
+        with ends(), pytest.raises(SourceError, match=said) as caught:
+            open_source(url, SourceOptions(backend=backend, first_timeout=3 * LONG))
     assert "hush" not in str(caught.value)
 
 
@@ -106,18 +104,20 @@ def test_ffmpeg_serves_dies_and_serves_again(backend: str) -> None:
 
     server = serve()
     try:
+        start = time.monotonic()
         source = open_source(f"http://127.0.0.1:{port}/live.ts", SourceOptions(backend=backend))
         frames = iter(source)
-        start = time.monotonic()
         first = list(islice(frames, 30))
         assert not any(frame.gap for frame in first)
+        killed = time.monotonic()
         server.kill()
         server.wait()
         server = serve()
+        away = time.monotonic() - killed
         rest = list(islice(frames, 60))
         assert sum(frame.gap for frame in rest) == 1
         assert source.reconnects == 1
-        assert rest[-1].time == pytest.approx(time.monotonic() - start, abs=1.5)
+        assert first[-1].time + away - 0.5 < rest[-1].time <= time.monotonic() - start
         source.close()
     finally:
         server.kill()

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from rtspclients import FAST
 from saliency_tubes.stream.media.gst_load import Missing, load
-from servers import RtspServer, free_port, python_with_gi, wait_for
+from servers import RtspServer, python_with_gi
 from videos import all_pts
+from waiting import free_port, wait_for
 
 try:
     load("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")

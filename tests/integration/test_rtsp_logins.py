@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 
@@ -20,6 +20,7 @@ from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.gst_rtsp import GstRtspSink
 from saliency_tubes.stream.sinks.gst_rtsp_server import MAX_CONNECTIONS_EACH, PARTS
 from videos import make_info, make_shown
+from waiting import wait_for
 
 try:
     load(*PARTS)
@@ -96,13 +97,6 @@ def served(uri: str = "rtsp://@:0/live", user: str | None = USER) -> Iterator[Gs
         stop.set()
         thread.join()
         sink.close()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def fail(client: Client, times: int) -> None:

@@ -25,8 +25,9 @@ from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.sources.pattern import draw, read_barcode
-from servers import RtspServer, free_port, python_with_gi, wait_for
+from servers import RtspServer, python_with_gi
 from videos import make_video
+from waiting import free_port, wait_for
 
 pytestmark = pytest.mark.slow  # half a minute of servers that come and go
 

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -21,13 +17,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from brokers import MOSQUITTO, Broker, free_port, listening, wait_for
+from brokers import MOSQUITTO, Broker, listening
+from commands import LONG, Run
 from saliency_tubes.stream.app.cli import main
 from saliency_tubes.stream.net.redact import redact, secrets
 from saliency_tubes.stream.sources.gst_feed import available
 from servers import RtspServer, python_with_gi
+from waiting import free_port, wait_for
 
-COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))
 CAMERA = "test://?size=640x480&rate=30"
 needs_gst = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
 
@@ -46,26 +43,12 @@ def search(text: str, whose: str) -> None:
             assert b"me:hush" not in base64.b64decode(login), f"a login is in {whose}, in base64"
 
 
-class Run:
+class Searched(Run):
     """The command, with all that it says and all that the system tells of it."""
 
-    def __init__(self, folder: Path, words: list[str], environment: dict[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *words: str, **environment: str) -> None:
         folder.mkdir()
-        # An environment of little else, as a service has it.
-        environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment}
-        with (folder / "stdout").open("w") as out, (folder / "stderr").open("w") as err:
-            self.process = subprocess.Popen(
-                [COMMAND, "run", *words], stdout=out, stderr=err, cwd=folder, env=environment
-            )
-
-    @property
-    def said(self) -> str:
-        return (self.folder / "stderr").read_text()
-
-    def wait_for(self, *texts: str) -> None:
-        wait_for(lambda: all(text in self.said for text in texts) or self.process.poll() is not None, 60)
-        assert all(text in self.said for text in texts), self.said
+        super().__init__(folder, *words, env=environment, out="stdout", alone=True)
 
     def look_from_outside(self) -> None:
         """What `ps` shows anybody: the command line, and the names of threads."""
@@ -73,26 +56,13 @@ class Run:
         for path in (process / "cmdline", process / "status", *process.glob("task/*/comm")):
             search(path.read_text(errors="replace"), str(path))
 
-    def end(self, code: int | None = None) -> None:
-        """Ends it, unless it has ended itself, and searches all the files that it made."""
-        if code is None:
-            self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == (143 if code is None else code), self.said
+    def search_all(self, code: int | None = None) -> None:
+        """Ends it, unless it ends itself with a code, and searches all the files that it made."""
+        assert (self.end() if code is None else self.process.wait(LONG)) == (143 if code is None else code), self.said
         assert "Traceback" not in self.said
         for path in self.folder.rglob("*"):
             if path.is_file():
                 search(path.read_bytes().decode("latin-1"), path.name)
-
-
-@contextmanager
-def running(folder: Path, *words: str, **environment: str) -> Iterator[Run]:
-    run = Run(folder, list(words), environment)
-    try:
-        yield run
-    finally:
-        if run.process.poll() is None:
-            run.process.kill()
-            run.process.wait()
 
 
 @contextmanager
@@ -162,7 +132,7 @@ def test_outputs_that_work_and_outputs_that_do_not(tmp_path: Path) -> None:
         ]
         words = [CAMERA, *outputs, "--frames", "16", "--log-format", "json", "--metrics", str(metrics)]
         login = {"SALIENCY_TUBES_RTSP_USER": "me", "SALIENCY_TUBES_RTSP_PASSWORD": secret("served")}
-        with running(tmp_path / "run", *words, **login) as run:
+        with Searched(tmp_path / "run", *words, **login) as run:
             if broker is not None:
                 broker.start()
             run.wait_for("127.0.0.1", "class", f":{nobody}/x: retrying", "Could not open file", "HTTP 403", "refused")
@@ -171,7 +141,7 @@ def test_outputs_that_work_and_outputs_that_do_not(tmp_path: Path) -> None:
             for page in ("metrics", "healthz", "other"):
                 search(read(metrics, page), page)
             assert "sink_state" in read(metrics, "metrics")
-            run.end()
+            run.search_all()
         for body in bodies + refused:
             search(json.dumps({**json.loads(body), "snapshot": None}), "a webhook's body")
     if broker is not None:
@@ -188,10 +158,10 @@ def test_inputs_that_refuse_and_inputs_that_are_not_there(backend: str, tmp_path
     form = {"av": "text", "gst": "json"}[backend]
     fast = ["null://", "--backend", backend, "--frames", "16", "--log-format", form]
     with RtspServer(user="me", password="right") as server:
-        with running(tmp_path / "wrong", server.url(f"me:{secret('wrong')}"), *fast) as run:
+        with Searched(tmp_path / "wrong", server.url(f"me:{secret('wrong')}"), *fast) as run:
             run.process.wait(60)
             assert "wrong user or password" in run.said
-            run.end(1)
+            run.search_all(1)
         config = tmp_path / "live.toml"
         streams = "".join(
             f'[[stream]]\nname = "{name}"\noutputs = ["null://"]\n'
@@ -201,25 +171,25 @@ def test_inputs_that_refuse_and_inputs_that_are_not_there(backend: str, tmp_path
         config.write_text(f'wait = true\nframes = 16\nbackend = "{backend}"\n{streams}')
         metrics = free_port()
         words = ("--config", str(config), "--metrics", str(metrics), "--log-format", form)
-        with running(tmp_path / "waits", *words, DOOR=secret("door"), YARD=secret("yard")) as run:
+        with Searched(tmp_path / "waits", *words, DOOR=secret("door"), YARD=secret("yard")) as run:
             run.wait_for("/metrics")
             run.look_from_outside()
             for page in ("metrics", "healthz"):
                 search(read(metrics, page), page)
-            run.end()
+            run.search_all()
     for name, login in (("slash", "me:hush/slash#1@%zz[?"), ("two ways", "me:12/hush")):
-        with running(tmp_path / name, f"rtsp://{login}@127.0.0.1:{free_port()}/live", *fast) as run:
+        with Searched(tmp_path / name, f"rtsp://{login}@127.0.0.1:{free_port()}/live", *fast) as run:
             run.process.wait(60)
-            run.end(1 if name == "slash" else 2)
+            run.search_all(1 if name == "slash" else 2)
     address = f"rtsp://me:{secret('nobody')}@127.0.0.1:{free_port()}/live"
-    with running(tmp_path / "nobody", address, *fast, "--first-timeout", "0.5") as run:
+    with Searched(tmp_path / "nobody", address, *fast, "--first-timeout", "0.5") as run:
         run.process.wait(60)
-        run.end(1)
+        run.search_all(1)
     login = ("--rtsp-user", "me", "--rtsp-password", secret("option"))
-    with running(tmp_path / "later", address, *fast, "--wait", *login) as run:
+    with Searched(tmp_path / "later", address, *fast, "--wait", *login) as run:
         wait_for(lambda: b"*****" in Path(f"/proc/{run.process.pid}/cmdline").read_bytes(), 30)
         run.look_from_outside()
-        run.end()
+        run.search_all()
 
 
 RTSP = f"rtsp://me:{secret('in')}@127.0.0.1/live"
@@ -264,7 +234,7 @@ RTSP = f"rtsp://me:{secret('in')}@127.0.0.1/live"
             ["run", *words]
             for bad in (f"me:{secret('bracket')}[1@h", "me:hush\uff0f1@h", f"me:{secret('space')} [1@h")
             for words in (
-                [f"http://{bad}/x.m3u8", "null://"],
+                [f"http://{bad}/x.m3u8", "null://", "--first-timeout", "0.2"],
                 [f"https://{bad}/x", "null://", "--first-timeout", "0.2"],
                 [f"rtsp://{bad}/x", "null://", "--first-timeout", "0.2"],
                 [f"file://{bad}/x", "null://"],

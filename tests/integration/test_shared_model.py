@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from brokers import wait_for
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.engine.types import Frame
 from saliency_tubes.stream.pipeline.batcher import Batcher
@@ -16,6 +15,7 @@ from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.open import open_source
 from stubs import StubRunner
+from waiting import wait_for
 
 WINDOWS = 40
 """of each stream, over which they are compared"""

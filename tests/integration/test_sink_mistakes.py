@@ -10,7 +10,6 @@ from pathlib import Path
 
 import av
 import pytest
-from brokers import free_port, wait_for
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream.app.cli import main
 from saliency_tubes.stream.sinks import av_push as av_push_sink
@@ -20,6 +19,7 @@ from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sinks.threaded import Threaded
 from saliency_tubes.stream.sources.gst_feed import available
 from videos import make_info, make_shown
+from waiting import free_port, wait_for
 
 INFO = make_info(time_base=Fraction(1, 90_000))
 SHOWN = make_shown(0, 0, INFO)

@@ -22,6 +22,7 @@ from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sinks.threaded import Threaded
 from videos import make_info, make_shown
+from waiting import LONG, ends, free_port
 
 pytestmark = pytest.mark.slow  # a minute, and milliseconds are asserted
 
@@ -99,11 +100,16 @@ def recorder(port: int = 0, *login: str) -> Iterator[Recorder]:
         server.kill()
 
 
+TIMEOUT = 2.0
+"""seconds that FFmpeg waits for a server"""
+
+
 class Feed:
     """Writes frames at their pace until told otherwise; `index` goes on from one use to the next."""
 
     def __init__(self, sink: Sink) -> None:
-        self.sink, self.index, self.slowest = sink, 0, 0.0
+        assert sink.never_waits  # test_worker.py has what that means
+        self.sink, self.index = sink, 0
         sink.open(INFO)
 
     def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -114,19 +120,12 @@ class Feed:
             shown = SHOWN[self.index % len(SHOWN)]
             self.sink.write(replace(shown, frame=replace(shown.frame, index=self.index, pts=self.index * 3000)))
             self.index += 1
-            self.slowest = max(self.slowest, time.monotonic() - begin)
             time.sleep(max(0.0, start + (self.index - first) / RATE - time.monotonic()))
 
     def close(self) -> None:
         self.sink.close()
         assert self.sink.frames + self.sink.dropped == self.index
         assert "hush" not in f"{self.sink.name} {self.sink.notes} {self.sink.description}"
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_rtsp_arrives_whole() -> None:
@@ -137,7 +136,6 @@ def test_rtsp_arrives_whole() -> None:
         assert "H.264 by" in feed.sink.description
         feed.close()
         assert feed.sink.dropped == 0
-        assert feed.slowest < 0.1
 
 
 def test_rtsp_comes_back_after_the_server_does() -> None:
@@ -151,7 +149,6 @@ def test_rtsp_comes_back_after_the_server_does() -> None:
     assert isinstance(feed.sink, Threaded)
     assert feed.sink.reopened >= 2
     feed.close()
-    assert feed.slowest < 0.1
 
 
 def test_rtsp_password_right_and_wrong() -> None:
@@ -167,7 +164,7 @@ def test_rtsp_password_right_and_wrong() -> None:
 
 @pytest.mark.parametrize("scheme", ["rtsp", "rtmp"])
 def test_a_frozen_server_is_noticed_and_stalls_nobody(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(av_push_sink, "TIMEOUT", 1.0)
+    monkeypatch.setattr(av_push_sink, "TIMEOUT", TIMEOUT)
     gaps: list[float] = []
     stop = threading.Event()
 
@@ -182,15 +179,13 @@ def test_a_frozen_server_is_noticed_and_stalls_nobody(scheme: str, monkeypatch: 
     try:
         with socket.create_server(("127.0.0.1", 0)) as frozen:
             feed = Feed(open_sink(f"{scheme}://eva:hush@127.0.0.1:{frozen.getsockname()[1]}/live/x"))
-            feed.until(lambda: feed.sink.state == "retrying", 4)
-            begin = time.monotonic()
-            feed.close()
-            assert time.monotonic() - begin < 3
+            feed.until(lambda: feed.sink.state == "retrying", LONG)
+            with ends():
+                feed.close()
     finally:
         stop.set()
         thread.join()
-    assert max(gaps) < 0.3  # Python's lock is free while FFmpeg waits for the network
-    assert feed.slowest < 0.3
+    assert max(gaps) < 0.8 * TIMEOUT  # Python's lock is free while FFmpeg waits for the network
 
 
 RTMP = """

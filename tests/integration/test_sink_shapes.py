@@ -30,8 +30,8 @@ from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.gst_pipeline import GstSink
 from saliency_tubes.stream.sinks.gst_rtsp import GstRtspSink
 from saliency_tubes.stream.sinks.open import open_sink
-from servers import wait_for
 from videos import make_info
+from waiting import free_port, wait_for
 
 Size = tuple[int, int]
 Planes = list[U8]
@@ -210,12 +210,6 @@ def feeding(sink: Sink, layout: Layout, size: Size) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

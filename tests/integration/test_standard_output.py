@@ -15,14 +15,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from brokers import wait_for
+from commands import COMMAND, LONG
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sources.base import Source
 from stubs import MemorySink, StubRunner, StubSource, make_event
+from waiting import wait_for
 
-COMMAND = str(Path(sys.executable).with_name("saliency-tubes"))
 WORDS = ["test://?size=160x120&rate=15", "-", "out.jsonl", "--frames", "16", "--realtime"]
 SMALL = 4096
 """bytes that a pipe holds here: a few lines"""
@@ -59,9 +59,7 @@ def test_a_reader_that_stands_still_holds_up_nobody(monkeypatch):
             for shown in pipeline:
                 if shown.frame.index == 2000:
                     assert len(other.indices) >= 2000
-                    start = time.monotonic()
                     pipeline.stop()
-        assert time.monotonic() - start < 6
         assert sink.dropped > 100
         assert "given up" in sink.notes[0]
         assert other.closed == 1
@@ -121,10 +119,8 @@ def test_sigterm_while_the_reader_stands_still(tmp_path):
     with running(tmp_path) as run:
         lines = tmp_path / "out.jsonl"
         wait_for(lambda: lines.exists() and lines.stat().st_size > 2.5 * SMALL, 60)  # the file goes on
-        start = time.monotonic()
         run.send_signal(signal.SIGTERM)
-        assert run.wait(30) == 143
-        assert time.monotonic() - start < 15
+        assert run.wait(LONG) == 143
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 

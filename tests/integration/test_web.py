@@ -17,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from brokers import wait_for
 from commands import COMMAND
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
@@ -29,8 +28,8 @@ from saliency_tubes.stream.sinks.open import check_outputs, open_sink
 from saliency_tubes.stream.sinks.web import WebSink
 from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.telemetry.http_server import HttpServer
-from servers import free_port
 from videos import make_info, make_shown
+from waiting import free_port, wait_for
 
 INFO = make_info()
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from brokers import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.picture import F32
@@ -20,6 +19,7 @@ from saliency_tubes.stream.pipeline.batcher import GRACE, GRACE_SHARE, LEAD, PAT
 from saliency_tubes.stream.pipeline.channel import Stopped
 from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
 from stubs import SIDE, StubRunner
+from waiting import wait_for
 
 SHAPE = (1, 3, 8, SIDE, SIDE)
 CLIP = np.zeros(SHAPE, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from holding import held
 from saliency_tubes.stream.net.doorkeeper import ADDRESSES, EVERY, FORGET, FREE, NAMED, PAUSES, Doorkeeper, party
 
 
@@ -25,12 +26,16 @@ def test_after_a_while_it_is_forgotten_but_not_by_asking_seldom() -> None:
 
 
 def test_memory_is_bounded_and_the_newest_are_remembered() -> None:
-    one = Doorkeeper()
+    one, sizes = Doorkeeper(), []
     for number in range(3 * ADDRESSES):
-        one.failed(str(number), 0.0)
+        for _ in range(FREE):
+            one.failed(str(number), 0.0)
         one.turned_away(str(number))
-    assert len(one._records) == len(one._failed) == len(one._turned_away) == ADDRESSES
-    assert str(3 * ADDRESSES - 1) in one._records
+        if (number + 1) % ADDRESSES == 0:
+            sizes.append(held(one))
+    assert sizes[0] == sizes[1] == sizes[2] > 3 * ADDRESSES
+    assert one.failed(str(3 * ADDRESSES - 1), 0.0) == PAUSES[0]
+    assert one.failed("0", 0.0) == 0.0
 
 
 def test_one_line_a_minute_whatever_happens() -> None:

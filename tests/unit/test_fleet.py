@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import wait_for
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.engine.runtimes.base import Choices
@@ -32,6 +31,7 @@ from saliency_tubes.stream.telemetry.health import health
 from saliency_tubes.stream.telemetry.log import logging_to
 from saliency_tubes.stream.telemetry.stats import Snapshot
 from stubs import StubRunner, make_manifest
+from waiting import wait_for
 
 CAMERA = "test://?size=160x96&rate=15"
 HOOK = "hook+http://me:hunter22@127.0.0.1:9/?class=dark&over="
@@ -67,7 +67,8 @@ class Run:
 
     def __init__(self, *streams: Config) -> None:
         self.file = streams
-        self.fleet = Fleet(Settings(streams), lambda: Settings(self.file))
+        self.reread = lambda: Settings(self.file)
+        self.fleet = Fleet(Settings(streams), lambda: self.reread())
         self.error: Exception | None = None
         self.thread = threading.Thread(target=self._work)
 
@@ -82,10 +83,10 @@ class Run:
         self.fleet.reload()
 
     def rules(self, name: str) -> list[float]:
-        return [sink.rule.over for sink in self.fleet._jobs[name].sinks if isinstance(sink, WebhookSink)]
+        return [sink.rule.over for sink in self.fleet.running[name].sinks if isinstance(sink, WebhookSink)]
 
     def alpha(self, name: str) -> float:
-        return self.fleet._jobs[name].pipeline.look.style.alpha
+        return self.fleet.running[name].pipeline.look.style.alpha
 
 
 @contextmanager
@@ -94,7 +95,7 @@ def running(*streams: Config, opened: int | None = None) -> Iterator[Run]:
     run = Run(*streams)
     run.thread.start()
     try:
-        wait_for(lambda: len(run.fleet._jobs) == (len(streams) if opened is None else opened))
+        wait_for(lambda: len(run.fleet.running) == (len(streams) if opened is None else opened))
         yield run
     finally:
         run.fleet.stop()
@@ -139,9 +140,9 @@ class TestReload:
                 run.reload(DOOR, replace(late, explain="dark", style=Style(alpha=0.1), outputs=(f"{HOOK}0.9",)))
             finally:
                 gate.set()
-            wait_for(lambda: "yard" in run.fleet._jobs)
+            wait_for(lambda: "yard" in run.fleet.running)
             assert (run.rules("yard"), run.alpha("yard")) == ([0.9], 0.1)
-            assert run.fleet._jobs["yard"].pipeline.look.target == Target(1)
+            assert run.fleet.running["yard"].pipeline.look.target == Target(1)
         assert "changed: explain, alpha, rules" in said.getvalue()
 
     @pytest.mark.parametrize(
@@ -180,15 +181,15 @@ class TestReload:
         nameless = camera("")
         with running(nameless) as run:
             run.reload(replace(nameless, input=f"{CAMERA}&frames=9", style=Style(alpha=0.1), hop=3))
-            assert [job.pipeline.look.style.alpha for job in run.fleet._jobs.values()] == [0.1]
+            assert [job.pipeline.look.style.alpha for job in run.fleet.running.values()] == [0.1]
             run.reload(replace(nameless, style=Style(alpha=0.2)))
-            assert [job.pipeline.look.style.alpha for job in run.fleet._jobs.values()] == [0.2]
+            assert [job.pipeline.look.style.alpha for job in run.fleet.running.values()] == [0.2]
         told = [line.split(maxsplit=1)[1] for line in said.getvalue().splitlines() if line.startswith("reload")]
         assert told == ["needs a restart: input, hop", "changed: alpha", "changed: alpha"]
 
     def test_what_cannot_change_is_named(self, said):
         with running(DOOR, YARD) as run:
-            run.fleet._reread = lambda: Settings((DOOR, YARD), ProcessOptions("9100", "json"))
+            run.reread = lambda: Settings((DOOR, YARD), ProcessOptions("9100", "json"))
             run.fleet.reload()
         assert "needs a restart: metrics" in said.getvalue()
         assert "needs a restart: log-format" in said.getvalue()
@@ -209,12 +210,15 @@ class TestSignals:
 
     def test_the_second_waits_for_less(self, monkeypatch):
         fleet, halted = Fleet(Settings((DOOR,))), threading.Event()
-        monkeypatch.setattr(fleet, "_halt", halted.set)
-        fleet._interrupt(signal.SIGTERM, None)
-        wait_for(fleet._stopping.is_set)
-        assert not halted.is_set()
-        fleet._interrupt(signal.SIGTERM, None)
-        wait_for(halted.is_set)
+        stopped = threading.Event()
+        monkeypatch.setattr(fleet, "stop", stopped.set)
+        monkeypatch.setattr(fleet, "halt", halted.set)
+        with fleet.signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_for(stopped.is_set)
+            assert not halted.is_set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_for(halted.is_set)
 
 
 class Away:
@@ -343,8 +347,8 @@ class TestOpening:
 
         monkeypatch.setattr(jobs, "open_source", open_it)
         with running(DOOR, replace(YARD, input=f"{CAMERA}&frames=9"), opened=0) as run:
-            wait_for(lambda: "yard" in run.fleet._ended and "failed" in str(run.fleet._ended["yard"]))
-            wait_for(lambda: "door" in run.fleet._jobs)
+            wait_for(lambda: "failed" in str(run.fleet.snapshots()["yard"]))
+            wait_for(lambda: "door" in run.fleet.running)
             facts = health(run.fleet.snapshots(), 1.0)
         assert facts["status"] == "failing"
         assert facts["streams"]["yard"]["state"] == "failed: rtsp://me:***@camera/: the camera is gone"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -424,3 +425,53 @@ def _functions(folder: str) -> Iterator[tuple[str, int]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{name_of(path)}:{node.lineno}: {node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_no_test_asserts_that_something_is_quick() -> None:
+    """A busy machine would fail it. What bounds a test that hangs has a name: waiting.ends, waiting.wait_for."""
+    files = [path for path in python_files("tests") if path.parent.name != "bench"]
+    wrong = [line for path in files for line in quick_asserts(name_of(path), path.read_text(encoding="utf-8"))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "assert time.monotonic() - start < 2",
+        "assert 0.2 <= time.perf_counter() - start <= 3.5",
+        "assert 2 > time.monotonic() - start",
+        "assert ok and (time.time() - start) / count < 200e-6",
+    ],
+)
+def test_an_assert_of_speed_is_found(source: str) -> None:
+    assert len(quick_asserts("a.py", source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["assert time.monotonic() - start > 0.2", "assert time.monotonic() < deadline", "assert took < 2 * LONG"],
+)
+def test_other_asserts_of_time_pass(source: str) -> None:
+    assert quick_asserts("a.py", source) == []
+
+
+def quick_asserts(file: str, source: str) -> list[str]:
+    """Asserts that a time read from a clock is less than a number."""
+    nodes = [node for one in ast.walk(ast.parse(source)) if isinstance(one, ast.Assert) for node in ast.walk(one)]
+    found = {node.lineno for node in nodes if isinstance(node, ast.Compare) if _is_quick(node)}
+    return [f"{file}:{line}: asserts that something is quick" for line in sorted(found)]
+
+
+def _is_quick(node: ast.Compare) -> bool:
+    sides = [node.left, *node.comparators]
+    for (left, right), operator in zip(pairwise(sides), node.ops, strict=True):
+        less, more = (right, left) if isinstance(operator, ast.Gt | ast.GtE) else (left, right)
+        ordered = isinstance(operator, ast.Lt | ast.LtE | ast.Gt | ast.GtE)
+        if ordered and _reads_clock(less) and not any(isinstance(part, ast.Name) for part in ast.walk(more)):
+            return True
+    return False
+
+
+def _reads_clock(node: ast.AST) -> bool:
+    calls = [ast.unparse(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)]
+    return any(call in ("time.monotonic", "time.perf_counter", "time.time") for call in calls)

@@ -33,8 +33,9 @@ from saliency_tubes.stream.sources.feed import (
 from saliency_tubes.stream.sources.live import LiveSource
 from saliency_tubes.stream.sources.patience import Patience, backoff
 
-Step = int | str | Exception
-"""what a connection does next: give a frame with this pts in 1/25 s, nothing for a while, or fail"""
+Step = int | Fraction | str | Exception
+"""What a connection does next: give a frame with this pts in 1/25 s, or without one and with this rate; nothing for a
+while; or fail."""
 DENIED = FeedRefused("wrong user or password (401)", credentials=True)
 
 
@@ -77,10 +78,10 @@ class World:
 class Feed:
     def __init__(self, world: World, script: Sequence[Step]) -> None:
         self.errors, self.dropped, self.bursts, self.idle = 1, 2, world.bursts, 0.0
-        self._world, self._script = world, list(script)
+        self._world, self.script = world, list(script)
 
     def read(self, timeout: float) -> FeedFrame | None:
-        step = self._script.pop(0) if self._script else "silence"
+        step = self.script.pop(0) if self.script else "silence"
         if isinstance(step, Exception):
             raise step
         if step == "silence":
@@ -89,7 +90,7 @@ class Feed:
         self._world.now += self._world.took
         made = picture(64, 32) if step == "larger" else picture()
         pts = step if isinstance(step, int) else None
-        rate = Fraction(60 if step == "faster" else 25)
+        rate = step if isinstance(step, Fraction) else Fraction(60 if step == "faster" else 25)
         return FeedFrame(made, self._world.now, pts, Fraction(1, 25), rate=rate)
 
     def close(self) -> None:
@@ -167,9 +168,8 @@ def test_another_rate_begins_a_window_of_its_own() -> None:
 
 
 def test_a_rate_that_creeps_is_another_one_in_the_end() -> None:
-    source = World([0, GONE]).open(ONCE)
-    told = [source._new_rate(Fraction(rate), rate) for rate in (26, 27, 28, 29, 30)]
-    assert told == [None, None, 28, None, None]
+    frames = drain(World([0, *map(Fraction, (26, 27, 28, 29, 30)), GONE]).open(ONCE))
+    assert [frame.rate for frame in frames] == [None, None, None, 28, None, None]
 
 
 def test_whoever_counts_while_a_connection_ends_never_sees_less_than_before() -> None:
@@ -188,7 +188,7 @@ def test_whoever_counts_while_a_connection_ends_never_sees_less_than_before() ->
     looking = ["not yet"]
     world = World([0, 1, GONE], [2, GONE])
     connect = world.connect
-    world.connect = lambda: Watched(world, connect()._script)  # type: ignore[method-assign]
+    world.connect = lambda: Watched(world, connect().script)  # type: ignore[method-assign]
     source = world.open(ONCE)
     looking.clear()
     drain(source)

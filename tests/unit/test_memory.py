@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from saliency_tubes.stream.telemetry.memory import kept_small
-from servers import wait_for
+from waiting import wait_for
 
 
 class Library:

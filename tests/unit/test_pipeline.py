@@ -121,10 +121,7 @@ def test_timings_only_on_request():
     ids=["source", "runner", "sink"],
 )
 def test_the_first_error_ends_everything_and_finishes_the_outputs(broken, error, sync):
-    fresh = {
-        name: type(part)(fail_at=part._fail_at if hasattr(part, "_fail_at") else part.fail_at)
-        for name, part in broken.items()
-    }
+    fresh = {name: type(part)(fail_at=part.fail_at) for name, part in broken.items()}
     sink = fresh.setdefault("sink", MemorySink())
     with pytest.raises(error, match="failed"):
         run(**fresh, options=Options(target=Target(0), hop=2, sync=sync))

@@ -23,19 +23,19 @@ class Machine:
 
     def __init__(self, **takes: list[float]) -> None:
         self.now, self.order, self.opened = 0.0, list[str](), list[str]()
-        self._takes = {name: list(times) for name, times in takes.items()}
+        self.takes = {name: list(times) for name, times in takes.items()}
 
     def clock(self) -> float:
         return self.now
 
     def load(self, precision: str) -> StubRunner:
         self.opened.append(precision)
-        if precision not in self._takes:
+        if precision not in self.takes:
             raise ModelError(f"cannot use it in {precision}")
         machine, runner = self, StubRunner()
 
         def run(clips: object, class_ids: object = None) -> list[object]:
-            times = machine._takes[precision]
+            times = machine.takes[precision]
             machine.now += times.pop(0) if len(times) > 1 else times[0]
             machine.order.append(precision)
             if times == [-1.0]:
@@ -46,7 +46,7 @@ class Machine:
         return runner
 
     def race(self) -> dict[str, float]:
-        return race({name: self.load(name) for name in self._takes}, self.clock)
+        return race({name: self.load(name) for name in self.takes}, self.clock)
 
 
 def test_they_run_in_turns_and_the_first_runs_do_not_count():

@@ -10,6 +10,7 @@ from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 
 import pytest
+from holding import held
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Frame, Shown
@@ -19,6 +20,7 @@ from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.telemetry import stats
 from saliency_tubes.stream.telemetry.stats import Rate, Snapshot, Spread, Stats, resident_bytes
 from stubs import MemorySink, StubCamera, StubRunner, StubSource
+from waiting import ends
 
 PICTURE = next(iter(StubSource(1))).picture
 
@@ -68,7 +70,9 @@ def test_frames_that_nobody_fetched_in_time_came_all_the_same():
         told.frame_in(number, late=3 * (number // 4))  # seven come while four are fetched
     assert told.rates(told.started + stats.RATE_OVER)[0] == (40 + 30) / stats.RATE_OVER
     told.frame_in(41, late=10**9)
-    assert len(told._in._moments) == stats.KEPT
+    before = held(told)
+    told.frame_in(42, late=2 * 10**9)
+    assert held(told) < before + 10
 
 
 def shown(index: int) -> Shown:
@@ -76,25 +80,17 @@ def shown(index: int) -> Shown:
 
 
 def test_nothing_grows():
-    told = Stats()
-    for index in range(20_000):
+    told, sizes = Stats(), []
+    for index in range(21_000):
         told.frame_in(index)
         if index % 3:  # the others are dropped on their way
             told.frame_out(shown(index))
-    assert len(told._arrivals) == stats.IN_FLIGHT
-    assert len(told._latencies) == stats.KEPT == len(told._in._moments)
-    assert told.arrival(19_999) is not None
+        if index in (13_999, 20_999):
+            sizes.append(held(told))
+    assert sizes[0] == sizes[1] > stats.KEPT
+    told.frame_in(21_000)
+    assert told.arrival(20_999) is not None
     assert told.arrival(0) is None
-
-
-def test_it_is_cheap():
-    """Under 20 us a frame, generously: this says what it costs, and fails only where it went wrong by far."""
-    told, count = Stats(), 5000
-    start = time.perf_counter()
-    for index in range(count):
-        told.frame_in(index)
-        told.frame_out(shown(index))
-    assert (time.perf_counter() - start) / count < 200e-6
 
 
 def test_what_an_output_tells_of_itself():
@@ -112,9 +108,10 @@ def test_what_an_output_tells_of_itself():
 
 
 def test_a_snapshot_of_a_running_pipeline():
+    now = None
     with Pipeline(Endless(), StubRunner(delay=0.01), [MemorySink()], Options(sync="live")) as pipeline:
         for shown in pipeline:
-            if shown.frame.index >= 60 and not pipeline._stages.stopping.is_set():
+            if shown.frame.index >= 60 and now is None:
                 now = pipeline.snapshot()
                 pipeline.stop()
     assert isinstance(now, Snapshot)
@@ -158,15 +155,13 @@ def test_drops_of_outputs_are_told_by_reason():
 
 @pytest.mark.parametrize("leave", ["stop", "break"])
 def test_a_reader_that_waits_for_a_silent_camera_comes_back(leave):
-    start = time.monotonic()
     sink = MemorySink()
-    with Pipeline(Endless(silent=20), StubRunner(), [sink], Options(sync="live")) as pipeline:
+    with ends(), Pipeline(Endless(silent=20), StubRunner(), [sink], Options(sync="live")) as pipeline:
         for shown in pipeline:
             if shown.frame.index == 15:
                 threading.Timer(0.2, pipeline.stop).start() if leave == "stop" else None
                 if leave == "break":
                     break
-    assert time.monotonic() - start < 5
     assert sink.closed == 1
 
 

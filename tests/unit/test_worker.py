@@ -19,6 +19,7 @@ from saliency_tubes.stream.sinks.threaded import Threaded
 from saliency_tubes.stream.telemetry.events import Event
 from stubs import make_event
 from videos import make_info, make_shown
+from waiting import wait_for
 
 INFO = make_info(width=16, height=16)
 
@@ -63,13 +64,6 @@ def fails(when: Callable[[int], bool], error: Exception) -> Callable[[int], None
     return act
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
-
-
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "DELAYS", Delays(0.01, 10.0))
@@ -93,10 +87,8 @@ def test_a_slow_sink_gets_the_newest_and_the_caller_never_waits() -> None:
     sink = Threaded(fake, frames=4)
     sink.open(INFO)
     fake.gate.clear()
-    start = time.monotonic()
-    for index in range(1000):
+    for index in range(1000):  # the sink behind takes none of them
         sink.write(make_shown(0, index, INFO, draw=lambda i, size: np.zeros((16, 16, 3), np.uint8)))
-    assert time.monotonic() - start < 2
     assert sink.queued == 4
     fake.gate.set()
     sink.close()
@@ -130,7 +122,7 @@ def test_pictures_are_not_kept_for_a_sink_that_takes_none() -> None:
         sink.write(shown)
         sink.event(make_event())
     assert (fake.taken, sink.dropped) == ([], 0)
-    assert sink.queued >= 9  # the first line may be with the sink already
+    assert 9 <= sink.queued <= 10  # the lines, of which the first may be with the sink already, and no frame
     assert shown.frame.picture.planes[0].flags.writeable
     fake.gate.set()
     sink.close()
@@ -265,9 +257,7 @@ def test_the_end_waits_for_what_is_queued_but_not_for_ever() -> None:
     sink.open(INFO)
     for index in range(100):
         sink.write(make_shown(0, index, INFO))
-    start = time.monotonic()
     sink.close()
-    assert time.monotonic() - start < 1
     assert 1 <= sink.frames < 100
     assert sink.drops == {"at the end": 100 - sink.frames}
 

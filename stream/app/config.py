@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ...engine.errors import UsageError
 from ...engine.options import check_options, option
 from ...engine.precision import RUN_PRECISIONS, check_precision
 from ...engine.runtimes.base import RUNTIMES
-from ..net.address import escaped
+from ..net.address import Address, AddressLike
 from ..sinks.base import SinkOptions
 from ..sources.base import SourceOptions
 from ..telemetry.log import FORMATS, LEVELS
@@ -33,8 +34,10 @@ def read_preset(text: str) -> Style:
 class Config:
     """One run, as a user asks for it. None: chosen for the model and the video."""
 
-    input: str
-    outputs: tuple[str, ...] = ()
+    input: AddressLike
+    """what is explained; an Address once this is made"""
+    outputs: Sequence[AddressLike] = ()
+    """where it goes; a tuple of Address once this is made"""
 
     model: str | Path = option(
         "i3d",
@@ -161,8 +164,8 @@ class Config:
     """of the stream, where there are several"""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "input", escaped(self.input))
-        object.__setattr__(self, "outputs", tuple(map(escaped, self.outputs)))
+        object.__setattr__(self, "input", Address.parse(self.input))
+        object.__setattr__(self, "outputs", tuple(map(Address.parse, self.outputs)))
         if self.precision is not None:
             object.__setattr__(self, "precision", check_precision(self.precision, ("auto", *RUN_PRECISIONS)))
         check_options(self)

@@ -17,17 +17,18 @@ from ...engine.errors import SourceError, TubesError, unforeseen
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.saliency import parse_target
 from ...engine.types import Shown
-from ..net.redact import redact
+from ..net.address import Address
 from ..pipeline.explainer import Look
 from ..sinks.open import check_outputs, open_sink
 from ..sinks.rules import check_rules
+from ..sources.open import comes_live
 from ..telemetry.log import Redacting, say
 from ..telemetry.metrics import Reloaded
 from ..telemetry.monitor import Monitor
 from ..telemetry.stats import Snapshot
 from .config import Config
 from .job import Job, open_job
-from .model_choice import SharedModel, comes_live, share_model
+from .model_choice import SharedModel, share_model
 from .options import differences as different_options
 from .report import Report
 from .settings import Settings, differences
@@ -48,7 +49,7 @@ class Interrupted(KeyboardInterrupt):
 
 def label_of(config: Config) -> str:
     """What a stream is called in metrics; safe to print."""
-    return config.name or redact(config.input)
+    return config.name or Address.parse(config.input).shown
 
 
 @dataclass(frozen=True)
@@ -386,5 +387,5 @@ class Fleet:
 def _update(job: Job, config: Config) -> None:
     """Gives a running stream what may change, checked before."""
     job.pipeline.look = Look(parse_target(config.explain, job.runner.manifest.labels), config.style, config.max_age)
-    for sink, uri in zip(job.sinks, config.outputs, strict=True):
-        sink.reconfigure(uri)
+    for sink, address in zip(job.sinks, map(Address.parse, config.outputs), strict=True):
+        sink.reconfigure(address)

@@ -8,16 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ...engine.errors import UsageError
 from ...engine.manifest import Manifest
 from ...engine.runtimes.base import Runner
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.runtimes.open import choices, open_runner
-from ..net.address import file_path
 from ..pipeline.batcher import Batcher
 from ..pipeline.priority import made_behind
-from ..sources.base import SourceOptions
-from ..sources.pattern import PatternSpec
+from ..sources.open import comes_live
 from ..telemetry.log import say
 from .config import Config
 from .speed import BUDGET, Speeds, milliseconds, run_takes, speeds_of
@@ -217,20 +214,6 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     if live:
         remark = f"{streams} streams: a window of {frames} frames every {in_words(seconds)} each, {words}"
     return SharedModel(Batcher(runner), seconds, f"{remark}; {young}" if young else remark)
-
-
-def comes_live(uri: str, options: SourceOptions) -> bool:
-    """`Source.live` of an input that is not open yet; False where it never can be. Pure."""
-    if uri.startswith("/dev/video"):
-        return True
-    try:
-        if file_path(uri) is not None:
-            return options.realtime
-        if uri.lower().startswith("test://"):
-            return options.realtime or PatternSpec.parse(uri).realtime
-    except UsageError:  # told when it is opened, and of that stream alone
-        return False
-    return True
 
 
 def youngest(takes: Mapping[int, float], streams: int) -> int:

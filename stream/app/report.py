@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TextIO
 
 from ...engine.types import Shown
-from ..net.redact import redact
 from ..telemetry.log import say
 from ..telemetry.stats import Snapshot
 from .job import Job
@@ -31,7 +30,7 @@ class Report:
         """The choices made, one a line: nothing slower is ever used in silence."""
         info, options, runner = self._job.source.info, self._job.options, self._job.runner
         rate = f", {float(info.rate):.2f} fps" if info.rate else ""
-        self._say("input", f"{redact(self._job.source.name)}, {info.width}x{info.height}{rate}")
+        self._say("input", f"{self._job.source.name}, {info.width}x{info.height}{rate}")
         self._say("model", f"{runner.manifest.title}, {runner.description}")
         self._precision()
         pace = "as often as the model can" if options.sync == "live" else f"every {options.hop}"

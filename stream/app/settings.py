@@ -13,10 +13,9 @@ from urllib.parse import quote
 
 from ...engine.errors import UsageError
 from ...engine.options import options_of
-from ..net.address import identity
-from ..net.redact import redact
+from ..net.address import Address
 from ..sinks.open import check_outputs
-from ..sinks.rules import is_hook, place_of_hook
+from ..sinks.rules import place_of_hook
 from .arguments import Refusing, add_run_arguments, config_of, given_options, known_options, parse_run
 from .config import Config, ProcessOptions
 from .options import changed, from_table, no_option
@@ -42,10 +41,11 @@ class Settings:
     """the file they came from"""
 
     @property
-    def addresses(self) -> list[str]:
+    def addresses(self) -> list[Address]:
         """Every input and output, and the login of what is served, as one: all that may hold a password."""
         logins = [f"rtsp://:{quote(stream.sink.password or '', safe='')}@" for stream in self.streams]
-        return [uri for stream in self.streams for uri in (stream.input, *stream.outputs)] + logins
+        named = [uri for stream in self.streams for uri in (stream.input, *stream.outputs)]
+        return [*map(Address.parse, (*named, *logins))]
 
 
 def read_settings(words: Sequence[str]) -> Settings:
@@ -115,18 +115,18 @@ def _check_own(stream: Mapping[str, Any]) -> None:
 
 def _check_shared_outputs(streams: Sequence[Config]) -> None:
     """Raises UsageError where a stream writes to what it reads, or to what another one reads or writes to."""
-    read = {identity(stream.input, stream.sink.listen): stream.name for stream in streams}
+    read = {Address.parse(stream.input).place(stream.sink.listen): stream.name for stream in streams}
     taken: dict[object, str] = {}
     for stream in streams:
         check_outputs(stream.input, stream.outputs, stream.sink.listen)
-        for uri in stream.outputs:
-            if uri in ("null://", "-") or is_hook(uri):
+        for output in map(Address.parse, stream.outputs):
+            if output.is_null or output.is_standard or output.is_hook:
                 continue
-            place = identity(uri, stream.sink.listen)
+            place = output.place(stream.sink.listen)
             if place in taken:
-                raise UsageError(f"{stream.name} and {taken[place]} have an output in common: {redact(uri)}")
+                raise UsageError(f"{stream.name} and {taken[place]} have an output in common: {output}")
             if place in read:
-                raise UsageError(f"{redact(uri)} is an output of {stream.name} and the input of {read[place]}")
+                raise UsageError(f"{output} is an output of {stream.name} and the input of {read[place]}")
             taken[place] = stream.name
 
 

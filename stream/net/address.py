@@ -1,212 +1,311 @@
-"""Addresses taken apart, and those that cannot be. Pure."""
+"""Addresses: what an input or an output is called, parsed once. What is printed of one never holds a secret."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from typing import TypeAlias
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ...engine.errors import UsageError
-from .redact import redact
+from .login import LOGINS, split_login
+from .redact import forms, hide, is_random, is_secret_key, redact, secrets
+from .secret import HIDDEN, Login, Secret
 
-LOGINS = {"rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "mqtt", "mqtts", "hook+http", "hook+https"}
-"""schemes of addresses that may hold a user name and a password"""
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 """by scheme, where an address names none"""
-_HOST = re.compile(r"(?P<host>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.%]+\]|)(?P<port>:\d{1,5})?")
-_PLAIN = "!$&'()*+,;=:"
-"""what may stand in a login as it is, RFC 3986, section 3.2.1, beside letters, digits and -._~"""
+SERVED = {"rtsp": ("rtsp://@:8554/path", 8554), "web": ("web://:8345/name", 8345)}
+"""by scheme: an example of what is served, and the port where the output names none"""
+WEB_NAME = "live"
+"""what a stream of web:// is called that the output does not name"""
+_WITH_HOST = LOGINS | {"udp", "srt", "web"}
+"""schemes of addresses with a host and a port"""
+_WITH_QUERY = _WITH_HOST | {"test"}
+_SECRET_PATHS = ("rtmp", "rtmps", "hook+http", "hook+https")
+"""schemes whose paths open a door by themselves: a stream key, the address of a webhook"""
+_HOOKS = ("hook+http", "hook+https")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_CAMERA = "/dev/video"
 
 
-def escaped(uri: str) -> str:
-    """The address with its login written so that every library reads it alike: `rtsp://me:a/b@host` as
-    `rtsp://me:a%2Fb@host`. What is escaped already, and what has no login, comes back as it is. Pure.
+@dataclass(frozen=True, repr=False)
+class Address:
+    """An input or an output: a path, `-`, or a scheme and what follows. `parse` makes it; equal where the texts are.
 
-    A password with / ? # or @ in it ends where a host follows that nothing else can be; an @ in the path or in a
-    parameter does not count. Raises UsageError, without the address, where it can be read in two ways.
+    Its str and repr are `shown`. What holds a secret is a `Secret`, which prints as ***.
     """
-    scheme, mark, rest = uri.partition("://")
-    if not mark or scheme.lower() not in LOGINS:
-        return uri
-    end = _login_end(scheme, rest)
-    if end is None:
-        return uri
-    if scheme.lower().startswith("rtmp"):  # FFmpeg sends its logins as they are written
-        if re.search("[/?#]", rest[:end]):
-            raise UsageError(f"{scheme}://: a user name or password cannot have / ? or # in it with RTMP")
-        return uri
-    user, colon, password = rest[:end].partition(":")
-    return f"{scheme}://{_quoted(user)}{colon}{_quoted(password)}{rest[end:]}"
+
+    full: Secret
+    """the whole address, for the library that opens it; its login is escaped (`net.login`)"""
+    shown: str = field(compare=False)
+    """the same with *** in place of every password and token; safe to print"""
+    scheme: str = field(default="", compare=False)
+    """in lower case; empty for a plain path and for `-`, v4l2 for /dev/videoN"""
+    host: str = field(default="", compare=False)
+    """in lower case, of IPv6 without brackets; empty where the address names none, or its scheme has none"""
+    port: int | None = field(default=None, compare=False)
+    """1 to 65535, and 0 where any port may be served at; None where the address names none"""
+    path: str = field(default="", compare=False)
+    """behind the host, as it is written; *** where it opens a door by itself (RTMP, webhooks)"""
+    parameters: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """of the query, decoded, in their order; *** in place of those that are called like a secret"""
+    query_text: Secret = field(default=Secret(""), compare=False)
+    """the query as it is written"""
+    fragment: str | None = field(default=None, compare=False)
+    """what follows a #; None where there is none"""
+    login: Login | None = field(default=None, compare=False)
+    """None where the address has no @"""
+    file: Path | None = field(default=None, compare=False)
+    """the file that a plain path or file:// means; None for any other scheme"""
+
+    @classmethod
+    def parse(cls, text: AddressLike) -> Address:
+        """The address that a user wrote; an Address comes back as it is.
+
+        Raises UsageError, in one line and without a part of any secret: where the end of a login cannot be told, for a
+        port that is none, for file:// with a host, and for a file's name that no file can have.
+        """
+        if isinstance(text, Address):
+            return text
+        text = str(text)
+        match = _SCHEME.match(text)
+        if match is None:
+            return _of_path(text)
+        scheme = match[1].lower()
+        if scheme in LOGINS:
+            login, behind = split_login(scheme, text[match.end() :])
+            return _of_url(match[0], login, behind)
+        if scheme in _WITH_QUERY:
+            return _of_url(match[0], None, text[match.end() :])
+        if scheme == "file":
+            return cls(Secret(text), redact(text), scheme, file=_file_of(text, match.end()))
+        return cls(Secret(text), redact(text), scheme)
+
+    @classmethod
+    def of_url(cls, url: str) -> Address:
+        """From a URL that follows RFC 3986, as servers and libraries write them: nothing about its login is guessed.
+
+        Raises UsageError.
+        """
+        scheme, mark, rest = url.partition("://")
+        login, at, _ = _authority(rest).rpartition("@")
+        return _of_url(scheme + mark, login if at else None, rest[len(login) + len(at) :])
+
+    def __repr__(self) -> str:
+        return self.shown
+
+    @property
+    def rest(self) -> Secret:
+        """What follows `scheme://`, as it is written: the pipeline of gst://, the device of v4l2://. Of a path, all."""
+        text = self.full.reveal()
+        match = _SCHEME.match(text)
+        return Secret(text[match.end() :]) if match else self.full
+
+    @property
+    def query(self) -> dict[str, str]:
+        """`parameters` by name; of those named twice the last."""
+        return dict(self.parameters)
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether it is `-`, the standard output."""
+        return self.full.reveal() == "-"
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it is an output that keeps nothing."""
+        return self.full.reveal() == "null://"
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether it is a webhook."""
+        return self.scheme in _HOOKS
+
+    @property
+    def is_playlist(self) -> bool:
+        """Whether a playlist of HLS is named anywhere in it, as in the query or in a pipeline."""
+        return ".m3u8" in self.full.reveal()
+
+    @property
+    def is_served(self) -> bool:
+        """Whether an output is one to serve: web://, and rtsp:// without a host or with an empty user, as in
+        rtsp://@:8554/path.
+        """
+        nobody = self.login is not None and not (self.login.user or self.login.password)
+        return self.scheme == "web" or (self.scheme == "rtsp" and (not self.host or nobody))
+
+    @property
+    def comes_live(self) -> bool | None:
+        """Whether frames come from there at their own pace, and never wait. None: of files and test:// the options of
+        the source and the pattern decide.
+        """
+        decided_elsewhere = self.scheme == "test" or (self.file is not None and self.scheme != "v4l2")
+        return None if decided_elsewhere else True
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """As the function `origin` says; of the schemes in PORTS alone."""
+        return self.scheme, self.host, self.port or PORTS[self.scheme]
+
+    @property
+    def without_login(self) -> Secret:
+        """The whole address but for its login, for those who send that apart."""
+        if self.login is None:
+            return self.full
+        head, _, tail = self.full.reveal().partition("://")
+        return Secret(f"{head}://{tail[_authority(tail).rfind('@') + 1 :]}")
+
+    def without(self, keys: Collection[str]) -> Address:
+        """The same without those parameters of its query."""
+        parts = urlsplit(self.full.reveal())
+        kept = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key not in keys]
+        return Address.of_url(parts._replace(query=urlencode(kept)).geturl())
+
+    def served_at(self, listen: str) -> tuple[str, int, str]:
+        """Host, port and path of an output that is served. listen: the host where it names none."""
+        default = SERVED[self.scheme][1]
+        return self.host or listen, default if self.port is None else self.port, self.path
+
+    def place(self, listen: str) -> object:
+        """Equal for two names of one file, through links and relative paths, and of one stream by RTSP or web://.
+
+        Looks the file up, if it is one. listen: the host that servers bind to where the output names none.
+        """
+        if self.scheme == "web":
+            host, port, name = self.served_at(listen)
+            return host, port, name.strip("/") or WEB_NAME
+        if self.is_served:
+            return self.served_at(listen)
+        if self.scheme == "rtsp":  # others serve it: whoever logs in, it is the same
+            port = self.port or PORTS["rtsp"]
+            return (self.host, port, self.path, *([self.query_text] if self.query_text else []))
+        if self.file is None or self.is_standard:
+            return self
+        try:
+            status = self.file.stat()
+        except OSError:
+            return os.path.realpath(self.file)
+        return status.st_dev, status.st_ino
+
+    def secrets(self) -> list[str]:
+        """Every password and token in it, in all ways to write them, longest first: to be looked for, never printed."""
+        found = secrets(self.full.reveal()) + secrets(self.without_login.reveal())
+        if self.login is not None:
+            user, _, written = _authority(self.rest.reveal()).rpartition("@")[0].partition(":")
+            alone = [user] if not written and is_random(user) else []
+            found += forms([written, quote(self.login.password.reveal(), safe=""), *alone])
+        return sorted(set(found), key=len, reverse=True)
+
+    def scrub(self, text: str) -> str:
+        """`text`, which somebody said about this address, in one line and without its secrets."""
+        text, known = text.replace(self.full.reveal(), self.shown) if self.full else text, self.secrets()
+        return redact(hide(" ".join(hide(text, known).split()), known))
 
 
-def _login_end(scheme: str, rest: str) -> int | None:
-    """Where the @ is that ends the login; None where there is none. Raises UsageError."""
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    later = [at.start() for at in re.finditer("@", rest) if at.start() > len(authority) and _may_end(rest, at.start())]
-    usual = authority.rfind("@")
-    host = authority[usual + 1 :]
-    sane = _HOST.fullmatch(host) is not None
-    with_password = ":" in (authority[:usual] if usual >= 0 else authority)
-    lost = not sane and not later and "@" in rest[len(authority) :]
-    if not lost and (not later or not with_password or (sane and _certain(host, usual >= 0))):
-        return usual if usual >= 0 else None
-    sure = [at for at in later if _certain(_host_after(rest, at), True)]
-    if len(sure) == 1 and (usual >= 0 or not sane):
-        return sure[0]
-    if len(later) == 1 and not sane:
-        return later[0]
-    raise UsageError(
-        f"{scheme}://: the address can be read in two ways: in a user name or password write @ / ? # as %40 %2F %3F "
-        "%23, and an @ that is none of a login as %40"
+AddressLike: TypeAlias = str | Path | Address
+"""what users may write in place of an address"""
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL of one of the schemes in PORTS: equal where a login for one is for the other.
+
+    Raises ValueError for a URL that makes no sense, which the error may quote.
+    """
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, parts.hostname or "", parts.port or PORTS[scheme]
+
+
+def _authority(rest: str) -> str:
+    """Login, host and port: what comes first in what follows `scheme://`."""
+    return re.split("[/?#]", rest, maxsplit=1)[0]
+
+
+def _of_path(text: str) -> Address:
+    scheme = "v4l2" if text.startswith(_CAMERA) else ""
+    return Address(Secret(text), redact(text), scheme, file=_named(text))
+
+
+def _of_url(head: str, login: str | None, behind: str) -> Address:
+    """head: the scheme, as written, and ://. login: escaped; None where it is not known apart. behind: the rest."""
+    scheme = head.partition("://")[0].lower()
+    text = f"{head}{behind}" if login is None else f"{head}{login}@{behind}"
+    parts = _split(scheme, text)
+    shown = _shown(head, login, behind)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    made = Address(
+        Secret(text),
+        shown,
+        scheme,
+        parts.hostname or "",
+        None,
+        f"/{HIDDEN}" if scheme in _SECRET_PATHS else parts.path,
+        tuple((key, HIDDEN if is_secret_key(key) else value) for key, value in query),
+        Secret(parts.query),
+        parts.fragment if "#" in text else None,
+        _login_of(parts),
     )
+    return replace(made, port=_port_of(parts, made)) if scheme in _WITH_HOST else made
 
 
-def _may_end(rest: str, at: int) -> bool:
-    """Whether the @ there may end a login: a host follows, and it stands in no parameter."""
-    _, asked, query = rest[:at].partition("?")
-    found = _HOST.fullmatch(_host_after(rest, at))
-    named = found is not None and bool(found["port"] or not found["host"].isdigit()) and found[0] != ""
-    return named and not (asked and "=" in query)
+def _shown(head: str, login: str | None, behind: str) -> str:
+    if login is None:
+        return redact(head + behind)
+    user, colon, _ = login.partition(":")
+    named = f"{user}:{HIDDEN}" if colon else HIDDEN if user else ""
+    # What follows may be the rest of a password with an @ and a dot in it: rather too much is hidden than too little.
+    behind = behind.rpartition("@")[2] if colon else behind
+    return f"{head}{named}@{redact(head + behind)[len(head) :]}"
 
 
-def _host_after(rest: str, at: int) -> str:
-    return re.split("[/?#]", rest[at + 1 :], maxsplit=1)[0]
+def _login_of(parts: SplitResult) -> Login | None:
+    login, at, _ = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    return Login(Secret(unquote(user)), Secret(unquote(password))) if at else None
 
 
-def _certain(host: str, login: bool) -> bool:
-    """Whether it can be nothing but a host. login: it stands after one, where a number after a colon is a port."""
-    found = _HOST.fullmatch(host)
-    if found is None:
-        return False
-    name = found["host"]
-    return "." in name or name.startswith("[") or name == "localhost" or (login and bool(found["port"]))
-
-
-def _quoted(part: str) -> str:
-    """Escaped, where it is not: a % that begins no escape is one itself."""
-    pieces = re.split(r"(%[0-9A-Fa-f]{2})", part)
-    return "".join(piece if place % 2 else quote(piece, safe=_PLAIN) for place, piece in enumerate(pieces))
-
-
-def split(uri: str) -> SplitResult:
+def _split(scheme: str, text: str) -> SplitResult:
     """`urlsplit`. Raises UsageError, without the address: one that makes no sense may hide its password anywhere."""
     try:
-        return urlsplit(uri)
+        return urlsplit(text)
     except ValueError:
         raise UsageError(
-            f"{uri.partition('://')[0]}://: the address makes no sense: in a user name or password write @ : / [ ] and "
+            f"{scheme}://: the address makes no sense: in a user name or password write @ : / [ ] and "
             "what looks like them as %40 %3A %2F %5B %5D, and a host of IPv6 as [::1]"
         ) from None
 
 
-def origin(uri: str) -> tuple[str, str | None, int]:
-    """Scheme, host and port of an address of one of the schemes in PORTS: equal where a login for one is for the other.
-
-    Raises ValueError for an address that makes no sense, which the error may quote.
-    """
-    parts = urlsplit(uri)
-    scheme = parts.scheme.lower()
-    return scheme, parts.hostname, parts.port or PORTS[scheme]
-
-
-def check_server(uri: str, name: str) -> None:
-    """Raises UsageError for an address that names no server, or a port that is none. name: safe to print."""
-    parts = split(uri)
-    if not parts.hostname:
-        raise UsageError(f"{name}: name the server, as in {parts.scheme}://camera:{PORTS[parts.scheme.lower()]}/path")
-    port_of(parts, name)
-
-
-def port_of(parts: SplitResult, name: str) -> int | None:
-    """The port to connect to; None where the address has none. name: safe to print.
-
-    Raises UsageError, without what is there: after a slash in a password, that may be a part of it.
-    """
+def _port_of(parts: SplitResult, address: Address) -> int | None:
+    """The port; None where there is none. Raises UsageError."""
+    written = parts.netloc.rpartition("@")[2].rpartition(":")[2]
+    # In an address without an @ it may be a password in truth.
+    shown = address.shown if not written or written.isdigit() else address.shown.replace(f":{written}", f":{HIDDEN}")
     try:
-        port = parts.port
+        port, known = parts.port, True
     except ValueError:
-        port = 0
-    if port == 0 or parts.netloc.endswith(":"):
-        raise UsageError(f"{name}: the port must be a number from 1 to 65535")
+        port, known = None, False
+    if address.is_served:
+        if not known:
+            raise UsageError(f"{shown}: the port must be 0 to 65535, as in {SERVED[address.scheme][0]}")
+    elif not known or port == 0 or parts.netloc.endswith(":"):
+        raise UsageError(f"{shown}: the port must be a number from 1 to 65535")
     return port
 
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
-
-def file_path(uri: str) -> Path | None:
-    """The path that `uri` means: a plain path or file://; None for any other scheme.
-
-    Raises UsageError for file://host/, and for a name that holds a NUL, which no file can have.
-    """
-    match = _SCHEME.match(uri)
-    if match is None:
-        return _named(uri)
-    if match[1].lower() != "file":
-        return None
-    parts = split(uri)
+def _file_of(text: str, start: int) -> Path:
+    """The path of a file:// address, which begins at `start`."""
+    parts = _split("file", text)
     if parts.netloc not in ("", "localhost"):
-        raise UsageError(f"{uri}: a file:// address names no host; write file:///{parts.netloc}{parts.path}")
+        place = redact(f"file://{parts.netloc}{parts.path}").removeprefix("file://")
+        raise UsageError(f"{redact(text)}: a file:// address names no host; write file:///{place}")
     # A '#' or '?' cannot be told from a fragment or a query here, and files are called both.
-    rest = uri[match.end() :]
-    return _named(unquote(rest[len(parts.netloc) :]))
+    return _named(unquote(text[start + len(parts.netloc) :]))
 
 
 def _named(path: str) -> Path:
     if "\0" in path:  # of the calls of the system some say so, and some that there is no such file
         raise UsageError(f"{path!r}: no file can have a NUL in its name")
     return Path(path)
-
-
-SERVED = {"rtsp": ("rtsp://@:8554/path", 8554), "web": ("web://:8345/name", 8345)}
-"""by scheme: an example of what is served, and the port where the output names none"""
-WEB_NAME = "live"
-"""what a stream of web:// is called that the output does not name"""
-
-
-def serves(uri: str) -> bool:
-    """Whether an rtsp:// output is one to serve: no host, or an empty user, as in rtsp://@:8554/path."""
-    authority = uri.split("://", 1)[1].split("/", 1)[0]
-    login, _, host = authority.rpartition("@")
-    return not host or host.startswith(":") or ("@" in authority and not login)
-
-
-def served_at(uri: str, listen: str) -> tuple[str, int, str]:
-    """Address, port and path of an output that is served. listen: the address where it names none.
-
-    Raises UsageError for a port that is none.
-    """
-    parts = split(uri)
-    example, default = SERVED[parts.scheme.lower()]
-    try:
-        port = parts.port
-    except ValueError:
-        raise UsageError(f"{redact(uri)}: the port must be 0 to 65535, as in {example}") from None
-    return parts.hostname or listen, default if port is None else port, parts.path
-
-
-def identity(uri: str, listen: str) -> object:
-    """Equal for two names of one file, through links and relative paths, and of one stream by RTSP."""
-    try:
-        path = file_path(uri) if uri != "-" else None
-        if uri.lower().startswith("rtsp://"):
-            return served_at(uri, listen) if serves(uri) else _led_to(uri)
-        if uri.lower().startswith("web://"):
-            host, port, name = served_at(uri, listen)
-            return host, port, name.strip("/") or WEB_NAME
-    except (UsageError, ValueError):  # told by whoever opens it
-        return uri
-    if path is None:
-        return uri
-    try:
-        status = path.stat()
-    except OSError:
-        return os.path.realpath(path)
-    return status.st_dev, status.st_ino
-
-
-def _led_to(uri: str) -> tuple[str | None, int, str]:
-    """Address, port and path of an rtsp:// that others serve: whoever logs in, it is the same."""
-    parts = split(uri)
-    return parts.hostname, parts.port or 554, f"{parts.path}?{parts.query}" if parts.query else parts.path

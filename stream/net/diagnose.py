@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from .address import PORTS
+from .address import PORTS, Address
 from .tls import SCHEMES, distrust
 
 
@@ -19,20 +18,16 @@ class Trouble:
     """whether it is there and its certificate is refused; else it cannot be reached"""
 
 
-def diagnose(uri: str, tls_ca: str | None) -> Trouble | None:
+def diagnose(address: Address, tls_ca: str | None) -> Trouble | None:
     """What is wrong with the server of an address; None where nothing is, or the scheme is none of PORTS.
 
     Asks the network; takes two seconds at most once the name is known. tls_ca: as in SourceOptions.
     """
-    try:
-        parts = urlsplit(uri)
-        host, port, scheme = parts.hostname or "", parts.port, parts.scheme.lower()
-    except ValueError:  # it quotes what it takes for the port, which may be a password
+    if address.scheme not in PORTS:
         return None
-    if scheme not in PORTS:
-        return None
+    scheme, host, port = address.origin
     try:
-        with socket.create_connection((host, port or PORTS[scheme]), timeout=1.0) as connection:
+        with socket.create_connection((host, port), timeout=1.0) as connection:
             wrong = distrust(connection, host, tls_ca) if scheme in SCHEMES else None
     except socket.gaierror:
         return Trouble(f"no host is known by the name {host}", False)

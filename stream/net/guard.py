@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from urllib.parse import urlsplit
+
+from .address import Address
 
 FLOOD = 64 << 20
 """bytes that may come without a picture: ten seconds before a key frame, at 50 Mbit/s"""
@@ -30,7 +31,7 @@ class Guard:
     It has a thread, as the library keeps the caller's for as long as it likes. Without /proc it does nothing.
     """
 
-    def __init__(self, uri: str, flood: int = FLOOD, seconds: float | None = None) -> None:
+    def __init__(self, address: Address, flood: int = FLOOD, seconds: float | None = None) -> None:
         """flood: bytes. seconds: until `opened` must have been called; None: for ever. Raises nothing."""
         self.reason = ""
         """why the connections were cut; empty where they were not"""
@@ -42,10 +43,7 @@ class Guard:
         self._known = set(_sockets())
         """sockets of others"""
         self._closed = threading.Event()
-        try:
-            self._host = urlsplit(uri).hostname
-        except ValueError:
-            self._host = None
+        self._host = address.host
         self._thread: threading.Thread | None = None
         if self._host and os.path.isdir(_DESCRIPTORS):
             self._thread = threading.Thread(target=self._watch, name="saliency-tubes guard", daemon=True)

@@ -1,11 +1,16 @@
-"""No password leaves: not in a name, and not in the words of a library that quotes what it was given. Pure."""
+"""Finds and hides what looks like a password in text of which nothing else is known. Pure.
+
+Of an address that was parsed more is known: `Address.shown` and `Address.scrub`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
-HIDDEN = "***"
+from .secret import HIDDEN
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
 # A password with an unescaped slash ends the authority early. Anything after "user:" that is no port number hides up to
@@ -25,13 +30,14 @@ _RANDOM = re.compile(r"(?=.*\d).{12,}")
 _SECRET_FLAG = re.compile(
     r"(--(?:r(?:ts?)?(?=[=\s])|[\w-]*(?:pass|pw|secret|token|rtsp)[\w-]*))[=\s].*", re.IGNORECASE | re.DOTALL
 )
+_SECRET_KEY = re.compile(rf"(?:code|{_NAMES})$", re.IGNORECASE)
 
 
-def redact(uri: str) -> str:
-    """The URI with every password and token in it replaced by ***. Plain paths come back as they are."""
-    if "://" not in uri and "=" not in uri:
-        return uri
-    hidden = _LOGIN.sub(r"\1:***@", _LOOSE_LOGIN.sub(r"\1:***@", uri))
+def redact(text: str) -> str:
+    """The text with every password and token in its addresses replaced by ***. Plain paths come back as they are."""
+    if "://" not in text and "=" not in text:
+        return text
+    hidden = _LOGIN.sub(r"\1:***@", _LOOSE_LOGIN.sub(r"\1:***@", text))
     hidden = _PATH.sub(r"\1***", _LONE_NAME.sub(r"\1***@", hidden))
     return _SECRET.sub(r"\1=***", hidden) if _SCHEME.search(hidden) else hidden
 
@@ -41,21 +47,34 @@ def redact_words(words: str) -> str:
     return redact(_SECRET_FLAG.sub(rf"\1 {HIDDEN}", words))
 
 
-def secrets(uri: str) -> list[str]:
-    """Every password and token in the URI, as written and as meant, longest first."""
-    found = {match[2] for pattern in (_LOGIN, _LOOSE_LOGIN, _SECRET) for match in pattern.finditer(uri)}
-    found |= {match[2] for pattern in (_PATH, _LONE_NAME) for match in pattern.finditer(uri) if _RANDOM.match(match[2])}
-    forms = {
-        form for secret in found for form in (secret, secret.strip("\"'"), unquote(secret), quote(unquote(secret)))
-    }
-    return sorted(forms - {"", HIDDEN}, key=len, reverse=True)
+def is_secret_key(key: str) -> bool:
+    """Whether a parameter of that name holds a password or a token."""
+    return _SECRET_KEY.search(key) is not None
 
 
-def scrub(text: str, uri: str) -> str:
-    """`text`, which somebody said about `uri`, in one line and without the URI's passwords."""
-    text = " ".join(text.split()).replace(uri, redact(uri))
-    for secret in secrets(uri):
-        # A short one may be part of any word: only where it stands by itself.
-        pattern = re.escape(secret) if len(secret) > 3 else rf"(?<!\w){re.escape(secret)}(?!\w)"
+def secrets(text: str) -> list[str]:
+    """Every password and token in the addresses of a text, in all its `forms`, longest first."""
+    found = {match[2] for pattern in (_LOGIN, _LOOSE_LOGIN, _SECRET) for match in pattern.finditer(text)}
+    found |= {match[2] for pattern in (_PATH, _LONE_NAME) for match in pattern.finditer(text) if is_random(match[2])}
+    return forms(found)
+
+
+def is_random(text: str) -> bool:
+    """Whether it can be looked for wherever it stands, as no word would be made like this."""
+    return _RANDOM.match(text) is not None
+
+
+def forms(found: Iterable[str]) -> list[str]:
+    """The ways in which secrets are written: as given, without quotes, decoded and encoded; longest first."""
+    made = {form for secret in found for form in (secret, secret.strip("\"'"), unquote(secret), quote(unquote(secret)))}
+    made |= {" ".join(form.split()) for form in made}  # as they stand in a text of one line
+    return sorted(made - {"", HIDDEN}, key=len, reverse=True)
+
+
+def hide(text: str, words: Iterable[str]) -> str:
+    """The text with *** in place of those words. Those of up to three characters may be part of any other, and are
+    hidden only where they stand by themselves."""
+    for word in words:
+        pattern = re.escape(word) if len(word) > 3 else rf"(?<!\w){re.escape(word)}(?!\w)"
         text = re.sub(pattern, HIDDEN, text)
-    return redact(text)
+    return text

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from weakref import WeakSet
 
-from .address import origin
+from .address import Address, origin
 from .redact import redact
 from .tls import trusting
 
@@ -40,11 +40,11 @@ _WEB = ("http", "https")
 class Gate:
     """Fetches one address and what its playlists name, until closed. The login goes to the address's own server."""
 
-    def __init__(self, uri: str, tls_ca: str | None) -> None:
+    def __init__(self, address: Address, tls_ca: str | None) -> None:
         """Raises OSError or ValueError where the certificates of `tls_ca` cannot be read."""
         self.refused = ""
         """what was asked for and is not fetched; in words that are safe to print"""
-        self._logins: dict[tuple[str, str | None, int], tuple[str, str]] = {}
+        self._logins: dict[tuple[str, str, int], tuple[str, str]] = {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
         """to web servers, those that have ended perhaps included"""
         self._closed = False
@@ -53,7 +53,7 @@ class Gate:
         self._token = secrets.token_urlsafe(16)
         self._server = _Server(("127.0.0.1", 0), partial(_Handler, gate=self))
         self._place = f"http://127.0.0.1:{self._server.server_address[1]}/{self._token}/"
-        self.url = self.address(uri)
+        self.url = self.address(address.full.reveal())
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="saliency-tubes web", daemon=True
         )

@@ -16,9 +16,8 @@ from ..media.av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder
 from ..media.av_planes import reason
 from ..media.info import VideoInfo
 from ..media.live_clock import LiveClock
-from ..net.address import port_of, split
+from ..net.address import Address
 from ..net.diagnose import diagnose
-from ..net.redact import redact
 from ..net.tls import SCHEMES, checks
 from .base import RefusedError, Sink, SinkOptions
 
@@ -50,17 +49,15 @@ class AvPushSink(Sink):
     reconnects = True
     shows_outages = True
 
-    def __init__(self, uri: str, options: SinkOptions) -> None:
+    def __init__(self, address: Address, options: SinkOptions) -> None:
         """Raises UsageError for an address without a host, a port that is none, an encoder that does not work here."""
-        super().__init__(redact(uri))
-        parts = split(uri)
-        if not parts.hostname:
+        super().__init__(address.shown)
+        if not address.host:
             raise UsageError(f"{self.name}: names no host to push to")
-        port_of(parts, self.name)
         if options.encoder != "auto":
             choose_encoder(options.encoder)
-        self._scheme = parts.scheme.lower()
-        self._uri, self._options = uri, options
+        self._scheme = address.scheme
+        self._address, self._options = address, options
         self._output: OutputContainer | None = None
         self._newest: Frame | None = None
 
@@ -153,7 +150,7 @@ class AvPushSink(Sink):
         if self._scheme in SCHEMES:
             muxer |= checks(self._options.tls_ca)
         options = {"fifo_format": kind, "format_opts": _joined(muxer), "queue_size": str(QUEUE)}
-        return av.open(self._uri, "w", "fifo", container_options=options)
+        return av.open(self._address.full.reveal(), "w", "fifo", container_options=options)
 
     def _failure(self, error: Exception) -> SinkError:
         self.state = "failed"
@@ -163,7 +160,7 @@ class AvPushSink(Sink):
             text = "the server does not answer, or not as one"
         if self._scheme in SCHEMES and kind is SinkError:
             # Elsewhere it would only ask the server twice: some take one connection, and then no other.
-            found = diagnose(self._uri, self._options.tls_ca)
+            found = diagnose(self._address, self._options.tls_ca)
             text = found.words if found is not None and found.distrusted else text
         return kind(f"{self.name}: {text}")
 

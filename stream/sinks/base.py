@@ -12,6 +12,7 @@ from ...engine.errors import SinkError
 from ...engine.options import check_options, option, read_amount
 from ...engine.types import Shown
 from ..media.info import VideoInfo
+from ..net.address import Address
 from ..net.tls import TLS_CA
 from ..telemetry.events import Event
 from .condition import Condition, SinkHealth
@@ -210,7 +211,7 @@ class Sink(Condition):
     def event(self, event: Event) -> None:
         """Takes what a window says. Its JSON, where the output is made of that, is `event.json`."""
 
-    def reconfigure(self, address: str) -> None:
+    def reconfigure(self, address: Address) -> None:
         """Takes from another address of the same place what may change while it runs. From any thread.
 
         Raises UsageError. Of most outputs nothing may change, and nothing happens.

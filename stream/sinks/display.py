@@ -11,6 +11,7 @@ import cv2
 from ...engine.errors import SinkError, UsageError, one_line
 from ...engine.types import Shown
 from ..media.info import VideoInfo
+from ..net.address import Address
 from .base import Sink
 
 QUIT = (ord("q"), ord("Q"), 27)
@@ -32,11 +33,11 @@ class DisplaySink(Sink):
 
     shows_outages = True
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, address: Address) -> None:
         """Raises UsageError for display:// with anything behind it."""
         super().__init__("display://")
-        if uri.split("://", 1)[1].strip("/"):
-            raise UsageError(f"{uri}: display:// takes no name")
+        if address.rest.reveal().strip("/"):
+            raise UsageError(f"{address}: display:// takes no name")
         self._info: VideoInfo | None = None
         self._shown = False
 

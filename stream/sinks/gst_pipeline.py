@@ -11,8 +11,7 @@ from ..media.gst_frames import FrameBuffers
 from ..media.gst_load import need
 from ..media.info import VideoInfo
 from ..media.live_clock import LiveClock
-from ..net.address import port_of, split
-from ..net.redact import redact, scrub
+from ..net.address import Address
 from .base import Sink, SinkOptions
 
 QUEUE = 4
@@ -29,16 +28,15 @@ class GstSink(Sink):
     reconnects = True
     shows_outages = True
 
-    def __init__(self, uri: str, options: SinkOptions) -> None:
+    def __init__(self, address: Address, options: SinkOptions) -> None:
         """Raises UsageError for a gst:// that is no pipeline, a srt:// without a port, or an encoder that does not work
         here; SinkError without GStreamer.
         """
         # An SRT address carries its passphrase in its query.
-        super().__init__(redact(uri.split("?")[0] if uri.lower().startswith("srt") else uri))
-        self._uri = uri
-        scheme, _, self._rest = uri.partition("://")
-        self._srt = scheme.lower() == "srt"
-        if not self._rest.strip() or (self._srt and port_of(split(uri), self.name) is None):
+        self._srt = address.scheme == "srt"
+        super().__init__(address.shown.partition("?")[0] if self._srt else address.shown)
+        self._address, self._rest = address, address.rest.reveal()
+        if not self._rest.strip() or (self._srt and address.port is None):
             accepted = "srt://host:port" if self._srt else "gst://videoconvert ! v4l2sink device=/dev/video9"
             raise UsageError(f"{self.name}: say where to, as in {accepted}")
         self._options = options
@@ -103,7 +101,7 @@ class GstSink(Sink):
         try:
             return self._gst.Gst.parse_launch(f"{feed} max-buffers={QUEUE} max-bytes=0 ! {behind}")
         except self._gst.GLib.Error as error:
-            raise UsageError(f"{self.name}: {scrub(error.message, self._uri)}") from None
+            raise UsageError(f"{self.name}: {self._address.scrub(error.message)}") from None
 
     def _srt_part(self) -> str:
         width, height = self._frames.coded
@@ -124,4 +122,4 @@ class GstSink(Sink):
             self.state = "failed"
             if failed.type == gst.MessageType.EOS:
                 raise SinkError(f"{self.name}: the pipeline has ended by itself")
-            raise SinkError(f"{self.name}: {scrub(failed.parse_error()[0].message, self._uri)}")
+            raise SinkError(f"{self.name}: {self._address.scrub(failed.parse_error()[0].message)}")

@@ -7,7 +7,6 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote
 
 from ...engine.errors import SinkError, UsageError
 from ...engine.types import Shown
@@ -15,8 +14,9 @@ from ..media.gst_frames import with_own_times
 from ..media.gst_load import Missing, need
 from ..media.info import VideoInfo
 from ..media.live_clock import LiveClock
-from ..net.address import served_at, split
+from ..net.address import Address
 from ..net.loopback import is_loopback
+from ..net.secret import NOBODY
 from .base import Sink, SinkOptions
 from .gst_encode import Encode
 from .gst_rtsp_server import PARTS, RtspServer
@@ -52,16 +52,16 @@ class GstRtspSink(Sink):
     never_waits = True
     shows_outages = True
 
-    def __init__(self, uri: str, options: SinkOptions) -> None:
+    def __init__(self, address: Address, options: SinkOptions) -> None:
         """Raises UsageError for an address without a path, or a user name without a password."""
-        parts = split(uri)
-        self._address, self._port, self._path = served_at(uri, options.listen)
+        self._address, self._port, self._path = address.served_at(options.listen)
         shown = f"[{self._address}]" if ":" in self._address else self._address
         super().__init__(f"rtsp://{shown}:{self._port}{self._path}")
         if len(self._path) < 2:
             raise UsageError(f"{self.name}: name what is served, as in rtsp://@:8554/explained")
-        user = unquote(parts.username or "") or options.user or os.environ.get(USER)
-        password = unquote(parts.password or "") or options.password or os.environ.get(PASSWORD)
+        login = address.login or NOBODY
+        user = login.user.reveal() or options.user or os.environ.get(USER)
+        password = login.password.reveal() or options.password or os.environ.get(PASSWORD)
         if bool(user) != bool(password):
             raise UsageError(f"{self.name}: a user name and a password belong together")
         self._login = (user, password) if user and password else None

@@ -8,13 +8,12 @@ import ssl
 import sys
 import time
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from ...engine.errors import SinkError, UsageError
 from ..media.info import VideoInfo
-from ..net.address import port_of, split
+from ..net.address import Address
 from ..net.backoff import Backoff, Delays
-from ..net.redact import redact, scrub
 from ..telemetry.events import Event, utc
 from .base import Sink, SinkOptions
 from .condition import works_again
@@ -55,17 +54,15 @@ class MqttSink(Sink):
     never_waits = True
     takes_pictures = False
 
-    def __init__(self, uri: str, options: SinkOptions) -> None:
-        super().__init__(redact(uri))
-        self._uri = uri
-        parts = split(uri)
-        port = port_of(parts, self.name)
-        self._host, self._tls = parts.hostname or "", parts.scheme.lower() == "mqtts"
-        self._port = port or PORTS[parts.scheme.lower()]
-        self._topic = unquote(parts.path).strip("/")
-        values = dict(parse_qsl(parts.query))
+    def __init__(self, address: Address, options: SinkOptions) -> None:
+        super().__init__(address.shown)
+        self._address = address
+        self._host, self._tls = address.host, address.scheme == "mqtts"
+        self._port = address.port or PORTS[address.scheme]
+        self._topic = unquote(address.path).strip("/")
+        values = {key: value for key, value in address.query.items() if value}
         unknown = sorted(set(values) - _KEYS)
-        wild = "#" in uri or any(sign in self._topic for sign in "#+")
+        wild = address.fragment is not None or any(sign in self._topic for sign in "#+")
         if not self._host or not self._topic or wild:
             raise UsageError(f"{self.name}: write mqtt://host/topic; a topic to publish at has no + and no #")
         if unknown:
@@ -73,7 +70,7 @@ class MqttSink(Sink):
         if values.get("qos", "1") not in ("0", "1", "2"):
             raise UsageError(f"{self.name}: qos must be 0, 1 or 2, got {values['qos']!r}")
         self._qos, self._ca = int(values.get("qos", "1")), values.get("ca")
-        self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._login = address.login if address.login and address.login.user else None
         self._client_id = values.get("client_id") or f"saliency-tubes-{secrets.token_hex(4)}"
         self._client: Any = None
         self._box: Mailbox[Event] = Mailbox(QUEUE, lost=self._drop)
@@ -148,7 +145,7 @@ class MqttSink(Sink):
             raise SinkError(f"{self.name}: MQTT needs paho-mqtt 2: pip install 'saliency-tubes[live]'") from None
         client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id)
         if self._login:
-            client.username_pw_set(*self._login)
+            client.username_pw_set(self._login.user.reveal(), self._login.password.reveal())
         if self._tls:
             try:
                 client.tls_set(ca_certs=self._ca, tls_version=ssl.PROTOCOL_TLS_CLIENT)
@@ -246,7 +243,7 @@ class MqttSink(Sink):
 
     def _trouble(self, text: str, refused: bool = False) -> None:
         """Keeps what is wrong as state and note; the run's monitor tells it, with the stream it belongs to."""
-        text = scrub(text, self._uri)
+        text = self._address.scrub(text)
         self._wrong = text
         note = f"{text}; {'asked again after a minute' if refused else 'tried again until it works'}"
         if refused or self._refused:  # each call starts the pauses anew

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...engine.errors import UsageError
-from ..net.address import file_path, identity, serves
-from ..net.redact import redact
+from ..net.address import Address, AddressLike
 from ..net.tls import check_authorities
 from .base import Sink, SinkOptions, check_writable
 from .null import NullSink
@@ -23,7 +22,7 @@ ACCEPTED = (
 )
 
 
-def open_sink(uri: str, options: SinkOptions | None = None) -> Sink:
+def open_sink(uri: AddressLike, options: SinkOptions | None = None) -> Sink:
     """The sink for `uri`, by scheme and suffix. Writes and connects nothing yet: `Sink.open` does.
 
     Raises UsageError where no sink takes such a URI, or `tls_ca` cannot be read; SinkError where its folder is missing
@@ -31,21 +30,20 @@ def open_sink(uri: str, options: SinkOptions | None = None) -> Sink:
     """
     options = options or SinkOptions()
     check_authorities(options.tls_ca)
-    if uri == "null://":
-        return NullSink(uri)
-    path = file_path(uri)
+    address = Address.parse(uri)
     sink: Sink
-    if uri == "-":
+    if address.is_null:
+        return NullSink(address.shown)
+    if address.is_standard:
         from .json_lines import JsonSink
 
         sink = JsonSink(None, options.live)
-    elif path is not None:
-        sink = _file_sink(uri, path, options)
+    elif address.file is not None:
+        sink = _file_sink(address, address.file, options)
+    elif address.scheme in _BY_SCHEME:
+        sink = _BY_SCHEME[address.scheme](address, options)
     else:
-        scheme = uri.split("://")[0].lower()
-        if scheme not in _BY_SCHEME:
-            raise UsageError(f"{redact(uri)}: {scheme}:// is not an output of this version; {ACCEPTED}")
-        sink = _BY_SCHEME[scheme](uri, options)
+        raise UsageError(f"{address}: {address.scheme}:// is not an output of this version; {ACCEPTED}")
     if sink.never_waits or not (options.live or sink.reconnects):
         return sink
     from .threaded import Threaded
@@ -53,7 +51,7 @@ def open_sink(uri: str, options: SinkOptions | None = None) -> Sink:
     return Threaded(sink)
 
 
-def _file_sink(uri: str, path: Path, options: SinkOptions) -> Sink:
+def _file_sink(address: Address, path: Path, options: SinkOptions) -> Sink:
     suffix = path.suffix.lower()
     if suffix == ".png":
         from .png import PngSink
@@ -77,54 +75,54 @@ def _file_sink(uri: str, path: Path, options: SinkOptions) -> Sink:
     wrong = (
         f"no output is known by the suffix {suffix!r}" if suffix else "a file's name tells by its suffix what to write"
     )
-    raise UsageError(f"{uri or repr(uri)}: {wrong}; {ACCEPTED}")
+    raise UsageError(f"{address.shown or repr(address.shown)}: {wrong}; {ACCEPTED}")
 
 
-def _rtsp(uri: str, options: SinkOptions) -> Sink:
-    if serves(uri):
+def _rtsp(address: Address, options: SinkOptions) -> Sink:
+    if address.is_served:
         from .gst_rtsp import GstRtspSink
 
-        return GstRtspSink(uri, options)
-    return _push(uri, options)
+        return GstRtspSink(address, options)
+    return _push(address, options)
 
 
-def _push(uri: str, options: SinkOptions) -> Sink:
+def _push(address: Address, options: SinkOptions) -> Sink:
     from .av_push import AvPushSink
 
-    return AvPushSink(uri, options)
+    return AvPushSink(address, options)
 
 
-def _gst(uri: str, options: SinkOptions) -> Sink:
+def _gst(address: Address, options: SinkOptions) -> Sink:
     from .gst_pipeline import GstSink
 
-    return GstSink(uri, options)
+    return GstSink(address, options)
 
 
-def _mqtt(uri: str, options: SinkOptions) -> Sink:
+def _mqtt(address: Address, options: SinkOptions) -> Sink:
     from .mqtt import MqttSink
 
-    return MqttSink(uri, options)
+    return MqttSink(address, options)
 
 
-def _webhook(uri: str, options: SinkOptions) -> Sink:
+def _webhook(address: Address, options: SinkOptions) -> Sink:
     from .webhook import WebhookSink
 
-    return WebhookSink(uri, options)
+    return WebhookSink(address, options)
 
 
-def _web(uri: str, options: SinkOptions) -> Sink:
+def _web(address: Address, options: SinkOptions) -> Sink:
     from .web import WebSink
 
-    return WebSink(uri, options)
+    return WebSink(address, options)
 
 
-def _display(uri: str, options: SinkOptions) -> Sink:
+def _display(address: Address, options: SinkOptions) -> Sink:
     from .display import DisplaySink
 
-    return DisplaySink(uri)
+    return DisplaySink(address)
 
 
-_BY_SCHEME: dict[str, Callable[[str, SinkOptions], Sink]] = {
+_BY_SCHEME: dict[str, Callable[[Address, SinkOptions], Sink]] = {
     "rtsp": _rtsp,
     **dict.fromkeys(("rtsps", "rtmp", "rtmps"), _push),
     **dict.fromkeys(("gst", "srt"), _gst),
@@ -137,16 +135,17 @@ _BY_SCHEME: dict[str, Callable[[str, SinkOptions], Sink]] = {
 _STRFTIME = re.compile(r"(?<!%)(?:%%)*%[A-Za-z]")
 
 
-def check_outputs(source: str, outputs: Sequence[str], listen: str = "127.0.0.1") -> None:
+def check_outputs(source: AddressLike, outputs: Sequence[AddressLike], listen: str = "127.0.0.1") -> None:
     """Raises UsageError where two outputs, or an output and the input, are the same place. Opens nothing.
 
     listen: the address that servers bind to where the output names none.
     """
-    taken = {identity(source, listen): "the input"} if source != "-" else {}
-    for uri in outputs:
-        place = identity(uri, listen)
+    read = Address.parse(source)
+    taken = {} if read.is_standard else {read.place(listen): "the input"}
+    for output in map(Address.parse, outputs):
+        place = output.place(listen)
         if place in taken:
             same = taken[place]
-            raise UsageError(f"{redact(uri)}: is also {same}; every output needs a name of its own")
-        if uri != "null://":
-            taken[place] = "another output" if uri != "-" else "already an output"
+            raise UsageError(f"{output}: is also {same}; every output needs a name of its own")
+        if not output.is_null:
+            taken[place] = "already an output" if output.is_standard else "another output"

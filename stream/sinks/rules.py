@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 from ...engine.errors import UsageError
 from ...engine.saliency import parse_target
-from ..net.address import split
-from ..net.redact import redact
+from ..net.address import Address, AddressLike
 from ..telemetry.events import Event
 
 LEAST = 0.2
@@ -86,16 +84,16 @@ class Watch:
         return True
 
 
-def check_rules(outputs: Sequence[str], labels: Sequence[str]) -> None:
+def check_rules(outputs: Sequence[AddressLike], labels: Sequence[str]) -> None:
     """Raises UsageError, naming the output, where a webhook's rule makes no sense or watches no class of the model."""
-    for uri in filter(is_hook, outputs):
+    for address in hooks(outputs):
         try:
-            rule = Rule.parse(dict(parse_qsl(split(uri).query)))
+            rule = Rule.parse(address.query)
             target = parse_target(rule.label, labels)
             if target.first is None or target.against is not None:
                 raise UsageError(f"a webhook watches one class, by name or index, got {rule.label!r}")
         except UsageError as error:
-            raise UsageError(f"{redact(uri)}: {error}") from None
+            raise UsageError(f"{address}: {error}") from None
 
 
 def number(values: Mapping[str, str], key: str, default: float) -> float:
@@ -106,15 +104,12 @@ def number(values: Mapping[str, str], key: str, default: float) -> float:
         raise UsageError(f"{key} must be a number, got {values[key]!r}") from None
 
 
-def is_hook(uri: str) -> bool:
-    """Whether an output is a webhook."""
-    return uri.lower().startswith(("hook+http://", "hook+https://"))
+def hooks(outputs: Sequence[AddressLike]) -> list[Address]:
+    """Those outputs that are webhooks."""
+    return [address for address in map(Address.parse, outputs) if address.is_hook]
 
 
-def place_of_hook(uri: str) -> str:
+def place_of_hook(output: AddressLike) -> Address:
     """A webhook's address without its rule; any other output as it is."""
-    if not is_hook(uri):
-        return uri
-    parts = split(uri)
-    kept = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key not in _KEYS]
-    return urlunsplit(parts._replace(query=urlencode(kept)))
+    address = Address.parse(output)
+    return address.without(_KEYS) if address.is_hook else address

@@ -11,6 +11,7 @@ from ...engine.errors import TubesError, UsageError, one_line, unforeseen
 from ...engine.types import Shown
 from ..media.gst_load import Missing
 from ..media.info import VideoInfo
+from ..net.address import Address
 from ..net.backoff import Backoff, Delays
 from ..telemetry.events import Event
 from .base import RefusedError, Sink, freeze
@@ -121,7 +122,7 @@ class Threaded(Sink):
     def event(self, event: Event) -> None:
         self._put(event, EVENT_LANE)
 
-    def reconfigure(self, address: str) -> None:
+    def reconfigure(self, address: Address) -> None:
         self.inner.reconfigure(address)
 
     def signal(self, since: float | None) -> None:

@@ -11,7 +11,7 @@ import cv2
 from ...engine.errors import UsageError
 from ...engine.types import Shown
 from ..media.info import VideoInfo
-from ..net.address import SERVED, WEB_NAME, served_at, split
+from ..net.address import SERVED, WEB_NAME, Address
 from ..net.loopback import is_loopback
 from .base import Sink, SinkOptions, freeze
 from .web_server import WebServer
@@ -30,14 +30,13 @@ class WebSink(Sink):
     never_waits = True
     shows_outages = True
 
-    def __init__(self, uri: str, options: SinkOptions) -> None:
+    def __init__(self, address: Address, options: SinkOptions) -> None:
         """Raises UsageError for an address that is none, or a name with other signs than letters, digits, . _ and -."""
-        parts = split(uri)
-        self._host, self._port, path = served_at(uri, options.listen)
+        self._host, self._port, path = address.served_at(options.listen)
         shown = f"[{self._host}]" if ":" in self._host else self._host
         self._stream = path.strip("/") or WEB_NAME
         super().__init__(f"web://{shown}:{self._port}/{self._stream}")
-        if "@" in parts.netloc or parts.query or parts.fragment:
+        if address.login is not None or address.query_text or address.fragment:
             raise UsageError(f"{self.name}: write {SERVED['web'][0]}, without a login or options")
         if not _NAME.fullmatch(self._stream):
             raise UsageError(f"{self.name}: a stream's name has letters, digits, . _ and -, and 64 of them at most")

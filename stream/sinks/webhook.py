@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlencode, urlunsplit
 
 import cv2
 
@@ -18,9 +17,8 @@ from ...engine.errors import UsageError, unforeseen
 from ...engine.picture import Picture
 from ...engine.types import Shown
 from ..media.info import VideoInfo
-from ..net.address import port_of, split
+from ..net.address import Address
 from ..net.backoff import Backoff, Delays
-from ..net.redact import redact, scrub
 from ..telemetry.events import Event
 from .base import Sink, SinkOptions, freeze
 from .mailbox import Mailbox
@@ -63,23 +61,19 @@ class WebhookSink(Sink):
 
     never_waits = True
 
-    def __init__(self, uri: str, options: SinkOptions) -> None:
-        super().__init__(redact(uri))
-        self._uri = uri
-        parts = split(uri.split("+", 1)[1])
-        if not parts.hostname:
+    def __init__(self, address: Address, options: SinkOptions) -> None:
+        super().__init__(address.shown)
+        self._address = address
+        if not address.host:
             raise UsageError(f"{self.name}: a webhook names a host: hook+https://host?class=yoga&over=0.7&for=3")
-        port_of(parts, self.name)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        values = dict(query)
+        values = address.query
         self._watch = Watch(_rule(self.name, values))
         self._timeout, self._retries = _perseverance(self.name, values)
-        kept = urlencode([(key, value) for key, value in query if key not in _OWN_KEYS])
-        place = parts.netloc.rpartition("@")[2]
-        self._url = urlunsplit(parts._replace(netloc=place, query=kept, fragment=""))
+        called = address.without(_OWN_KEYS).without_login.reveal()
+        self._url = called.removeprefix("hook+").partition("#")[0]
         self._headers = {"Content-Type": "application/json", "User-Agent": "saliency-tubes"}
-        if parts.username is not None:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        if address.login is not None:
+            login = f"{address.login.user.reveal()}:{address.login.password.reveal()}"
             self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._box: Mailbox[Call] = Mailbox(QUEUE, lost=self._drop)
@@ -93,9 +87,9 @@ class WebhookSink(Sink):
     def rule(self) -> Rule:
         return self._watch.rule
 
-    def reconfigure(self, address: str) -> None:
+    def reconfigure(self, address: Address) -> None:
         """Takes the rule of the address, from the next event on."""
-        self._watch = self._watch.under(_rule(self.name, dict(parse_qsl(split(address).query))))
+        self._watch = self._watch.under(_rule(self.name, address.query))
 
     @property
     def queued(self) -> int:
@@ -153,7 +147,7 @@ class WebhookSink(Sink):
             if error is None:
                 self.state, self.notes = "running", self._gave_up
                 return
-            self.notes = (scrub(error, self._uri),)
+            self.notes = (self._address.scrub(error),)
             if not again or attempt == self._retries:
                 break
             self.state = "retrying"
@@ -164,7 +158,7 @@ class WebhookSink(Sink):
     def _failed(self, why: str) -> None:
         self.state = "lost"  # that call; the next one may arrive
         self._drop("not delivered")
-        text = scrub(why, self._uri)
+        text = self._address.scrub(why)
         self._gave_up = self.notes = (f"{self.drops['not delivered']} calls failed; last: {text}",)
 
     def _body(self, call: Call) -> bytes:

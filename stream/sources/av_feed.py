@@ -24,8 +24,8 @@ from ..media.av_times import FrameTimes
 from ..media.damage import Damage
 from ..media.info import first_rate
 from ..media.limits import Size, exceeds
+from ..net.address import Address
 from ..net.guard import FLOOD, PLAYLIST_FLOOD, Guard
-from ..net.redact import scrub
 from ..net.tls import checks
 from .base import ENDLESS, SourceOptions
 from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, FeedTooLarge, failure
@@ -65,9 +65,9 @@ _TIMELESS = {"mpjpeg", "mjpeg"}
 """Containers without timestamps: FFmpeg makes them up from a rate of 25."""
 
 
-def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
-    """A function that opens a connection to the URI. stall: maximum seconds of one read. Raises UsageError."""
-    address, container, settings = _address(uri, options)
+def connector(address: Address, options: SourceOptions, stall: float) -> Connect:
+    """A function that opens a connection to the address. stall: maximum seconds of one read. Raises UsageError."""
+    container, settings = _opening(address, options)
     timeout = (options.open_timeout, stall)
     was_live, over = False, None
     """whether the playlist has been a live one, and since when it has had an end"""
@@ -75,9 +75,9 @@ def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
     def connect() -> AvFeed:
         nonlocal was_live, over
         place = address
-        if address.partition("://")[0].lower() in ("rtsp", "rtsps") and "@" in address:
+        if address.scheme in ("rtsp", "rtsps") and address.login is not None:
             place = led_to(address, options.open_timeout, options.tls_ca)
-        feed = AvFeed(place, uri, container, settings, timeout, options.tls_ca, options.max_size)
+        feed = AvFeed(place, address, container, settings, timeout, options.tls_ca, options.max_size)
         if not feed.ends:
             was_live, over = True, None
         elif was_live:
@@ -100,36 +100,39 @@ class AvFeed:
 
     def __init__(
         self,
-        address: str,
-        uri: str,
+        place: Address,
+        address: Address,
         container: str | None,
         settings: dict[str, str],
         timeout: tuple[float, float],
         tls_ca: str | None = None,
         max_size: Size = SourceOptions.max_size,
     ) -> None:
-        """timeout: maximum seconds to open, and of one read. Raises FeedLost, FeedRefused or UsageError."""
+        """place: what is opened: where the server of `address` leads to. timeout: maximum seconds to open, and of one
+        read. Raises FeedLost, FeedRefused or UsageError.
+        """
         self.errors, self.idle = 0, 0.0
-        self._uri, self._tls_ca, self._most, self._damage = uri, tls_ca, max_size, Damage()
-        self._guard = Guard(address, PLAYLIST_FLOOD if ".m3u8" in uri else FLOOD, timeout[0])
+        self._address, self._tls_ca, self._most, self._damage = address, tls_ca, max_size, Damage()
+        self._guard = Guard(place, PLAYLIST_FLOOD if address.is_playlist else FLOOD, timeout[0])
         self._bounds = ExitStack()
         self._bounds.enter_context(small_blocks(max_size, BLOCK))
         self._bounds.callback(self._guard.close)
         try:
-            self._open(address, uri, container, settings, timeout)
+            self._open(place, container, settings, timeout)
         except BaseException:
             self._bounds.close()
             raise
 
     def _open(
-        self, address: str, uri: str, container: str | None, settings: dict[str, str], timeout: tuple[float, float]
+        self, place: Address, container: str | None, settings: dict[str, str], timeout: tuple[float, float]
     ) -> None:
+        target = (place.rest if container == "v4l2" else place.full).reveal()
         start = time.monotonic()
         options = {**settings, **decoder_options(self._most)}
         try:
             with small_blocks(self._most):
                 self._container = av.open(
-                    address, "r", container, options=options, timeout=timeout, metadata_errors="ignore"
+                    target, "r", container, options=options, timeout=timeout, metadata_errors="ignore"
                 )
             self._guard.opened()
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -138,9 +141,9 @@ class AvFeed:
             if time.monotonic() - start >= timeout[0]:  # whichever error FFmpeg reports then
                 raise FeedLost(f"no answer within {timeout[0]:g} s") from None
             ours = isinstance(error, ValueError) and not isinstance(error, av.FFmpegError)
-            web = uri.lower().startswith("http")  # a playlist may name a server that is not known here
+            web = self._address.scheme in ("http", "https")  # a playlist may name a server that is not known here
             if ours or (isinstance(error, av.ProtocolNotFoundError) and not web):
-                raise UsageError(scrub(f"{uri}: {reason(error)}", uri)) from None
+                raise UsageError(self._address.scrub(f"{self._address}: {reason(error)}")) from None
             raise self._failure(error, timeout[0]) from None
         self._stall = timeout[1]
         self._reader: PictureReader | None = None
@@ -153,10 +156,10 @@ class AvFeed:
             self.close()
             raise
         self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
-        self.ends = bool(self._container.duration) and uri.partition("://")[0].lower() not in ENDLESS
+        self.ends = bool(self._container.duration) and self._address.scheme not in ENDLESS
         """whether the stream has an end, as a file on a web server"""
-        self._device = _watch(address) if container == "v4l2" else None
-        self.bursts = uri.lower().startswith("http") and (self.ends or "hls" in self._container.format.name)
+        self._device = _watch(target) if container == "v4l2" else None
+        self.bursts = self._address.scheme in ("http", "https") and (self.ends or "hls" in self._container.format.name)
         self._times = FrameTimes(self._container)
         self._decoded = self._decode()
 
@@ -307,14 +310,13 @@ class AvFeed:
         if isinstance(error, av.InvalidDataError):
             return FeedLost("the connection broke, or what came is no video")
         if isinstance(error, ValueError):  # EINVAL: at first the user's mistake, such as an unknown format
-            return FeedRefused(scrub(reason(error), self._uri))
-        known = failure(self._uri, self._tls_ca) if isinstance(error, OSError) else None
-        return known or FeedLost(scrub(reason(error), self._uri))
+            return FeedRefused(self._address.scrub(reason(error)))
+        known = failure(self._address, self._tls_ca) if isinstance(error, OSError) else None
+        return known or FeedLost(self._address.scrub(reason(error)))
 
 
-def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[str, str]]:
-    """What FFmpeg has to open: address, container format, options."""
-    scheme, _, rest = uri.partition("://")
+def _opening(address: Address, options: SourceOptions) -> tuple[str | None, dict[str, str]]:
+    """How FFmpeg has to open it: container format, options."""
     make: Callable[[], dict[str, str]] = {
         "rtsp": lambda: {"rtsp_transport": options.transport, "buffer_size": _BUFFER, **_RTSP},
         "rtsps": lambda: {"rtsp_transport": "tcp", **_RTSP, **checks(options.tls_ca)},
@@ -323,10 +325,10 @@ def _address(uri: str, options: SourceOptions) -> tuple[str, str | None, dict[st
         **dict.fromkeys(("http", "rtmp"), lambda: _WEB),
         **dict.fromkeys(("https", "rtmps"), lambda: {**_WEB, **checks(options.tls_ca)}),
         "v4l2": lambda: _camera(options),
-    }.get(scheme.lower(), dict)
-    if scheme.lower() == "v4l2":
-        return rest, "v4l2", make()
-    return uri, None, {"protocol_whitelist": _REACHES[scheme.lower()], **make()}
+    }.get(address.scheme, dict)
+    if address.scheme == "v4l2":
+        return "v4l2", make()
+    return None, {"protocol_whitelist": _REACHES[address.scheme], **make()}
 
 
 def _watch(device: str) -> select.poll | None:

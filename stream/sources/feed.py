@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ...engine.picture import Picture
 from ..media.limits import Size, too_large
+from ..net.address import Address
 from ..net.diagnose import diagnose
 from .base import OVERLOADED
 
@@ -64,9 +65,9 @@ REFUSALS = {
 """Status of HTTP or RTSP -> the message of `FeedRefused`, and whether credentials are the reason."""
 
 
-def failure(uri: str, tls_ca: str | None) -> FeedError | None:
+def failure(address: Address, tls_ca: str | None) -> FeedError | None:
     """What is wrong with the server of an address (`net.diagnose`), as an error; None if nothing is wrong."""
-    found = diagnose(uri, tls_ca)
+    found = diagnose(address, tls_ca)
     if found is None:
         return None
     return FeedRefused(found.words) if found.distrusted else FeedLost(found.words)

@@ -13,8 +13,8 @@ from ..media.gst_decoder import DecoderWatch
 from ..media.gst_load import Missing, load
 from ..media.gst_planes import CAPS, SampleReader
 from ..media.limits import Size, exceeds
+from ..net.address import Address
 from ..net.guard import FLOOD, PLAYLIST_FLOOD, Guard
-from ..net.redact import redact, scrub
 from ..net.tls import ANY
 from ..net.web_gate import Gate
 from .base import ENDLESS, SourceOptions
@@ -45,6 +45,7 @@ SINCE_1900 = 2_208_988_800
 """Seconds from NTP's zero, 1900, to 1970 (RFC 868)."""
 SLICE = 0.05
 """Seconds between two looks at the pipeline's messages while no frame comes."""
+_WEB = ("http", "https")
 
 
 def modules() -> tuple[Any, Any]:
@@ -65,31 +66,31 @@ def available() -> bool:
     return True
 
 
-def connector(uri: str, options: SourceOptions, stall: float) -> Connect:
-    """A function that opens a connection to the URI. Raises UsageError."""
-    description, settings = describe(uri, options)
+def connector(address: Address, options: SourceOptions, stall: float) -> Connect:
+    """A function that opens a connection to the address. Raises UsageError."""
+    description, settings = describe(address, options)
     modules()
-    if uri.lower().startswith("rtsps:") and not _gio().TlsBackend.get_default().supports_tls():
-        raise UsageError(f"{redact(uri)}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
+    if address.scheme == "rtsps" and not _gio().TlsBackend.get_default().supports_tls():
+        raise UsageError(f"{address}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
     # Web servers send faster than real time and wait for the reader: there is no reason to drop frames.
-    drop = not uri.lower().startswith("http")
-    return lambda: GstFeed(description, uri, settings, options.open_timeout, drop, options.tls_ca, options.max_size)
+    drop = address.scheme not in _WEB
+    return lambda: GstFeed(description, address, settings, options.open_timeout, drop, options.tls_ca, options.max_size)
 
 
-def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
+def describe(address: Address, options: SourceOptions) -> tuple[str, dict[str, Any]]:
     """The pipeline up to raw video, and the properties of its element `src`. The password is only in the properties, so
     that an error can quote the pipeline. Pure."""
-    scheme, _, rest = uri.partition("://")
-    scheme = scheme.lower()
+    scheme, rest = address.scheme, address.rest.reveal()
     if scheme in ("rtsp", "rtsps"):
         protocols = "tcp" if scheme == "rtsps" else options.transport  # TLS protects only this connection
-        settings = {"location": uri, "protocols": protocols, "latency": JITTER, "drop-on-latency": False}
+        location = address.full.reveal()
+        settings = {"location": location, "protocols": protocols, "latency": JITTER, "drop-on-latency": False}
         return f"rtspsrc name=src ! application/x-rtp,media=video ! {_BACKLOG} ! decodebin", settings
     if scheme == "v4l2":
         return f"v4l2src name=src ! {_camera_caps(options)}decodebin", {"device": rest}
     if scheme == "csi":
         if not rest.isdigit():
-            raise UsageError(f"{uri}: csi:// takes the number of a sensor, as csi://0")
+            raise UsageError(f"{address}: csi:// takes the number of a sensor, as csi://0")
         width, height = options.size or (1280, 720)
         rate = Fraction(options.rate or 30)
         caps = f"video/x-raw(memory:NVMM),width={width},height={height},framerate={_ratio(rate)}"
@@ -98,9 +99,9 @@ def describe(uri: str, options: SourceOptions) -> tuple[str, dict[str, Any]]:
         if not rest.strip():
             raise UsageError("gst:// takes a pipeline, as gst://videotestsrc is-live=true")
         return rest.strip().rstrip("!"), {}
-    if scheme == "file":
-        return "filesrc name=src ! decodebin", {"location": rest}
-    return "uridecodebin name=src", {"uri": uri}
+    if address.file is not None:
+        return "filesrc name=src ! decodebin", {"location": str(address.file)}
+    return "uridecodebin name=src", {"uri": address.full.reveal()}
 
 
 class GstFeed:
@@ -109,7 +110,7 @@ class GstFeed:
     def __init__(
         self,
         description: str,
-        uri: str,
+        address: Address,
         settings: dict[str, Any],
         open_timeout: float,
         drop: bool = True,
@@ -122,20 +123,20 @@ class GstFeed:
         """
         gst, self._video = self._modules = modules()
         self.errors, self.idle = 0, 0.0
-        self._gst, self._uri, self._tls_ca, self._most = gst, uri, tls_ca, max_size
+        self._gst, self._address, self._tls_ca, self._most = gst, address, tls_ca, max_size
         self._decoders = DecoderWatch(gst, max_size)
         self._finite = description.startswith("filesrc ")
         self._caps: Any = None
         self._ntp = gst.Caps.from_string("timestamp/x-ntp")
         self._reader: SampleReader | None = None
-        web = uri.partition("://")[0].lower() in ("http", "https")
+        web = address.scheme in _WEB
         trusted = None if web else _trusted(tls_ca)
         tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers={CAPACITY}"
         try:
             self._pipeline = gst.parse_launch(f"{description} ! {tail} drop={str(drop).lower()}")
         except Exception as error:  # GLib.Error, which can be named only after gi is imported
-            raise UsageError(scrub(f"{uri}: GStreamer cannot make this pipeline: {error}", uri)) from None
-        self._gate = _gate(uri, tls_ca) if web else None
+            raise UsageError(address.scrub(f"{address}: GStreamer cannot make this pipeline: {error}")) from None
+        self._gate = _gate(address, tls_ca) if web else None
         if self._gate is not None:
             settings = {"uri": self._gate.url}
         self._rtsp = self._set_up(settings, trusted)
@@ -149,13 +150,13 @@ class GstFeed:
         self._broken: FeedError | None = None
         self._closed = 0
         """number of times that the server ended the control connection since the last frame"""
-        self._guard = Guard(uri, PLAYLIST_FLOOD if ".m3u8" in uri else FLOOD)
+        self._guard = Guard(address, PLAYLIST_FLOOD if address.is_playlist else FLOOD)
         try:
             self._open(open_timeout)
         except BaseException:
             self.close()
             raise
-        self.bursts = uri.lower().startswith("http") and (".m3u8" in uri or self._ends())
+        self.bursts = web and (address.is_playlist or self._ends())
 
     def _set_up(self, settings: dict[str, Any], trusted: Any) -> Any:
         """Gives the element `src` its properties, and returns it if it is an RTSP source."""
@@ -297,13 +298,13 @@ class GstFeed:
         refused = REFUSALS.get(_status(self._gst, message))
         if refused is not None:
             return FeedRefused(*refused)
-        return failure(self._uri, self._tls_ca) or FeedLost(scrub(message.parse_error()[0].message, self._uri))
+        return failure(self._address, self._tls_ca) or FeedLost(self._address.scrub(message.parse_error()[0].message))
 
     def _ends(self) -> bool:
         """Whether the stream has an end, as a file: it has a duration."""
         if self._finite:
             return True
-        if self._uri.partition("://")[0].lower() in ENDLESS:
+        if self._address.scheme in ENDLESS:
             return False
         known, duration = self._pipeline.query_duration(self._gst.Format.TIME)
         return bool(known and duration > 0)
@@ -342,10 +343,10 @@ def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate 
                 pad.add_probe(types.PadProbeType.DATA_DOWNSTREAM, lambda *_: types.PadProbeReturn.DROP)
 
 
-def _gate(uri: str, tls_ca: str | None) -> Gate:
+def _gate(address: Address, tls_ca: str | None) -> Gate:
     """The gate that all requests over http(s) go through. Raises FeedLost."""
     try:
-        return Gate(uri, tls_ca)
+        return Gate(address, tls_ca)
     except (OSError, ValueError):
         raise FeedLost(f"no certificates can be read from {tls_ca}") from None
 

@@ -11,6 +11,7 @@ from ...engine.types import Frame
 from ..media.fit import fit
 from ..media.info import FALLBACK_RATE, VideoInfo
 from ..media.timeline import Timeline
+from ..net.address import Address
 from .base import SourceHealth, SourceOptions
 from .feed import FeedEnded, FeedError, FeedFrame, FeedTooLarge
 from .gst_feed import GstFeed, describe, modules
@@ -99,17 +100,21 @@ class GstFile:
             index += 1
 
 
-def open_file(path: Path, name: str, options: SourceOptions) -> GstFile:
-    """Opens a file. Raises SourceError if it is not a video, UsageError if GStreamer is not installed."""
+def open_file(address: Address, path: Path, options: SourceOptions) -> GstFile:
+    """Opens a file. path: the one that the address means.
+
+    Raises SourceError if it is not a video, UsageError if GStreamer is not installed.
+    """
     modules()
+    name = address.shown
     try:
         if not path.is_file():
             raise SourceError(f"{name}: {'is a folder, not a video file' if path.is_dir() else 'no such file'}")
     except OSError as error:  # the name is too long, or a folder may not be entered
         raise SourceError(f"{name}: {error.strerror}") from error
-    description, settings = describe(f"file://{path}", options)
+    description, settings = describe(address, options)
     try:
-        feed = GstFeed(description, name, settings, 10.0, drop=False, max_size=options.max_size)
+        feed = GstFeed(description, address, settings, 10.0, drop=False, max_size=options.max_size)
     except FeedError as error:
         raise SourceError(f"{name}: {error}") from None
     return GstFile(feed, name)

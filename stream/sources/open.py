@@ -6,16 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...engine.errors import UsageError
-from ..net.address import PORTS, check_server, file_path, split
-from ..net.redact import redact as redact
+from ..net.address import PORTS, Address, AddressLike
 from ..net.tls import check_authorities
 from .base import NETWORK, Source, SourceOptions
 
+_LIVE = NETWORK | {"v4l2", "csi", "gst"}
+"""schemes of what may be lost, and connected to again"""
 ACCEPTED = "give a video file, rtsp://, http://, /dev/videoN, csi://N, gst://PIPELINE or test://"
 
 
 def open_source(
-    uri: str,
+    uri: AddressLike,
     options: SourceOptions | None = None,
     *,
     stream: str = "",
@@ -31,35 +32,45 @@ def open_source(
     or does not answer.
     """
     options = options or SourceOptions()
-    if not uri:
+    address = Address.parse(uri)
+    if not address.full:
         raise UsageError(f"the input is empty; {ACCEPTED}")
     check_authorities(options.tls_ca)
-    if uri == "-":
-        raise UsageError(f"{uri}: standard input is not an input of this version; {ACCEPTED}")
-    path = file_path(uri)
-    if uri.startswith("/dev/video"):
-        return _open_live(f"v4l2://{uri}", uri, options, stream, given_up)
-    if path is not None:
-        return _open_file(path, redact(uri), options)
-    scheme = uri.split("://")[0].lower()
-    if scheme == "test":
+    if address.is_standard:
+        raise UsageError(f"{address}: standard input is not an input of this version; {ACCEPTED}")
+    if address.scheme in _LIVE:
+        return _open_live(address, options, stream, given_up)
+    if address.file is not None:
+        return _open_file(address, address.file, options)
+    if address.scheme == "test":
         from .pattern import open_pattern
 
-        return open_pattern(uri, options.realtime)
-    if scheme in NETWORK or scheme in ("v4l2", "csi", "gst"):
-        return _open_live(uri, redact(uri), options, stream, given_up)
-    raise UsageError(f"{redact(uri)}: {scheme}:// is not an input of this version; {ACCEPTED}")
+        return open_pattern(address, options.realtime)
+    raise UsageError(f"{address}: {address.scheme}:// is not an input of this version; {ACCEPTED}")
 
 
-def _open_file(path: Path, name: str, options: SourceOptions) -> Source:
+def comes_live(uri: AddressLike, options: SourceOptions) -> bool:
+    """`Source.live` of an input that is not open yet; False where it never can be. Pure."""
+    try:
+        address = Address.parse(uri)
+        if address.scheme == "test":
+            from .pattern import PatternSpec
+
+            return options.realtime or PatternSpec.parse(address).realtime
+    except UsageError:  # told when it is opened, and of that stream alone
+        return False
+    return options.realtime if address.comes_live is None else address.comes_live
+
+
+def _open_file(address: Address, path: Path, options: SourceOptions) -> Source:
     def once() -> Source:
         if options.backend == "gst":
             from .gst_file import open_file
 
-            return open_file(path, name, options)
+            return open_file(address, path, options)
         from .av_file import AvSource
 
-        return AvSource(path, name, options.max_size)
+        return AvSource(path, address.shown, options.max_size)
 
     if not (options.realtime or options.loop):
         return once()
@@ -68,23 +79,23 @@ def _open_file(path: Path, name: str, options: SourceOptions) -> Source:
     return Replay(once, options.realtime, options.loop)
 
 
-def _open_live(uri: str, name: str, options: SourceOptions, stream: str, given_up: Callable[[], bool]) -> Source:
+def _open_live(address: Address, options: SourceOptions, stream: str, given_up: Callable[[], bool]) -> Source:
     from .live import LiveSource
     from .patience import Patience
 
-    scheme = uri.split("://")[0].lower()
-    if scheme in PORTS:
-        check_server(uri, name)
+    scheme = address.scheme
+    if scheme in PORTS and not address.host:
+        raise UsageError(f"{address}: name the server, as in {scheme}://camera:{PORTS[scheme]}/path")
     web = scheme in ("http", "https")
     # Servers of HLS hand out seconds at once, and nothing between.
-    segments = web and split(uri).path.lower().endswith(".m3u8")
+    segments = web and address.path.lower().endswith(".m3u8")
     stall = options.stall or (10.0 if segments else 2.0)
     if scheme in ("csi", "gst") and options.backend == "av":
-        raise UsageError(f"{name}: {scheme}:// needs GStreamer: leave out the backend, or say gst")
+        raise UsageError(f"{address}: {scheme}:// needs GStreamer: leave out the backend, or say gst")
     # FFmpeg in PyAV's wheels has no SRT.
     if scheme in ("csi", "gst") or options.backend == "gst" or (scheme == "srt" and options.backend == "auto"):
         from .gst_feed import connector
     else:
         from .av_feed import connector
     patience = Patience(stall, options.first_timeout, options.wait, options.retries)
-    return LiveSource(connector(uri, options, stall), name, patience, stream=stream, given_up=given_up)
+    return LiveSource(connector(address, options, stall), address.shown, patience, stream=stream, given_up=given_up)

@@ -11,7 +11,6 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -19,8 +18,7 @@ from ...engine.errors import UsageError
 from ...engine.picture import U8, Color, Layout, Picture
 from ...engine.types import Frame
 from ..media.info import VideoInfo, parse_rate
-from ..net.address import split
-from ..net.redact import redact
+from ..net.address import Address
 from .base import SourceHealth
 
 BITS = 32
@@ -102,18 +100,17 @@ class PatternSpec:
     realtime: bool = False
 
     @classmethod
-    def parse(cls, uri: str) -> PatternSpec:
+    def parse(cls, address: Address) -> PatternSpec:
         """test://?size=1280x720&rate=30&frames=300&realtime=1, all optional. Raises UsageError.
 
         Without `frames` it never ends, and is in real time unless realtime=0 says otherwise.
         """
         try:
-            query = parse_qsl(split(uri).query, keep_blank_values=True, strict_parsing=False)
-            values = {name: _value(name, text) for name, text in query}
+            values = {name: _value(name, text) for name, text in address.parameters}
             values.setdefault("realtime", "frames" not in values)
             return cls(**values)
         except ValueError as error:
-            raise UsageError(f"{redact(uri)}: {error}; an example: test://?size=1280x720&rate=30&frames=300") from None
+            raise UsageError(f"{address}: {error}; an example: test://?size=1280x720&rate=30&frames=300") from None
 
     def __post_init__(self) -> None:
         if any(not low <= side <= high for low, side, high in zip(SMALLEST, self.size, LARGEST, strict=True)):
@@ -178,12 +175,12 @@ class PatternSource:
             index += 1
 
 
-def open_pattern(uri: str, realtime: bool = False) -> PatternSource:
+def open_pattern(address: Address, realtime: bool = False) -> PatternSource:
     """Opens a test:// address. Raises UsageError for parameters that test:// does not have."""
-    spec = PatternSpec.parse(uri)
+    spec = PatternSpec.parse(address)
     if realtime and not spec.realtime:
         spec = PatternSpec(spec.size, spec.rate, spec.frames, True)
-    return PatternSource(spec, uri)
+    return PatternSource(spec, address.shown)
 
 
 def _value(name: str, text: str) -> Any:

@@ -10,10 +10,12 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from types import SimpleNamespace
 from typing import NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import AbstractDigestAuthHandler, parse_http_list, parse_keqv_list
 
-from ..net.address import origin
+from ...engine.errors import UsageError
+from ..net.address import Address
+from ..net.secret import Login
 from ..net.tls import SCHEMES, trusting
 from .feed import REFUSALS, FeedLost, FeedRefused
 
@@ -29,9 +31,9 @@ class _Answer(NamedTuple):
     headers: Message
 
 
-def led_to(uri: str, timeout: float, tls_ca: str | None) -> str:
-    """The address that the server of `uri` redirects to, with the login only if it is the same server; `uri` itself if
-    there is no redirect, or if the server cannot be asked: opening `uri` then tells what is wrong.
+def led_to(address: Address, timeout: float, tls_ca: str | None) -> Address:
+    """The address that the server redirects to, with the login only if it is the same server; `address` itself if
+    there is no redirect, or if the server cannot be asked: opening it then tells what is wrong.
 
     timeout: maximum seconds for all requests. tls_ca: see SourceOptions. Raises FeedLost if no answer comes or if there
     are too many redirects; FeedRefused if the login is wrong, because a second attempt might lock the account.
@@ -39,46 +41,44 @@ def led_to(uri: str, timeout: float, tls_ca: str | None) -> str:
     deadline = time.monotonic() + timeout
     for _ in range(MOST):
         try:
-            answer = _ask(uri, deadline, tls_ca)
+            answer = _ask(address, deadline, tls_ca)
         except TimeoutError:
             raise FeedLost(f"no answer within {timeout:g} s") from None
         except (OSError, ValueError):
-            return uri
+            return address
         location = answer.headers.get("Location", "")
         if not (300 <= answer.status < 400 and location):
-            return uri
-        uri = _next(uri, location)
+            return address
+        address = _next(address, location)
     raise FeedLost(f"the server leads elsewhere more than {MOST} times")
 
 
-def _next(uri: str, location: str) -> str:
-    """The address of `location` as seen from `uri`. Raises FeedLost, without quoting it: it may hold a password."""
-    before = urlsplit(uri)
+def _next(address: Address, location: str) -> Address:
+    """The address of `location` as seen from `address`. Raises FeedLost, without quoting it: it may hold a password."""
+    before = address.full.reveal()
     try:
-        after = urlsplit(urljoin(uri, location))
-        if after.scheme.lower() not in ("rtsp", "rtsps") or not after.hostname:
+        after = Address.of_url(urljoin(before, location))
+        if after.scheme not in ("rtsp", "rtsps") or not after.host:
             raise ValueError
-        same = origin(uri) == origin(after.geturl())
-    except ValueError:  # also raised for an invalid port or IPv6 address
+        if after.origin != address.origin or after.login is not None:
+            return after
+        login, at, _ = urlsplit(before).netloc.rpartition("@")
+        parts = urlsplit(after.full.reveal())
+        return Address.of_url(parts._replace(netloc=f"{login}{at}{parts.netloc}").geturl())
+    except (UsageError, ValueError):  # also raised for an invalid port or IPv6 address
         raise FeedLost("the server leads to what is no address of RTSP") from None
-    login, at, _ = before.netloc.rpartition("@")
-    if same and "@" not in after.netloc:
-        after = after._replace(netloc=f"{login}{at}{after.netloc}")
-    return after.geturl()
 
 
-def _ask(uri: str, deadline: float, tls_ca: str | None) -> _Answer:
+def _ask(address: Address, deadline: float, tls_ca: str | None) -> _Answer:
     """The server's answer to DESCRIBE. Raises OSError, ValueError and FeedRefused."""
-    parts = urlsplit(uri)
-    scheme, host, port = origin(uri)
-    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    login = (unquote(parts.username or ""), unquote(parts.password or ""))
+    scheme, host, port = address.origin
+    plain, login = address.without_login.reveal(), address.login
     with contextlib.ExitStack() as stack:
-        connection = stack.enter_context(socket.create_connection((host or "", port), _left(deadline)))
+        connection = stack.enter_context(socket.create_connection((host, port), _left(deadline)))
         if scheme in SCHEMES:
             connection = stack.enter_context(trusting(tls_ca).wrap_socket(connection, server_hostname=host))
         answer = _describe(connection, plain, 1, "", deadline)
-        if answer.status != DENIED or not parts.username:
+        if answer.status != DENIED or login is None or not login.user:
             return answer
         answer = _describe(connection, plain, 2, _authorization(answer.headers, plain, login), deadline)
     if answer.status == DENIED:
@@ -122,20 +122,21 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _authorization(headers: Message, url: str, login: tuple[str, str]) -> str:
+def _authorization(headers: Message, url: str, login: Login) -> str:
     """The Authorization header that the server asks for, digest if it offers that, else basic. Raises ValueError if it
     offers neither."""
+    words = (login.user.reveal(), login.password.reveal())
     asked = {}
     for challenge in headers.get_all("WWW-Authenticate", []):
         kind, _, rest = challenge.partition(" ")
         asked[kind.lower()] = rest
     if "digest" in asked:
-        logins = SimpleNamespace(add_password=None, find_user_password=lambda realm, where: login)
+        logins = SimpleNamespace(add_password=None, find_user_password=lambda realm, where: words)
         request = SimpleNamespace(full_url=url, selector=url, data=None, get_method=lambda: "DESCRIBE")
         values = parse_keqv_list(parse_http_list(asked["digest"]))
         made = AbstractDigestAuthHandler(logins).get_authorization(request, values)  # type: ignore[arg-type]
         if made:
             return f"Digest {made}"
     if "basic" in asked:
-        return "Basic " + base64.b64encode(":".join(login).encode()).decode()
+        return "Basic " + base64.b64encode(":".join(words).encode()).decode()
     raise ValueError("no way to log in that is known here")

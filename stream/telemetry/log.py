@@ -12,7 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-from ..net.redact import redact, scrub, secrets
+from ..net.address import Address
+from ..net.redact import redact, secrets
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -22,9 +23,9 @@ LOGGER = logging.getLogger("saliency_tubes")
 class Redacting(logging.Filter):
     """Removes from every record the passwords in the addresses of this run, and everything that looks like one."""
 
-    def __init__(self, addresses: Iterable[str]) -> None:
+    def __init__(self, addresses: Iterable[Address]) -> None:
         super().__init__()
-        self._addresses = [address for address in addresses if secrets(address)]
+        self._addresses = [address for address in addresses if address.secrets()]
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = self.clean(record.getMessage()), None
@@ -41,7 +42,7 @@ class Redacting(logging.Filter):
     def clean(self, text: str) -> str:
         """The text without passwords."""
         for address in self._addresses:
-            text = scrub(text, address)
+            text = address.scrub(text)
         return redact(text)
 
 
@@ -81,7 +82,7 @@ def say(event: str, message: str, *, stream: str = "", level: int = logging.INFO
 
 @contextmanager
 def logging_to(
-    stream: TextIO, form: str = "text", addresses: Sequence[str] = (), level: str = "info"
+    stream: TextIO, form: str = "text", addresses: Sequence[Address] = (), level: str = "info"
 ) -> Iterator[None]:
     """Writes the log to `stream` while the block lasts.
 
@@ -102,7 +103,7 @@ def logging_to(
         LOGGER.propagate = before[1]
 
 
-def hide_arguments(addresses: Iterable[str] = ()) -> bool:
+def hide_arguments(addresses: Iterable[Address] = ()) -> bool:
     """Overwrites the passwords in the process's own command line, which every user of the machine can read by `ps`.
 
     It works on Linux, where a process may write the memory of its arguments; elsewhere it does nothing. addresses:
@@ -114,7 +115,8 @@ def hide_arguments(addresses: Iterable[str] = ()) -> bool:
     try:
         shown = (process / "cmdline").read_bytes()
         words = shown.decode(errors="surrogateescape").split("\0")
-        known = sorted({secret for text in (*words, *addresses) for secret in secrets(text)}, key=len, reverse=True)
+        found = {secret for word in words for secret in secrets(word)}
+        known = sorted(found.union(*(address.secrets() for address in addresses)), key=len, reverse=True)
         hidden = "\0".join(_blot(word, known) for word in words).encode(errors="surrogateescape")
         if hidden == shown:
             return True

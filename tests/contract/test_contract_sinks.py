@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.stream.media.gst_load import Missing, load
-from saliency_tubes.stream.net.address import serves
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.null import NullSink
 from saliency_tubes.stream.sinks.open import check_outputs, open_sink
@@ -127,7 +127,8 @@ def test_a_name_that_the_system_does_not_take(tmp_path: Path, uri: str) -> None:
 def test_no_name_holds_a_nul(uri: str) -> None:
     with pytest.raises(UsageError, match="no file can have a NUL in its name"):
         open_sink(uri)
-    check_outputs(uri, [uri + "x"])  # no traceback, for whoever opens it says what is wrong
+    with pytest.raises(UsageError, match="no file can have a NUL in its name"):
+        check_outputs("in.mp4", [uri])
 
 
 def test_png_below_a_file_is_refused(tmp_path: Path) -> None:
@@ -140,14 +141,14 @@ def test_png_below_a_file_is_refused(tmp_path: Path) -> None:
     "uri", ["rtsp://@:8554/x", "rtsp://@0.0.0.0:8554/x", "rtsp://:8554/x", "rtsp://user:hush@:8554/x", "rtsp://@/x"]
 )
 def test_what_is_served(uri: str) -> None:
-    assert serves(uri)
+    assert Address.parse(uri).is_served
 
 
 @pytest.mark.parametrize(
-    "uri", ["rtsp://host/x", "rtsp://host:554/@x", "rtsp://user:hush@host/x", "rtsp://user@[::1]:1/x"]
+    "uri", ["rtsp://host/x", "rtsp://10.0.0.9:554/@x", "rtsp://user:hush@host/x", "rtsp://user@[::1]:1/x"]
 )
 def test_what_is_pushed(uri: str) -> None:
-    assert not serves(uri)
+    assert not Address.parse(uri).is_served
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ class TestCheckOutputs:
 
     @pytest.mark.parametrize(
         "pair", [("rtsp://@/x", "rtsp://@0.0.0.0/x"), ("rtsp://@/x", "rtsp://@:8555/x"), ("rtsp://@/x", "rtsp://@/y"),
-                 ("rtsp://host/x?a=1", "rtsp://host/x?a=2"), ("rtsp://@:99999/x", "rtsp://@:99998/x")]
+                 ("rtsp://host/x?a=1", "rtsp://host/x?a=2")]
     )  # fmt: skip
     def test_other_places_pass(self, pair: tuple[str, str]) -> None:
         check_outputs("in.mp4", pair)

@@ -15,7 +15,7 @@ from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.engine.picture import Picture
 from saliency_tubes.engine.types import Frame
 from saliency_tubes.stream.media.info import VideoInfo
-from saliency_tubes.stream.net.address import file_path
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.net.redact import redact
 from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available, describe
@@ -295,7 +295,7 @@ def test_why_a_server_cannot_be_reached(host: str, said: str, backend: str) -> N
 
 def test_csi_is_a_pipeline() -> None:
     options = SourceOptions(size=(1920, 1080), rate=Fraction(60))
-    description, settings = describe("csi://1", options)
+    description, settings = describe(Address.parse("csi://1"), options)
     assert settings == {}
     assert description == (
         "nvarguscamerasrc name=src sensor-id=1 ! video/x-raw(memory:NVMM),width=1920,height=1080,framerate=60/1 "
@@ -305,7 +305,7 @@ def test_csi_is_a_pipeline() -> None:
 
 def test_a_v4l2_camera_is_asked_for_its_format() -> None:
     options = SourceOptions(size=(640, 480), rate=Fraction(15), format="mjpeg")
-    description, settings = describe("v4l2:///dev/video2", options)
+    description, settings = describe(Address.parse("v4l2:///dev/video2"), options)
     assert description == "v4l2src name=src ! image/jpeg,width=640,height=480,framerate=15/1 ! decodebin"
     assert settings == {"device": "/dev/video2"}
 
@@ -321,7 +321,7 @@ def test_a_v4l2_camera_is_asked_for_its_format() -> None:
     ],
 )
 def test_file_path(uri: str, path: str | None) -> None:
-    assert file_path(uri) == (Path(path) if path else None)
+    assert Address.parse(uri).file == (Path(path) if path else None)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_file_path(uri: str, path: str | None) -> None:
     ],
 )
 def test_redact(uri: str, shown: str) -> None:
-    assert redact(uri) == shown
+    assert redact(uri) == Address.parse(uri).shown == shown
     assert redact(shown) == shown
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.media.av_planes import samples
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sources.av_feed import connector
 from saliency_tubes.stream.sources.base import SourceOptions
@@ -138,7 +139,7 @@ def test_over_the_web(tmp_path: Path, make: Any) -> None:
 
 
 def fed(uri: str) -> Iterator[FeedFrame]:
-    feed = connector(uri, SourceOptions(), 5.0)()
+    feed = connector(Address.parse(uri), SourceOptions(), 5.0)()
     try:
         while True:
             frame = feed.read(1.0)

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from proxy import Proxy
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sources.av_feed import AvFeed
 from saliency_tubes.stream.sources.base import SourceOptions
@@ -82,7 +83,7 @@ def test_a_file(tmp_path: Path, codec: str, options: dict[str, str], last: int, 
 def test_a_camera_whose_pictures_are_of_one_slice_each(tmp_path: Path) -> None:
     """FFmpeg's decoder of H.264 says nothing of what it guessed in threads by slices."""
     path = damaged_clip(tmp_path, "libx264", {"g": str(GROUP), "bf": "2"}, cut=True)
-    feed = AvFeed(str(path), str(path), None, {}, (5.0, 5.0))
+    feed = AvFeed(Address.parse(path), Address.parse(path), None, {}, (5.0, 5.0))
     found: dict[int, bool] = {}
     with suppress(FeedEnded):
         while True:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.feed import Feed, FeedLost, FeedRefused
 from saliency_tubes.stream.sources.gst_feed import GstFeed, available, connector, describe
@@ -54,13 +55,13 @@ def web() -> Iterator[str]:
 )
 def test_the_answer_counts_and_not_the_address(web: str, path: str, words: str, credentials: bool) -> None:
     with pytest.raises(FeedRefused) as caught:
-        connector(f"{web}/{path}", SourceOptions(), 2.0)()
+        connector(Address.parse(f"{web}/{path}"), SourceOptions(), 2.0)()
     assert (str(caught.value), caught.value.credentials) == (words, credentials)
 
 
 def test_a_server_that_fails_is_asked_again_whatever_its_address(web: str) -> None:
     with pytest.raises(FeedLost):
-        connector(f"{web}/500/cam401.jpg", SourceOptions(), 2.0)()
+        connector(Address.parse(f"{web}/500/cam401.jpg"), SourceOptions(), 2.0)()
 
 
 def _read_on(feed: Feed) -> None:
@@ -72,7 +73,9 @@ def test_a_connection_that_broke_is_gone_without_a_search_for_cycles() -> None:
     gc.collect()
     gc.disable()
     try:
-        feed = connector("gst://videotestsrc is-live=true ! identity error-after=3", SourceOptions(), 2.0)()
+        feed = connector(
+            Address.parse("gst://videotestsrc is-live=true ! identity error-after=3"), SourceOptions(), 2.0
+        )()
         left = weakref.ref(feed)
         with pytest.raises(FeedLost):
             _read_on(feed)
@@ -85,9 +88,9 @@ def test_a_connection_that_broke_is_gone_without_a_search_for_cycles() -> None:
 
 @pytest.mark.parametrize("scheme", ["rtsps", "https"])
 def test_certificates_that_are_away_for_a_moment_end_a_connection_and_no_stream(scheme: str, tmp_path: Path) -> None:
-    uri = f"{scheme}://127.0.0.1:1/live"
+    address = Address.parse(f"{scheme}://127.0.0.1:1/live")
     with pytest.raises(FeedLost, match=r"no certificates can be read from .*away\.pem"):
-        GstFeed(describe(uri, SourceOptions())[0], uri, {}, 2.0, tls_ca=str(tmp_path / "away.pem"))
+        GstFeed(describe(address, SourceOptions())[0], address, {}, 2.0, tls_ca=str(tmp_path / "away.pem"))
 
 
 WITHOUT_TLS = """

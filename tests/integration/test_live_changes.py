@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 from saliency_tubes.engine.errors import SourceError
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
@@ -147,7 +148,7 @@ def test_hls_whose_encoder_starts_anew_goes_on(monkeypatch: pytest.MonkeyPatch) 
     clock = SimpleNamespace(monotonic=lambda: now)
     monkeypatch.setattr(av_feed, "time", clock)
     monkeypatch.setattr(av_feed, "AvFeed", lambda *_: SimpleNamespace(ends=ends, close=lambda: None))
-    connect = av_feed.connector("http://host/live.m3u8", SourceOptions(), 2.0)
+    connect = av_feed.connector(Address.parse("http://host/live.m3u8"), SourceOptions(), 2.0)
     for start in (0.0, 5000.0):
         now, ends = start, False
         connect()
@@ -215,7 +216,7 @@ def test_a_camera_that_gives_nothing_makes_nobody_wait(tmp_path: Path, monkeypat
     reader, writer = os.pipe()
     watch = av_feed._watch
     monkeypatch.setattr(av_feed, "_watch", lambda device: watch(f"/proc/self/fd/{reader}"))
-    feed = av_feed.AvFeed(str(clip), "v4l2:///dev/video0", None, {}, (5.0, 0.5))
+    feed = av_feed.AvFeed(Address.parse(clip), Address.parse("v4l2:///dev/video0"), None, {}, (5.0, 0.5))
     feed._device = av_feed._watch("/dev/video0")
     assert feed._device is not None
     start = time.monotonic()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.stream.app.config import Config
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.net.web_gate import Gate
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
@@ -231,7 +232,7 @@ def test_a_connection_that_is_made_while_the_gate_closes_is_ended() -> None:
     """Nobody would read from it, and its thread would wait for the server."""
     heard: list[bytes] = []
     with accepting(lambda connection: heard.append(connection.recv(4096))) as port:
-        gate = Gate(f"http://127.0.0.1:{port}/live.m3u8", None)
+        gate = Gate(Address.parse(f"http://127.0.0.1:{port}/live.m3u8"), None)
         gate.close()
         with pytest.raises((OSError, http.client.HTTPException)):
             gate.fetch(urlsplit(gate.url).path, {})

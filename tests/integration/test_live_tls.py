@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from saliency_tubes.engine.errors import SourceError, UsageError
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.av_push import AvPushSink
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.threaded import Threaded
@@ -105,7 +106,7 @@ def listening(certificate: Path) -> Iterator[tuple[int, list[bytes]]]:
 def push(uri: str, tls_ca: str | None, until: Callable[[Sink], object]) -> None:
     """Frames on their way there, until something is so."""
     info, frames = make_info(width=64, height=48), count()
-    sink = Threaded(AvPushSink(uri, SinkOptions(tls_ca=tls_ca)))
+    sink = Threaded(AvPushSink(Address.parse(uri), SinkOptions(tls_ca=tls_ca)))
 
     def written() -> bool:
         index = next(frames)

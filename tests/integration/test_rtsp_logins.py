@@ -14,6 +14,7 @@ from fractions import Fraction
 
 import pytest
 from saliency_tubes.stream.media.gst_load import Missing, load
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.net.doorkeeper import FREE
 from saliency_tubes.stream.sinks import gst_rtsp_server
 from saliency_tubes.stream.sinks.base import SinkOptions
@@ -79,7 +80,7 @@ def _md5(text: str) -> str:
 
 @contextmanager
 def served(uri: str = "rtsp://@:0/live", user: str | None = USER) -> Iterator[GstRtspSink]:
-    sink = GstRtspSink(uri, SinkOptions(user=user, password=PASSWORD if user else None))
+    sink = GstRtspSink(Address.parse(uri), SinkOptions(user=user, password=PASSWORD if user else None))
     sink.open(INFO)
     stop = threading.Event()
 

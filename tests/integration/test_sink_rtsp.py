@@ -20,6 +20,7 @@ from saliency_tubes.engine.picture import Layout
 from saliency_tubes.engine.types import Frame, Shown
 from saliency_tubes.stream.media.encoders import ABSENT, Chosen
 from saliency_tubes.stream.media.gst_load import Missing, load
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks import gst_encode, gst_rtsp_server
 from saliency_tubes.stream.sinks import gst_rtsp as gst_rtsp_sink
 from saliency_tubes.stream.sinks.base import SinkOptions
@@ -78,7 +79,7 @@ class Feeder:
 
 @contextmanager
 def served(uri: str = "rtsp://@:0/live", **options: Any) -> Iterator[tuple[GstRtspSink, Feeder]]:
-    sink = GstRtspSink(uri, SinkOptions(**options))
+    sink = GstRtspSink(Address.parse(uri), SinkOptions(**options))
     sink.open(INFO)
     feeder = Feeder(sink)
     try:
@@ -370,7 +371,7 @@ def test_two_streams_share_a_port_and_a_taken_port_is_one_line() -> None:
         with served(f"rtsp://@:{port}/b"):
             assert watch(port, 3, "a")
             assert watch(port, 3, "b")
-            twice = GstRtspSink(f"rtsp://@:{port}/a", SinkOptions())
+            twice = GstRtspSink(Address.parse(f"rtsp://@:{port}/a"), SinkOptions())
             with pytest.raises(SinkError, match=f"/a is already served on port {port}$"):
                 twice.open(INFO)
             twice.close()
@@ -378,20 +379,20 @@ def test_two_streams_share_a_port_and_a_taken_port_is_one_line() -> None:
             assert watch(port, 3, "b")
         assert watch(port, 3, "a")
         with pytest.raises(SinkError, match="another user name"):
-            GstRtspSink(f"rtsp://eva:x@:{port}/c", SinkOptions()).open(INFO)
+            GstRtspSink(Address.parse(f"rtsp://eva:x@:{port}/c"), SinkOptions()).open(INFO)
         assert first.state == "running"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(SinkError, match=rf"cannot listen on 127\.0\.0\.1 port {port}"):
-            GstRtspSink(f"rtsp://@:{port}/a", SinkOptions()).open(INFO)
+            GstRtspSink(Address.parse(f"rtsp://@:{port}/a"), SinkOptions()).open(INFO)
 
 
 @pytest.mark.parametrize("layout", list(Layout))
 def test_any_layout_and_odd_sizes(layout: Layout) -> None:
     info = make_info(width=65, height=33, rate=Fraction(30), layout=layout)
-    sink = GstRtspSink("rtsp://@:0/live", SinkOptions())
+    sink = GstRtspSink(Address.parse("rtsp://@:0/live"), SinkOptions())
     sink.open(info)
     assert "padded to 66x34" in sink.notes[0]
     stop = threading.Event()
@@ -452,7 +453,7 @@ def test_an_encoder_that_fails_twice_is_started_twice_and_that_is_heard(
 def test_a_pipeline_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gst_encode, "encoder", lambda *_: "nosuchelement ! h264parse")
     with pytest.raises(SinkError, match=r'^rtsp://127\.0\.0\.1:0/live: no element "nosuchelement"$'):
-        GstRtspSink("rtsp://@:0/live", SinkOptions()).open(INFO)
+        GstRtspSink(Address.parse("rtsp://@:0/live"), SinkOptions()).open(INFO)
 
 
 def test_hardware_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from saliency_tubes.stream.media.av_planes import samples
 from saliency_tubes.stream.media.fit import from_rgb
 from saliency_tubes.stream.media.gst_load import Missing, load
 from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.gst_pipeline import GstSink
 from saliency_tubes.stream.sinks.gst_rtsp import GstRtspSink
@@ -139,7 +140,7 @@ def test_pipelines(tmp_path: Path, layout: Layout) -> None:
         path = tmp_path / f"{size[0]}x{size[1]}.mkv"
         convert = "videoconvert ! video/x-raw,format=I420,colorimetry=bt709 ! " if layout is Layout.RGB else ""
         encoder = "x264enc pass=quant quantizer=8 tune=zerolatency threads=1 ! h264parse"
-        sink = GstSink(f"gst://{convert}{encoder} ! matroskamux ! filesink location={path}", STREAMED)
+        sink = GstSink(Address.parse(f"gst://{convert}{encoder} ! matroskamux ! filesink location={path}"), STREAMED)
         write(sink, layout, size, 2)
         frames = decode(path)
         assert len(frames) == 2
@@ -151,7 +152,7 @@ def test_pipelines(tmp_path: Path, layout: Layout) -> None:
 def test_what_is_served(layout: Layout) -> None:
     needs_gst("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
     for size in FEW:
-        sink = GstRtspSink("rtsp://@:0/live", STREAMED)
+        sink = GstRtspSink(Address.parse("rtsp://@:0/live"), STREAMED)
         sink.open(info_of(layout, size))
         try:
             with (

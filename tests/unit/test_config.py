@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from saliency_tubes.engine.draw.style import PRESETS
 from saliency_tubes.engine.errors import UsageError
-from saliency_tubes.stream.app.config import ProcessOptions
+from saliency_tubes.stream.app.config import Config, ProcessOptions
 from saliency_tubes.stream.app.settings import differences, read_settings
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sources.base import SourceOptions
@@ -21,9 +21,14 @@ def settings(tmp_path: Path, text: str, *words: str):
     return read_settings(["--config", str(path), *words])
 
 
+def names(config: Config) -> tuple[str, tuple[str, ...]]:
+    """Input and outputs, as they are shown."""
+    return str(config.input), tuple(map(str, config.outputs))
+
+
 def test_without_a_file():
     (one,) = read_settings(["in.mp4", "out.mp4", "--alpha", "0.3", "--encoder", "x264", "--size", "640x480"]).streams
-    assert (one.input, one.outputs, one.style.alpha) == ("in.mp4", ("out.mp4",), 0.3)
+    assert (*names(one), one.style.alpha) == ("in.mp4", ("out.mp4",), 0.3)
     assert (one.sink.encoder, one.source.size, one.sync) == ("x264", (640, 480), "auto")
     assert one.sink.preset is None  # the look's preset is another one
 
@@ -40,12 +45,12 @@ def test_without_a_file():
 )
 def test_options_may_stand_anywhere(words, outputs):
     (one,) = read_settings(words.split()).streams
-    assert (one.input, one.outputs, one.hop) == ("in.mp4", outputs, 4)
+    assert (*names(one), one.hop) == ("in.mp4", outputs, 4)
 
 
 def test_names_that_begin_with_a_dash():
     (one,) = read_settings(["--hop", "4", "--", "-a.mp4", "-b.mp4"]).streams
-    assert (one.input, one.outputs, one.hop) == ("-a.mp4", ("-b.mp4",), 4)
+    assert (*names(one), one.hop) == ("-a.mp4", ("-b.mp4",), 4)
 
 
 def test_what_is_no_option():
@@ -71,7 +76,7 @@ def test_the_names_of_the_flags(tmp_path):
     """
     made = settings(tmp_path, text)
     (one,) = made.streams
-    assert (one.input, one.outputs) == ("rtsp://camera/live", ("out.mkv", "null://"))
+    assert names(one) == ("rtsp://camera/live", ("out.mkv", "null://"))
     assert (one.max_age, one.overlay_threads, one.style.threshold, one.timings) == (3, 2, 0.4, True)
     assert (one.style.normalize.low, one.style.normalize.high) == (-1, 2)
     assert (one.source.transport, one.source.loop, one.sink.segment_bytes) == ("udp", False, 500_000_000)
@@ -104,10 +109,10 @@ def test_a_rate_is_written_as_people_write_it(rate, tmp_path):
 def test_flags_win(tmp_path):
     text = 'input = "a.mp4"\noutputs = ["b.mp4"]\nalpha = 0.2\nthreshold = 0.3'
     (one,) = settings(tmp_path, text, "--alpha", "0.9").streams
-    assert (one.style.alpha, one.style.threshold, one.input) == (0.9, 0.3, "a.mp4")
+    assert (one.style.alpha, one.style.threshold, str(one.input)) == (0.9, 0.3, "a.mp4")
     path = tmp_path / "live.toml"
     (two,) = read_settings(["c.mp4", "d.mp4", "--config", str(path)]).streams
-    assert (two.input, two.outputs) == ("c.mp4", ("d.mp4",))
+    assert names(two) == ("c.mp4", ("d.mp4",))
 
 
 def test_several_streams(tmp_path):
@@ -212,7 +217,8 @@ def test_no_such_file():
 def test_a_password_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("CAMERA_PASSWORD", SECRET)
     (one,) = settings(tmp_path, 'input = "rtsp://me:${CAMERA_PASSWORD}@camera/"\noutputs = ["null://"]').streams
-    assert one.input == f"rtsp://me:{SECRET}@camera/"
+    assert one.input.full.reveal() == f"rtsp://me:{SECRET}@camera/"
+    assert SECRET not in repr(one)
 
 
 def test_who_may_watch(tmp_path):

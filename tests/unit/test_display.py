@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import pytest
 from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks import display as display_sink
 from saliency_tubes.stream.sinks.display import DisplaySink
 from saliency_tubes.stream.sinks.threaded import Threaded
@@ -53,7 +54,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 
 def test_frames_are_shown_in_colour(screen: Screen) -> None:
-    sink = DisplaySink("display://")
+    sink = DisplaySink(Address.parse("display://"))
     sink.open(INFO)
     shown = make_shown(0, 0, INFO)
     sink.write(shown)
@@ -67,7 +68,7 @@ def test_frames_are_shown_in_colour(screen: Screen) -> None:
 
 @pytest.mark.parametrize("key", [ord("q"), ord("Q"), 27])
 def test_a_key_asks_to_stop(screen: Screen, key: int) -> None:
-    sink = DisplaySink("display://")
+    sink = DisplaySink(Address.parse("display://"))
     sink.open(INFO)
     screen.key = key
     sink.write(make_shown(0, 0, INFO))
@@ -77,7 +78,7 @@ def test_a_key_asks_to_stop(screen: Screen, key: int) -> None:
 
 def test_the_window_is_of_the_thread_that_writes(screen: Screen) -> None:
     """From another one OpenCV shows nothing, and raises nothing."""
-    sink = Threaded(DisplaySink("display://"))
+    sink = Threaded(DisplaySink(Address.parse("display://")))
     sink.open(INFO)
     sink.write(make_shown(0, 0, INFO))
     sink.close()
@@ -89,11 +90,11 @@ def test_the_window_is_of_the_thread_that_writes(screen: Screen) -> None:
 def test_a_screen_that_does_not_answer(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display_sink, "_answers", lambda: False)
     with pytest.raises(SinkError, match=r"':9' .* does not answer"):
-        DisplaySink("display://").open(INFO)
+        DisplaySink(Address.parse("display://")).open(INFO)
 
 
 def test_closing_the_window_asks_to_stop(screen: Screen) -> None:
-    sink = DisplaySink("display://")
+    sink = DisplaySink(Address.parse("display://"))
     sink.open(INFO)
     screen.visible = 0.0
     sink.write(make_shown(0, 0, INFO))
@@ -106,11 +107,11 @@ def test_an_opencv_without_windows_says_what_to_install(monkeypatch: pytest.Monk
     with pytest.raises(
         SinkError, match=r"pip uninstall --yes opencv-python-headless && .* -m pip install opencv-python "
     ):
-        DisplaySink("display://").open(INFO)
+        DisplaySink(Address.parse("display://")).open(INFO)
 
 
 def test_no_screen(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SinkError, match="no screen"):
-        DisplaySink("display://").open(INFO)
+        DisplaySink(Address.parse("display://")).open(INFO)

@@ -131,7 +131,7 @@ class TestReload:
         gate, late = threading.Event(), replace(YARD, input=f"{CAMERA}&frames=1000&realtime=1")
 
         def wait(uri: str, options: SourceOptions, **given: Any) -> Source:
-            assert uri == CAMERA or gate.wait(30)
+            assert str(uri) == CAMERA or gate.wait(30)
             return open_source(uri, options, **given)
 
         monkeypatch.setattr(jobs, "open_source", wait)
@@ -228,7 +228,7 @@ class Away:
         self.addresses, self.back, self.ended = addresses, threading.Event(), threading.Event()
 
     def open(self, uri: str, options: SourceOptions, **given: Any) -> Source:
-        if uri in self.addresses:
+        if str(uri) in self.addresses:
             while options.wait and not (self.back.wait(0.05) or self.ended.is_set()):
                 pass
             if not self.back.is_set():
@@ -339,7 +339,7 @@ class TestOpening:
                 raise gone
 
         def open_it(uri: str, options: SourceOptions, **given: Any) -> Source:
-            if "frames" not in uri:
+            if "frames" not in str(uri):
                 return open_source(uri, options, **given)
             if fails == "at first":
                 raise gone

@@ -19,7 +19,8 @@ from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.stream.media.fit import fit, from_rgb
 from saliency_tubes.stream.media.info import first_rate
 from saliency_tubes.stream.media.timeline import LIVE_TIME_BASE, LiveTimeline
-from saliency_tubes.stream.net.redact import redact, scrub, secrets
+from saliency_tubes.stream.net.address import Address
+from saliency_tubes.stream.net.redact import redact, secrets
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.feed import (
     Backlog,
@@ -605,7 +606,7 @@ class TestScrub:
         ],
     )
     def test_no_form_of_the_password_is_left(self, text: str) -> None:
-        said = scrub(text, self.URI)
+        said = Address.parse(self.URI).scrub(text)
         assert "\n" not in said
         for secret in ("p@ss", "p%40ss", "word", "abcd1234"):
             assert secret not in said
@@ -615,7 +616,7 @@ class TestScrub:
         assert redact(f"rtsp://me:{password}@host:554/live") == "rtsp://me:***@host:554/live"
 
     def test_short_passwords_leave_words_alone(self) -> None:
-        assert scrub("a camera said: a", "rtsp://me:a@host/x") == "*** camera said: ***"
+        assert Address.parse("rtsp://me:a@host/x").scrub("a camera said: a") == "*** camera said: ***"
         assert secrets("rtsp://host/x") == []
 
     @pytest.mark.parametrize(
@@ -638,8 +639,15 @@ class TestScrub:
         assert redact(uri) == redact(shown) == shown
 
     def test_keys_are_found_in_what_others_say_and_words_are_left_alone(self) -> None:
-        uri = "rtmp://host/live/abcd-1234-efgh"
-        assert scrub("publish of 'abcd-1234-efgh' denied", uri) == "publish of '***' denied"
-        assert scrub("the stream is gone", "rtmp://host/live/stream") == "the stream is gone"
-        assert scrub("no homeassistant.local", "mqtt://homeassistant@homeassistant.local/t") == "no homeassistant.local"
-        assert scrub("rtmp://host/live/stream: gone", "rtmp://host/live/stream") == "rtmp://host/live/***: gone"
+        key, stream, broker = map(
+            Address.parse,
+            (
+                "rtmp://host/live/abcd-1234-efgh",
+                "rtmp://host/live/stream",
+                "mqtt://homeassistant@homeassistant.local/t",
+            ),
+        )
+        assert key.scrub("publish of 'abcd-1234-efgh' denied") == "publish of '***' denied"
+        assert stream.scrub("the stream is gone") == "the stream is gone"
+        assert broker.scrub("no homeassistant.local") == "no homeassistant.local"
+        assert stream.scrub("rtmp://host/live/stream: gone") == "rtmp://host/live/***: gone"

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.condition import SinkHealth
 from saliency_tubes.stream.telemetry.log import LOGGER, logging_to, say
 from saliency_tubes.stream.telemetry.monitor import Monitor, changes
@@ -18,7 +19,7 @@ URI = "rtsp://me:hunter22@camera/live?token=abcdefgh"
 
 def lines(form: str, *say_it) -> str:
     stream = io.StringIO()
-    with logging_to(stream, form, [URI]):
+    with logging_to(stream, form, [Address.parse(URI)]):
         for one in say_it:
             one()
     return stream.getvalue()

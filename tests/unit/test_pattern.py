@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.sources.pattern import (
     MARK,
@@ -114,9 +115,9 @@ def test_in_real_time() -> None:
 
 
 def test_without_an_end_it_is_a_camera() -> None:
-    assert PatternSpec.parse("test://") == PatternSpec(realtime=True)
-    assert PatternSpec.parse("test://?realtime=0") == PatternSpec()
-    assert open_pattern("test://?frames=3", realtime=True).live
+    assert PatternSpec.parse(Address.parse("test://")) == PatternSpec(realtime=True)
+    assert PatternSpec.parse(Address.parse("test://?realtime=0")) == PatternSpec()
+    assert open_pattern(Address.parse("test://?frames=3"), realtime=True).live
 
 
 @pytest.mark.parametrize(
@@ -149,4 +150,4 @@ def test_what_it_does_not_know(query: str) -> None:
 )
 def test_what_it_accepts_is_said(query: str, says: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"test://?{query}: {says}; an example")):
-        PatternSpec.parse(f"test://?{query}")
+        PatternSpec.parse(Address.parse(f"test://?{query}"))

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.net.redact import redact
-from saliency_tubes.stream.sinks.rules import Rule, Watch, check_rules, is_hook, place_of_hook
+from saliency_tubes.stream.sinks.rules import Rule, Watch, check_rules, hooks, place_of_hook
 from saliency_tubes.stream.telemetry.events import Event
 from stubs import make_event
 
@@ -142,6 +143,9 @@ def test_rules_that_it_may(label):
 
 def test_a_webhook_without_its_rule():
     assert place_of_hook("hook+https://h/p?class=a&over=0.3&x=1") == place_of_hook("hook+https://h/p?class=b&x=1")
-    assert place_of_hook("out.mp4") == "out.mp4"
-    assert is_hook("hook+http://h/")
-    assert not is_hook("http://h/")
+    assert place_of_hook("hook+https://h/p?class=a&x=1") != place_of_hook("hook+https://h/p?class=a&x=2")
+    assert place_of_hook("out.mp4") == Address.parse("out.mp4")
+    assert hooks(["hook+http://h/", "http://h/", "HOOK+https://h/"]) == [
+        Address.parse("hook+http://h/"),
+        Address.parse("HOOK+https://h/"),
+    ]

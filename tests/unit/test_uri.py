@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream.app.config import Config
-from saliency_tubes.stream.net.address import LOGINS, escaped, origin
-from saliency_tubes.stream.net.redact import redact, scrub, secrets
+from saliency_tubes.stream.net.address import Address, origin
+from saliency_tubes.stream.net.login import LOGINS
+from saliency_tubes.stream.net.redact import redact, secrets
 from saliency_tubes.stream.sources.open import open_source
+
+
+def escaped(uri: str) -> str:
+    """As libraries are given it."""
+    return Address.parse(uri).full.reveal()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,8 @@ def test_a_password_is_understood(uri: str, login: str | None, host: str, rest: 
     password = login.partition(":")[2]
     for form in (uri, made):
         assert password not in redact(form)
-        assert password not in scrub(f"cannot open {password}: {form}", made)
+        assert password not in Address.parse(uri).scrub(f"cannot open {password}: {form}")
+        assert password not in repr(Address.parse(form))
         assert unquote(password) in secrets(made)
 
 

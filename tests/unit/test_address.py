@@ -194,7 +194,7 @@ def test_a_traceback_with_all_that_is_at_hand_tells_no_secret() -> None:
     [
         ("rtsp://Camera:554/Live?x=1", "rtsp", "camera", 554, "/Live"),
         ("RTSPS://[::1]/a", "rtsps", "::1", None, "/a"),
-        ("mqtt://me:pw@broker:1883/home/events?qos=2", "mqtt", "broker", 1883, "/home/events"),
+        ("mqtt://me:pw@broker:1883/house/events?qos=2", "mqtt", "broker", 1883, "/house/events"),
         ("rtsp://@:0/live", "rtsp", "", 0, "/live"),
         ("rtmp://host/app/key", "rtmp", "host", None, "/***"),
         ("hook+https://host:8443/secret?class=a", "hook+https", "host", 8443, "/***"),
@@ -228,7 +228,7 @@ def test_the_query() -> None:
     assert address.without(("class", "over")).full.reveal() == "hook+https://me:pw@h/p?token=x&y=1+2&empty=#f"
     assert address.without(("class", "over")).without_login.reveal() == "hook+https://h/p?token=x&y=1+2&empty=#f"
     assert address.fragment == "f"
-    assert Address.parse("mqtt://h/home/#").fragment == ""
+    assert Address.parse("mqtt://h/house/#").fragment == ""
     assert Address.parse("mqtt://me:a#b@h/home").fragment is None
 
 

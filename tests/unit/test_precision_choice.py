@@ -15,12 +15,12 @@ from saliency_tubes.engine.runtimes.open import choices
 from saliency_tubes.stream.app import model_choice
 from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.app.job import open_job
-from saliency_tubes.stream.app.model_choice import comes_live, load_runner, load_young, model_speeds, share_model
+from saliency_tubes.stream.app.model_choice import load_runner, load_young, model_speeds, share_model
 from saliency_tubes.stream.app.report import Report
 from saliency_tubes.stream.app.speed import Speeds
 from saliency_tubes.stream.app.young import fit
 from saliency_tubes.stream.sources.base import SourceOptions
-from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.sources.open import comes_live, open_source
 from saliency_tubes.stream.telemetry.log import logging_to
 from stubs import SLICES, StubRunner, make_manifest
 from videos import make_video

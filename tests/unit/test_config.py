@@ -221,6 +221,27 @@ def test_a_password_from_the_environment(tmp_path, monkeypatch):
     assert SECRET not in repr(one)
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        (
+            f"rtsp://me:{SECRET}@camera:99999/",
+            r"rtsp://me:\*\*\*@camera:99999/: the port must be a number",
+        ),
+        (f"rtsp://me:{SECRET}", r"rtsp://me:\*\*\*: the port must be a number from 1 to 65535"),
+        (f"file://me:{SECRET}@h/x", r"file://me:\*\*\*@h/x: a file:// address names no host"),
+        (f"rtsp://me:12/{SECRET}@camera", "can be read in two ways"),
+    ],
+)
+def test_an_address_that_is_none_is_told_when_the_file_is_read(tmp_path, address, says):
+    """Whichever of several streams it belongs to: the others would run without it, for as long as nobody looks."""
+    good, bad = '[[stream]]\ninput = "a.mp4"\n', f'[[stream]]\ninput = "{address}"\noutputs = ["null://"]\n'
+    with pytest.raises(UsageError, match=rf"live\.toml: .*{says}") as caught:
+        settings(tmp_path, good + bad)
+    assert SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_who_may_watch(tmp_path):
     text = f'input = "a.mp4"\noutputs = ["null://"]\nrtsp-user = "me"\nrtsp-password = "{SECRET}"'
     made = settings(tmp_path, text)

@@ -158,6 +158,12 @@ class Address:
         head, _, tail = self.full.reveal().partition("://")
         return Secret(f"{head}://{tail[_authority(tail).rfind('@') + 1 :]}")
 
+    def with_login_of(self, other: Address) -> Address:
+        """The same with the login of another address in place of its own."""
+        login, at, _ = _authority(other.rest.reveal()).rpartition("@")
+        head, mark, tail = self.without_login.reveal().partition("://")
+        return Address.of_url(f"{head}{mark}{login}{at}{tail}")
+
     def without(self, keys: Collection[str]) -> Address:
         """The same without those parameters of its query."""
         parts = urlsplit(self.full.reveal())

@@ -10,7 +10,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from types import SimpleNamespace
 from typing import NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 from urllib.request import AbstractDigestAuthHandler, parse_http_list, parse_keqv_list
 
 from ...engine.errors import UsageError
@@ -55,16 +55,13 @@ def led_to(address: Address, timeout: float, tls_ca: str | None) -> Address:
 
 def _next(address: Address, location: str) -> Address:
     """The address of `location` as seen from `address`. Raises FeedLost, without quoting it: it may hold a password."""
-    before = address.full.reveal()
     try:
-        after = Address.of_url(urljoin(before, location))
+        after = Address.of_url(urljoin(address.full.reveal(), location))
         if after.scheme not in ("rtsp", "rtsps") or not after.host:
             raise ValueError
         if after.origin != address.origin or after.login is not None:
             return after
-        login, at, _ = urlsplit(before).netloc.rpartition("@")
-        parts = urlsplit(after.full.reveal())
-        return Address.of_url(parts._replace(netloc=f"{login}{at}{parts.netloc}").geturl())
+        return after.with_login_of(address)
     except (UsageError, ValueError):  # also raised for an invalid port or IPv6 address
         raise FeedLost("the server leads to what is no address of RTSP") from None
 

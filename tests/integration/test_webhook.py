@@ -17,6 +17,7 @@ import pytest
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks import webhook as webhook_sink
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
@@ -168,12 +169,12 @@ def test_a_new_rule_while_it_runs(receiver):
     uri = f"hook+http://127.0.0.1:{receiver.port}/?class=yoga&over="
     sink = opened(uri + "0.95")
     sink.event(make_event(1))
-    sink.reconfigure(uri + "0.5")
+    sink.reconfigure(Address.parse(uri + "0.5"))
     sink.event(make_event(2))
     sink.close()
     assert [json.loads(body)["event"]["time"][1] for body in receiver.bodies] == [2]
     with pytest.raises(UsageError, match="over"):
-        sink.reconfigure(uri + "7")
+        sink.reconfigure(Address.parse(uri + "7"))
 
 
 def test_a_new_rule_does_not_inherit_what_another_class_has_done(receiver):
@@ -181,7 +182,7 @@ def test_a_new_rule_does_not_inherit_what_another_class_has_done(receiver):
     sink = opened(uri + "yoga")
     for second in range(3):
         sink.event(make_event(second))
-    sink.reconfigure(uri + "7")  # another way to name it, and a rule of its own
+    sink.reconfigure(Address.parse(uri + "7"))  # another way to name it, and a rule of its own
     for second in range(3, 6):
         sink.event(make_event(second))
     sink.close()

@@ -237,6 +237,8 @@ def test_the_login() -> None:
     assert Address.parse("rtsp://h/x@y").login is None
     assert Address.parse("rtsp://@h/x").login == Login(Secret(""), Secret(""))
     assert Address.parse("rtsp://me:a/b@h:1/x@y").without_login.reveal() == "rtsp://h:1/x@y"
+    moved = Address.of_url("rtsp://h:2/z").with_login_of(Address.parse("rtsp://me:a/b@h:1/x"))
+    assert moved.full.reveal() == "rtsp://me:a%2Fb@h:2/z"
     assert Address.parse("http://h/x@y").without_login.reveal() == "http://h/x@y"
 
 

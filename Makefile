@@ -31,7 +31,7 @@ TORCH_OPTIONS = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow sanitize fuzz lint types bench system-deps clean
+.PHONY: help demo test test-slow sanitize fuzz lint types reference bench system-deps clean
 
 help: ## Say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -62,6 +62,9 @@ lint: $(VENV)/.lint ## Check style and format
 
 types: $(VENV)/.lint ## Check types
 	$(BIN)/mypy
+
+reference: $(VENV)/.runtime ## Write docs/options.md and the types of explain's keywords anew, from the options
+	$(BIN)/python -m saliency_tubes.stream.app.reference docs/options.md stream/app/keywords.py
 
 bench: $(VENV)/.bench ## Measure; writes bench.json
 	$(BIN)/python tests/bench/run.py

@@ -42,7 +42,7 @@ class Option:
     default: str = ""
     """the default in words, where its value says nothing, as None does: "the model's own" """
     choices: tuple[str, ...] = ()
-    """the texts that are accepted; empty: any"""
+    """the texts that are accepted; empty: any. Where `read` makes something else of them, it says what is no choice"""
     at_least: float | None = None
     """least value, of each side where the value is a size. Whole numbers are written as int, others as float"""
     at_most: float | None = None
@@ -62,7 +62,7 @@ class Option:
         """Raises UsageError for a value that is not accepted: one line with the name, what is accepted, the value."""
         if value is None:
             return
-        if self.choices and value not in self.choices:
+        if self.choices and isinstance(value, str) and value not in self.choices:
             raise UsageError(f"{name} must be {self.accepted()}, got {value!r}")
         sides = value if isinstance(value, tuple) else (value,)
         if self._bounded and not all(map(self._within, sides)):

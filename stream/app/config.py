@@ -55,7 +55,7 @@ class Config:
     )
     samples: int | None = option(
         None,
-        "T, the frames in a window",
+        "frames in a window",
         more="See [How long a window is](live.md#how-long-a-window-is-and-in-which-precision).",
         flag="frames",
         metavar="T",
@@ -66,9 +66,9 @@ class Config:
     )
     stride: int | None = option(
         None,
-        "a window takes every so manyth frame",
+        "frames from one of a window's frames to the next; 1: it has every frame",
         metavar="N",
-        default="so that they come near the frame rate that the model was trained on",
+        default="brings them near the frame rate that the model was trained on",
         group=EXPLAIN,
         at_least=1,
     )
@@ -105,11 +105,13 @@ class Config:
     )
     style: Style = option(
         Style(),
-        f"a whole look, {' or '.join(sorted(PRESETS))}; the options below change it",
+        "a whole look; the options below change it",
+        more="`paper-pytorch` and `paper-keras` are the coloured pictures of the two scripts published with the paper, "
+        "`focus` is its focus map. In Python it may be a `Style` as well.",
         flag="preset",
-        metavar="NAME",
         default="default",
         group=SHOW,
+        choices=tuple(PRESETS),
         read=read_preset,
         live=True,
     )

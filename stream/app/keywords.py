@@ -18,11 +18,10 @@ class RunOptions(TypedDict, total=False):
     explain: str
     """top1, the name or the index of a class, or A:B for what speaks for A rather than for B (default: top1)"""
     frames: int | str | None
-    """T, the frames in a window (default: the model's own; live: the longest whose tubes stay younger than --max-
-    age)"""
+    """frames in a window (default: the model's own; live: the longest whose tubes stay younger than --max-age)"""
     stride: int | str | None
-    """a window takes every so manyth frame (default: so that they come near the frame rate that the model was trained
-    on)"""
+    """frames from one of a window's frames to the next; 1: it has every frame (default: brings them near the frame rate
+    that the model was trained on)"""
     hop: int | str | None
     """frames from the start of a window to the start of the next one (default: a quarter of a window; live: as fast as
     the model runs)"""
@@ -36,7 +35,7 @@ class RunOptions(TypedDict, total=False):
     hold: int | str
     """live: another class is explained once it leads for so many windows, or clearly; 1: at once (default: 3)"""
     preset: Style | str
-    """a whole look, default or focus or paper-keras or paper-pytorch; the options below change it (default: default)"""
+    """a whole look; the options below change it (default: default)"""
     colormap: str
     """the colours of evidence, from weak to strong (default: turbo)"""
     alpha: float | str
@@ -93,12 +92,12 @@ class RunOptions(TypedDict, total=False):
     wait: bool
     """wait for the first frame for ever, whatever is wrong"""
     tls_ca: str | None
-    """a file with the certificates of those who signed those of rtsps:// and https:// inputs, and of rtsps:// and
-    rtmps:// servers that a stream is pushed to; any: certificates are not checked (default: those whom the system
+    """a file with the certificates of the authorities that servers of rtsps://, https:// and rtmps:// are checked
+    against, inputs and those that a stream is pushed to; any: nothing is checked (default: those whom the system
     trusts)"""
     retries: int | str | None
-    """attempts in a row to connect again, once frames have come, before the stream fails (default: it never gives
-    up)"""
+    """attempts in a row to connect again, once frames have come, before the stream fails; 0: none (default: it never
+    gives up)"""
     encoder: str
     """nvenc, v4l2, vaapi, x264, or an encoder's own name, which only some outputs know: FFmpeg's for files, recordings
     and what is pushed by RTSP and RTMP, GStreamer's for what is served and for srt://; auto: the first of these that

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 
+from ...engine.options import read_size
 from .arguments import known_options
 from .config import Config
 from .options import Entry, entries
@@ -39,7 +40,8 @@ def page(known: Mapping[str, Entry], of_streams: Mapping[str, Entry]) -> str:
     """The page of the documentation, as Markdown. of_streams: those options that a stream has of its own."""
     text = [PAGE]
     for group in dict.fromkeys(entry.group for entry in known.values()):
-        text += [f"## {group[0].upper()}{group[1:]}", "", "| option | default | meaning | |", "|---|---|---|---|"]
+        text += [f"## {group[0].upper()}{group[1:]}", "", "| option | default | accepted | meaning | |"]
+        text += ["|---|---|---|---|---|"]
         text += [_row(entry, of_streams) for entry in known.values() if entry.group == group]
         text.append("")
     return "\n".join(text).rstrip() + "\n"
@@ -48,18 +50,16 @@ def page(known: Mapping[str, Entry], of_streams: Mapping[str, Entry]) -> str:
 def _row(entry: Entry, of_streams: Mapping[str, Entry]) -> str:
     declared = entry.declared
     value = "" if entry.is_flag else f" {declared.metavar or 'NAME'}"
-    meaning = declared.meaning[0].upper() + declared.meaning[1:] + "."
-    accepted = declared.accepted("x" in declared.metavar)
-    if accepted:
-        meaning += f" Accepted: {accepted}."
-    meaning = f"{_in_code(meaning)} {declared.more}".strip()
+    accepted = ", ".join(f"`{choice}`" for choice in declared.choices) or declared.accepted(declared.read is read_size)
+    meaning = _in_code(declared.meaning) + (f". {declared.more}" if declared.more else "")
     marks = [("live", declared.live), ("shared", declared.shared), ("process", entry.name not in of_streams)]
     mark = ", ".join(f"**{word}**" for word, holds in marks if holds)
     default = "no" if entry.is_flag else _in_code(entry.default_in_words)
-    return f"| `--{entry.name}{value}` | {default} | {meaning} | {mark} |"
+    cells = (f"`--{entry.name}{value}`", default, accepted, meaning, mark)
+    return " ".join(f"| {cell}" if cell else "|" for cell in cells) + " |"
 
 
-_CODE = re.compile(r"(?<![\w`-])(--[a-z-]+|[a-z/0-9]+://@?|\$[A-Z_]+|/healthz|fixed:LOW:HIGH)(?![\w`])")
+_CODE = re.compile(r"(?<![\w`-])(--[a-z-]+|[a-z/0-9]+://@?|\$[A-Z_]+|/healthz|fixed:LOW:HIGH)(?![\w`:])")
 
 
 def _in_code(text: str) -> str:
@@ -95,7 +95,7 @@ def keywords(known: Mapping[str, Entry]) -> str:
             kinds.insert(1, "str")
         meaning = entry.declared.meaning + (f" (default: {entry.default_in_words})" if entry.default_in_words else "")
         text.append(f"    {entry.keyword}: {' | '.join(kinds)}\n")
-        lines = wrap(f'"""{meaning}"""', WIDTH - 4, break_long_words=False)
+        lines = wrap(f'"""{meaning}"""', WIDTH - 4, break_long_words=False, break_on_hyphens=False)
         text += [f"    {line}\n" for line in lines]
     return "".join(text)
 

@@ -22,8 +22,8 @@ BUNDLES = (
 
 
 TLS_CA = Option(
-    "a file with the certificates of those who signed those of rtsps:// and https:// inputs, and of rtsps:// and "
-    "rtmps:// servers that a stream is pushed to; any: certificates are not checked",
+    "a file with the certificates of the authorities that servers of rtsps://, https:// and rtmps:// are checked "
+    "against, inputs and those that a stream is pushed to; any: nothing is checked",
     more="See [Certificates](live.md#certificates).",
     metavar="FILE",
     default="those whom the system trusts",

@@ -98,6 +98,7 @@ class SinkOptions:
     on_full: str = option(
         "stop",
         "what a recording does on a full disk: stop until there is room, or delete its oldest segments",
+        more="Where it stops it asks every 5 s whether there is room.",
         choices=ON_FULL,
     )
     listen: str = option(

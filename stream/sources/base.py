@@ -102,7 +102,7 @@ class SourceOptions:
     tls_ca: str | None = option(None, TLS_CA)
     retries: int | None = option(
         None,
-        "attempts in a row to connect again, once frames have come, before the stream fails",
+        "attempts in a row to connect again, once frames have come, before the stream fails; 0: none",
         metavar="N",
         default="it never gives up",
         at_least=0,

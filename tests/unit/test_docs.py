@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from saliency_tubes.stream.app.arguments import Parser, add_run_arguments
+from saliency_tubes.stream.app.arguments import known_options
 from saliency_tubes.stream.sinks.condition import STATES
 from saliency_tubes.stream.sinks.open import _BY_SCHEME
 from saliency_tubes.stream.sources.base import NETWORK
@@ -147,14 +147,15 @@ def test_the_bounds_of_the_pattern() -> None:
         assert said in text
 
 
-def test_every_option_of_a_run_is_named() -> None:
-    parser = Parser(add_help=False)
-    add_run_arguments(parser)
-    options = {name for action in parser._actions for name in action.option_strings}
-    text = LIVE.read_text()
-    elsewhere = {"--model", "--explain", "--runtime", "--device", "--overlay", "--overlay-threads", "--preset",
-                 "--colormap", "--alpha", "--threshold", "--normalize"}  # fmt: skip
-    assert {name for name in options - elsewhere if not re.search(rf"{name}\b(?!-)", text)} == set()
+def test_every_flag_that_is_named_exists() -> None:
+    elsewhere = {"--help", "--config", "--live", "--port", "--minutes", "--hours", "--speed", "--cut-every"}
+    """of other commands and of scripts"""
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", LIVE.read_text()))
+    assert named - elsewhere - {f"--{name}" for name in known_options()} == set()
+
+
+def test_the_page_of_options_is_linked() -> None:
+    assert "(options.md)" in LIVE.read_text()
 
 
 def test_every_state_of_an_output_is_explained() -> None:

@@ -18,16 +18,14 @@ from typing import Any
 import numpy as np
 
 from .errors import ModelError
+from .missed import Missed
 from .picture import F32
+from .require import LARGEST, is_count, require
 
 FORMAT = 1
 MANIFEST_KEY = "saliency_tubes.manifest"
 WEIGHTS_KEY = "saliency_tubes.class_weights"
-OWN = "f32"
-"""The precision in which every exported file was compared with PyTorch; a file that fails in it is refused."""
 RESIZE_RULES = ("center", "stretch", "letterbox")
-LARGEST = 1 << 16
-"""Maximum of any number of pixels or frames. The minimum rate is one frame in this many seconds."""
 
 
 @dataclass(frozen=True)
@@ -53,37 +51,37 @@ class InputSpec:
     """H, W, for `stretch`: the size the frame is stretched to, before the middle is cut; empty: the input's own"""
 
     def __post_init__(self) -> None:
-        _require(
-            len(self.size) == 2 and all(map(_is_count, self.size)),
+        require(
+            len(self.size) == 2 and all(map(is_count, self.size)),
             f"input.size must be two positive whole numbers, got {self.size}",
         )
         for name, values in (("mean", self.mean), ("std", self.std)):
-            _require(
+            require(
                 len(values) == 3 and all(map(math.isfinite, values)), f"input.{name} must be 3 numbers, got {values}"
             )
-        _require(min(self.std) > 0, f"input.std must be positive, got {self.std}")
-        _require(
+        require(min(self.std) > 0, f"input.std must be positive, got {self.std}")
+        require(
             self.resize in RESIZE_RULES, f"input.resize must be one of {', '.join(RESIZE_RULES)}, got {self.resize!r}"
         )
         if self.resize == "center":
-            _require(
-                _is_count(self.short_side) and self.short_side >= max(self.size),
+            require(
+                is_count(self.short_side) and self.short_side >= max(self.size),
                 f"input.short_side must be {max(self.size)} or more, got {self.short_side}",
             )
-        _require(
+        require(
             not self.stretch_to
             or (
                 len(self.stretch_to) == 2
-                and all(_is_count(a) and a >= b for a, b in zip(self.stretch_to, self.size, strict=True))
+                and all(is_count(a) and a >= b for a, b in zip(self.stretch_to, self.size, strict=True))
             ),
             f"input.stretch_to must be two whole numbers, {list(self.size)} or more, got {list(self.stretch_to)}",
         )
-        _require(
-            _is_count(self.stride) and 1 / LARGEST <= self.rate <= LARGEST,
+        require(
+            is_count(self.stride) and 1 / LARGEST <= self.rate <= LARGEST,
             f"input.stride must be a whole number and rate a number, both positive and {LARGEST} at most, got "
             f"{self.stride}, {self.rate}",
         )
-        _require(isinstance(self.name, str), f"input.name must be a string, got {self.name!r}")
+        require(isinstance(self.name, str), f"input.name must be a string, got {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -99,15 +97,15 @@ class WindowSpec:
 
     def __post_init__(self) -> None:
         total = sum(self.slice_weights)
-        _require(bool(self.slice_weights) and abs(total - 1) < 1e-4, f"slice_weights must sum to 1, got {total}")
+        require(bool(self.slice_weights) and abs(total - 1) < 1e-4, f"slice_weights must sum to 1, got {total}")
         first, end = self.trusted
-        _require(
+        require(
             isinstance(first, int) and isinstance(end, int) and 0 <= first < end <= len(self.slice_weights),
             f"trusted must be within 0 to {len(self.slice_weights)}, got {self.trusted}",
         )
         rows = {len(row) for row in self.cell_weights}
         total = sum(map(sum, self.cell_weights)) if self.cell_weights else 1.0
-        _require(len(rows) <= 1 and abs(total - 1) < 1e-4, f"cell_weights must be [h, w] and sum to 1, got {total}")
+        require(len(rows) <= 1 and abs(total - 1) < 1e-4, f"cell_weights must be [h, w] and sum to 1, got {total}")
 
     @property
     def slices_in_words(self) -> str:
@@ -121,7 +119,7 @@ class WindowSpec:
     def pool(self, height: int, width: int) -> F32:
         """[t, h, w], summing to 1: the weight of each cell in the head's pool."""
         cells = np.array(self.cell_weights or [[1 / (height * width)] * width] * height)
-        _require(cells.shape == (height, width), f"cell_weights {cells.shape} do not fit {height} x {width} cells")
+        require(cells.shape == (height, width), f"cell_weights {cells.shape} do not fit {height} x {width} cells")
         return np.asarray(np.multiply.outer(np.array(self.slice_weights), cells), np.float32)
 
 
@@ -136,61 +134,9 @@ class LinearHead:
 
     def __post_init__(self) -> None:
         weights, bias = self.class_weights, self.bias
-        _require(weights.ndim == 2, f"class_weights must be [K, C], got {weights.shape}")
-        _require(bias.shape == weights.shape[:1], f"bias {bias.shape} does not fit class weights {weights.shape}")
-        _require(bool(np.isfinite(weights).all() and np.isfinite(bias).all()), "class_weights and bias must be finite")
-
-
-@dataclass(frozen=True)
-class Missed:
-    """A precision of a runtime in which the check at export found an error above its bound, though f32 was right."""
-
-    runtime: str
-    precision: str
-    frames: int
-    """the clip length T with the largest error"""
-    what: str
-    """what had the error: logits, activation, tube, completeness or weights; or run: the runtime failed"""
-    measured: float | None = None
-    """the error; None: it was not a finite number"""
-    allowed: float | None = None
-    """the bound of the error; None for a run that failed"""
-
-    def __post_init__(self) -> None:
-        for name in ("runtime", "precision", "what"):
-            value = getattr(self, name)
-            _require(isinstance(value, str) and value.isprintable(), f"missed.{name} must be a line, got {value!r}")
-        _require(self.precision != OWN, f"missed.precision must not be {OWN}, which a file has to be right in")
-        _require(_is_count(self.frames), f"missed.frames must be 1 or more, got {self.frames!r}")
-        numbers = {"measured": self.measured, "allowed": self.allowed}
-        for name, number in numbers.items():
-            _require(number is None or _is_finite(number), f"missed.{name} must be a number or null, got {number!r}")
-        _require(
-            (self.allowed is None) == (self.what == "run"), f"missed.allowed must be a number, got {self.allowed!r}"
-        )
-
-    @property
-    def excess(self) -> float:
-        """The error divided by its bound; infinite where the error is not a finite number or the run failed."""
-        if self.measured is None or self.allowed is None:
-            return math.inf
-        off, accepted = (1 - self.measured, 1 - self.allowed) if self.what == "tube" else (self.measured, self.allowed)
-        return off / accepted
-
-    @property
-    def words(self) -> str:
-        """As in: openvino in bf16 at 16 frames: activation error 3.5e-02 (at most 3e-02 is accepted)."""
-        found = "does not run" if self.allowed is None else miss_in_words(self.what, self.measured, self.allowed)
-        return f"{self.runtime} in {self.precision} at {self.frames} frames: {found}"
-
-
-def miss_in_words(what: str, measured: float | None, allowed: float) -> str:
-    """An error above its bound, in words. measured: None and NaN mean that it was not a number."""
-    if what == "tube":
-        found = "nan" if measured is None else f"{measured:.4f}"
-        return f"tube correlation {found} (at least {allowed:g} is accepted)"
-    found = "nan" if measured is None else f"{measured:.1e}"
-    return f"{what} error {found} (at most {allowed:.0e} is accepted)"
+        require(weights.ndim == 2, f"class_weights must be [K, C], got {weights.shape}")
+        require(bias.shape == weights.shape[:1], f"bias {bias.shape} does not fit class weights {weights.shape}")
+        require(bool(np.isfinite(weights).all() and np.isfinite(bias).all()), "class_weights and bias must be finite")
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,25 +166,25 @@ class Manifest:
     """errors above their bound that the check at export found, and that were no reason to refuse the file"""
 
     def __post_init__(self) -> None:
-        _require(bool(self.labels), "labels must not be empty")
-        _require(_is_count(self.channels), f"channels must be 1 or more, and {LARGEST} at most, got {self.channels!r}")
+        require(bool(self.labels), "labels must not be empty")
+        require(is_count(self.channels), f"channels must be 1 or more, and {LARGEST} at most, got {self.channels!r}")
         if self.head is not None:
             shape, expected = self.head.class_weights.shape, (len(self.labels), self.channels)
-            _require(
+            require(
                 shape == expected, f"class weights {shape} do not fit {expected[0]} labels and {expected[1]} channels"
             )
         names = {"logits", "activation"} if self.head is not None else {"logits", "activation", "weights"}
-        _require(
+        require(
             set(self.outputs) == names and all(isinstance(name, str) for name in self.outputs.values()),
             f"outputs must name {', '.join(sorted(names))}, got {dict(self.outputs)}",
         )
-        _require(
+        require(
             isinstance(self.class_input, str) and self.class_input != self.input.name,
             f"class_input must be a string, and not the clip's name, got {self.class_input!r}",
         )
-        _require(all(map(_is_count, self.windows)), f"windows must be of 1 frame or more, got {sorted(self.windows)}")
-        _require(
-            _is_count(self.default_frames) and self.default_frames in self.windows,
+        require(all(map(is_count, self.windows)), f"windows must be of 1 frame or more, got {sorted(self.windows)}")
+        require(
+            is_count(self.default_frames) and self.default_frames in self.windows,
             f"default_frames {self.default_frames} is not one of windows {sorted(self.windows)}",
         )
 
@@ -315,7 +261,7 @@ class Manifest:
             key: tuple(value) if isinstance(value, list) else value for key, value in text["input"].items()
         }
         kind = text["head"]["kind"]
-        _require(kind in ("linear", "gradient"), f"head.kind must be linear or gradient, got {kind!r}")
+        require(kind in ("linear", "gradient"), f"head.kind must be linear or gradient, got {kind!r}")
         head = None
         if kind == "linear":
             class_weights = _decode_weights(weights, **text["head"]["class_weights"])
@@ -343,35 +289,22 @@ def _window(spec: dict[str, Any]) -> WindowSpec:
 
 
 def _decode_weights(data: str, dtype: str, shape: list[int]) -> F32:
-    _require(dtype in ("<f2", "<f4"), f"class_weights.dtype must be <f2 or <f4, got {dtype!r}")
+    require(dtype in ("<f2", "<f4"), f"class_weights.dtype must be <f2 or <f4, got {dtype!r}")
     try:
         raw = base64.b64decode(data, validate=True)
     except binascii.Error as error:
         raise ModelError(f"{WEIGHTS_KEY} is not base64: {error}") from None
     expected = math.prod(shape) * np.dtype(dtype).itemsize
-    _require(len(raw) == expected, f"class_weights of {shape} take {expected} bytes, got {len(raw)}")
+    require(len(raw) == expected, f"class_weights of {shape} take {expected} bytes, got {len(raw)}")
     return np.frombuffer(raw, dtype).reshape(shape).astype(np.float32)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _strings(name: str, values: object) -> tuple[str, ...]:
-    _require(
+    require(
         isinstance(values, list) and all(isinstance(value, str) for value in values),
         f"{name} must be a list of strings",
     )
     return tuple(values)  # type: ignore[arg-type]
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ModelError(message)
 
 
 def _listed(values: list[int]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.manifest import miss_in_words
+from ..engine.missed import miss_in_words
 from ..engine.precision import precision_word
 from ..engine.runtimes.onnxfile import read_metadata
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..engine.errors import ModelError, TubesError, UsageError
-from ..engine.manifest import OWN, Manifest
+from ..engine.manifest import Manifest
+from ..engine.missed import OWN
 from ..engine.picture import F32
 from ..engine.precision import precision_word
 from ..engine.runtimes.base import run_one

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import ModelError, UsageError
-from ..engine.manifest import OWN, RESIZE_RULES, InputSpec, Manifest
+from ..engine.manifest import RESIZE_RULES, InputSpec, Manifest
+from ..engine.missed import OWN
 from ..engine.picture import F32
 from ..engine.precision import EXPORT_PRECISIONS, precision_word
 from ..engine.runtimes.models import PLAN_SUFFIXES, find_model, is_plan, read_manifest

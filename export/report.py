@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..engine.manifest import Missed
+from ..engine.missed import Missed
 from .bounds import AGREEMENT, BOUNDS, Errors
 from .table import table
 

@@ -226,12 +226,12 @@ class FakeDriver(ModuleType):
     def _run(self, name: str, grid, block, copies: list[bytes]) -> None:
         if name.startswith("overlay"):
             for job in np.frombuffer(copies[0], JOB)[: grid[1]]:
-                self._check(job, name.endswith("cubic"))
+                self.check(job, name.endswith("cubic"))
         kept = [ctypes.create_string_buffer(data, len(data)) for data in copies]
         arguments = (ctypes.c_void_p * len(kept))(*[ctypes.addressof(data) for data in kept])
         assert not self.kernels.run_kernel(name.encode(), *grid, *block, arguments, int(self.backwards))
 
-    def _check(self, job: Any, cubic: bool) -> None:
+    def check(self, job: Any, cubic: bool) -> None:
         taps = 8 if cubic else 2
         assert self.held(int(job["table"]), 5200)
         for plane in job["planes"][: job["plane_count"]]:

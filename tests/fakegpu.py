@@ -82,7 +82,7 @@ class FakeCuda(ModuleType):
     def holds_nothing(self) -> bool:
         return not (self.device or self.pinned or self.queues or any(self.contexts.values()))
 
-    def _answer(self, function: str, needs_context: bool = True) -> CUresult:
+    def answer(self, function: str, needs_context: bool = True) -> CUresult:
         if function in self.fail:
             return self.fail[function]
         if not self.ready:
@@ -93,7 +93,7 @@ class FakeCuda(ModuleType):
     def cuInit(self, Flags: int) -> tuple[CUresult]:
         assert Flags == 0
         self.ready = True
-        return (self._answer("cuInit", needs_context=False),)
+        return (self.answer("cuInit", needs_context=False),)
 
     def cuGetErrorString(self, error: CUresult) -> tuple[CUresult, bytes]:
         assert isinstance(error, CUresult)
@@ -101,11 +101,11 @@ class FakeCuda(ModuleType):
 
     def cuDeviceGet(self, ordinal: int) -> tuple[CUresult, CUdevice]:
         assert type(ordinal) is int
-        return self._answer("cuDeviceGet", needs_context=False), CUdevice(ordinal)
+        return self.answer("cuDeviceGet", needs_context=False), CUdevice(ordinal)
 
     def cuDevicePrimaryCtxRetain(self, dev: CUdevice) -> tuple[CUresult, CUcontext]:
         assert isinstance(dev, CUdevice)
-        code = self._answer("cuDevicePrimaryCtxRetain", needs_context=False)
+        code = self.answer("cuDevicePrimaryCtxRetain", needs_context=False)
         if not code:
             self.contexts[int(dev)] = self.contexts.get(int(dev), 0) + 1
         return code, CUcontext(int(dev))
@@ -118,14 +118,14 @@ class FakeCuda(ModuleType):
 
     def cuCtxSetCurrent(self, ctx: CUcontext) -> tuple[CUresult]:
         assert isinstance(ctx, CUcontext)
-        code = self._answer("cuCtxSetCurrent", needs_context=False)
+        code = self.answer("cuCtxSetCurrent", needs_context=False)
         if not code:
             self.current[threading.get_ident()] = int(ctx)
         return (code,)
 
     def cuStreamCreate(self, Flags: int) -> tuple[CUresult, CUstream | None]:
         assert type(Flags) is int
-        if code := self._answer("cuStreamCreate"):
+        if code := self.answer("cuStreamCreate"):
             return code, None
         handle = 0x5000 + len(self.queues)
         self.queues[handle] = []
@@ -139,7 +139,7 @@ class FakeCuda(ModuleType):
     def cuStreamSynchronize(self, hStream: CUstream) -> tuple[CUresult]:
         assert isinstance(hStream, CUstream)
         queue = self.queues[int(hStream)]
-        if code := self._answer("cuStreamSynchronize"):
+        if code := self.answer("cuStreamSynchronize"):
             queue.clear()
             return (code,)
         while queue:
@@ -157,7 +157,7 @@ class FakeCuda(ModuleType):
 
     def _allocate(self, function: str, held: dict[int, Any], size: int) -> tuple[CUresult, int]:
         assert type(size) is int
-        if (code := self._answer(function)) or size < 1:
+        if (code := self.answer(function)) or size < 1:
             return code or CUresult.INVALID_VALUE, 0
         memory = (ctypes.c_ubyte * size)(*[RUBBISH] * min(size, 64))
         held[ctypes.addressof(memory)] = memory
@@ -165,7 +165,7 @@ class FakeCuda(ModuleType):
 
     def cuMemFree(self, dptr: Any) -> tuple[CUresult]:
         assert int(dptr) in self.device, "freed twice, or never allocated"
-        assert self._answer("cuMemFree") == CUresult.SUCCESS
+        assert self.answer("cuMemFree") == CUresult.SUCCESS
         del self.device[int(dptr)]
         self.events.append("memory")
         return (CUresult.SUCCESS,)
@@ -188,7 +188,7 @@ class FakeCuda(ModuleType):
             assert type(address) is int
             assert address in held, f"{function}: no such memory"
             assert size <= ctypes.sizeof(held[address]), f"{function}: beyond its end"
-        if code := self._answer(function):
+        if code := self.answer(function):
             return (code,)
         self.queues[int(stream)].append(lambda: ctypes.memmove(target, source, size))
         return (CUresult.SUCCESS,)
@@ -362,7 +362,7 @@ class FakeContext:
         if type(stream_handle) is not int:
             raise TypeError("execute_async_v3(): incompatible function arguments")
         engine, cuda = self.engine, self.engine.runtime.trt.cuda
-        assert not cuda._answer("execute_async_v3"), "the GPU is not this thread's"
+        assert not cuda.answer("execute_async_v3"), "the GPU is not this thread's"
         assert stream_handle in cuda.queues, "no such stream"
         missing = [name for name in engine.told["inputs"] if name not in self.shapes]
         missing += [name for name in engine.names if name not in self.addresses]

@@ -18,7 +18,7 @@ KERNELS = Path(__file__).parents[1] / "kernels"
 HEADERS = ("arithmetic.h", "device.h")
 OPTIONS = ("--std=c++17", "--define-macro=TUBES_NVRTC")
 INSTALL = "pip install 'saliency-tubes[cuda]' (where the driver is of CUDA 12, as in JetPack 6: [cuda12])"
-_STDINT = "".join(
+STDINT = "".join(
     f"typedef {'unsigned ' * unsigned}{name} {'u' * unsigned}int{bits}_t;\n"
     for bits, name in ((8, "char"), (16, "short"), (32, "int"), (64, "long long"))
     for unsigned in (False, True)
@@ -77,7 +77,7 @@ def build(name: str, architecture: int, folder: Path | None = None) -> bytes:
     version = _given(nvrtc, nvrtc.nvrtcVersion())
     target = target_of(architecture, [int(number) for number in _given(nvrtc, nvrtc.nvrtcGetSupportedArchs())[0]])
     source = (KERNELS / f"{name}.cu").read_bytes()
-    headers = {header: (KERNELS / header).read_bytes() for header in HEADERS} | {"stdint.h": _STDINT.encode()}
+    headers = {header: (KERNELS / header).read_bytes() for header in HEADERS} | {"stdint.h": STDINT.encode()}
     options = [*OPTIONS, target.option]
     key = key_of(source, *(part for pair in headers.items() for part in pair), *options, repr(tuple(version)))
     path = (folder or cache_folder("kernels")) / f"{name}-{target.architecture}-{key[:32]}.bin"

@@ -30,7 +30,7 @@ class OpenVinoRunner:
     """
 
     def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
-        core, device = _core(), device.upper()
+        core, device = open_core(), device.upper()
         has_bf16 = _has_bf16(device)  # raises UsageError if there is no such device
         if precision == "bf16" and not has_bf16:
             raise UsageError(f"{device} does not compute in bf16: use --precision f32")
@@ -71,7 +71,7 @@ class OpenVinoRunner:
 
 
 @cache
-def _core() -> ov.Core:
+def open_core() -> ov.Core:
     """The process's only Core. A Core gives the thread that makes it a stack for signals, and frees that stack at its
     end even if another Core was made since: the next signal, such as Ctrl-C, would then be handled on freed memory.
     """
@@ -89,7 +89,7 @@ def choices(device: str) -> Choices:
 
 
 def _has_bf16(device: str) -> bool:
-    core = _core()
+    core = open_core()
     try:  # with several GPUs the list has GPU.0 and GPU.1, and "GPU" means the first
         if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
             raise RuntimeError

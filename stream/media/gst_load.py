@@ -56,7 +56,7 @@ def _keep_exceptions() -> None:
         ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
-def _binding() -> Any:
+def find_binding() -> Any:
     """The module gi: this environment's, or the system's if it is built for this Python. Raises Missing."""
     with suppress(ImportError):
         return import_module("gi")
@@ -88,7 +88,7 @@ def _binding() -> Any:
 @cache
 def _load(parts: tuple[str, ...]) -> Any:
     _keep_exceptions()
-    gi = _binding()
+    gi = find_binding()
     found: dict[str, Any] = {}
     for part in ("Gst", *parts):
         try:

@@ -67,23 +67,23 @@ class Schedule:
         if batch < 1:
             raise ValueError(f"batch must be 1 or more, got {batch}")
         self.batch = batch
-        self._waiting: list[Ticket] = []
+        self.waiting: list[Ticket] = []
         self._running: list[Ticket] = []
         self._ends = 0.0
         """when the run is expected to end"""
-        self._takes: dict[int, float] = {}
+        self.takes: dict[int, float] = {}
         """seconds of the last run, by its size"""
         self._turn = 0
         """the fewest turns in the last run"""
-        self._away: dict[Hashable, int] = {}
+        self.away: dict[Hashable, int] = {}
         """those served last that are not back yet, and their next turns"""
-        self._away_until = 0.0
+        self.away_until = 0.0
         """when they are waited for no more"""
 
     def join(self, ticket: Ticket, now: float) -> None:
         ticket.turn = max(ticket.turn, self._turn)
-        insort(self._waiting, ticket, key=lambda one: one.turn)
-        self._away.pop(ticket.stream, None)
+        insort(self.waiting, ticket, key=lambda one: one.turn)
+        self.away.pop(ticket.stream, None)
         self._call(now)
 
     def called(self, ticket: Ticket, now: float) -> bool:
@@ -93,8 +93,8 @@ class Schedule:
 
     def leave(self, ticket: Ticket) -> None:
         """It has been served, or is wanted no more."""
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
+        if ticket in self.waiting:
+            self.waiting.remove(ticket)
 
     def begin(self, ticket: Ticket, now: float) -> list[Ticket]:
         """The batch to run now, where it is time and `ticket` is in it; else nothing."""
@@ -103,19 +103,19 @@ class Schedule:
         if self._running or any(one.clip is None for one in head) or ticket not in head or self._expects(now):
             return []
         for one in head:
-            self._waiting.remove(one)
+            self.waiting.remove(one)
             one.begun, one.size = now, len(head)
         self._running, self._turn = head, head[0].turn
-        self._ends = now + self._takes.get(len(head), 0.0)
+        self._ends = now + self.takes.get(len(head), 0.0)
         return list(head)
 
     def end(self, now: float) -> None:
         """The run has ended."""
-        self._away = {one.stream: one.turn + 1 for one in self._running}
+        self.away = {one.stream: one.turn + 1 for one in self._running}
         for one in self._running:
             one.ended = now
-            self._takes[one.size] = took = now - one.begun
-            self._away_until = now + min(GRACE, GRACE_SHARE * took)
+            self.takes[one.size] = took = now - one.begun
+            self.away_until = now + min(GRACE, GRACE_SHARE * took)
         self._running = []
         self._call(now)
 
@@ -126,20 +126,20 @@ class Schedule:
             return max(0.0, self._ends - LEAD - now) if uncalled and now < self._ends - LEAD else None
         left = [one.called + PATIENCE - now for one in self._head(now) if one.clip is None and one.called is not None]
         if self._expects(now):
-            left.append(self._away_until - now)
+            left.append(self.away_until - now)
         return min(left, default=None)
 
     def _expects(self, now: float) -> bool:
         """Whether one that may be back soon would be among the next."""
-        if now >= self._away_until:
+        if now >= self.away_until:
             return False
         head = self._head(now)
-        return any(len(head) < self.batch or turn < head[-1].turn for turn in self._away.values())
+        return any(len(head) < self.batch or turn < head[-1].turn for turn in self.away.values())
 
     def _head(self, now: float) -> list[Ticket]:
         """The next ones, less those that were called and have not come in time."""
-        late = (one.clip is None and one.called is not None and now >= one.called + PATIENCE for one in self._waiting)
-        return [one for one, is_late in zip(self._waiting, late, strict=True) if not is_late][: self.batch]
+        late = (one.clip is None and one.called is not None and now >= one.called + PATIENCE for one in self.waiting)
+        return [one for one, is_late in zip(self.waiting, late, strict=True) if not is_late][: self.batch]
 
     def _call(self, now: float) -> None:
         if not self._running or now >= self._ends - LEAD:
@@ -152,7 +152,7 @@ class Batcher:
 
     def __init__(self, runner: Runner, clock: Callable[[], float] = time.monotonic) -> None:
         self.runner, self.clock = runner, clock
-        self._schedule = Schedule(runner.batch)
+        self.schedule = Schedule(runner.batch)
         self._changed = threading.Condition()
         self._memory: F32 | None = None
 
@@ -162,11 +162,11 @@ class Batcher:
 
     def join(self, ticket: Ticket) -> None:
         with self._changed:
-            self._schedule.join(ticket, self.clock())
+            self.schedule.join(ticket, self.clock())
 
     def leave(self, ticket: Ticket) -> None:
         with self._changed:
-            self._schedule.leave(ticket)
+            self.schedule.leave(ticket)
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -177,7 +177,7 @@ class Batcher:
     def until_called(self, ticket: Ticket, stopped: threading.Event) -> None:
         """Raises Stopped."""
         with self._changed:
-            while not self._schedule.called(ticket, self.clock()):
+            while not self.schedule.called(ticket, self.clock()):
                 self._pause(stopped)
 
     def serve(self, ticket: Ticket, stopped: threading.Event) -> Outputs:
@@ -189,7 +189,7 @@ class Batcher:
         with self._changed:
             self._changed.notify_all()  # this clip is ready
             while ticket.ended is None:
-                batch = self._schedule.begin(ticket, self.clock())
+                batch = self.schedule.begin(ticket, self.clock())
                 if batch:
                     self._changed.notify_all()  # those who come next know only now when they are to choose their clips
                     break
@@ -210,7 +210,7 @@ class Batcher:
             for one in batch:
                 one.error = error
         with self._changed:
-            self._schedule.end(self.clock())
+            self.schedule.end(self.clock())
             self._changed.notify_all()
 
     def _clips(self, batch: list[Ticket]) -> F32:
@@ -225,7 +225,7 @@ class Batcher:
     def _pause(self, stopped: threading.Event) -> None:
         if stopped.is_set():
             raise Stopped
-        self._changed.wait(self._schedule.due(self.clock()))
+        self._changed.wait(self.schedule.due(self.clock()))
 
 
 class Seat:

@@ -158,7 +158,7 @@ class AvFeed:
         self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
         self.ends = bool(self._container.duration) and self._address.scheme not in ENDLESS
         """whether the stream has an end, as a file on a web server"""
-        self._device = _watch(target) if container == "v4l2" else None
+        self.device = watch_device(target) if container == "v4l2" else None
         self.bursts = self._address.scheme in ("http", "https") and (self.ends or "hls" in self._container.format.name)
         self._times = FrameTimes(self._container)
         self._decoded = self._decode()
@@ -185,7 +185,7 @@ class AvFeed:
         packets = self._container.demux(self._stream)
         while True:
             start = time.monotonic()
-            while self._device is not None and not self._device.poll(_POLL):
+            while self.device is not None and not self.device.poll(_POLL):
                 if time.monotonic() - start >= self._stall:
                     raise FeedLost(f"nothing came for {self._stall:g} s")
                 yield None
@@ -331,7 +331,7 @@ def _opening(address: Address, options: SourceOptions) -> tuple[str | None, dict
     return None, {"protocol_whitelist": _REACHES[address.scheme], **make()}
 
 
-def _watch(device: str) -> select.poll | None:
+def watch_device(device: str) -> select.poll | None:
     """Tells when an open V4L2 device has a frame: FFmpeg itself would wait for one for ever, without asking `stop`."""
     watched = select.poll()
     for one in Path("/proc/self/fd").iterdir():

@@ -30,13 +30,9 @@ from .feed import (
     FeedTooLarge,
     failure,
 )
+from .gst_description import describe
 from .gst_inbox import CAPACITY, Inbox
 
-JITTER = 200
-"""Milliseconds to wait for a lost UDP packet; packets that arrive in order are not held back."""
-_BACKLOG = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=0"
-"""A queue without limit for packets that wait to be decoded. `LiveSource` connects again when they wait too long;
-without this queue they would wait in rtspsrc."""
 CLOSED = 3
 """Maximum number of times in a row that a server may end the control connection; then it counts as lost. With UDP,
 rtspsrc would ask a dead server behind a proxy a thousand times a second."""
@@ -75,33 +71,6 @@ def connector(address: Address, options: SourceOptions, stall: float) -> Connect
     # Web servers send faster than real time and wait for the reader: there is no reason to drop frames.
     drop = address.scheme not in _WEB
     return lambda: GstFeed(description, address, settings, options.open_timeout, drop, options.tls_ca, options.max_size)
-
-
-def describe(address: Address, options: SourceOptions) -> tuple[str, dict[str, Any]]:
-    """The pipeline up to raw video, and the properties of its element `src`. The password is only in the properties, so
-    that an error can quote the pipeline. Pure."""
-    scheme, rest = address.scheme, address.rest.reveal()
-    if scheme in ("rtsp", "rtsps"):
-        protocols = "tcp" if scheme == "rtsps" else options.transport  # TLS protects only this connection
-        location = address.full.reveal()
-        settings = {"location": location, "protocols": protocols, "latency": JITTER, "drop-on-latency": False}
-        return f"rtspsrc name=src ! application/x-rtp,media=video ! {_BACKLOG} ! decodebin", settings
-    if scheme == "v4l2":
-        return f"v4l2src name=src ! {_camera_caps(options)}decodebin", {"device": rest}
-    if scheme == "csi":
-        if not rest.isdigit():
-            raise UsageError(f"{address}: csi:// takes the number of a sensor, as csi://0")
-        width, height = options.size or (1280, 720)
-        rate = Fraction(options.rate or 30)
-        caps = f"video/x-raw(memory:NVMM),width={width},height={height},framerate={_ratio(rate)}"
-        return f"nvarguscamerasrc name=src sensor-id={rest} ! {caps} ! nvvidconv ! video/x-raw,format=I420", {}
-    if scheme == "gst":
-        if not rest.strip():
-            raise UsageError("gst:// takes a pipeline, as gst://videotestsrc is-live=true")
-        return rest.strip().rstrip("!"), {}
-    if address.file is not None:
-        return "filesrc name=src ! decodebin", {"location": str(address.file)}
-    return "uridecodebin name=src", {"uri": address.full.reveal()}
 
 
 class GstFeed:
@@ -376,22 +345,3 @@ def _gio() -> Any:
 
 def _is_video(source: Any, number: int, caps: Any) -> bool:
     return str(caps.get_structure(0).get_string("media")) == "video"
-
-
-def _camera_caps(options: SourceOptions) -> str:
-    if not (options.size or options.rate or options.format):
-        return ""
-    kind = {"mjpeg": "image/jpeg", "h264": "video/x-h264"}.get(options.format or "", "video/x-raw")
-    parts = [kind]
-    if kind == "video/x-raw" and options.format:
-        names = {"yuyv422": "YUY2", "uyvy422": "UYVY", "nv12": "NV12", "yuv420p": "I420", "rgb24": "RGB"}
-        parts.append(f"format={names.get(options.format, options.format.upper())}")
-    if options.size:
-        parts += [f"width={options.size[0]}", f"height={options.size[1]}"]
-    if options.rate:
-        parts.append(f"framerate={_ratio(Fraction(options.rate))}")
-    return ",".join(parts) + " ! "
-
-
-def _ratio(rate: Fraction) -> str:
-    return f"{rate.numerator}/{rate.denominator}"

@@ -14,7 +14,8 @@ from ..media.timeline import Timeline
 from ..net.address import Address
 from .base import SourceHealth, SourceOptions
 from .feed import FeedEnded, FeedError, FeedFrame, FeedTooLarge
-from .gst_feed import GstFeed, describe, modules
+from .gst_description import describe
+from .gst_feed import GstFeed, modules
 
 
 class GstFile:

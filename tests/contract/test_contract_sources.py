@@ -18,7 +18,8 @@ from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.net.redact import redact
 from saliency_tubes.stream.sources.base import Source, SourceOptions
-from saliency_tubes.stream.sources.gst_feed import available, describe
+from saliency_tubes.stream.sources.gst_description import describe
+from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
 from servers import RtspServer, python_with_gi
 from videos import make_video

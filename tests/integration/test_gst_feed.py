@@ -17,7 +17,8 @@ import pytest
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.feed import Feed, FeedLost, FeedRefused
-from saliency_tubes.stream.sources.gst_feed import GstFeed, available, connector, describe
+from saliency_tubes.stream.sources.gst_description import describe
+from saliency_tubes.stream.sources.gst_feed import GstFeed, available, connector
 from saliency_tubes.stream.sources.open import open_source
 from waiting import free_port
 

@@ -60,7 +60,7 @@ def test_the_systems_binding_is_seen_from_a_virtual_environment(
 ) -> None:
     folder = binding(tmp_path, "{}{}".format(*sys.version_info))
     monkeypatch.setattr(gst_load, "SYSTEM_BINDING", folder)
-    gi = gst_load._binding()
+    gi = gst_load.find_binding()
     try:
         assert Path(gi.__file__).parent == Path(gi.inner.__file__).parent == folder
     finally:
@@ -81,5 +81,5 @@ def test_a_binding_that_is_missing_or_of_another_python(
 ) -> None:
     monkeypatch.setattr(gst_load, "SYSTEM_BINDING", binding(tmp_path, *tags))
     with pytest.raises(Missing, match=says) as caught:
-        gst_load._binding()
+        gst_load.find_binding()
     assert ("apt-get" in str(caught.value)) == (not tags)

@@ -18,7 +18,7 @@ from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
-from saliency_tubes.stream.sources import av_feed, gst_feed
+from saliency_tubes.stream.sources import av_feed, gst_description, gst_feed
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.feed import FeedEnded, FeedLost
 from saliency_tubes.stream.sources.gst_feed import available
@@ -198,7 +198,7 @@ def test_key_frames_may_be_far_apart(tmp_path: Path) -> None:
 @needs_gst
 @pytest.mark.slow
 def test_gstreamer_waits_for_a_key_frame_while_packets_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gst_feed, "_BACKLOG", "identity drop-probability=1")
+    monkeypatch.setattr(gst_description, "BACKLOG", "identity drop-probability=1")
     monkeypatch.setattr(gst_feed, "KEY_FRAME", 3.0)
     with RtspServer() as server:
         start = time.monotonic()
@@ -214,11 +214,11 @@ def test_a_camera_that_gives_nothing_makes_nobody_wait(tmp_path: Path, monkeypat
     """FFmpeg waits for a V4L2 device for ever; here a pipe takes its place, and a file that of the pictures."""
     clip = make_video(tmp_path / "clip.mp4", size=SIZE, frames=30)
     reader, writer = os.pipe()
-    watch = av_feed._watch
-    monkeypatch.setattr(av_feed, "_watch", lambda device: watch(f"/proc/self/fd/{reader}"))
+    watch = av_feed.watch_device
+    monkeypatch.setattr(av_feed, "watch_device", lambda device: watch(f"/proc/self/fd/{reader}"))
     feed = av_feed.AvFeed(Address.parse(clip), Address.parse("v4l2:///dev/video0"), None, {}, (5.0, 0.5))
-    feed._device = av_feed._watch("/dev/video0")
-    assert feed._device is not None
+    feed.device = av_feed.watch_device("/dev/video0")
+    assert feed.device is not None
     start = time.monotonic()
     assert feed.read(0.3) is None
     assert time.monotonic() - start > 0.25

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from proxy import Proxy
 from saliency_tubes.engine.errors import SourceError
-from saliency_tubes.stream.sources import av_feed, gst_feed
+from saliency_tubes.stream.sources import av_feed, gst_description
 from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.feed import BEHIND
 from saliency_tubes.stream.sources.gst_feed import available
@@ -69,7 +69,7 @@ def test_decoding_that_is_too_slow_begins_at_the_present_again(
 ) -> None:
     make = av_feed.AvFeed._make
     monkeypatch.setattr(av_feed.AvFeed, "_make", lambda feed, frame: (time.sleep(0.1), make(feed, frame))[1])
-    monkeypatch.setattr(gst_feed, "_BACKLOG", f"{gst_feed._BACKLOG} ! identity sleep-time=15000")
+    monkeypatch.setattr(gst_description, "BACKLOG", f"{gst_description.BACKLOG} ! identity sleep-time=15000")
     with (
         RtspServer(launch=NOISE) as server,
         Viewer(server.url(), backend=backend, transport=transport) as viewer,

@@ -38,21 +38,21 @@ class Client:
 
     def __init__(self, port: int, address: str = FRIEND, path: str = "/live") -> None:
         self._url = f"rtsp://127.0.0.1:{port}{path}"
-        self._socket = socket.create_connection(("127.0.0.1", port), 20, (address, 0))
+        self.socket = socket.create_connection(("127.0.0.1", port), 20, (address, 0))
         self._challenge = ("", "")
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def ask(self, password: str | None = None, method: str = "OPTIONS") -> int:
         """The status of the answer; 0 where the server hangs up. password: for the challenge that was had last."""
         login = "" if password is None else f"Authorization: {self._login(password, method)}\r\n"
         try:
-            self._socket.sendall(f"{method} {self._url} RTSP/1.0\r\nCSeq: 1\r\n{login}\r\n".encode())
-            answer = self._socket.recv(8192).decode()
+            self.socket.sendall(f"{method} {self._url} RTSP/1.0\r\nCSeq: 1\r\n{login}\r\n".encode())
+            answer = self.socket.recv(8192).decode()
         except OSError:
             return 0
         found = re.search(r'realm="(.*?)", nonce="(.*?)"', answer)
@@ -160,7 +160,7 @@ def test_who_hangs_up_keeps_the_place_until_the_pause_is_over(monkeypatch: pytes
         with Client(sink.port, STRANGER) as guesser:
             fail(guesser, FREE)
             assert guesser.ask(method="DESCRIBE") == 401
-            guesser._socket.settimeout(0.2)
+            guesser.socket.settimeout(0.2)
             assert guesser.ask("wrong", "DESCRIBE") == 0
             wait_for(lambda: sink.failed_logins == FREE + 1)
         time.sleep(0.3)

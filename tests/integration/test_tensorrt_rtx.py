@@ -289,7 +289,7 @@ class Restricted:
         thing, names, table = self._parts
         if name not in names:
             raise AttributeError(f"{type(thing).__name__}.{name} is not in that version")
-        return self._wrap(getattr(thing, name), table)
+        return self.wrap(getattr(thing, name), table)
 
     def __setattr__(self, name, value):
         thing, names, _ = self._parts
@@ -297,9 +297,9 @@ class Restricted:
         setattr(thing, name, value)
 
     @staticmethod
-    def _wrap(value, table):
+    def wrap(value, table):
         if callable(value) and not isinstance(value, type):
-            return lambda *args: Restricted._wrap(value(*map(unwrap, args)), table)
+            return lambda *args: Restricted.wrap(value(*map(unwrap, args)), table)
         name = type(value).__name__
         if name in table and name in ("IBuilderConfig", "INetworkDefinition", "IOptimizationProfile", "ITensor"):
             return Restricted(value, set(table[name].split()), table)
@@ -307,7 +307,7 @@ class Restricted:
 
 
 def unwrap(value):
-    return value._parts[0] if isinstance(value, Restricted) else value
+    return vars(value)["_parts"][0] if isinstance(value, Restricted) else value
 
 
 class OtherTensorRT:

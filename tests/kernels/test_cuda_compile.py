@@ -36,7 +36,7 @@ def libraries():
 
 def compiled(nvrtc, program, option, get):
     """What NVRTC makes of a program, through C: the text or the code, and what ptxas says of it."""
-    headers = {name: (KERNELS / name).read_bytes() for name in HEADERS} | {"stdint.h": cuda_program._STDINT.encode()}
+    headers = {name: (KERNELS / name).read_bytes() for name in HEADERS} | {"stdint.h": cuda_program.STDINT.encode()}
     contents = (ctypes.c_char_p * len(headers))(*headers.values())
     names = (ctypes.c_char_p * len(headers))(*[name.encode() for name in headers])
     handle, size = ctypes.c_void_p(), ctypes.c_size_t()

@@ -45,8 +45,8 @@ def drawn(gpu, style, frames, evidence, crops, backwards=False):
     """Draws, and returns the jobs the kernel was given."""
     jobs = []
     gpu.backwards = backwards
-    check = gpu._check
-    gpu._check = lambda job, cubic: (check(job, cubic), jobs.append(job.copy()))
+    check = gpu.check
+    gpu.check = lambda job, cubic: (check(job, cubic), jobs.append(job.copy()))
     for frame in frames:
         for memory in frame.memory:
             gpu.show(memory)
@@ -54,7 +54,7 @@ def drawn(gpu, style, frames, evidence, crops, backwards=False):
     overlay.draw([frame.surface for frame in frames], evidence, crops)
     with overlay.driver.entered():
         overlay.driver.wait(0)
-    gpu._check = check
+    gpu.check = check
     return overlay, jobs
 
 

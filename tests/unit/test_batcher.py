@@ -280,7 +280,7 @@ class Threads:
         self.batcher = Batcher(self.runner, clock=lambda: 0.0)  # nobody is ever late
         self.got: dict[str, float | BaseException] = {}
         self.seats: dict[str, Seat] = {}
-        self._threads: list[threading.Thread] = []
+        self.threads: list[threading.Thread] = []
 
     def start(self, name: str, choose: Callable[[], F32]) -> None:
         """One window. Comes back when it waits, or runs."""
@@ -297,10 +297,10 @@ class Threads:
                 self.got[name] = error
 
         thread = threading.Thread(target=work)
-        waiting = len(self.batcher._schedule._waiting)
+        waiting = len(self.batcher.schedule.waiting)
         thread.start()
-        self._threads.append(thread)
-        wait_for(lambda: entered.is_set() or len(self.batcher._schedule._waiting) > waiting)
+        self.threads.append(thread)
+        wait_for(lambda: entered.is_set() or len(self.batcher.schedule.waiting) > waiting)
 
     def begin(self) -> None:
         """Until a run has begun."""
@@ -310,7 +310,7 @@ class Threads:
         self.runner.gate.release()
 
     def join(self) -> None:
-        for thread in self._threads:
+        for thread in self.threads:
             thread.join(30)
             assert not thread.is_alive()
 
@@ -378,7 +378,7 @@ class TestBatcher:
         threads.let()
         threads.begin()
         leader = threads.runner.threads[-1]
-        started = zip("bcd", threads._threads[1:], strict=True)
+        started = zip("bcd", threads.threads[1:], strict=True)
         follower = next(name for name, thread in started if thread.ident != leader)
         threads.seats[follower].stop()
         wait_for(lambda: follower in threads.got)  # at once, though the run goes on
@@ -404,7 +404,7 @@ class TestBatcher:
 
     def test_the_clip_is_chosen_when_its_turn_comes(self, threads):
         newest = [0.2]
-        threads.batcher._schedule._takes[1] = 100.0  # so long does a run take
+        threads.batcher.schedule.takes[1] = 100.0  # so long does a run take
         threads.start("a", lambda: clip_of(0.1))
         threads.begin()
         threads.start("b", lambda: clip_of(newest[-1]))
@@ -426,21 +426,21 @@ class TestBatcher:
                     assert gate.wait(30)
                     self._changed.acquire()
                 else:
-                    assert self._schedule.due(0.0) is None
+                    assert self.schedule.due(0.0) is None
                     asleep.set()
                     super()._pause(stopped)
 
         runner = Gated(1)
         shared, one, other = Held(runner, clock=lambda: 0.0), Ticket("a", 1), Ticket("b", 1)
-        schedule = shared._schedule
-        schedule._away, schedule._away_until = {"somebody": 0}, 1.0  # who was just served is waited for
+        schedule = shared.schedule
+        schedule.away, schedule.away_until = {"somebody": 0}, 1.0  # who was just served is waited for
         shared.join(one)
         one.clip = CLIP
         first = threading.Thread(target=shared.serve, args=(one, threading.Event()))
         second = threading.Thread(target=shared.until_called, args=(other, threading.Event()))
         first.start()
         assert held.wait(30)
-        schedule._away_until = 0.0  # but not for ever
+        schedule.away_until = 0.0  # but not for ever
         shared.join(other)
         second.start()
         assert asleep.wait(30)

@@ -475,3 +475,32 @@ def _is_quick(node: ast.Compare) -> bool:
 def _reads_clock(node: ast.AST) -> bool:
     calls = [ast.unparse(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)]
     return any(call in ("time.monotonic", "time.perf_counter", "time.time") for call in calls)
+
+
+FOREIGN = ("_KINETICS400_CATEGORIES", "_forward_hooks", "_actions", "_obj", "_exit", "_out_messages", "_repr_html_",
+           "_repr_png_")  # fmt: skip
+"""Names of other people's that tests look at, and those that notebooks ask for."""
+PRIVATE_USES = 60
+"""How often tests may look into what is private. It falls: whoever takes some away lowers it."""
+
+
+def test_tests_look_at_what_is_public() -> None:
+    files = {name_of(path): path.read_text(encoding="utf-8") for path in python_files("tests")}
+    found = [line for name, source in files.items() for line in private_uses(name, source)]
+    assert len(found) <= PRIVATE_USES, "\n".join(found)
+
+
+def test_a_look_into_what_is_private_is_found() -> None:
+    source = "x = sink._frames\nself._own = cls._own\nsuper()._begin()\nos._exit(1)\nmodule.__name__"
+    assert private_uses("a.py", source) == ["a.py:1: sink._frames"]
+
+
+def private_uses(file: str, source: str) -> list[str]:
+    """Attributes with a leading underscore that are not of the object whose method it is."""
+    found = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+        if node.attr not in FOREIGN and ast.unparse(node.value) not in ("self", "cls", "super()")
+    ]
+    return [f"{file}:{node.lineno}: {ast.unparse(node)}" for node in found]

@@ -12,7 +12,7 @@ ov = pytest.importorskip("openvino")
 from openvino import opset13 as ops  # noqa: E402
 from saliency_tubes.engine.runtimes import openvino_stem as stem  # noqa: E402
 from saliency_tubes.engine.runtimes.models import find_model  # noqa: E402
-from saliency_tubes.engine.runtimes.openvino import _core  # noqa: E402
+from saliency_tubes.engine.runtimes.openvino import open_core  # noqa: E402
 
 
 def network(shape, kernel, strides, begins, ends, *, stored="f32", computed="f32", dilation=1, auto_pad="explicit"):
@@ -29,7 +29,7 @@ def network(shape, kernel, strides, begins, ends, *, stored="f32", computed="f32
 
 
 def values(model, clip):
-    compiled = _core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = open_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.asarray(compiled({"clip": clip})["made"], np.float32)
 
 
@@ -153,10 +153,10 @@ def test_i3d_says_the_same():
     clip = np.random.default_rng(8).normal(size=(1, 3, 16, 224, 224)).astype(np.float32)
     found = []
     for widen in (lambda model: 0, stem.widen_stems):
-        model = _core().read_model(str(find_model("i3d")))
+        model = open_core().read_model(str(find_model("i3d")))
         model.reshape({"clip": list(clip.shape)})
         changed = widen(model)
-        found.append(_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({"clip": clip}))
+        found.append(open_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({"clip": clip}))
     assert changed == 1
     for name in ("logits", "activation"):
         agree(found[0][name], found[1][name])

@@ -13,7 +13,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from saliency_tubes.engine.errors import ModelError, TubesError, UsageError
-from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, Missed, WindowSpec
+from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
+from saliency_tubes.engine.missed import Missed
 from saliency_tubes.engine.processor import processor_features
 from saliency_tubes.engine.runtimes import open as runner_module
 from saliency_tubes.engine.runtimes.base import ONNX_RUNTIMES, run_one
@@ -540,8 +541,8 @@ class TestChoice:
             def read_model(self, path):
                 return core.read_model(path)
 
-        core = openvino._core()
-        monkeypatch.setattr(openvino, "_core", Core)
+        core = openvino.open_core()
+        monkeypatch.setattr(openvino, "open_core", Core)
         if found:
             assert f"on {asked.upper()}" in open_runner(tiny, runtime="openvino", device=asked).description
             return
@@ -582,8 +583,8 @@ class TestChoice:
             def get_property(self, device, name):
                 return [one for one in core.get_property(device, name) if one != "BF16"] + ["BF16"] * has_bf16
 
-        core = openvino._core()
-        monkeypatch.setattr(openvino, "_core", Core)
+        core = openvino.open_core()
+        monkeypatch.setattr(openvino, "open_core", Core)
         found = choices(tiny, runtime="openvino")
         assert found.precisions == (("f32", "bf16") if has_bf16 else ("f32",))
         assert open_runner(tiny, runtime="openvino").description == f"{found.title}, f32"
@@ -603,8 +604,8 @@ class TestChoice:
             def get_property(self, device, name):
                 return ["FP32", "BF16"]
 
-        core = openvino._core()
-        monkeypatch.setattr(openvino, "_core", Core)
+        core = openvino.open_core()
+        monkeypatch.setattr(openvino, "open_core", Core)
         missed = Missed("openvino", "bf16", 4, "activation", 0.035, 0.03)
         for file, expected in (((), ("f32", "bf16")), ((missed,), ("f32",))):
             path = write(tmp_path / "m.onnx", make_manifest(missed=file))

@@ -15,7 +15,7 @@ pytest.importorskip("openvino", reason="the check runs it")  # here: its telemet
 
 from graphs import graph_of, manifest_of, network, save  # noqa: E402
 from saliency_tubes.engine.errors import ModelError  # noqa: E402
-from saliency_tubes.engine.manifest import Missed  # noqa: E402
+from saliency_tubes.engine.missed import Missed  # noqa: E402
 from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.export import check as checking  # noqa: E402
 from saliency_tubes.export.check import check  # noqa: E402

@@ -1,0 +1,175 @@
+"""What every runner must do: the tests' own, both runtimes of ONNX files, and TensorRT on a double of a GPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from saliency_tubes.engine.picture import F32
+from saliency_tubes.engine.runtimes.base import RUNTIMES, Runner
+from saliency_tubes.engine.runtimes.open import open_runner
+from saliency_tubes.engine.saliency import evidence
+from saliency_tubes.engine.types import Outputs
+from stubs import StubRunner
+
+BATCH = 3
+HEADS = ("linear", "gradient")
+CASES = ["stub", *(f"{runtime}-{head}" for runtime in RUNTIMES for head in HEADS)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of each head."""
+    pytest.importorskip("torch", reason="the networks are made by it")
+    pytest.importorskip("onnx", reason="the networks are made by it")
+    from graphs import graph_of, network, save
+
+    made = tmp_path_factory.mktemp("models")
+    for head in HEADS:
+        save(graph_of(network(head == "linear")), made / f"{head}.onnx")
+    return made
+
+
+@pytest.fixture(params=CASES)
+def runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """For clips of 8 frames, BATCH of them at a time."""
+    runtime, _, head = request.param.partition("-")
+    if runtime == "stub":
+        return StubRunner(batch=BATCH)
+    file = request.getfixturevalue("folder") / f"{head}.onnx"
+    if runtime != "tensorrt":
+        pytest.importorskip(runtime)
+        return open_runner(file, runtime=runtime, frames=8, batch=BATCH)
+    pytest.importorskip("onnxruntime", reason="the double of the GPU computes by it")
+    from fakegpu import Here, write_plan
+
+    Here().install(monkeypatch)
+    return open_runner(write_plan(file, tmp_path / "x.plan", batch=(1, BATCH), frames=8), batch=BATCH)
+
+
+def clips_of(runner: Runner, count: int = 1, seed: int = 0) -> F32:
+    shape = (count, 3, runner.frames, *runner.manifest.input.size)
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def near(one: Outputs, other: Outputs) -> bool:
+    """But for float noise, where a runtime chooses other kernels for another number of clips."""
+    pairs = ((getattr(one, name), getattr(other, name)) for name in ("logits", "activation", "weights"))
+    return all(a is b is None or np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in pairs)
+
+
+def copied(outputs: Outputs) -> Outputs:
+    weights = None if outputs.weights is None else outputs.weights.copy()
+    return Outputs(outputs.logits.copy(), outputs.activation.copy(), weights)
+
+
+def test_it_says_what_it_is(runner: Runner) -> None:
+    assert runner.frames == 8
+    assert runner.frames in runner.manifest.windows
+    assert runner.batch == BATCH
+    assert runner.description.isprintable()
+    assert runner.description
+
+
+def test_outputs_are_what_the_manifest_says(runner: Runner) -> None:
+    manifest, (outputs,) = runner.manifest, runner.run(clips_of(runner))
+    slices = len(manifest.window(runner.frames).slice_weights)
+    assert outputs.logits.shape == (len(manifest.labels),)
+    assert outputs.activation.shape[:2] == (manifest.channels, slices)
+    assert (outputs.weights is None) == (manifest.head is not None)
+    values = [outputs.logits, outputs.activation, *([] if outputs.weights is None else [outputs.weights])]
+    assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in values)
+
+
+def test_the_evidence_of_a_linear_head_adds_up_to_its_logits(runner: Runner) -> None:
+    head = runner.manifest.head
+    if head is None:
+        pytest.skip("the head is not linear")
+    (outputs,) = runner.run(clips_of(runner))
+    pool = runner.manifest.window(runner.frames).pool(*outputs.activation.shape[2:])
+    for weights, bias, logit in zip(head.class_weights, head.bias, outputs.logits, strict=True):
+        found = (pool * evidence(outputs.activation, weights)).sum() + bias
+        assert found == pytest.approx(logit, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", range(1, BATCH + 1))
+def test_what_a_clip_gives_does_not_depend_on_its_neighbours(runner: Runner, count: int) -> None:
+    clips = clips_of(runner, count)
+    together = [copied(one) for one in runner.run(clips)]
+    assert len(together) == count
+    for number, outputs in enumerate(together):
+        (alone,) = runner.run(clips[number : number + 1])
+        assert near(outputs, alone)
+    assert count == 1 or not near(together[0], together[1])
+
+
+def test_the_same_clip_gives_the_same_bytes(runner: Runner) -> None:
+    clips = clips_of(runner)
+    (first,), (second,) = [copied(one) for one in runner.run(clips)], runner.run(clips)
+    assert np.array_equal(first.logits, second.logits)
+    assert np.array_equal(first.activation, second.activation)
+
+
+def test_outputs_stay_when_the_next_clip_runs(runner: Runner) -> None:
+    (first,) = runner.run(clips_of(runner))
+    kept = copied(first)
+    runner.run(clips_of(runner, seed=1))
+    assert np.array_equal(first.logits, kept.logits)
+    assert np.array_equal(first.activation, kept.activation)
+
+
+def test_a_clip_is_only_read(runner: Runner) -> None:
+    clips = clips_of(runner)
+    before = clips.copy()
+    clips.flags.writeable = False
+    runner.run(clips)
+    assert np.array_equal(clips, before)
+
+
+def test_weights_are_those_of_the_class_asked_for(runner: Runner) -> None:
+    clips = clips_of(runner, 2)
+    asked = runner.run(clips, [1, 0])
+    if runner.manifest.head is not None:
+        assert all(outputs.weights is None for outputs in asked)
+        return
+    found = [outputs.weights for outputs in map(copied, asked)]
+    others = [outputs.weights for outputs in map(copied, runner.run(clips, [0, 1]))]
+    assert not any(np.allclose(one, other) for one, other in zip(found, others, strict=True))
+    top = [int(outputs.logits.argmax()) for outputs in runner.run(clips)]
+    unasked = [outputs.weights for outputs in map(copied, runner.run(clips))]
+    named = [outputs.weights for outputs in map(copied, runner.run(clips, top))]
+    assert all(np.array_equal(one, other) for one, other in zip(unasked, named, strict=True))
+
+
+def test_it_runs_in_another_thread_than_it_was_made_in(runner: Runner) -> None:
+    clips, found = clips_of(runner), []
+    thread = threading.Thread(target=lambda: found.extend(map(copied, runner.run(clips))))
+    thread.start()
+    thread.join()
+    assert near(found[0], runner.run(clips)[0])
+
+
+@pytest.mark.parametrize(
+    ("test", "break_it"),
+    [
+        (test_the_evidence_of_a_linear_head_adds_up_to_its_logits, lambda outputs: outputs.logits.__iadd__(1)),
+        (test_outputs_are_what_the_manifest_says, lambda outputs: outputs.logits.fill(np.nan)),
+    ],
+)
+def test_a_runner_that_is_wrong_is_found(
+    test: Callable[[Runner], None], break_it: Callable[[Outputs], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = StubRunner.run
+
+    def wrong(*arguments: object) -> list[Outputs]:
+        made = run(*arguments)  # type: ignore[arg-type]
+        for outputs in made:
+            break_it(outputs)
+        return made
+
+    monkeypatch.setattr(StubRunner, "run", wrong)
+    with pytest.raises(AssertionError):
+        test(StubRunner(batch=BATCH))

@@ -12,12 +12,13 @@ from ..options import check_options, option
 from ..picture import F64, Color, Layout
 from ..saliency import Normalize
 
-COLORMAPS = {
+COLORMAPS: dict[str, int | tuple[tuple[int, int, int], ...]] = {
     "turbo": cv2.COLORMAP_TURBO,
     "jet": cv2.COLORMAP_JET,
     "viridis": cv2.COLORMAP_VIRIDIS,
     "inferno": cv2.COLORMAP_INFERNO,
 }
+"""Name -> a colour map of OpenCV's, or two or more RGB colours, 0..255, evenly spaced from weak to strong evidence."""
 RAMP = 0.3
 """over how much evidence, from the threshold on, alpha rises to its full value"""
 
@@ -88,8 +89,12 @@ class Palette:
 
 def colors(colormap: str) -> F64:
     """The colour map, RGB [256, 3], 0..255."""
+    chosen = COLORMAPS[colormap]
+    if isinstance(chosen, tuple):
+        places = np.linspace(0, 255, len(chosen))
+        return np.stack([np.interp(np.arange(256), places, channel) for channel in np.transpose(chosen)], axis=-1)
     ramp = np.arange(256, dtype=np.uint8)
-    return np.asarray(cv2.applyColorMap(ramp, COLORMAPS[colormap]).reshape(256, 3)[:, ::-1], np.float64)
+    return np.asarray(cv2.applyColorMap(ramp, chosen).reshape(256, 3)[:, ::-1], np.float64)
 
 
 def palette(style: Style, layout: Layout, color: Color) -> Palette:

@@ -14,7 +14,9 @@ from ..manifest import Manifest
 from ..picture import F32
 from ..types import Outputs
 
-ONNX_RUNTIMES = ("openvino", "onnxruntime")
+ONNX_RUNTIMES = {"openvino": "OpenVinoRunner", "onnxruntime": "OnnxRuntimeRunner"}
+"""What runs ONNX files: the name of its package, and of its module here -> the class of its Runner. The first one
+that is installed is the default."""
 RUNTIMES = (*ONNX_RUNTIMES, "tensorrt")
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ModelError, UsageError
+from ..lazy import lazily
 from ..precision import RUN_PRECISIONS, check_precision
 from .base import ONNX_RUNTIMES, RUNTIMES, Choices, Runner
 from .models import find_model, is_plan, read_manifest
@@ -48,14 +49,10 @@ def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -
     path = find_model(model)
     if is_plan(path):
         return Choices("TensorRT", ("f32",))
-    if _onnx_runtime(path, runtime) == "openvino":
-        from . import openvino
-
-        found, missed = openvino.choices(_onnx_device(device)), read_manifest(path).missed_precisions("openvino")
-        return replace(found, precisions=tuple(name for name in found.precisions if name not in missed))
-    from . import onnxruntime
-
-    return onnxruntime.choices(_onnx_device(device))
+    chosen = _onnx_runtime(path, runtime)
+    offered: Choices = lazily(__package__, f"{chosen}:choices")(_onnx_device(device))
+    missed = read_manifest(path).missed_precisions(chosen)
+    return replace(offered, precisions=tuple(name for name in offered.precisions if name not in missed))
 
 
 def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> Runner:
@@ -65,13 +62,9 @@ def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, dev
     manifest.window(frames)
     device = _onnx_device(device)
     try:
-        if chosen == "openvino":
-            from .openvino import OpenVinoRunner
-
-            return OpenVinoRunner(path, manifest, frames, precision, device, batch)
-        from .onnxruntime import OnnxRuntimeRunner
-
-        return OnnxRuntimeRunner(path, manifest, frames, precision, device, batch)
+        open_it = lazily(__package__, f"{chosen}:{ONNX_RUNTIMES[chosen]}")
+        runner: Runner = open_it(path, manifest, frames, precision, device, batch)
+        return runner
     except ModelError as error:
         raise ModelError(f"cannot use model {path}: {error}") from None
 

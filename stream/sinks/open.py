@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...engine.errors import UsageError
+from ...engine.lazy import lazily
 from ..net.address import Address, AddressLike
 from ..net.tls import check_authorities
 from .base import Sink, SinkOptions, check_writable
@@ -53,67 +54,43 @@ def open_sink(uri: AddressLike, options: SinkOptions | None = None) -> Sink:
 
 def _file_sink(address: Address, path: Path, options: SinkOptions) -> Sink:
     suffix = path.suffix.lower()
-    if suffix == ".png":
-        from .png import PngSink
-
-        return PngSink(path, options.live, options.overwrite)
-    if suffix == ".jsonl":
-        from .json_lines import JsonSink
-
-        check_writable(path)
-        return JsonSink(path, options.live, options.overwrite)
-    if suffix in CONTAINERS and _STRFTIME.search(str(path)):
-        from .av_segments import AvSegmentSink
-
-        return AvSegmentSink(path, CONTAINERS[suffix], options)
-    if suffix in CONTAINERS:
-        from .av_file import FLUSH_SECONDS, AvSink, file_settings
-
-        check_writable(path)
-        flush = FLUSH_SECONDS if options.live else None
-        return AvSink(path, CONTAINERS[suffix], file_settings(options), flush, overwrite=options.overwrite)
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix](path, options)
     wrong = (
         f"no output is known by the suffix {suffix!r}" if suffix else "a file's name tells by its suffix what to write"
     )
     raise UsageError(f"{address.shown or repr(address.shown)}: {wrong}; {ACCEPTED}")
 
 
+def _pictures(path: Path, options: SinkOptions) -> Sink:
+    from .png import PngSink
+
+    return PngSink(path, options.live, options.overwrite)
+
+
+def _lines(path: Path, options: SinkOptions) -> Sink:
+    from .json_lines import JsonSink
+
+    check_writable(path)
+    return JsonSink(path, options.live, options.overwrite)
+
+
+def _film(path: Path, options: SinkOptions) -> Sink:
+    container = CONTAINERS[path.suffix.lower()]
+    if _STRFTIME.search(str(path)):
+        from .av_segments import AvSegmentSink
+
+        return AvSegmentSink(path, container, options)
+    from .av_file import FLUSH_SECONDS, AvSink, file_settings
+
+    check_writable(path)
+    flush = FLUSH_SECONDS if options.live else None
+    return AvSink(path, container, file_settings(options), flush, overwrite=options.overwrite)
+
+
 def _rtsp(address: Address, options: SinkOptions) -> Sink:
-    if address.is_served:
-        from .gst_rtsp import GstRtspSink
-
-        return GstRtspSink(address, options)
-    return _push(address, options)
-
-
-def _push(address: Address, options: SinkOptions) -> Sink:
-    from .av_push import AvPushSink
-
-    return AvPushSink(address, options)
-
-
-def _gst(address: Address, options: SinkOptions) -> Sink:
-    from .gst_pipeline import GstSink
-
-    return GstSink(address, options)
-
-
-def _mqtt(address: Address, options: SinkOptions) -> Sink:
-    from .mqtt import MqttSink
-
-    return MqttSink(address, options)
-
-
-def _webhook(address: Address, options: SinkOptions) -> Sink:
-    from .webhook import WebhookSink
-
-    return WebhookSink(address, options)
-
-
-def _web(address: Address, options: SinkOptions) -> Sink:
-    from .web import WebSink
-
-    return WebSink(address, options)
+    made: Sink = (_served if address.is_served else _pushed)(address, options)
+    return made
 
 
 def _display(address: Address, options: SinkOptions) -> Sink:
@@ -122,13 +99,19 @@ def _display(address: Address, options: SinkOptions) -> Sink:
     return DisplaySink(address)
 
 
+_served, _pushed = lazily(__package__, "gst_rtsp:GstRtspSink"), lazily(__package__, "av_push:AvPushSink")
+_BY_SUFFIX: dict[str, Callable[[Path, SinkOptions], Sink]] = {
+    ".png": _pictures,
+    ".jsonl": _lines,
+    **dict.fromkeys(CONTAINERS, _film),
+}
 _BY_SCHEME: dict[str, Callable[[Address, SinkOptions], Sink]] = {
     "rtsp": _rtsp,
-    **dict.fromkeys(("rtsps", "rtmp", "rtmps"), _push),
-    **dict.fromkeys(("gst", "srt"), _gst),
-    **dict.fromkeys(("mqtt", "mqtts"), _mqtt),
-    **dict.fromkeys(("hook+http", "hook+https"), _webhook),
-    "web": _web,
+    **dict.fromkeys(("rtsps", "rtmp", "rtmps"), _pushed),
+    **dict.fromkeys(("gst", "srt"), lazily(__package__, "gst_pipeline:GstSink")),
+    **dict.fromkeys(("mqtt", "mqtts"), lazily(__package__, "mqtt:MqttSink")),
+    **dict.fromkeys(("hook+http", "hook+https"), lazily(__package__, "webhook:WebhookSink")),
+    "web": lazily(__package__, "web:WebSink"),
     "display": _display,
 }
 

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...engine.errors import UsageError
+from ...engine.lazy import lazily
 from ..net.address import PORTS, Address, AddressLike
 from ..net.tls import check_authorities
 from .base import NETWORK, Source, SourceOptions
 
 _LIVE = NETWORK | {"v4l2", "csi", "gst"}
 """schemes of what may be lost, and connected to again"""
+_BY_SCHEME: dict[str, Callable[[Address, SourceOptions], Source]] = {
+    "test": lazily(__package__, "pattern:open_pattern"),
+}
+"""schemes of all else that is no file"""
 ACCEPTED = "give a video file, rtsp://, http://, /dev/videoN, csi://N, gst://PIPELINE or test://"
 
 
@@ -42,10 +47,8 @@ def open_source(
         return _open_live(address, options, stream, given_up)
     if address.file is not None:
         return _open_file(address, address.file, options)
-    if address.scheme == "test":
-        from .pattern import open_pattern
-
-        return open_pattern(address, options.realtime)
+    if address.scheme in _BY_SCHEME:
+        return _BY_SCHEME[address.scheme](address, options)
     raise UsageError(f"{address}: {address.scheme}:// is not an input of this version; {ACCEPTED}")
 
 

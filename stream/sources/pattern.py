@@ -19,7 +19,7 @@ from ...engine.picture import U8, Color, Layout, Picture
 from ...engine.types import Frame
 from ..media.info import VideoInfo, parse_rate
 from ..net.address import Address
-from .base import SourceHealth
+from .base import SourceHealth, SourceOptions
 
 BITS = 32
 CHECK = 8
@@ -175,10 +175,10 @@ class PatternSource:
             index += 1
 
 
-def open_pattern(address: Address, realtime: bool = False) -> PatternSource:
+def open_pattern(address: Address, options: SourceOptions) -> PatternSource:
     """Opens a test:// address. Raises UsageError for parameters that test:// does not have."""
     spec = PatternSpec.parse(address)
-    if realtime and not spec.realtime:
+    if options.realtime and not spec.realtime:
         spec = PatternSpec(spec.size, spec.rate, spec.frames, True)
     return PatternSource(spec, address.shown)
 

@@ -14,6 +14,7 @@ from saliency_tubes.stream.app.arguments import known_options
 from saliency_tubes.stream.sinks.condition import STATES
 from saliency_tubes.stream.sinks.open import _BY_SCHEME
 from saliency_tubes.stream.sources.base import NETWORK
+from saliency_tubes.stream.sources.open import _BY_SCHEME as SOURCES
 from saliency_tubes.stream.sources.pattern import LARGEST, MOST_FRAMES, RATES, SMALLEST
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +133,7 @@ def test_a_message_that_does_not_exist_is_found_out(quoted: str, said: bool) -> 
 
 def test_every_input_has_a_row() -> None:
     named = {word.partition("://")[0] for word in first_cells(section("Inputs")) if "://" in word}
-    assert named == NETWORK | {"file", "v4l2", "csi", "gst", "test"}
+    assert named == NETWORK | {"file", "v4l2", "csi", "gst", *SOURCES}
 
 
 def test_every_output_has_a_row() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream.net.address import Address
+from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.sources.pattern import (
     MARK,
@@ -117,7 +118,7 @@ def test_in_real_time() -> None:
 def test_without_an_end_it_is_a_camera() -> None:
     assert PatternSpec.parse(Address.parse("test://")) == PatternSpec(realtime=True)
     assert PatternSpec.parse(Address.parse("test://?realtime=0")) == PatternSpec()
-    assert open_pattern(Address.parse("test://?frames=3"), realtime=True).live
+    assert open_pattern(Address.parse("test://?frames=3"), SourceOptions(realtime=True)).live
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def _windows(path: Path, spec: InputSpec, frames: int, count: int) -> Iterator[F
     try:
         stride = default_stride(spec, source.info.rate)
         extent = (frames - 1) * stride + 1
-        starts = _starts(source.info.frames or 0, extent, count)
+        starts = _starts(source.info.expected_frames or 0, extent, count)
         clips = list(_cut(source, [Window(spec, frames, stride, hop=extent) for _ in starts], starts))
     finally:
         source.close()

@@ -50,7 +50,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         _add_flag(groups[entry.group], entry)
 
 
-def known_options() -> dict[str, Entry]:
+def known_options() -> Mapping[str, Entry]:
     """The options of a run, and of the whole process, by name."""
     return entries(Config, ProcessOptions)
 

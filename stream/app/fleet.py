@@ -9,18 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from dataclasses import replace
 from types import FrameType
 
-from ...engine.errors import SourceError, TubesError, unforeseen
+from ...engine.errors import SourceError, TubesError
 from ...engine.runtimes.models import find_model, read_manifest
-from ...engine.saliency import parse_target
 from ...engine.types import Shown
-from ..net.address import Address
-from ..pipeline.explainer import Look
-from ..sinks.open import check_outputs, open_sink
-from ..sinks.rules import check_rules
 from ..sources.open import comes_live
 from ..telemetry.log import Redacting, say
 from ..telemetry.metrics import Reloaded
@@ -30,9 +24,10 @@ from .config import Config
 from .job import Job, open_job
 from .model_choice import SharedModel, share_model
 from .options import differences as different_options
+from .reload import StreamChange, check_streams, label_of, pairs_of, update
 from .report import Report
-from .settings import Settings, differences
-from .signals import leaving_at
+from .settings import Settings
+from .signals import calling_at_sighup, leaving_at
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_SIGNAL = 3
@@ -45,32 +40,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number
-
-
-def label_of(config: Config) -> str:
-    """What a stream is called in metrics; safe to print."""
-    return config.name or Address.parse(config.input).shown
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a new file means for one stream."""
-
-    old: Config
-    new: Config
-    """the old one with what can change while it runs"""
-    live: list[str]
-    """what that is, by name"""
-    restart: list[str]
-    """what is different and cannot"""
-
-    @classmethod
-    def between(cls, old: Config, asked: Config) -> Change:
-        """asked: the stream as the new file has it."""
-        live, restart = differences(old, asked)
-        outputs = asked.outputs if "rules" in live else old.outputs
-        new = replace(old, outputs=outputs, style=asked.style, explain=asked.explain, max_age=asked.max_age)
-        return cls(old, new, live, restart)
 
 
 class Fleet:
@@ -135,12 +104,12 @@ class Fleet:
         """Whether all was accepted."""
         try:
             asked = reread()
-            self._check(asked.streams)
+            check_streams(asked.streams, self._labels())
         except TubesError as error:
             say("reload", f"refused, nothing changes: {error}", level=logging.ERROR)
             return False
-        pairs = self._pairs(asked.streams)
-        changes = [Change.between(old, new) for old, new in pairs if label_of(old) not in self._ended]
+        pairs = pairs_of(self.settings.streams, asked.streams)
+        changes = [StreamChange.between(old, new) for old, new in pairs if label_of(old) not in self._ended]
         if not len(pairs) == len(self.settings.streams) == len(asked.streams):
             say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
         for entry in different_options(self.settings.process, asked.process):
@@ -195,7 +164,7 @@ class Fleet:
                 self._absent.pop(label, None)
                 newest = self._config(label)
                 if newest is not config:  # read anew while this one waited for its first frame
-                    _update(job, newest)
+                    update(job, newest)
                 self._jobs[label] = job
             if self._stopping.is_set():
                 job.pipeline.stop()
@@ -290,7 +259,8 @@ class Fleet:
         The third of them ends the process at once, whatever the main thread does.
         """
         previous = {number: signal.signal(number, self._interrupt) for number in SIGNALS}
-        with leaving_at(LAST_SIGNAL, SIGNALS), self._reloading():
+        reload = self.reload if self._reread is not None else None
+        with leaving_at(LAST_SIGNAL, SIGNALS), calling_at_sighup(reload):
             try:
                 yield
             finally:
@@ -317,50 +287,7 @@ class Fleet:
         for job in tuple(self._jobs.values()):
             job.pipeline.halt()
 
-    @contextmanager
-    def _reloading(self) -> Iterator[None]:
-        """SIGHUP reloads, in a thread: a handler may come in the middle of anything, a line of the log included."""
-        if self._reread is None:
-            yield
-            return
-        asked: SimpleQueue[bool] = SimpleQueue()  # unlike all else, made for handlers that interrupt each other
-
-        def work() -> None:
-            while asked.get():
-                try:
-                    self.reload()
-                except Exception as error:  # the next one is heard all the same
-                    say("reload", f"failed: {unforeseen(error)}", level=logging.ERROR)
-
-        thread = threading.Thread(target=work, name="saliency-tubes reload", daemon=True)
-        previous = signal.signal(signal.SIGHUP, lambda number, frame: asked.put(True))
-        thread.start()
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGHUP, previous)
-            asked.put(False)
-            thread.join()
-
     # changes
-
-    def _check(self, streams: Sequence[Config]) -> None:
-        """Raises what opening them would say, as far as it can be said without opening anything."""
-        labels = self._labels()
-        for config in streams:
-            parse_target(config.explain, labels)
-            check_rules(config.outputs, labels)
-            check_outputs(config.input, config.outputs, config.sink.listen)
-            for uri in config.outputs:
-                open_sink(uri, config.sink)
-
-    def _pairs(self, asked: Sequence[Config]) -> list[tuple[Config, Config]]:
-        """Each stream, and what is asked of it."""
-        streams = self.settings.streams
-        if len(streams) == len(asked) == 1 and not (streams[0].name or asked[0].name):
-            return [(streams[0], asked[0])]  # called by its input, which may be another one
-        fresh = {label_of(config): config for config in asked}
-        return [(config, fresh[label]) for config in streams if (label := label_of(config)) in fresh]
 
     def _config(self, label: str) -> Config:
         return next(config for config in self.settings.streams if label_of(config) == label)
@@ -371,21 +298,14 @@ class Fleet:
         model = self.settings.streams[0].model
         return (job.runner.manifest if job else read_manifest(find_model(model))).labels
 
-    def _apply(self, change: Change) -> None:
+    def _apply(self, change: StreamChange) -> None:
         name = change.old.name
         if change.restart:
             say("reload", f"needs a restart: {', '.join(change.restart)}", stream=name, level=logging.WARNING)
         with self._lock:
             job = self._jobs.get(label_of(change.old))
             if job is not None:  # else as soon as it is open
-                _update(job, change.new)
+                update(job, change.new)
             streams = tuple(change.new if one is change.old else one for one in self.settings.streams)
             self.settings = replace(self.settings, streams=streams)
         say("reload", f"changed: {', '.join(change.live) or 'nothing'}", stream=name)
-
-
-def _update(job: Job, config: Config) -> None:
-    """Gives a running stream what may change, checked before."""
-    job.pipeline.look = Look(parse_target(config.explain, job.runner.manifest.labels), config.style, config.max_age)
-    for sink, address in zip(job.sinks, map(Address.parse, config.outputs), strict=True):
-        sink.reconfigure(address)

@@ -75,12 +75,16 @@ class Entry:
         return made
 
 
-@cache
-def entries(*kinds: type) -> dict[str, Entry]:
+def entries(*kinds: type) -> Mapping[str, Entry]:
     """The options of dataclasses and of those they hold, by name, in the order of their declaration.
 
     Raises ValueError where two that differ have one name.
     """
+    return _entries(kinds)
+
+
+@cache
+def _entries(kinds: tuple[type, ...]) -> Mapping[str, Entry]:
     found: dict[str, Entry] = {}
     for kind in kinds:
         for entry in _walk(kind, ()):
@@ -202,7 +206,7 @@ def differences(old: Any, new: Any) -> list[Entry]:
     holds are then left out, for it changes them all.
     """
     different: list[Entry] = []
-    for entry in entries(old.__class__).values():
+    for entry in entries(type(old)).values():
         before, after = entry.value_in(old), entry.value_in(new)
         if holds_options(before):
             before, after = _chosen_by_name(before), _chosen_by_name(after)

@@ -20,7 +20,7 @@ class Report:
 
     def __init__(self, job: Job, stream: TextIO | None) -> None:
         self._job, self._name = job, job.config.name
-        total, limit = job.source.info.frames, job.config.limit
+        total, limit = job.source.info.expected_frames, job.config.limit
         total = min(total, limit) if total and limit else total or limit
         # A stream that runs for weeks has no need to fill the journal.
         self._progress = Progress(total, stream, 60.0 if job.source.live and total is None else None)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from queue import SimpleQueue
+
+from ...engine.errors import unforeseen
+from ..telemetry.log import say
 
 
 @contextmanager
@@ -35,3 +40,31 @@ def leaving_at(count: int, numbers: Sequence[int]) -> Iterator[None]:
         os.close(writing)
         thread.join()
         os.close(reading)
+
+
+@contextmanager
+def calling_at_sighup(work: Callable[[], None] | None) -> Iterator[None]:
+    """In the main thread, while the block lasts: SIGHUP calls this, in a thread of its own, for a handler may come in
+    the middle of anything, a line of the log included. None: the signal does what it did.
+    """
+    if work is None:
+        yield
+        return
+    asked: SimpleQueue[bool] = SimpleQueue()  # unlike all else, made for handlers that interrupt each other
+
+    def wait() -> None:
+        while asked.get():
+            try:
+                work()
+            except Exception as error:  # the next one is heard all the same
+                say("reload", f"failed: {unforeseen(error)}", level=logging.ERROR)
+
+    thread = threading.Thread(target=wait, name="saliency-tubes reload", daemon=True)
+    previous = signal.signal(signal.SIGHUP, lambda number, frame: asked.put(True))
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+        asked.put(False)
+        thread.join()

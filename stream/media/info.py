@@ -29,7 +29,7 @@ class VideoInfo:
     """seconds; the unit of every frame's pts"""
     rate: Fraction | None
     """frames a second, on average; None if the file does not tell"""
-    frames: int | None = None
+    expected_frames: int | None = None
     """estimated number of frames in the video; None if unknown"""
     pixel_aspect: Fraction = Fraction(1)
     """width / height of one pixel as it is to be shown"""

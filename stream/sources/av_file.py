@@ -223,7 +223,7 @@ def _describe(
         height=reader.size[1],
         time_base=time_base,
         rate=rate,
-        frames=frames,
+        expected_frames=frames,
         pixel_aspect=1 / aspect if reader.orientation.transpose else aspect,
         layout=reader.layout,
         color=reader.color,

@@ -41,7 +41,10 @@ class Replay:
         info = self._source.info
         # No audio: it would go on while frames are dropped, as a camera's are, and end with the first round.
         self.info: VideoInfo = replace(
-            info, audio=None, frames=None if loop else info.frames, duration=None if loop else info.duration
+            info,
+            audio=None,
+            expected_frames=None if loop else info.expected_frames,
+            duration=None if loop else info.duration,
         )
         self._frames = self._read()
 

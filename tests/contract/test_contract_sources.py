@@ -232,7 +232,7 @@ def test_a_loop_goes_on_over_the_seam(clip: Path) -> None:
     frames = take(source, 30)
     assert [frame.index for frame in frames if frame.gap] == [12, 24]
     assert {b.pts - a.pts for a, b in pairwise(frames)} == {frames[1].pts - frames[0].pts}
-    assert (source.info.frames, source.info.duration) == (None, None)
+    assert (source.info.expected_frames, source.info.duration) == (None, None)
     source.close()
 
 

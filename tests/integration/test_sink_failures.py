@@ -162,5 +162,5 @@ def test_close_makes_a_plain_mp4(tmp_path: Path) -> None:
         sink.write(make_shown(index, index * 512, info))
     sink.close()
     source = open_source(str(path))
-    assert (source.info.frames, source.info.duration) == (100, 4.0)
+    assert (source.info.expected_frames, source.info.duration) == (100, 4.0)
     source.close()

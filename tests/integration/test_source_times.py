@@ -54,13 +54,13 @@ def test_raw_h264_gets_timestamps_from_its_rate(tmp_path: Path) -> None:
     assert len(times) == 20
     assert {b - a for a, b in pairwise(times)} == {Fraction(1, 25)}
     info = open_source(str(path)).info
-    assert (info.rate, info.duration, info.frames) == (25, None, None)
+    assert (info.rate, info.duration, info.expected_frames) == (25, None, None)
 
 
 def test_info_of_a_plain_file(tmp_path: Path) -> None:
     path = make_video(tmp_path / "clip.mp4", frames=50, pixel_aspect=Fraction(16, 11), audio="aac")
     info = open_source(str(path)).info
-    assert (info.rate, info.frames, info.pixel_aspect) == (25, 50, Fraction(16, 11))
+    assert (info.rate, info.expected_frames, info.pixel_aspect) == (25, 50, Fraction(16, 11))
     assert info.duration == pytest.approx(2.0)
     assert info.audio == path
     assert open_source(str(make_video(tmp_path / "mute.mp4"))).info.audio is None

@@ -187,7 +187,10 @@ def test_a_run_says_what_the_file_says(precision, live, words, monkeypatch):
         config=Config("a.mp4", precision=precision, limit=3),
         runner=StubRunner(dataclasses.replace(make_manifest(), missed=(missed,))),
         source=SimpleNamespace(
-            info=SimpleNamespace(frames=3, rate=25, width=8, height=8, notes=()), live=live, name="a.mp4", remarks=()
+            info=SimpleNamespace(expected_frames=3, rate=25, width=8, height=8, notes=()),
+            live=live,
+            name="a.mp4",
+            remarks=(),
         ),
         sinks=(),
         options=SimpleNamespace(sync="aligned", hop=2, delay=0.0, stride=1),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...engine.errors import UsageError
+from ..net.address import Address
 from ..net.redact import redact_words
 from .config import Config, ProcessOptions
 from .options import Entry, changed, entries, from_keywords
@@ -101,6 +102,6 @@ def config_of_keywords(input_: str, outputs: Sequence[str], keywords: Mapping[st
 
 def _default_outputs(uri: str) -> tuple[str, ...]:
     """A file gets a film beside it; a stream that has no name of its own, or no end, must be told where to."""
-    if "://" in uri or uri.startswith("/dev/"):
+    if Address.parse(uri).scheme or uri.startswith("/dev/"):
         raise UsageError("no output: a stream needs one, as out.mkv, rtsp://@:8554/explained or null://")
     return (f"{Path(uri).stem.replace('%', '')}.tubes.mp4",)  # which would make it a recording named by the time

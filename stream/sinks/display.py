@@ -36,7 +36,7 @@ class DisplaySink(Sink):
     def __init__(self, address: Address) -> None:
         """Raises UsageError for display:// with anything behind it."""
         super().__init__("display://")
-        if address.rest.reveal().strip("/"):
+        if address.shown[len("display://") :].strip("/"):
             raise UsageError(f"{address}: display:// takes no name")
         self._info: VideoInfo | None = None
         self._shown = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -128,6 +129,25 @@ def test_any_text_is_an_address_or_a_mistake_told_in_one_line(text: str) -> None
         assert str(address) == address.shown
     else:
         assert len(error.splitlines()) == 1
+
+
+STREAM = Path(__file__).parents[2] / "stream"
+OPENERS = {
+    *("sinks/av_push.py", "sinks/gst_pipeline.py", "sinks/gst_rtsp.py", "sinks/mqtt.py", "sinks/webhook.py"),
+    *("sources/av_feed.py", "sources/gst_description.py", "sources/rtsp_redirect.py"),
+}
+"""files that give a library the full address, or a login"""
+
+
+def test_addresses_are_taken_apart_in_one_room_and_revealed_where_they_are_opened() -> None:
+    apart, revealing = set(), set()
+    for path in STREAM.rglob("*.py"):
+        name, source = path.relative_to(STREAM).as_posix(), path.read_text(encoding="utf-8")
+        if not name.startswith("net/"):
+            apart |= {name} if re.search(r"urlsplit|urlparse|split\(.://|partition\(.://", source) else set()
+            revealing |= {name} if ".reveal()" in source else set()
+    assert apart == set()
+    assert revealing == OPENERS
 
 
 SECRET = "hunter22-hunter22"

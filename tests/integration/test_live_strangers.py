@@ -247,7 +247,7 @@ def test_a_password_with_signs_of_addresses_opens_the_camera(backend: str) -> No
         assert len(list(islice(source, 5))) == 5
         source.close()
         with pytest.raises(SourceError, match=r"wrong user or password \(401\)") as caught:
-            open_source(uri.replace("sh", "5h"), SourceOptions(backend=backend))
+            open_source(uri.full.reveal().replace("sh", "5h"), SourceOptions(backend=backend))
         assert str(caught.value) == f"{camera.url('me:***')}: wrong user or password (401)"
 
 

@@ -7,27 +7,27 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import FrameType
 
-from ...engine.errors import SourceError, TubesError
-from ...engine.runtimes.models import find_model, read_manifest
+from ...engine.errors import SourceError
 from ...engine.types import Shown
 from ..sources.open import comes_live
-from ..telemetry.log import Redacting, say
+from ..telemetry.log import say
 from ..telemetry.metrics import Reloaded
 from ..telemetry.monitor import Monitor
 from ..telemetry.stats import Snapshot
 from .config import Config
 from .job import Job, open_job
 from .model_choice import SharedModel, share_model
-from .options import differences as different_options
-from .reload import StreamChange, check_streams, label_of, pairs_of, update
+from .reload import take_over
 from .report import Report
+from .roster import Roster
 from .settings import Settings
 from .signals import calling_at_sighup, leaving_at
+from .stream_change import label_of
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_SIGNAL = 3
@@ -47,17 +47,9 @@ class Fleet:
 
     def __init__(self, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
         """reread: gives the settings anew, for SIGHUP."""
-        self.settings, self._reread = settings, reread
+        self._roster, self._reread = Roster(settings), reread
         self.reloaded = None if reread is None else Reloaded(True, time.time())
         """how the file was last read; None where there is none"""
-        self._jobs: dict[str, Job] = {}
-        self._absent: dict[str, SourceError] = {}
-        """why those streams gave no first frame in time that are tried again, while others run"""
-        self._came_up = False
-        """whether any stream ever did"""
-        self._ended: dict[str, Snapshot | str] = {}
-        """the last snapshot; of one that could not be opened, why"""
-        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._received: list[int] = []
         self._main_opening = False
@@ -67,27 +59,17 @@ class Fleet:
     def stop(self) -> None:
         """Every stream reads no further frame, and finishes what it has."""
         self._stopping.set()
-        for job in tuple(self._jobs.values()):
+        for job in self._roster.running.values():
             job.pipeline.stop()
 
     @property
     def running(self) -> Mapping[str, Job]:
         """The streams that are open, by label."""
-        with self._lock:
-            return dict(self._jobs)
+        return self._roster.running
 
     def snapshots(self) -> Mapping[str, Snapshot | str | None]:
-        """Every stream's, by label: None where it is not open yet, "waited for: ..." where that takes longer than it
-        should, the last one where it has ended, "failed: ..." where it could not be opened.
-        """
-        with self._lock:
-            jobs, ended = dict(self._jobs), {**self._waited_for(), **self._ended}
-        found: dict[str, Snapshot | str | None] = {}
-        for config in self.settings.streams:
-            label = label_of(config)
-            running = label in jobs and label not in ended
-            found[label] = jobs[label].pipeline.snapshot() if running else ended.get(label)
-        return found
+        """As `Roster.snapshots`."""
+        return self._roster.snapshots()
 
     def reload(self) -> None:
         """Reads the settings anew and applies what can change while streams run; says what needs a restart."""
@@ -96,32 +78,9 @@ class Fleet:
             return
         before, accepted = self.reloaded or Reloaded(True, 0.0), False
         try:
-            accepted = self._take_over(self._reread)
+            accepted = take_over(self._roster, self._reread)
         finally:
             self.reloaded = Reloaded(accepted, time.time() if accepted else before.accepted)
-
-    def _take_over(self, reread: Callable[[], Settings]) -> bool:
-        """Whether all was accepted."""
-        try:
-            asked = reread()
-            check_streams(asked.streams, self._labels())
-        except TubesError as error:
-            say("reload", f"refused, nothing changes: {error}", level=logging.ERROR)
-            return False
-        pairs = pairs_of(self.settings.streams, asked.streams)
-        changes = [StreamChange.between(old, new) for old, new in pairs if label_of(old) not in self._ended]
-        if not len(pairs) == len(self.settings.streams) == len(asked.streams):
-            say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
-        for entry in different_options(self.settings.process, asked.process):
-            say("reload", f"needs a restart: {entry.name}", level=logging.WARNING)
-        accepted = True
-        for change in changes:
-            try:
-                self._apply(change)
-            except TubesError as error:
-                say("reload", f"refused: {error}", stream=change.old.name, level=logging.ERROR)
-                accepted = False
-        return accepted
 
     # running
 
@@ -132,8 +91,8 @@ class Fleet:
         """
         try:
             self._main_opening = True
-            if len(self.settings.streams) == 1:
-                self._run_one(self.settings.streams[0], None, each)
+            if len(self._roster.settings.streams) == 1:
+                self._run_one(self._roster.settings.streams[0], None, each)
             else:
                 self._run_several()
         except Exception:
@@ -151,26 +110,19 @@ class Fleet:
         try:
             self._run_job(label, config, shared, each)
         finally:
-            with self._lock:
-                self._jobs.pop(label, None)  # not before the outputs are closed
+            self._roster.closed(label)
 
     def _run_job(
         self, label: str, config: Config, shared: SharedModel | None, each: Callable[[Shown], None] | None
     ) -> None:
         with open_job(config, shared, self._given_up) as job, ExitStack() as stack:
             self._main_opening = False
-            with self._lock:
-                self._came_up = True
-                self._absent.pop(label, None)
-                newest = self._config(label)
-                if newest is not config:  # read anew while this one waited for its first frame
-                    update(job, newest)
-                self._jobs[label] = job
+            self._roster.opened(label, config, job)
             if self._stopping.is_set():
                 job.pipeline.stop()
             stack.enter_context(Monitor(job.pipeline.snapshot, config.name, classes=job.source.live))
-            told = self.settings.process.log_format == "text" and self.settings.process.log_level in ("debug", "info")
-            plain = told and shared is None
+            process = self._roster.settings.process
+            plain = process.log_format == "text" and process.log_level in ("debug", "info") and shared is None
             report = Report(job, sys.stderr if plain else None)
             report.begin()
             try:
@@ -181,11 +133,10 @@ class Fleet:
             finally:
                 final = job.pipeline.snapshot()  # one for both: the summary and /metrics say the same
                 report.end(final)
-                with self._lock:
-                    self._ended[label] = final.ended()
+                self._roster.ended(label, final.ended())
 
     def _run_several(self) -> None:
-        shared = share_model(self.settings.streams)
+        shared = share_model(self._roster.settings.streams)
         self._main_opening = False
         say("model", shared.remark)
         errors: list[Exception] = []
@@ -196,30 +147,25 @@ class Fleet:
             except Exception as error:  # the others go on
                 say("stream", f"failed: {error}", stream=config.name, level=logging.ERROR)
                 errors.append(error)
-                self._failed(label_of(config), error)
+                self._roster.failed(label_of(config), error)
 
         threads = {
             label_of(config): threading.Thread(
                 target=run, args=(config,), name=f"saliency-tubes {config.name}", daemon=True
             )
-            for config in self.settings.streams
+            for config in self._roster.settings.streams
         }
         for thread in threads.values():
             thread.start()
         for own, thread in threads.items():
             # Bit by bit, so that signals are heard; one that still waits for its first frame is not waited for.
-            while thread.is_alive() and not (self._stopping.is_set() and own not in self._jobs):
+            while thread.is_alive() and not (self._stopping.is_set() and own not in self._roster.running):
                 thread.join(0.2)
-                with self._lock:  # as one: a camera that comes up meanwhile would be given up all the same
-                    # Nobody is left who runs, or may yet: those that are only waited for end as well.
-                    if not self._stopping.is_set() and not any(
-                        other.is_alive() and label not in self._absent for label, other in threads.items()
-                    ):
-                        errors.extend(self._absent.values())
-                        self._stopping.set()
+                alive = [label for label, other in threads.items() if other.is_alive()]
+                errors += self._roster.give_up(alive, self._stopping)
             thread.join(1.0)
         if errors:
-            if not self._came_up:
+            if not self._roster.came_up:
                 say("stream", "no stream came up", level=logging.ERROR)
             raise errors[0]
 
@@ -229,26 +175,12 @@ class Fleet:
         try:
             self._run_one(config, shared, None)
         except SourceError as error:
-            if label in self._ended or not comes_live(config.input, config.source):
+            if self._roster.has_ended(label) or not comes_live(config.input, config.source):
                 raise
-            with self._lock:
-                self._absent[label] = error
-            say("stream", f"{error}; tried again while other streams run", stream=config.name, level=logging.WARNING)
-            try:
+            words = f"{error}; tried again while other streams run"
+            with self._roster.away(label, error):
+                say("stream", words, stream=config.name, level=logging.WARNING)
                 self._run_one(replace(config, source=replace(config.source, wait=True)), shared, None)
-            finally:
-                with self._lock:
-                    self._absent.pop(label, None)
-
-    def _waited_for(self) -> dict[str, str]:
-        clean = Redacting(self.settings.addresses).clean
-        return {label: clean(f"waited for: {error}") for label, error in self._absent.items()}
-
-    def _failed(self, label: str, error: Exception) -> None:
-        state = Redacting(self.settings.addresses).clean(f"failed: {error}")
-        with self._lock:
-            last = self._ended.get(label)
-            self._ended[label] = replace(last, state=state) if isinstance(last, Snapshot) else state
 
     # signals
 
@@ -284,28 +216,5 @@ class Fleet:
     def halt(self) -> None:
         """As `stop`, and what was read is lost."""
         self.stop()
-        for job in tuple(self._jobs.values()):
+        for job in self._roster.running.values():
             job.pipeline.halt()
-
-    # changes
-
-    def _config(self, label: str) -> Config:
-        return next(config for config in self.settings.streams if label_of(config) == label)
-
-    def _labels(self) -> Sequence[str]:
-        """The model's classes."""
-        job = next(iter(tuple(self._jobs.values())), None)
-        model = self.settings.streams[0].model
-        return (job.runner.manifest if job else read_manifest(find_model(model))).labels
-
-    def _apply(self, change: StreamChange) -> None:
-        name = change.old.name
-        if change.restart:
-            say("reload", f"needs a restart: {', '.join(change.restart)}", stream=name, level=logging.WARNING)
-        with self._lock:
-            job = self._jobs.get(label_of(change.old))
-            if job is not None:  # else as soon as it is open
-                update(job, change.new)
-            streams = tuple(change.new if one is change.old else one for one in self.settings.streams)
-            self.settings = replace(self.settings, streams=streams)
-        say("reload", f"changed: {', '.join(change.live) or 'nothing'}", stream=name)

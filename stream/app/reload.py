@@ -1,70 +1,38 @@
-"""What a new version of the configuration file means for streams that run."""
+"""The configuration file, read again while streams run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable
 
-from ...engine.saliency import parse_target
-from ..net.address import Address
-from ..pipeline.explainer import Look
-from ..sinks.open import check_outputs, open_sink
-from ..sinks.rules import check_rules
-from .config import Config
-from .job import Job
-from .options import changed, entries
-from .settings import differences
+from ...engine.errors import TubesError
+from ..telemetry.log import say
+from .options import differences
+from .roster import Roster
+from .settings import Settings
+from .stream_change import StreamChange, check_streams, label_of, pairs_of
 
 
-def label_of(config: Config) -> str:
-    """What a stream is called in metrics; safe to print."""
-    return config.name or Address.parse(config.input).shown
-
-
-@dataclass(frozen=True)
-class StreamChange:
-    """What a new file means for one stream."""
-
-    old: Config
-    new: Config
-    """the old one with what can change while it runs"""
-    live: list[str]
-    """what that is, by name"""
-    restart: list[str]
-    """what is different and cannot"""
-
-    @classmethod
-    def between(cls, old: Config, asked: Config) -> StreamChange:
-        """asked: the stream as the new file has it."""
-        live, restart = differences(old, asked)
-        given = {name: entry.value_in(asked) for name, entry in entries(type(old)).items() if entry.declared.live}
-        new = replace(changed(old, given), outputs=asked.outputs if "rules" in live else old.outputs)
-        return cls(old, new, live, restart)
-
-
-def pairs_of(streams: Sequence[Config], asked: Sequence[Config]) -> list[tuple[Config, Config]]:
-    """Each stream, and what the new file asks of it; those that are in both."""
-    if len(streams) == len(asked) == 1 and not (streams[0].name or asked[0].name):
-        return [(streams[0], asked[0])]  # called by its input, which may be another one
-    fresh = {label_of(config): config for config in asked}
-    return [(config, fresh[label]) for config in streams if (label := label_of(config)) in fresh]
-
-
-def check_streams(streams: Sequence[Config], labels: Sequence[str]) -> None:
-    """Raises what opening them would say, as far as it can be said without opening anything.
-
-    labels: the model's classes.
-    """
-    for config in streams:
-        parse_target(config.explain, labels)
-        check_rules(config.outputs, labels)
-        check_outputs(config.input, config.outputs, config.sink.listen)
-        for uri in config.outputs:
-            open_sink(uri, config.sink)
-
-
-def update(job: Job, config: Config) -> None:
-    """Gives a running stream what may change, checked before."""
-    job.pipeline.look = Look(parse_target(config.explain, job.runner.manifest.labels), config.style, config.max_age)
-    for sink, address in zip(job.sinks, map(Address.parse, config.outputs), strict=True):
-        sink.reconfigure(address)
+def take_over(roster: Roster, reread: Callable[[], Settings]) -> bool:
+    """Applies what new settings change while streams run. Whether all of them were accepted."""
+    try:
+        asked = reread()
+        check_streams(asked.streams, roster.classes())
+    except TubesError as error:
+        say("reload", f"refused, nothing changes: {error}", level=logging.ERROR)
+        return False
+    old = roster.settings
+    pairs = pairs_of(old.streams, asked.streams)
+    changes = [StreamChange.between(*pair) for pair in pairs if not roster.has_ended(label_of(pair[0]))]
+    if not len(pairs) == len(old.streams) == len(asked.streams):
+        say("reload", "streams were added, removed or renamed: that needs a restart", level=logging.WARNING)
+    for entry in differences(old.process, asked.process):
+        say("reload", f"needs a restart: {entry.name}", level=logging.WARNING)
+    accepted = True
+    for change in changes:
+        try:
+            roster.apply(change)
+        except TubesError as error:
+            say("reload", f"refused: {error}", stream=change.old.name, level=logging.ERROR)
+            accepted = False
+    return accepted

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.types import Frame, Shown
-from saliency_tubes.stream.app import fleet as fleets
 from saliency_tubes.stream.app import job as jobs
-from saliency_tubes.stream.app import model_choice
+from saliency_tubes.stream.app import model_choice, roster
 from saliency_tubes.stream.app.config import Config, ProcessOptions
 from saliency_tubes.stream.app.fleet import Fleet
 from saliency_tubes.stream.app.settings import Settings
+from saliency_tubes.stream.net.address import Address, AddressLike
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.threaded import Threaded
 from saliency_tubes.stream.telemetry.events import Event
@@ -70,13 +70,14 @@ class Broken(Counting):
 def test_the_summary_and_the_metrics_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     sinks: dict[str, Sink] = {}
 
-    def open_sink(uri: str, options: SinkOptions | None = None) -> Sink:
-        made: Sink = {"slow": lambda: Threaded(Slow()), "plain": Plain, "broken": lambda: Threaded(Broken())}[uri]()
-        made.name = uri
-        sinks[uri] = made
+    def open_sink(address: AddressLike, options: SinkOptions | None = None) -> Sink:
+        name = Address.parse(address).shown
+        made: Sink = {"slow": lambda: Threaded(Slow()), "plain": Plain, "broken": lambda: Threaded(Broken())}[name]()
+        made.name = name
+        sinks[name] = made
         return made
 
-    for module in (fleets, model_choice):
+    for module in (roster, model_choice):
         monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
         monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
     monkeypatch.setattr(model_choice, "open_runner", lambda model, **_: StubRunner(delay=0.02))

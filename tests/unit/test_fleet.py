@@ -19,7 +19,7 @@ from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.stream.app import fleet as fleets
 from saliency_tubes.stream.app import job as jobs
-from saliency_tubes.stream.app import model_choice
+from saliency_tubes.stream.app import model_choice, roster
 from saliency_tubes.stream.app.config import Config, ProcessOptions
 from saliency_tubes.stream.app.fleet import Fleet, Interrupted
 from saliency_tubes.stream.app.job import open_job, open_source
@@ -40,7 +40,7 @@ HOOK = "hook+http://me:hunter22@127.0.0.1:9/?class=dark&over="
 
 @pytest.fixture(autouse=True)
 def stub_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (fleets, model_choice):
+    for module in (roster, model_choice):
         monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
         monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
     monkeypatch.setattr(model_choice, "open_runner", lambda model, *, batch, **_: StubRunner(batch=batch))
@@ -347,7 +347,7 @@ class TestOpening:
 
         monkeypatch.setattr(jobs, "open_source", open_it)
         with running(DOOR, replace(YARD, input=f"{CAMERA}&frames=9"), opened=0) as run:
-            wait_for(lambda: "failed" in str(run.fleet.snapshots()["yard"]))
+            wait_for(lambda: "failed: " in str(run.fleet.snapshots()["yard"]))  # and no field of that name
             wait_for(lambda: "door" in run.fleet.running)
             facts = health(run.fleet.snapshots(), 1.0)
         assert facts["status"] == "failing"

@@ -1,4 +1,4 @@
-"""Why a server cannot be reached or trusted, where a library only says that something went wrong."""
+"""Finds out why a server cannot be reached or trusted; libraries only report that something went wrong."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Trouble:
 
     words: str
     distrusted: bool
-    """whether it is there and its certificate is refused; else it cannot be reached"""
+    """True: the server answers, and its certificate is refused; False: it cannot be reached"""
 
 
 def diagnose(address: Address, tls_ca: str | None) -> Trouble | None:
     """What is wrong with the server of an address; None where nothing is, or the scheme is none of PORTS.
 
-    Asks the network; takes two seconds at most once the name is known. tls_ca: as in SourceOptions.
+    Uses the network; takes two seconds at most after the name is resolved. tls_ca: see SourceOptions.
     """
     if address.scheme not in PORTS:
         return None

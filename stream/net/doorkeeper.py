@@ -1,4 +1,5 @@
-"""Failed logins at a server: how long each must wait for its answer, and what is logged. Pure: it is told the time."""
+"""Failed logins at a server: how long each must wait for its answer, and what is logged. Pure: the caller tells the
+time."""
 
 from __future__ import annotations
 
@@ -7,21 +8,21 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 FREE = 5
-"""failed logins of one address that are answered at once"""
+"""Number of failed logins of one address that are answered at once."""
 PAUSES = (1.0, 10.0)
-"""seconds before the answer to the next ones: doubled from the first to the second"""
+"""Minimum and maximum seconds before the answer to further failed logins; they double with each."""
 FORGET = 600.0
-"""seconds without a failed login after which an address may fail FREE times again"""
+"""Seconds without a failed login after which an address may fail FREE times again."""
 EVERY = 60.0
-"""seconds between two lines in the log"""
+"""Minimum seconds between two lines in the log."""
 ADDRESSES = 1024
-"""that are remembered; of more, those that failed longest ago are forgotten"""
+"""Maximum number of addresses that are remembered; then those whose last failure is oldest are forgotten."""
 NAMED = 5
-"""addresses in one line of the log"""
+"""Maximum number of addresses in one line of the log."""
 
 
 def party(address: str) -> str:
-    """Whom an address counts for: itself; with IPv6 its network of 64 bits, for one machine may have all of that."""
+    """What an address is counted as: itself, or for IPv6 its network of 64 bits, all of which one machine may have."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -30,7 +31,7 @@ def party(address: str) -> str:
         return str(found)
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
-    if found.is_loopback or found.is_link_local:  # all machines of a link share the network
+    if found.is_loopback or found.is_link_local:  # all machines on a link share this network
         return str(found)
     return str(ipaddress.ip_network((found, 64), strict=False))
 
@@ -51,7 +52,7 @@ class Doorkeeper:
         self._told = -EVERY
 
     def failed(self, who: str, now: float) -> float:
-        """A login failed. The seconds to wait before that is answered. who: as `party` says. now: seconds."""
+        """Counts a failed login. Returns the seconds to wait before the answer. who: see `party`. now: seconds."""
         known = self._records.pop(who, None)
         failures = 1 if known is None or now - known.last > FORGET else known.failures + 1
         self._records[who] = _Record(failures, now)
@@ -62,11 +63,11 @@ class Doorkeeper:
         return 0.0 if failures <= FREE else min(longest, first * 2.0 ** min(failures - FREE - 1, 10))
 
     def turned_away(self, who: str) -> None:
-        """A connection was refused, for want of a place."""
+        """Counts a connection that was refused because there were too many."""
         _count(self._turned_away, who)
 
     def line(self, now: float) -> str:
-        """What is to be logged now: at most one line every EVERY seconds; empty where there is nothing to tell."""
+        """The line to log now, at most one in EVERY seconds; empty if there is nothing to log."""
         if not (self._failed or self._turned_away) or now - self._told < EVERY:
             return ""
         self._told = now

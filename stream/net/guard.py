@@ -1,4 +1,5 @@
-"""Watches what a server sends while a library reads it: the libraries put no bound to headers, SDP and playlists."""
+"""Watches how much a server sends to a library that reads from it: libraries do not limit headers, SDP and
+playlists."""
 
 from __future__ import annotations
 
@@ -12,36 +13,38 @@ from contextlib import contextmanager, suppress
 from .address import Address
 
 FLOOD = 64 << 20
-"""bytes that may come without a picture: ten seconds before a key frame, at 50 Mbit/s"""
+"""Maximum bytes that may come without a picture: ten seconds before a key frame, at 50 Mbit/s."""
 PLAYLIST_FLOOD = 24 << 20
-"""the same of HLS, whose playlists take 15 times their size in memory, and whose segments begin with key frames"""
+"""The same for HLS: playlists take 15 times their size in memory, and segments begin with key frames."""
 GOODBYE = 1.0
-"""seconds that a library may take to end a connection"""
+"""Maximum seconds that a library may take to end a connection."""
 POLL = 0.05
-"""seconds between two looks"""
+"""Seconds between two looks at the connections."""
 _RECEIVED = slice(128, 136)
-"""tcpi_bytes_received in Linux's struct tcp_info"""
+"""Where tcpi_bytes_received lies in Linux's struct tcp_info."""
 _DESCRIPTORS = "/proc/self/fd"
 
 
 class Guard:
-    """Cuts a host's new connections once they brought too much without a picture, or took too long to be opened.
+    """Closes the new connections to a host if they bring too much without a picture, or take too long to open.
 
-    The sockets are the library's, which asks nobody: they are found among the process's own, by the host's address.
-    It has a thread, as the library keeps the caller's for as long as it likes. Without /proc it does nothing.
+    The library owns the sockets and does not give them out: they are found among the process's sockets, by the host's
+    address. The guard has a thread of its own, because the library may keep the calling thread for any time. On systems
+    without /proc it does nothing.
     """
 
     def __init__(self, address: Address, flood: int = FLOOD, seconds: float | None = None) -> None:
-        """flood: bytes. seconds: until `opened` must have been called; None: for ever. Raises nothing."""
+        """flood: maximum bytes without a picture. seconds: maximum time until `opened` is called; None: no limit.
+        Raises nothing."""
         self.reason = ""
-        """why the connections were cut; empty where they were not"""
+        """why the connections were closed; empty if they were not"""
         self._flood, self._deadline = flood, None if seconds is None else time.monotonic() + seconds
         self._seconds = seconds
         self._counted: dict[str, int] = {}
-        """bytes that each socket had received at the last picture"""
+        """socket -> the bytes it had received at the last picture"""
         self._restart = False
         self._known = set(_sockets())
-        """sockets of others"""
+        """sockets that existed before, which are not watched"""
         self._closed = threading.Event()
         self._host = address.host
         self._thread: threading.Thread | None = None
@@ -50,22 +53,22 @@ class Guard:
             self._thread.start()
 
     def opened(self) -> None:
-        """From now on only what comes without a picture counts."""
+        """To be called when the input is open: from now on only the bytes without a picture are limited."""
         self._deadline = None
 
     def picture(self) -> None:
-        """One came: the count begins anew."""
+        """To be called for each picture: the count starts anew."""
         self._restart = True
 
     def closing(self) -> None:
-        """The library is about to end its connections: it must be done with that soon, whatever the server does."""
+        """To be called before the library ends its connections: it gets GOODBYE seconds, whatever the server does."""
         self._seconds, self._deadline = GOODBYE, time.monotonic() + GOODBYE
 
     def close(self) -> None:
         """May be called twice."""
         self._closed.set()
         if self._thread is not None:
-            self._thread.join(1.0)  # a name server may keep it longer
+            self._thread.join(1.0)  # a slow name server may keep the thread longer
 
     def _watch(self) -> None:
         try:
@@ -98,11 +101,11 @@ class Guard:
 
 
 def _sockets() -> dict[str, int]:
-    """This process's sockets: the system's name of each, which is never used again, and its number, which may be."""
+    """This process's sockets: the system's name of each, which is unique, -> its number, which may be used again."""
     found = {}
     with suppress(OSError):
         for name in os.listdir(_DESCRIPTORS):
-            with suppress(OSError):  # closed by now
+            with suppress(OSError):  # it was closed meanwhile
                 link = os.readlink(f"{_DESCRIPTORS}/{name}")
                 if link.startswith("socket:"):
                     found[link] = int(name)
@@ -111,7 +114,7 @@ def _sockets() -> dict[str, int]:
 
 @contextmanager
 def _borrowed(number: int) -> Iterator[socket.socket | None]:
-    """The socket behind a number of somebody else's, who may close it meanwhile; None where there is none."""
+    """The socket with this number, whose owner may close it at any time; None if there is none."""
     connection = None
     with suppress(OSError):
         copy = os.dup(number)
@@ -134,7 +137,7 @@ def _peer(connection: socket.socket) -> str | None:
 
 
 def _received(connection: socket.socket) -> int:
-    """Bytes so far; 0 where the system does not say, or the socket is none of TCP."""
+    """Bytes received so far; 0 if the system does not tell or the socket is not TCP."""
     with suppress(OSError, AttributeError):
         return int.from_bytes(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)[_RECEIVED], "little")
     return 0

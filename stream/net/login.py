@@ -1,4 +1,4 @@
-"""Finds the login in an address: people write passwords that hold the very characters which end one. Pure."""
+"""Finds the login in an address: people write passwords that contain the characters which should end them. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from urllib.parse import quote
 from ...engine.errors import UsageError
 
 LOGINS = {"rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "mqtt", "mqtts", "hook+http", "hook+https"}
-"""schemes of addresses that may hold a user name and a password"""
+"""Schemes of addresses that may contain a user name and a password."""
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.%]+\]|)(?P<port>:\d{1,5})?")
 _PLAIN = "!$&'()*+,;=:"
-"""what may stand in a login as it is, RFC 3986, section 3.2.1, beside letters, digits and -._~"""
+"""Characters that need no escape in a login, beside letters, digits and -._~ (RFC 3986, section 3.2.1)."""
 
 
 def split_login(scheme: str, rest: str) -> tuple[str | None, str]:

@@ -1,4 +1,4 @@
-"""Whom a server listens to: this machine alone, or everybody who reaches it. Pure."""
+"""Whether a server can be reached from this machine only, or from others too. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that is bound to `host`."""
+    """Whether a server that is bound to `host` can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -13,20 +13,21 @@ from .secret import HIDDEN
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOGIN = re.compile(r"(://[^/?#@:\s]*):([^/?#\s]*)@")
-# A password with an unescaped slash ends the authority early. Anything after "user:" that is no port number hides up to
-# the last @, a host before an @ in the path with it: rather too much than a password in a log. One with a space in it
-# ends at the first.
+# A password with an unescaped slash seems to end the authority. So everything after "user:" that is not a port number
+# is hidden up to the last @. This may also hide a host before an @ in the path: better too much than a password in a
+# log. A password with a space is hidden up to the first @.
 _LOOSE_LOGIN = re.compile(r"(://[^/?#@:\s]+):(?!\d+(?:[/?#\s]|$))(?!\*\*\*@[^@\s]*(?:\s|$))(\S*|\S[^/?#@]*)@")
-# Of queries and of GStreamer's properties, where a value in quotes may hold spaces.
+# Names in queries and of GStreamer's properties, in which a value in quotes may contain spaces.
 _NAMES = "pass|passwd|password|passphrase|pwd|pw|psk|token|secret|key|auth|authorization|sig|signature|credentials?"
 _SECRET = re.compile(rf"""\b((?<=[?&])[\w-]*code|[\w-]*(?:{_NAMES}))\s*=\s*("[^"]*"|'[^']*'|[^&#\s]+)""", re.IGNORECASE)
-# What opens a door without being called so: RTMP's stream key, a webhook's path, a name that needs no password. Words
-# may follow after a colon.
+# Secrets that are not called passwords: RTMP's stream key, a webhook's path, a user name that needs no password. Other
+# words may follow after a colon.
 _PATH = re.compile(r"(rtmps?://[^/?\s]+/[^/?\s]+/|hook\+https?://[^/?\s]+/)((?:[^?\s:]|:(?=\S))+)", re.IGNORECASE)
 _LONE_NAME = re.compile(r"(://)([^/?#@:\s]+)@")
 _RANDOM = re.compile(r"(?=.*\d).{12,}")
-"""such a thing that is looked for wherever it stands: "stream" and "admin" are words as well"""
-# Of flags; --r, --rt, --rts and --rtsp may be short for --rtsp-password.
+"""A secret of this kind that is hidden wherever it stands. Others, such as "stream" and "admin", may be ordinary
+words."""
+# Names of flags; --r, --rt, --rts and --rtsp may be short for --rtsp-password.
 _SECRET_FLAG = re.compile(
     r"(--(?:r(?:ts?)?(?=[=\s])|[\w-]*(?:pass|pw|secret|token|rtsp)[\w-]*))[=\s].*", re.IGNORECASE | re.DOTALL
 )
@@ -43,7 +44,7 @@ def redact(text: str) -> str:
 
 
 def redact_words(words: str) -> str:
-    """A quoted command line without its passwords: nothing shows that follows a flag that is called like one."""
+    """A quoted command line without its passwords: the value after a flag that is named like a password is hidden."""
     return redact(_SECRET_FLAG.sub(rf"\1 {HIDDEN}", words))
 
 
@@ -60,20 +61,20 @@ def secrets(text: str) -> list[str]:
 
 
 def is_random(text: str) -> bool:
-    """Whether it can be looked for wherever it stands, as no word would be made like this."""
+    """Whether a secret looks random, so that it can be hidden wherever it stands: no ordinary word looks like this."""
     return _RANDOM.match(text) is not None
 
 
 def forms(found: Iterable[str]) -> list[str]:
     """The ways in which secrets are written: as given, without quotes, decoded and encoded; longest first."""
     made = {form for secret in found for form in (secret, secret.strip("\"'"), unquote(secret), quote(unquote(secret)))}
-    made |= {" ".join(form.split()) for form in made}  # as they stand in a text of one line
+    made |= {" ".join(form.split()) for form in made}  # as they appear in a text of one line
     return sorted(made - {"", HIDDEN}, key=len, reverse=True)
 
 
 def hide(text: str, words: Iterable[str]) -> str:
-    """The text with *** in place of those words. Those of up to three characters may be part of any other, and are
-    hidden only where they stand by themselves."""
+    """The text with *** in place of these words. Words of up to three characters could be part of other words, so they
+    are hidden only where they stand alone."""
     for word in words:
         pattern = re.escape(word) if len(word) > 3 else rf"(?<!\w){re.escape(word)}(?!\w)"
         text = re.sub(pattern, HIDDEN, text)

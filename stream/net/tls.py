@@ -1,4 +1,4 @@
-"""Whom to trust: the certificates of servers by rtsps:// and https://, alike for every library that connects."""
+"""Which certificates of servers are trusted, in the same way for every library that connects."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ...engine.options import Option
 
 SCHEMES = {"rtsps", "https", "rtmps"}
 ANY = "any"
-"""what --tls-ca is for a camera that signed its own certificate, and that is trusted all the same"""
+"""The value of --tls-ca that trusts every certificate, for cameras with self-signed ones."""
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",
 )
-"""where systems keep the certificates of those they trust, all in one file"""
+"""Files in which systems keep the certificates of the authorities that they trust."""
 
 
 TLS_CA = Option(
@@ -32,20 +32,21 @@ TLS_CA = Option(
 
 
 def check_authorities(tls_ca: str | None) -> None:
-    """Raises UsageError where it is neither None, nor ANY, nor a file of certificates in PEM that can be read."""
+    """Raises UsageError if it is not None, ANY or a readable file of certificates in PEM."""
     if tls_ca in (None, ANY):
         return
     try:
         ssl.create_default_context(cafile=tls_ca)
-    except (OSError, ValueError):  # the latter for a name that no file can have
+    except (OSError, ValueError):  # ValueError for a name that no file can have
         raise UsageError(f"tls-ca must be a file of certificates, or any, got {tls_ca!r}") from None
 
 
 def authorities(tls_ca: str | None) -> str | None:
-    """The file of those whose signature counts; None where the system keeps them elsewhere, or anybody's does.
+    """The file of the authorities to trust; None if the system keeps them elsewhere, or if every certificate is
+    trusted.
 
-    Libraries in wheels look for them where the machine had them that built the wheel, and Python may know of a folder
-    alone, which FFmpeg does not read.
+    Libraries in wheels look for this file where it was on the machine that built the wheel. Python may know only a
+    folder of certificates, which FFmpeg cannot read.
     """
     if tls_ca == ANY:
         return None
@@ -53,13 +54,13 @@ def authorities(tls_ca: str | None) -> str | None:
 
 
 def checks(tls_ca: str | None) -> dict[str, str]:
-    """FFmpeg's options for the same: it checks nothing by itself."""
+    """FFmpeg's options for checking certificates: by default it does not check them."""
     ca = authorities(tls_ca)
     return {"tls_verify": str(int(tls_ca != ANY)), **({"ca_file": ca} if ca else {})}
 
 
 def trusting(tls_ca: str | None) -> ssl.SSLContext:
-    """For connections of our own. Raises OSError or ValueError for a file that cannot be read."""
+    """The context for connections of this program. Raises OSError or ValueError if the file cannot be read."""
     context = ssl.create_default_context(cafile=authorities(tls_ca))
     if tls_ca == ANY:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -67,7 +68,7 @@ def trusting(tls_ca: str | None) -> ssl.SSLContext:
 
 
 def distrust(connection: socket.socket, host: str, tls_ca: str | None) -> str | None:
-    """What is wrong with the certificate of whom this leads to; None where it can be trusted, or need not be."""
+    """What is wrong with the certificate of the server at the other end; None if it is trusted, or need not be."""
     if tls_ca != ANY:
         try:
             trusting(tls_ca).wrap_socket(connection, server_hostname=host).close()
@@ -75,5 +76,5 @@ def distrust(connection: socket.socket, host: str, tls_ca: str | None) -> str | 
             advice = "name who signed it by --tls-ca FILE, or trust any by --tls-ca any"
             return f"the certificate of {host} is not trusted ({error.verify_message}): {advice}"
         except (OSError, ValueError):
-            pass  # something is wrong, but not with the certificate
+            pass  # something else than the certificate is wrong
     return None

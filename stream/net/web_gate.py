@@ -1,7 +1,7 @@
-"""What stands between GStreamer and web servers: a server on the loopback that fetches for it, by http(s) alone.
+"""A gate between GStreamer and web servers: a server on the loopback that fetches for it, by http(s) only.
 
-GStreamer plays whatever address a playlist names, files of this machine included, and lets nobody ask first. So it is
-given addresses of this server only: playlists are rewritten on their way.
+GStreamer plays every address that a playlist names, files of this machine included, and has no hook to refuse one. So
+it is given only addresses of this server: playlists are rewritten when they pass.
 """
 
 from __future__ import annotations
@@ -27,26 +27,27 @@ from .redact import redact
 from .tls import trusting
 
 TIMEOUT = 15.0
-"""seconds that a web server may keep silent"""
+"""Maximum seconds for which a web server may be silent."""
 LONGEST = 4 << 20
-"""bytes of a playlist"""
+"""Maximum bytes of a playlist."""
 _MARK = b"#EXTM3U"
 _NAMED = re.compile(r'\bURI\s*=\s*("[^"]*"|[^,\s]*)')
-"""in a playlist's tag: a key, a header, another rendition"""
+"""An address in a playlist's tag: of a key, a header or another rendition."""
 _PASSED = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges")
 _WEB = ("http", "https")
 
 
 class Gate:
-    """Fetches one address and what its playlists name, until closed. The login goes to the address's own server."""
+    """Fetches one address, and the addresses in its playlists, until closed. The login is sent to the address's own
+    server only."""
 
     def __init__(self, address: Address, tls_ca: str | None) -> None:
-        """Raises OSError or ValueError where the certificates of `tls_ca` cannot be read."""
+        """Raises OSError or ValueError if the certificates of `tls_ca` cannot be read."""
         self.refused = ""
-        """what was asked for and is not fetched; in words that are safe to print"""
+        """what GStreamer asked for and was refused, in words that are safe to print"""
         self._logins: dict[tuple[str, str, int], tuple[str, str]] = {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        """to web servers, those that have ended perhaps included"""
+        """connections to web servers; some of them may have ended"""
         self._closed = False
         self._connecting = threading.Lock()
         self._opener = _opener(trusting(tls_ca), self)
@@ -60,11 +61,12 @@ class Gate:
         self._thread.start()
 
     def leads(self, url: str) -> bool:
-        """Whether this is an address of the gate."""
+        """Whether a URL is an address of this gate."""
         return url.startswith(self._place)
 
     def address(self, uri: str) -> str:
-        """Where GStreamer finds what is at `uri`; nothing is there unless that is of http(s)."""
+        """The address at which GStreamer finds what is at `uri`; other schemes than http(s) give an address that
+        fails."""
         parts = urlsplit(uri)
         if parts.scheme.lower() not in _WEB or not parts.hostname:
             self.refuse(uri)
@@ -74,22 +76,22 @@ class Gate:
             user, _, password = login.partition(":")
             parts = parts._replace(netloc=host)
             self._logins[origin(parts.geturl())] = unquote(user), unquote(password)
-        # What follows the last slash tells nothing, but makes a name that people know again.
+        # The part after the last slash has no meaning; it makes a name that people recognise.
         return self._place + quote(parts._replace(fragment="").geturl(), safe="")
 
     def refuse(self, what: str) -> None:
-        """Says that something is asked for that is not fetched."""
+        """Notes that GStreamer asked for something that is not fetched."""
         self.refused = self.refused or f"it names {redact(what)[:200]}: only what is on web servers is played"
 
     def fetch(self, path: str, headers: dict[str, str]) -> Any:
-        """The answer to a request of GStreamer's. Raises OSError, HTTPError included, or ValueError."""
+        """The answer to a request by GStreamer. Raises OSError, which includes HTTPError, or ValueError."""
         head, _, url = path.removeprefix("/").partition("/")
         if not secrets.compare_digest(head.encode(), self._token.encode()) or not url:
             raise ValueError("nothing is there")
         return self._opener.open(urllib.request.Request(unquote(url), headers=headers), timeout=TIMEOUT)
 
     def rewritten(self, playlist: bytes, base: str) -> bytes:
-        """The playlist with addresses of the gate in place of those that it names. base: its own address."""
+        """The playlist, with addresses of the gate in place of its own. base: the playlist's address."""
 
         def named(match: re.Match[str]) -> str:
             return f'URI="{self.address(urljoin(base, match[1].strip(chr(34))))}"'
@@ -103,14 +105,14 @@ class Gate:
         return "\n".join([*lines, ""]).encode()
 
     def find_user_password(self, realm: str | None, url: str) -> tuple[str | None, str | None]:
-        """As urllib asks for it."""
+        """The user and password for urllib, which calls this."""
         return self._logins.get(origin(url), (None, None))
 
     def add_password(self, *_: object) -> None:
-        """As urllib would have it."""
+        """Does nothing; urllib expects it."""
 
     def connected(self, connection: socket.socket) -> None:
-        """A connection to a web server was made, in any thread. One that comes too late is of no use any more."""
+        """Registers a connection to a web server, from any thread. After `close` it is closed at once."""
         with self._connecting:
             self._sockets.add(connection)
             if self._closed:
@@ -121,7 +123,7 @@ class Gate:
         self._server.server_close()
         with self._connecting:
             self._closed = True
-            for connection in self._sockets:  # whoever waits at one wakes up
+            for connection in self._sockets:  # wakes the threads that wait for data
                 _hang_up(connection)
         self._thread.join()
 
@@ -131,7 +133,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # GStreamer has gone, or a web server broke off: both are told by what does not come
+        pass  # GStreamer has left, or a web server broke off: the missing data shows it
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -177,9 +179,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _opener(context: ssl.SSLContext, gate: Gate) -> urllib.request.OpenerDirector:
-    """It knows http(s) alone: a redirect to anything else is an error, and to another server takes no login along."""
+    """An opener for http(s) only: a redirect to another scheme is an error, and one to another server sends no
+    login."""
     opener = urllib.request.OpenerDirector()
-    logins: Any = gate  # it has what urllib asks of one
+    logins: Any = gate  # it has the methods that urllib calls
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
@@ -225,7 +228,7 @@ class _Https(urllib.request.HTTPSHandler):
 
 class _Basic(urllib.request.HTTPBasicAuthHandler):
     def http_error_401(self, request: urllib.request.Request, *answer: Any) -> Any:
-        # Whoever is refused once would be by the same login again, and asked for it five times.
+        # A login that was refused once would be refused again; urllib would try it five times.
         return None if request.has_header("Authorization") else super().http_error_401(request, *answer)
 
 
@@ -235,5 +238,5 @@ class _Digest(urllib.request.HTTPDigestAuthHandler):
 
 
 def _hang_up(connection: socket.socket) -> None:
-    with suppress(OSError):  # it has ended by itself
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of TLS as well, without its goodbye
+    with suppress(OSError):  # it has ended already
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # also for TLS, without its closing message

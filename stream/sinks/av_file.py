@@ -21,18 +21,18 @@ from .claim import Claim, claim, exists_note
 __all__ = ["FLUSH_SECONDS", "H264", "AvSink", "file_settings"]
 
 FLUSH_SECONDS = 0.5
-"""so much of what was recorded live may be lost to a kill -9, and what the encoder still holds"""
+"""Maximum seconds of a live recording that `kill -9` may cost, beside the frames that are still in the encoder."""
 BRIDGE = 1 << 28
-"""ticks, 50 minutes at 1/90000 s: longest distance of two frames in an MP4. FFmpeg's muxer counts it in 31 bits, and a
-B-frame's over the pictures that it is decoded before"""
+"""Maximum ticks between two frames in an MP4: 50 minutes at 1/90000 s. FFmpeg's muxer has 31 bits for the distance, and
+for a B-frame that includes the pictures that it is decoded before."""
 
 
 def file_settings(options: SinkOptions) -> H264:
     """How a plain file is encoded. Raises UsageError for an encoder that does not work here."""
-    # Whatever hardware is here: the same frames give the same bytes.
+    # Always libx264 by default: the same frames must give the same bytes on every machine.
     name = "libx264" if options.encoder == "auto" else choose_encoder(options.encoder).name
     preset = options.preset or "veryfast"
-    # Look-ahead is what a kill loses.
+    # Low latency for live recordings: the frames of a look-ahead would be lost if the process is killed.
     return H264(options.crf, preset, bitrate=options.bitrate, encoder=name, low_latency=options.live)
 
 
@@ -53,11 +53,11 @@ class AvSink(Sink):
         segment: bool = False,
         overwrite: bool = False,
     ) -> None:
-        """flush_seconds: so much of what was taken may be missing from the file at any time; None: up to a keyframe.
+        """flush_seconds: maximum seconds of the video that are not in the file yet; None: up to one key frame interval.
 
-        With it the video may never end, unless it is a segment: an MP4 then stays in fragments, for a plain one's index
-        grows in memory, 77 bytes a frame. overwrite: replace a file that is there; else a number is put behind the
-        name. A segment is written where it says: its name was chosen for it.
+        With flush_seconds the video may never end, unless it is a segment. So an MP4 stays fragmented, because the
+        index of a plain one grows in memory by 77 bytes a frame. overwrite: replace an existing file; else a number is
+        appended to the name. A segment is written under the given name, which was chosen for it.
         """
         super().__init__(str(path))
         self._path = path
@@ -119,8 +119,8 @@ class AvSink(Sink):
 
     def _finish(self, output: OutputContainer) -> None:
         try:
-            # After an error the trailer is still tried, for it can make the difference to a player; the frames that the
-            # encoder holds are not.
+            # After an error the trailer is still written if possible, because some players need it; the frames in the
+            # encoder are not.
             if not self._failed:
                 output.mux(self._track.encode(None))
                 if self._audio is not None and self.frames:
@@ -137,7 +137,7 @@ class AvSink(Sink):
             self._path, self.name = claimed.path, str(claimed.path)
 
     def _bridge(self, output: OutputContainer, frame: Frame) -> None:
-        """Over the outage of a camera, shows what was seen last again and again, as often as the format needs it."""
+        """Repeats the last picture during a camera's outage as often as the format needs it."""
         last, self._last = self._last, frame
         while last is not None and frame.pts - last.pts >= BRIDGE:
             last = replace(last, pts=last.pts + BRIDGE)
@@ -160,8 +160,8 @@ class AvSink(Sink):
         return SinkError(f"{self.name}: {reason(error)}")
 
     def _muxer_options(self, info: VideoInfo) -> dict[str, str]:
-        # bitexact leaves out dates, versions and random ids. flush_packets: what is muxed is in the file, should the
-        # process be killed.
+        # bitexact leaves out dates, versions and random ids. flush_packets writes each packet to the file at once, in
+        # case the process is killed.
         options = {"fflags": "+bitexact", "flush_packets": "1"}
         if self._flush_seconds is not None and self._format == "matroska":
             options["cluster_time_limit"] = str(round(self._flush_seconds * 1e3))
@@ -169,9 +169,9 @@ class AvSink(Sink):
             options["frag_duration"] = str(round(self._flush_seconds * 1e6))
         if self._format != "matroska":
             ticks = str(info.time_base.denominator)
-            # hybrid_fragmented: fragments while writing, a plain file in the end. skip_trailer: no list of fragments
-            # either. delay_moov: without it fragments have no edit list and the first pts is lost. movie_timescale: the
-            # edit list's unit, 1 ms by default.
+            # hybrid_fragmented: fragments while writing, a plain file in the end. skip_trailer: no list of fragments.
+            # delay_moov: otherwise fragments have no edit list, and the first pts is lost. movie_timescale: the unit of
+            # the edit list, 1 ms by default.
             kind = "frag_keyframe+default_base_moof+skip_trailer" if self._endless else "hybrid_fragmented"
             options |= {
                 "movflags": f"{kind}+delay_moov",

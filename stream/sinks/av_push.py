@@ -22,13 +22,13 @@ from ..net.tls import SCHEMES, checks
 from .base import RefusedError, Sink, SinkOptions
 
 TIMEOUT = 4.0
-"""seconds that the network may take for one write, or to connect, before the connection is given up"""
+"""Maximum seconds that the network may take for one write, or to connect; then the connection is given up."""
 QUEUE = 8
-"""encoded frames that wait in FFmpeg; once more are taken, the connection stands"""
+"""Number of encoded frames that may wait in FFmpeg. When it has taken more, the connection works."""
 TICKS = 90_000
-"""a second, in RTP's unit for video"""
+"""Ticks a second: RTP's unit for video."""
 RTMP_SECONDS = 20 * 86_400.0
-"""of one connection: FLV's times are milliseconds of 31 bits, which end after 24.8 days"""
+"""Maximum seconds of one RTMP connection: FLV's times are milliseconds in 31 bits, which overflow after 24.8 days."""
 
 _REFUSED = tuple(
     error
@@ -40,10 +40,10 @@ _REFUSED = tuple(
 
 
 class AvPushSink(Sink):
-    """Sends H.264 to a server. Every call may take as long as the network does, TIMEOUT at most: run it in `Threaded`.
+    """Sends H.264 to a server. Every call may wait for the network, TIMEOUT seconds at most: run it in `Threaded`.
 
-    `open` may be called again after `close`: it connects anew. Times are those of arrival, evened out (LiveClock): a
-    server wants them near its own.
+    `open` may be called again after `close`, and connects again. Times are those of the frames' arrival, smoothed
+    (LiveClock), because a server expects times near its own.
     """
 
     reconnects = True
@@ -84,7 +84,7 @@ class AvPushSink(Sink):
             self.description, self.notes = self._track.description, (*chosen.notes, *self._track.notes)
             output.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._failure(error) from None  # what FFmpeg raises holds the address, and so the password
+            raise self._failure(error) from None  # FFmpeg's error contains the address, and so the password
         self.state = "connecting"
         self._since_open = 0
         self._last = -1
@@ -93,7 +93,7 @@ class AvPushSink(Sink):
         frame, output = shown.frame, self._output
         if output is None:
             raise RuntimeError(f"{self.name}: write() before open() or after close()")
-        # From 0 on: RTMP has no room for the time since boot.
+        # Times start at 0: those since boot would be too large for RTMP.
         now = time.monotonic()
         if self._last < 0:
             self._zero = now
@@ -129,9 +129,9 @@ class AvPushSink(Sink):
             self.state = "closed"
 
     def _push_through(self, output: OutputContainer) -> None:
-        """Repeats the last frame until all before it are sent, or raises what keeps them from it.
+        """Sends the last frame again until all frames before it are sent; raises the error that prevents it.
 
-        PyAV's close would wait for that with Python's lock in its hand; mux waits without.
+        PyAV's `close` would hold Python's lock while it waits for that; `mux` does not.
         """
         for _ in range(QUEUE + 1 if self._newest is not None else 0):
             self._last += TICKS // 500
@@ -139,9 +139,9 @@ class AvPushSink(Sink):
             output.mux(self._track.encode(replace(self._newest, pts=self._last, time_base=Fraction(1, TICKS))))
 
     def _open_container(self) -> OutputContainer:
-        # PyAV holds Python's lock while it connects, which would stall every other thread for as long as the network
-        # does. FFmpeg's fifo muxer does it in a thread of its own, and with it what PyAV has no argument for: options
-        # and a time limit. What fails there is what the next write raises.
+        # PyAV holds Python's lock while it connects, which would stop every other thread for that time. FFmpeg's fifo
+        # muxer connects in a thread of its own. It also takes options and a time limit, for which PyAV has no argument.
+        # An error in it is raised by the next write.
         microseconds = str(round(TIMEOUT * 1e6))
         if self._scheme.startswith("rtsp"):
             kind, muxer = "rtsp", {"rtsp_transport": "tcp", "timeout": microseconds}
@@ -156,16 +156,16 @@ class AvPushSink(Sink):
         self.state = "failed"
         kind = RefusedError if isinstance(error, _REFUSED) else SinkError
         text = "the server refuses the user name or password" if kind is RefusedError else reason(error)
-        if isinstance(error, av.InvalidDataError):  # all that FFmpeg says of an RTSP server that keeps silent
+        if isinstance(error, av.InvalidDataError):  # FFmpeg's only error for an RTSP server that does not answer
             text = "the server does not answer, or not as one"
         if self._scheme in SCHEMES and kind is SinkError:
-            # Elsewhere it would only ask the server twice: some take one connection, and then no other.
+            # Only here: it asks the server once more, and some servers accept one connection and then no other.
             found = diagnose(self._address, self._options.tls_ca)
             text = found.words if found is not None and found.distrusted else text
         return kind(f"{self.name}: {text}")
 
 
 def _joined(options: dict[str, str]) -> str:
-    """As FFmpeg reads several options in one: a path may hold what would end it."""
+    """Several options as one option of FFmpeg's, with the characters escaped that would end one."""
     escaped = {name: re.sub(r"([\\:'=])", r"\\\1", value) for name, value in options.items()}
     return ":".join(f"{name}={value}" for name, value in escaped.items())

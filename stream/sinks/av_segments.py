@@ -24,17 +24,17 @@ from .claim import Claim, claim_pattern
 from .segments import Cutter, Keep, Names, Recorded
 
 RETRY_SECONDS = 5.0
-"""after a failure, until the next segment is tried"""
+"""Seconds after a failure until the next segment is tried."""
 ROOM = 1 << 20
-"""bytes that must be free before a disk that was full is tried again, or that are made free by deleting"""
+"""Minimum free bytes before a full disk is tried again; deleting old segments frees at least as many."""
 
 
 class AvSegmentSink(Sink):
     """Writes segments named by the time they begin. Errors after `open` are notes and counts, and never end the run.
 
-    Each segment is a video of its own: it begins with a keyframe, at time 0. Where frames change their size, the next
-    segment begins, in theirs. Frames that come while the disk is full,
-    or the folder gone, are dropped and counted; it is tried again every RETRY_SECONDS.
+    Each segment is a video of its own: it begins with a key frame, at time 0. When frames change their size, a new
+    segment begins in the new size. Frames that come while the disk is full or the folder is missing are dropped and
+    counted; it is tried again every RETRY_SECONDS.
     """
 
     follows_size = True
@@ -47,7 +47,7 @@ class AvSegmentSink(Sink):
         wall: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises UsageError for a pattern, an encoder or a limit that cannot be. wall, clock: for tests."""
+        """Raises UsageError for an impossible pattern, encoder or limit. wall, clock: replaced by tests."""
         super().__init__(str(pattern))
         self._names = Names(pattern)
         self._cutter = Cutter(options.segment_seconds, options.segment_bytes)
@@ -58,16 +58,16 @@ class AvSegmentSink(Sink):
         self._path = Path()
         self._retry_at = 0.0
         self._closing = False
-        """nothing more will be written: nothing is deleted for it"""
+        """whether the sink is closing: nothing more is written, so nothing is deleted to make room"""
         self._claim: Claim | None = None
         self._begun: dict[Path, int] = {}
-        """what this run has recorded and not deleted yet -> 1 for its first segment, and so on"""
+        """segments that this run has recorded and not deleted yet -> their number, from 1 on"""
         self._said: dict[str, str] = {}
         self._failures = 0
         self.segments = 0
-        """files begun so far"""
+        """number of files begun so far"""
         self.deleted = 0
-        """files removed so far, by `keep` and for room"""
+        """number of files deleted so far, because of `keep` and to make room"""
 
     def open(self, info: VideoInfo) -> None:
         folder = self._names.folder
@@ -77,13 +77,13 @@ class AvSegmentSink(Sink):
             raise SinkError(f"{self.name}: cannot make the folder {folder}: {os_reason(error)}") from error
         if not os.access(folder, os.W_OK):
             raise SinkError(f"{self.name}: no permission to write in {folder}")
-        if not self._options.live:  # which waits for who records there, as the process before this one
-            with suppress(OSError):  # tried again when there is something to record
+        if not self._options.live:  # a live run waits for a process that still records there, such as the one before it
+            with suppress(OSError):  # it is tried again with the first frame
                 self._hold()
         self._info = replace(info, audio=None)
         if info.audio is not None:
             self._say("audio", "the audio is left out: segments hold none")
-        chosen = Chosen("libx264")  # whatever hardware is here: the same file gives the same bytes
+        chosen = Chosen("libx264")  # on every machine: the same file gives the same bytes
         if self._options.live or self._options.encoder != "auto":
             chosen = choose_encoder(self._options.encoder)
             for note in chosen.notes:
@@ -94,7 +94,7 @@ class AvSegmentSink(Sink):
             keyframe_seconds=1.0,
             encoder=chosen.name,
             bitrate=self._options.bitrate,
-            low_latency=self._options.live,  # look-ahead is what a kill loses
+            low_latency=self._options.live,  # the frames of a look-ahead would be lost if the process is killed
         )
         self.description = f"H.264 by {chosen.name}, a file every {self._options.segment_seconds:g} s"
         self.state = "running"
@@ -128,17 +128,17 @@ class AvSegmentSink(Sink):
             self.state = "closed"
 
     def _begin(self, shown: Shown) -> bool:
-        """Opens the next segment. False: not now."""
+        """Opens the next segment. Returns False if that is not possible now."""
         if self._clock() < self._retry_at:
             return False
         if self.state == "disk full":
-            self._retain()  # some may have grown too old meanwhile
+            self._retain()  # some segments may have become too old
             if self._free() < ROOM and not (self._options.on_full == "delete" and self._delete_oldest()):
                 self._retry_at = self._clock() + RETRY_SECONDS
                 return False
         if not self._may_begin():
             return False
-        path = self._names.at(self._wall(), os.path.exists)  # Path.exists raises where a disk is gone
+        path = self._names.at(self._wall(), os.path.exists)  # Path.exists would raise if the disk is gone
         sink = AvSink(path, self._container, self._settings, FLUSH_SECONDS, segment=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ class AvSegmentSink(Sink):
         return True
 
     def _may_begin(self) -> bool:
-        """Whether these names are ours alone, or can be had."""
+        """Whether this output holds, or can get, the right to write files of this pattern."""
         try:
             self._hold()
         except (SinkError, OSError) as error:
@@ -170,13 +170,13 @@ class AvSegmentSink(Sink):
         return True
 
     def _hold(self) -> None:
-        """Raises HeldError where another process records by this pattern, and OSError."""
+        """Raises HeldError if another process records with this pattern, and OSError."""
         if self._claim is None or not self._claim.stands:
             self._names.folder.mkdir(parents=True, exist_ok=True)
             self._release()
             try:
                 self._claim = claim_pattern(self._names.lock, Path(self.name))
-            except OSError as error:  # what is recorded is worth more than the lock, tried for again next time
+            except OSError as error:  # recording is more important than the lock, which is tried again
                 if not is_full(error):
                     raise
 
@@ -224,7 +224,7 @@ class AvSegmentSink(Sink):
     def _recorded(self) -> list[Recorded]:
         pattern = "**/*" if self._names.dated_folders else "*"
         found = []
-        with suppress(OSError):  # another stream may delete a folder that is being looked into
+        with suppress(OSError):  # another stream may delete the folder meanwhile
             for path in self._names.folder.glob(f"{pattern}{self._path.suffix}"):
                 if path in self._names:
                     with suppress(OSError):
@@ -240,7 +240,8 @@ class AvSegmentSink(Sink):
                     self._delete(path, why)
 
     def _delete_oldest(self) -> bool:
-        """Until there is room, but one at least: under a quota bytes are free all the same. False: none went."""
+        """Deletes the oldest segments until there is room, and at least one: under a quota the disk may have free bytes
+        all the same. Returns False if none could be deleted."""
         before = self.deleted
         for one in sorted(self._recorded(), key=lambda one: one.age_order):
             if self.deleted > before and self._free() >= ROOM:
@@ -252,7 +253,7 @@ class AvSegmentSink(Sink):
         try:
             return shutil.disk_usage(self._names.folder).free
         except OSError:
-            return ROOM  # whatever is wrong shows when a file is made
+            return ROOM  # the error shows when a file is made
 
     def _delete(self, path: Path, why: str) -> None:
         try:
@@ -264,11 +265,11 @@ class AvSegmentSink(Sink):
         self._begun.pop(path, None)
         say("deleted", f"{path}: {why}")
         if self._names.dated_folders and path.parent != self._names.folder:
-            with suppress(OSError):  # not empty yet
+            with suppress(OSError):  # the folder is not empty yet
                 path.parent.rmdir()
 
     def _say(self, kind: str, text: str) -> None:
-        """The newest note of each kind, the newest of all last: a run of weeks has a bounded number of them."""
+        """Keeps the newest note of each kind, the newest of all last, so that their number is bounded."""
         self._said.pop(kind, None)
         self._said[kind] = text
         self.notes = tuple(self._said.values())

@@ -1,4 +1,4 @@
-"""What a sink promises, and how one is asked for."""
+"""The protocol of sinks, and the options that they are made with."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ X264_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"
 
 
 class RefusedError(SinkError):
-    """The other side wants other credentials: asking again soon would only hammer it."""
+    """The other side refuses the credentials: trying again soon would not help."""
 
 
 @dataclass(frozen=True)
 class SinkOptions:
-    """How outputs are made, whatever they are; each takes what concerns it."""
+    """Options of outputs; each output uses those that concern it."""
 
     option_group = "outputs"
 
@@ -128,8 +128,8 @@ class SinkOptions:
 class Sink(Condition):
     """One output. `open` once, then `write` for every frame and `event` for every window, then `close`.
 
-    A sink overrides what it needs; what it does not override does nothing. All four raise SinkError: one line that
-    names the output. After an error only `close` may be called, and it raises no second one.
+    A sink overrides the methods that it needs; the others do nothing. All four may raise SinkError, with one line that
+    names the output. After an error only `close` may be called, and it raises no second error.
     """
 
     reconnects = False
@@ -139,33 +139,34 @@ class Sink(Condition):
     follows_size = False
     """whether frames may change their size; for other sinks they are scaled to fit the first one"""
     takes_pictures = True
-    """False: `write` does nothing"""
+    """whether `write` does something"""
     shows_outages = False
-    """whether `write` is given frames with `Shown.outage` as well, which it does not count: somebody watches"""
+    """whether people watch this output, so that `write` also gets frames with `Shown.outage`, which it does not
+    count"""
     close_seconds = 20.0
-    """that `close` is given, of a live run: a muxer that finishes a file of hours takes its time"""
+    """maximum seconds for `close` in a live run: finishing a file of many hours takes time"""
 
     def __init__(self, name: str) -> None:
         self.name = name
         """safe to print"""
         self.description = ""
-        """what was chosen, for the start of a run: the encoder, the address; known after `open`, or empty"""
+        """what was chosen, for the first lines of a run: the encoder, the address; known after `open`, or empty"""
         self.notes: tuple[str, ...] = ()
-        """one-line remarks for the user, complete after `close`; what concerns the format is there after `open`"""
+        """one-line remarks for the user, complete after `close`; those about the format are there after `open`"""
         self.frames = 0
         """frames taken so far"""
         self.events = 0
         """events taken so far"""
         self.failed_logins: int | None = None
-        """so far; None where nobody can log in"""
+        """number of failed logins so far; None if nobody can log in here"""
         self.wants_stop = False
-        """whether the user asked, at this output, that the run ends"""
+        """whether the user asked, at this output, to end the run"""
         self._lost: dict[str, int] = {}
         self._counting = threading.Lock()
 
     @property
     def drops(self) -> dict[str, int]:
-        """Frames and events lost so far because this output could not follow or did not work, by reason."""
+        """Reason -> number of frames and events lost so far because this output was too slow or did not work."""
         with self._counting:
             return dict(self._lost)
 
@@ -181,11 +182,11 @@ class Sink(Condition):
 
     @property
     def viewers(self) -> int | None:
-        """How many watch here at the moment; None where nobody can."""
+        """Number of viewers at the moment; None if the output can have none."""
         return None
 
     def health(self) -> SinkHealth:
-        """How it is at this moment. From any thread."""
+        """The condition of this output at the moment. From any thread."""
         return SinkHealth(
             name=self.name,
             state=self.state,
@@ -204,45 +205,46 @@ class Sink(Condition):
         """Called once, before the first frame."""
 
     def write(self, shown: Shown) -> None:
-        """Takes a drawn frame, pts increasing, as large as `info` said unless the sink `follows_size`.
+        """Takes a drawn frame. Pts increase, and its size is that of `info` unless the sink `follows_size`.
 
-        Its picture may be kept: nobody changes it.
+        The sink may keep the picture: nobody changes it.
         """
 
     def event(self, event: Event) -> None:
-        """Takes what a window says. Its JSON, where the output is made of that, is `event.json`."""
+        """Takes the explanation of a window. `event.json` is its JSON, for outputs that write that."""
 
     def reconfigure(self, address: Address) -> None:
-        """Takes from another address of the same place what may change while it runs. From any thread.
+        """Takes over from a new address of the same output what may change while it runs. From any thread.
 
-        Raises UsageError. Of most outputs nothing may change, and nothing happens.
+        Raises UsageError. In most outputs nothing may change, and this does nothing.
         """
 
     def signal(self, since: float | None) -> None:
-        """The camera has been away since then, in seconds since 1970; None: it is back. In any thread; at once."""
+        """Tells since when the camera has been away, in seconds since 1970; None: it is back. From any thread; must
+        return at once."""
 
     def close(self) -> None:
         """Finishes the output; may be called twice, and without `open`."""
 
     def _survive(self, error: OSError) -> None:
-        """Of a live run: what could not be written is lost and counted; the next may go."""
+        """For a live run: counts what could not be written as lost; the next item may succeed."""
         self.state = "disk full" if is_full(error) else "retrying"
         self._drop(self.state)
         self.notes = (f"{os_reason(error)}; tried again ({self.dropped} lost so far)",)
 
     def _drop(self, reason: str, count: int = 1) -> None:
-        with self._counting:  # some outputs lose things in more than one thread
+        with self._counting:  # some outputs count from several threads
             self._lost[reason] = self._lost.get(reason, 0) + count
 
 
 def freeze(shown: Shown) -> None:
-    """A sink that keeps the picture needs no copy: whoever would draw on it from now on gets an error."""
+    """Makes the picture read-only, so that a sink can keep it without a copy."""
     for plane in shown.frame.picture.planes:
         plane.flags.writeable = False
 
 
 def check_writable(path: Path) -> None:
-    """Raises SinkError where the file could not be made: before hours of work, not after."""
+    """Raises SinkError if the file could not be created, so that this shows at the start and not after hours."""
     folder = path.parent
     try:
         if path.is_dir():
@@ -251,15 +253,15 @@ def check_writable(path: Path) -> None:
             raise SinkError(f"{path}: the folder {folder} does not exist")
         if not os.access(path if path.exists() else folder, os.W_OK):
             raise SinkError(f"{path}: no permission to write {'it' if path.exists() else f'in {folder}'}")
-    except OSError as error:  # a name too long, a folder that may not be entered
+    except OSError as error:  # the name is too long, or a folder may not be entered
         raise SinkError(f"{path}: {os_reason(error)}") from error
 
 
 def is_full(error: object) -> bool:
-    """Whether the disk, or what one may have of it, is full."""
+    """Whether the error says that the disk, or the user's quota of it, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def os_reason(error: OSError) -> str:
-    """The system's words for an error, without its number and the path."""
+    """The system's message for an error, without its number and the path."""
     return error.strerror or str(error)

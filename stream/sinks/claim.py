@@ -1,6 +1,6 @@
-"""Which file an output writes: none that holds what an earlier run wrote, and none that another process is writing.
+"""Chooses the file that an output writes: never one of an earlier run, and never one that another process is writing.
 
-Locks are flock's, which the system takes back when a process dies, however it dies: none is ever stale.
+Locks are made by flock. The system releases them when a process ends in any way, so there are no stale ones.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from pathlib import Path
 from ...engine.errors import SinkError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
-"""what a file system answers that has no locks, as some network drives"""
+"""Errors of file systems without locks, such as some network drives."""
 _held: set[tuple[int, int]] = set()
-"""device and inode of what this process has claimed"""
+"""Device and inode of the files that this process has claimed."""
 
 
 class HeldError(SinkError):
-    """Another process writes the file; it may end."""
+    """Another process is writing the file; it may work later."""
 
 
 class Claim:
-    """A file that is this output's alone until `release`."""
+    """A file that only this output may write, until `release`."""
 
     def __init__(self, path: Path, descriptor: int | None = None, temporary: bool = False) -> None:
-        """descriptor: open for reading and writing; None: of a device or a pipe, which many may write to. temporary:
-        the file is there for its lock alone, and goes with it.
+        """descriptor: open for reading and writing; None for a device or a pipe, which several may write to. temporary:
+        the file exists only for its lock, and is deleted with it.
         """
         self.path, self.descriptor, self._temporary = path, descriptor, temporary
         if descriptor is not None:
@@ -37,7 +37,7 @@ class Claim:
 
     @property
     def stands(self) -> bool:
-        """Whether the file is still there: somebody may have removed it, and with it the lock that others would see."""
+        """Whether the file still exists: if somebody has deleted it, other processes no longer see the lock."""
         with suppress(OSError):
             return self.descriptor is not None and os.path.samestat(os.fstat(self.descriptor), self.path.stat())
         return False
@@ -49,17 +49,17 @@ class Claim:
         if descriptor is None:
             return
         if self._temporary and ours:
-            with suppress(OSError):  # its folder may be gone
+            with suppress(OSError):  # its folder may have been deleted
                 self.path.unlink()
         _held.discard(_identity(descriptor))
         os.close(descriptor)
 
 
 def claim(path: Path, *, replace: bool = False) -> Claim:
-    """The file at `path`; where it holds something, and is not to be replaced, the first free one of out-1.mp4,
-    out-2.mp4 and so on. Empties nothing. Raises HeldError where another process is writing one of them, and OSError.
+    """Claims the file at `path`; if it is not empty and must not be replaced, the first free one of out-1.mp4,
+    out-2.mp4 and so on. Changes no file. Raises HeldError if another process is writing one of them, and OSError.
 
-    replace: the file may hold something: it will be emptied, or added to.
+    replace: the file may be one that is not empty, because the caller replaces it or appends to it.
     """
     for number in count():
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}") if number else path
@@ -77,7 +77,7 @@ def claim(path: Path, *, replace: bool = False) -> Claim:
 
 
 def claim_pattern(lock: Path, pattern: Path) -> Claim:
-    """Every name of a pattern: the file `lock` is made and locked for them. Raises HeldError, and OSError."""
+    """Claims all names of a pattern, by a lock on the file `lock`, which is created. Raises HeldError and OSError."""
     while True:
         descriptor = _locked(lock, pattern)
         if descriptor is None:
@@ -85,13 +85,13 @@ def claim_pattern(lock: Path, pattern: Path) -> Claim:
         held = Claim(lock, descriptor, temporary=True)
         if held.stands:
             return held
-        held.release()  # whoever had it before has just removed it
+        held.release()  # its last owner has just deleted it
 
 
 def _locked(path: Path, name: Path | None = None) -> int | None:
-    """The open file, locked; None where this process holds it already. Raises HeldError, and OSError.
+    """The open file, locked; None if this process holds it already. Raises HeldError and OSError.
 
-    name: what it is locked for, where that is something else.
+    name: the file that the message names, if it is another one.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -116,7 +116,7 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 
 def _holder(descriptor: int) -> str:
-    """Who has locked a file, in words: Linux lists all locks (proc(5), /proc/locks)."""
+    """Which process has locked a file, in words: Linux lists all locks (proc(5), /proc/locks)."""
     status = os.fstat(descriptor)
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     with suppress(OSError, ValueError, IndexError):
@@ -129,5 +129,5 @@ def _holder(descriptor: int) -> str:
 
 
 def exists_note(path: Path) -> str:
-    """What is said where another name was taken."""
+    """The note that another name was chosen."""
     return f"{path.name} holds what was written before and is kept; --overwrite would replace it"

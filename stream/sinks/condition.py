@@ -1,4 +1,4 @@
-"""How an output is: its state, for how long it has tried to work, and all of it at one moment."""
+"""The condition of an output: its state, how long it has been trying to work, and both at one moment."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 STATES = ("new", "connecting", "running", "retrying", "refused", "lost", "disk full", "failed", "closed")
 SETTLED = ("new", "running", "closed")
-"""states in which an output works, or need not"""
+"""States in which an output works, or need not work."""
 STEADY = 10.0
-"""seconds an output must have worked for its next trouble to be a new one: some servers take a connection to drop it"""
+"""Minimum seconds that an output must have worked for its next trouble to count as a new one: some servers accept a
+connection and drop it at once."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,17 @@ class SinkHealth:
     drops: Mapping[str, int] = field(default_factory=dict)
     """frames and events lost so far because the output could not follow or did not work, by reason"""
     note: str = ""
-    """the newest thing to be said of it, in one line"""
+    """the newest remark about it, in one line"""
     description: str = ""
-    """how it encodes and where it can be found, once that is known"""
+    """how it encodes and where it can be found, when that is known"""
     queued: int = 0
     """frames and events that wait for it"""
     trying: float = 0.0
-    """seconds for which it has tried to work, and does not"""
+    """seconds for which it has been trying, without success, to work again"""
     viewers: int | None = None
-    """how many watch there; None where nobody can"""
+    """number of viewers; None if the output can have none"""
     failed_logins: int | None = None
-    """how many logins it has refused so far; None where nobody can log in"""
+    """number of logins refused so far; None if nobody can log in there"""
 
     @property
     def dropped(self) -> int:
@@ -48,7 +49,7 @@ class SinkHealth:
 
 
 class Condition:
-    """What an output says of itself, for telemetry."""
+    """The state of an output, for telemetry."""
 
     _state = "new"
     _settled_since = -math.inf
@@ -70,10 +71,10 @@ class Condition:
 
     @property
     def trying(self) -> float:
-        """Seconds since it last was in one of the states SETTLED for longer than STEADY; 0 while it is in one."""
+        """Seconds since it was last in one of the states SETTLED for longer than STEADY; 0 while it is in one."""
         return 0.0 if self._state in SETTLED else time.monotonic() - self._tried_since
 
 
 def works_again(wrong: str) -> str:
-    """What is noted once a trouble is over: "tried again until it works" would be taken for how things are."""
+    """The note for a trouble that is over: "tried again until it works" would seem to describe the present."""
     return f"it works again; what was wrong last: {wrong}"

@@ -21,17 +21,17 @@ class Sinks:
 
     @property
     def wants_stop(self) -> bool:
-        """Whether the user asked, at one of them, that the run ends."""
+        """Whether the user asked, at one of the outputs, to end the run."""
         return any(sink.wants_stop for sink in self._sinks)
 
     def open(self, info: VideoInfo) -> None:
-        """Opens them all; where one fails, all are closed again, and its error is raised."""
+        """Opens all outputs; if one fails, all are closed again and its error is raised."""
         self._info = info
         try:
             for sink in self._sinks:
                 sink.open(info)
         except BaseException:
-            self.close()  # the first error is the one to tell
+            self.close()  # errors of closing are less important
             raise
 
     def write(self, drawn: Shown | None, event: Event | None) -> Shown | None:
@@ -47,7 +47,7 @@ class Sinks:
         return shown
 
     def show_outage(self, shown: Shown) -> bool:
-        """A frame of an outage, to those whose viewers would miss it. False: the camera is back already."""
+        """Writes a frame of an outage to the outputs that people watch. False: the camera is back already."""
         if shown.frame.index != self._newest:
             return False
         for sink in self._sinks:
@@ -56,16 +56,17 @@ class Sinks:
         return True
 
     def signal(self, since: float | None) -> None:
-        """Tells them that the camera has been away since then, in seconds since 1970; None: it is back. Any thread."""
+        """Tells all outputs since when the camera has been away, in seconds since 1970; None: it is back. From any
+        thread."""
         for sink in self._sinks:
             sink.signal(since)
 
     def close(self) -> Exception | None:
-        """Closes them all, and returns the first error."""
+        """Closes all outputs and returns the first error."""
         failed: Exception | None = None
         for sink in self._sinks:
             try:
                 sink.close()
-            except Exception as error:  # the others must be finished all the same
+            except Exception as error:  # the other outputs must be closed all the same
                 failed = failed or error
         return failed

@@ -13,31 +13,33 @@ from ..media.info import VideoInfo
 from .base import SinkOptions
 
 RAW_FRAMES = 2
-"""pictures that wait for the encoder; the oldest is lost for a new one"""
+"""Maximum number of pictures that wait for the encoder; then the oldest is dropped for a new one."""
 REORDERS = 16
-"""most pictures that H.264 may hold back to show them later (max_dec_frame_buffering)"""
+"""Maximum number of pictures that H.264 may reorder (max_dec_frame_buffering)."""
 SHORTEST = 1_000_000
-"""nanoseconds from one picture to the next: RTP counts in 1/90000 s, and two at one time would be taken for one"""
+"""Minimum nanoseconds between two pictures: RTP counts in 1/90000 s, and two pictures at one time would count as
+one."""
 MEND_EVERY = 5.0
-"""seconds between two attempts to start an encoder that failed"""
+"""Minimum seconds between two attempts to start an encoder that failed."""
 
 
 class Account:
-    """Which pictures went into an encoder, and what became of them: each comes out, or is lost. For several threads."""
+    """Keeps account of the pictures in an encoder: each comes out or is lost. Safe for several threads."""
 
     def __init__(self, reorders: int) -> None:
-        """reorders: so many later ones at most may come out before a picture does: B-frames."""
+        """reorders: maximum number of later pictures that may come out before a picture, because of B-frames."""
         self._reorders, self._lock = reorders, threading.Lock()
         self._inside: dict[int, int] = {}
-        """time of each picture -> how many later ones have come out"""
+        """time of each picture -> number of later pictures that have come out"""
 
     def put(self, stamp: int) -> None:
-        """A picture of that time went in."""
+        """A picture with this time went in."""
         with self._lock:
             self._inside[stamp] = 0
 
     def out(self, stamp: int) -> tuple[bool, int]:
-        """One of that time came out: whether it was put in, and how many before it are lost, told once."""
+        """A picture with this time came out. Returns whether it had been put in, and how many pictures before it are
+        newly known to be lost."""
         with self._lock:
             known = self._inside.pop(stamp, None) is not None
             for earlier in [one for one in self._inside if one < stamp]:
@@ -48,7 +50,7 @@ class Account:
         return known, len(lost)
 
     def empty(self) -> int:
-        """How many are inside; they are lost."""
+        """Removes all pictures inside, which are lost, and returns their number."""
         with self._lock:
             left = len(self._inside)
             self._inside.clear()
@@ -58,11 +60,12 @@ class Account:
 class Encode:
     """Calls `give(buffer, key)` in the encoder's thread for every encoded picture.
 
-    buffer: a GstBuffer in Annex B form, its pts the stamp of the picture. key: whether it is a keyframe.
+    buffer: a GstBuffer in Annex B form; its pts is the stamp of the picture. key: whether it is a key frame.
     """
 
     def __init__(self, gst: Any, info: VideoInfo, options: SinkOptions, give: Callable[[Any, bool], None]) -> None:
-        """gst: with GstApp and GstVideo. Raises UsageError where no encoder works, gst_load.Missing."""
+        """gst: the namespace of `gst_load.load`, with GstApp and GstVideo. Raises UsageError if no encoder works, and
+        gst_load.Missing."""
         self._gst, self._give = gst, give
         self.frames = FrameBuffers(gst, info)
         chosen = choose_encoder(options.encoder)
@@ -78,23 +81,24 @@ class Encode:
         self._start()
 
     def push(self, buffer: Any, stamp: float, counts: bool = True) -> None:
-        """Takes a picture to be shown at `stamp` seconds. counts: it is kept account of, as all but repeated ones."""
+        """Takes a picture to be shown at `stamp` seconds. counts: whether it is counted; repeated pictures are not."""
         with self._lock:
-            # A picture sent again in silence may be later than the next one that comes.
+            # A picture that was repeated during a pause may have a later time than the next new one.
             self._stamp = buffer.pts = buffer.dts = max(self._stamp + SHORTEST, round(stamp * 1e9))
             if counts:
                 self.account.put(self._stamp)
             self._feed.push_buffer(buffer)
 
     def keyframe(self) -> None:
-        """The next picture becomes a keyframe."""
+        """Makes the next picture a key frame."""
         event = self._gst.GstVideo.video_event_new_upstream_force_key_unit(self._gst.Gst.CLOCK_TIME_NONE, True, 0)
         self._pipeline.get_by_name("enc").get_static_pad("src").send_event(event)
 
     def mend(self) -> str:
-        """Starts the pipeline anew where it failed, and says what failed; nothing where none did, or just before."""
+        """Restarts the pipeline if it has failed, and returns what failed; empty if it works, or was restarted just
+        now."""
         if time.monotonic() - self._mended < MEND_EVERY:
-            return ""  # what failed meanwhile waits on the bus
+            return ""  # errors wait on the bus until the next attempt
         failed = self._pipeline.get_bus().pop_filtered(self._gst.Gst.MessageType.ERROR)
         if failed is None:
             return ""
@@ -124,7 +128,7 @@ class Encode:
         sample = sink.pull_sample()
         if sample is not None:
             buffer = with_own_times(self._gst, sample.get_buffer())
-            # x264enc moves all times by 1000 hours, and the segment with them; running time stays what was pushed.
+            # x264enc shifts all times by 1000 hours, and the segment with them; running time is what was pushed.
             buffer.pts = sample.get_segment().to_running_time(gst.Format.TIME, buffer.pts)
             self._give(buffer, not buffer.has_flags(gst.BufferFlags.DELTA_UNIT))
         return gst.FlowReturn.OK

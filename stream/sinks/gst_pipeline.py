@@ -1,4 +1,4 @@
-"""gst://PIPELINE: drawn frames into any GStreamer pipeline, a v4l2 loopback for one. srt:// goes this way too."""
+"""gst://PIPELINE: drawn frames for any GStreamer pipeline, such as a v4l2 loopback. srt:// uses this too."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..net.address import Address
 from .base import Sink, SinkOptions
 
 QUEUE = 4
-"""frames that wait for the pipeline; the oldest is lost for a new one"""
+"""Maximum number of frames that wait for the pipeline; then the oldest is dropped for a new one."""
 END_SECONDS = 3
 
 
 class GstSink(Sink):
-    """Feeds a pipeline. `gst://videoconvert ! v4l2sink device=/dev/video9` gets raw video; srt:// is encoded for.
+    """Feeds a pipeline. `gst://videoconvert ! v4l2sink device=/dev/video9` gets raw video; for srt:// it is encoded.
 
-    A pipeline that fails is one that the network or a device broke: it can be opened again.
+    If a pipeline fails, the network or a device is the reason: it can be opened again.
     """
 
     reconnects = True
@@ -32,7 +32,7 @@ class GstSink(Sink):
         """Raises UsageError for a gst:// that is no pipeline, a srt:// without a port, or an encoder that does not work
         here; SinkError without GStreamer.
         """
-        # An SRT address carries its passphrase in its query.
+        # An SRT address has its passphrase in its query.
         self._srt = address.scheme == "srt"
         super().__init__(address.shown.partition("?")[0] if self._srt else address.shown)
         self._address, self._rest = address, address.rest.reveal()
@@ -78,7 +78,7 @@ class GstSink(Sink):
         self._feed.push_buffer(buffer)
         if shown.outage:
             return
-        if full:  # the oldest is lost for it, which was counted as written: this one is not
+        if full:  # the oldest frame is dropped, which was counted as written, so this one is not counted
             self._drop("too slow")
         else:
             self.frames += 1
@@ -96,7 +96,7 @@ class GstSink(Sink):
         pipeline.set_state(gst.State.NULL)
 
     def _parse(self, behind: str) -> Any:
-        """The whole pipeline, which opens nothing yet. Raises UsageError."""
+        """Makes the whole pipeline, which opens nothing yet. Raises UsageError."""
         feed = "appsrc name=saliency_feed is-live=true format=time block=false leaky-type=downstream"
         try:
             return self._gst.Gst.parse_launch(f"{feed} max-buffers={QUEUE} max-bytes=0 ! {behind}")

@@ -22,31 +22,33 @@ from .gst_encode import Encode
 from .gst_rtsp_server import PARTS, RtspServer
 
 CLIENT_FRAMES = 30
-"""encoded frames that wait for one client; past that it gets nothing until it has caught up, then a keyframe"""
+"""Maximum number of encoded frames that wait for one client. Beyond that it gets nothing until it has caught up, and
+then a key frame."""
 KEYFRAME_EVERY = 0.25
-"""seconds: new clients get a keyframe made for them, but a storm of them does not make all frames keyframes"""
+"""Minimum seconds between two key frames that are made for new clients: many of them at once must not make every frame
+a key frame."""
 SILENCE = 0.5
-"""seconds without a frame after which the last one is sent again, ten times a second: players and their sessions stay
-alive, and a new one finds a picture"""
+"""Seconds without a frame after which the last one is sent again, ten times a second, so that players stay connected
+and new ones get a picture."""
 IDLE_EVERY = 0.5
-"""seconds between the frames that are kept while nobody watches"""
+"""Seconds between the frames that are kept while nobody watches."""
 
 USER, PASSWORD = "SALIENCY_TUBES_RTSP_USER", "SALIENCY_TUBES_RTSP_PASSWORD"
 
 
 class _Client:
-    """One who watches: the appsrc of its own pipeline."""
+    """A viewer: the appsrc of its own pipeline."""
 
     def __init__(self, feed: Any) -> None:
         self.feed = feed
         self.waits = True
-        """for a keyframe"""
+        """whether it waits for a key frame"""
 
 
 class GstRtspSink(Sink):
     """Serves H.264 to any number of clients. Nothing is encoded while there is none. `write` never waits.
 
-    `frames` counts what was encoded: none while nobody watches, and none that was sent again in silence.
+    `frames` counts encoded frames: none while nobody watches, and none that were repeated during a pause.
     """
 
     never_waits = True
@@ -80,7 +82,7 @@ class GstRtspSink(Sink):
 
     @property
     def port(self) -> int:
-        """that is listened on, where 0 was asked for"""
+        """The port that is listened on, also if port 0 was asked for."""
         return self._server.port if self._server is not None else self._port
 
     def open(self, info: VideoInfo) -> None:
@@ -124,7 +126,7 @@ class GstRtspSink(Sink):
             with self._lock:
                 clients, self._clients = self._clients, []
             for client in clients:
-                with suppress(Exception):  # a pipeline that is being taken down takes nothing
+                with suppress(Exception):  # a pipeline that is being closed accepts nothing
                     client.feed.end_of_stream()
             server.release()
             self.state = "closed"
@@ -148,7 +150,7 @@ class GstRtspSink(Sink):
     # threads of the server
 
     def _configure(self, media: Any) -> None:
-        """A new client: its pipeline is made, and will be fed from the next keyframe on."""
+        """Makes the pipeline of a new client, which is fed from the next key frame on."""
         client = _Client(media.get_element().get_by_name("feed"))
         media.connect("unprepared", lambda _: self._forget(client))
         with self._lock:
@@ -170,7 +172,7 @@ class GstRtspSink(Sink):
         failed = encode.mend() if encode is not None else ""
         if encode is not None and failed:
             self._lose("encoder failed", encode.account.empty())
-        if failed and self.state != "retrying":  # said once, until pictures come again
+        if failed and self.state != "retrying":  # once until pictures come again
             self.state, self.notes = "retrying", (f"the encoder failed and is started anew: {failed}",)
 
     def _repeat(self) -> None:
@@ -194,7 +196,7 @@ class GstRtspSink(Sink):
             feed = client.feed
             base, queued = feed.get_base_time(), feed.get_property("current-level-buffers")
             if client.waits and queued:
-                continue  # it has not caught up: a keyframe would be lost on it
+                continue  # it has not caught up, and would drop a key frame
             if client.waits and not (key and base):
                 waiting = True
                 continue

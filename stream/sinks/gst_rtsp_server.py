@@ -18,56 +18,57 @@ from ..telemetry.log import say
 
 PARTS = ("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
 MAX_CONNECTIONS = 128
-"""at a time: each costs a few threads and sockets; whoever comes then is sent away"""
+"""Maximum number of connections at a time, each of which costs a few threads and sockets; more are refused."""
 MAX_CONNECTIONS_EACH = MAX_CONNECTIONS // 4
-"""at a time, of one address: one viewer, or one machine behind whose address many are, cannot keep all others out"""
+"""Maximum number of connections of one address at a time, so that one viewer, or one router with many machines behind
+it, cannot keep all others out."""
 MAX_SESSIONS = 2
-"""that one connection may begin: each costs threads and up to 17 files"""
+"""Maximum number of sessions of one connection, each of which costs threads and up to 17 files."""
 FILES = 17 * MAX_CONNECTIONS * MAX_SESSIONS + 512
-"""that may have to be open at once: without files GLib ends the whole process"""
+"""Number of files that may have to be open at once: if no more can be opened, GLib ends the whole process."""
 LONGEST_BODY = 1 << 16
-"""bytes of a request; nobody who watches sends more than a few lines"""
+"""Maximum bytes of a request; viewers send only a few lines."""
 SESSION_SECONDS = 30
-"""after which a client that says nothing is sent away, and one that never came as far as a session"""
+"""Seconds after which a client that is silent, or has not started a session, is disconnected."""
 HANG_UP_SECONDS = 2.0
-"""that clients are given at the end to notice that it is one"""
+"""Seconds that clients are given to notice the end of the stream."""
 TICK_MS = 100
-"""how often expired sessions are looked for, and silence is filled"""
+"""Milliseconds between two looks for expired sessions and for pauses to fill."""
 
 _LAUNCH = (
     "( appsrc name=feed is-live=true format=time block=false max-bytes=0 "
     'caps="video/x-h264,stream-format=byte-stream,alignment=au" '
     "! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
-"""config-interval=-1 with x264's slices shows corrupt pictures in every client made with FFmpeg (facts/video.md)"""
+"""With config-interval=-1 and x264's slices every client made with FFmpeg shows corrupt pictures."""
 
 
 class RtspServer:
-    """Serves streams under paths. Made by `acquire`, given back by `release`."""
+    """Serves streams under paths. `acquire` returns the server of a port, `release` gives it back."""
 
-    _shared: ClassVar[dict[tuple[str, int], RtspServer]] = {}  # a port is the process's, whoever serves on it
+    _shared: ClassVar[dict[tuple[str, int], RtspServer]] = {}  # one server for each port of the process
     _lock = threading.Lock()
 
     def __init__(self, gst: Any, address: str, port: int, login: tuple[str, str] | None) -> None:
-        """Raises OSError where the port cannot be bound."""
+        """Raises OSError if the port cannot be bound."""
         self._gst, self.login = gst, login
         self._users = 0
         self._sockets: dict[Any, Any] = {}
-        """of every client"""
+        """the socket of every client"""
         self._sessions: dict[Any, int] = {}
-        """how many each client has begun"""
+        """client -> number of sessions that it has started"""
         self._trouble = ""
         self._without_session: dict[Any, float] = {}
-        """clients, and since when they are connected"""
+        """clients without a session -> when they connected"""
         self._parties: dict[Any, str] = {}
-        """whom each client's address counts for"""
+        """client -> what its address is counted as (`doorkeeper.party`)"""
         self._doorkeeper = Doorkeeper()
         self._closing = threading.Event()
         self._counting = threading.Condition()
         self._key = (address, port)
         self._ticks: list[Callable[[], None]] = []
         self._refused: dict[str, Callable[[], None]] = {}
-        """by path, who is told of failed logins"""
+        """path -> function that is called for each failed login"""
         self._context = gst.GLib.MainContext.new()
         self._loop = gst.GLib.MainLoop.new(self._context, False)
         _allow_files(FILES)
@@ -76,7 +77,7 @@ class RtspServer:
             server.set_content_length_limit(LONGEST_BODY)
         server.set_address(address)
         server.set_service(str(port))
-        # A client's DESCRIBE waits for the first frame: with a thread for each no other one waits with it.
+        # A client's DESCRIBE waits for the first frame. With a thread for each client no other one has to wait.
         threads = gst.GstRtspServer.RTSPThreadPool.new()
         threads.set_max_threads(-1)
         server.set_thread_pool(threads)
@@ -94,7 +95,7 @@ class RtspServer:
 
     @classmethod
     def acquire(cls, gst: Any, name: str, address: str, port: int, login: tuple[str, str] | None) -> RtspServer:
-        """The server of that address and port. Raises SinkError where it is taken, or served with another login."""
+        """The server of that address and port. Raises SinkError if the port is taken, or serves with another login."""
         with cls._lock:
             server = cls._shared.get((address, port)) if port else None
             if server is None:
@@ -110,7 +111,7 @@ class RtspServer:
             return server
 
     def release(self) -> None:
-        """The last one to give it back ends the server and its thread."""
+        """Gives the server back. After the last stream has done so, the server and its thread end."""
         with self._lock:
             self._users -= 1
             if self._users:
@@ -125,7 +126,7 @@ class RtspServer:
             self._counting.wait_for(lambda: not self._sockets, HANG_UP_SECONDS)
         self._server.client_filter(lambda server, client: server_filter)
         self._server.get_session_pool().filter(lambda pool, session: server_filter)
-        # From within: a loop that does not run yet would miss a plain quit().
+        # Quit from within the loop: a loop that does not run yet would miss a plain quit().
         end = self._gst.GLib.idle_source_new()
         end.set_callback(lambda *_: self._loop.quit())
         end.attach(self._context)
@@ -142,7 +143,8 @@ class RtspServer:
         """Serves `path`. configure(media): called for each client, in a thread of the server's. tick(): TICK_MS.
         refused(): called for each failed login there, one at a time.
 
-        Raises SinkError, beginning with `name`, where it is served already: GStreamer would let the newest one win.
+        Raises SinkError, which begins with `name`, if the path is served already: GStreamer would replace the older
+        one.
         """
         with self._lock:
             if path in self._refused:
@@ -151,7 +153,7 @@ class RtspServer:
         gst = self._gst
         factory = gst.GstRtspServer.RTSPMediaFactory.new()
         factory.set_launch(_LAUNCH)
-        factory.set_shared(False)  # one for each client: a slow one has only itself to wait for
+        factory.set_shared(False)  # one pipeline for each client, so that a slow one delays nobody else
         factory.set_latency(0)
         factory.set_suspend_mode(gst.GstRtspServer.RTSPSuspendMode.NONE)
         factory.set_protocols(gst.GstRtsp.RTSPLowerTrans.TCP | gst.GstRtsp.RTSPLowerTrans.UDP)
@@ -173,7 +175,7 @@ class RtspServer:
     def _greet(self, _: Any, client: Any) -> None:
         client.connect("closed", self._gone)
         client.connect("new-session", self._begin_session)
-        # 0 would close it in the thread that finds its session expired, which is not its own (see `_hang_up`).
+        # 0 would close the client in the thread that finds its session expired, which is another one (see `_hang_up`).
         client.set_property("post-session-timeout", 1)
         who = party(client.get_connection().get_ip())
         with self._counting:
@@ -186,13 +188,15 @@ class RtspServer:
                 self._hang_up([client])
 
     def _login_failed(self, client: Any, path: str) -> None:
-        """Makes whoever fails too often wait for the answer: in the client's own thread, and nobody waits with it.
+        """Delays the answer to a client that has failed too often, in the client's own thread, so that nobody else
+        waits.
 
-        It keeps its place meanwhile, even where it hangs up: who has all that one address may have must wait as well.
+        It keeps its connection meanwhile, even if it hangs up: otherwise an address could try again at once on a new
+        one.
         """
         with self._counting:
             if client in self._sessions:
-                return  # it has logged in before: the server's challenge has grown old, and it answers a new one
+                return  # it has logged in before: the server's challenge has expired, and the client answers a new one
             pause = self._doorkeeper.failed(self._parties.get(client, "?"), time.monotonic())
             for served, refused in self._refused.items():
                 if path == served or path.startswith(f"{served}/"):
@@ -219,7 +223,7 @@ class RtspServer:
         for work in (self._server.get_session_pool().cleanup, self._end_half_open, self._tell, *self._ticks):
             try:
                 work()
-            except Exception as error:  # a timer whose callback raises is gone, and with it all the others
+            except Exception as error:  # a timer whose callback raises is removed, and all streams need it
                 text = unforeseen(error)
                 if text != self._trouble:
                     say("sink", f"RTSP on port {self.port}: {text}", level=logging.ERROR)
@@ -227,7 +231,7 @@ class RtspServer:
         return True
 
     def _end_half_open(self) -> None:
-        """GStreamer itself would keep them, and their places, for a minute."""
+        """Disconnects clients without a session; GStreamer itself would keep them for a minute."""
         latest = time.monotonic() - SESSION_SECONDS
         with self._counting:
             self._hang_up([client for client, since in self._without_session.items() if since < latest])
@@ -239,17 +243,17 @@ class RtspServer:
             say("sink", f"RTSP on port {self.port}: {line}", level=logging.WARNING)
 
     def _hang_up(self, clients: Iterable[Any]) -> None:
-        """From any thread that holds the lock, for it only ends the sockets: each client's own thread sees that, and
-        closes. `client.close()` from another thread can leave that one spinning.
+        """Closes the sockets of clients, from any thread that holds the lock. Each client's own thread notices and
+        closes the client; `client.close()` from another thread can make that one loop for ever.
         """
         for client in clients:
             if client in self._sockets:
-                with suppress(self._gst.GLib.Error):  # the other side was faster
+                with suppress(self._gst.GLib.Error):  # the client has closed it already
                     self._sockets[client].shutdown(True, True)
 
 
 def _allow_files(count: int) -> None:
-    """Lets the process have so many files open, as far as the system does."""
+    """Raises the number of files that the process may open, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -259,12 +263,13 @@ def _allow_files(count: int) -> None:
 
 @cache
 def _auth_type() -> type:
-    """Made once: GLib never forgets a type."""
+    """The type is made once: GLib keeps types for ever."""
     gst = load(*PARTS)
     base: Any = gst.GstRtspServer.RTSPAuth
 
     class Auth(base):  # type: ignore[misc]
-        """Tells of each refusal of a login, before it is sent. The first challenge is none: it answers no login."""
+        """Reports each refused login before the refusal is sent. The first challenge is not one: no login came before
+        it."""
 
         failed: Callable[[Any, str], None]
 
@@ -278,7 +283,8 @@ def _auth_type() -> type:
 
 
 def _auth(gst: Any, user: str, password: str, failed: Callable[[Any, str], None]) -> Any:
-    """Digest, which sends no password. failed(client, path): called in the client's thread for each failed login."""
+    """Digest authentication, which never sends a password. failed(client, path) is called in the client's thread for
+    each failed login."""
     auth = _auth_type()()
     auth.failed = failed
     token = gst.GstRtspServer.RTSPToken.new()

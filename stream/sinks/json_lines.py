@@ -17,7 +17,7 @@ from .base import Sink, os_reason
 from .claim import Claim, claim, exists_note
 
 LONGEST = 1 << 20
-"""bytes; no line is as long"""
+"""Bytes; no line is longer."""
 
 
 class JsonSink(Sink):
@@ -36,7 +36,7 @@ class JsonSink(Sink):
         self._path, self._live, self._overwrite = path, live, overwrite
         self._claim: Claim | None = None
         if path is None:
-            self.close_seconds = 0.5  # there is nothing to finish, and the reader may stand still
+            self.close_seconds = 0.5  # there is nothing to finish, and the reader may have stopped reading
         self._open = False
         self._file: FileIO | None = None
         self._left: BrokenPipeError | None = None
@@ -50,13 +50,13 @@ class JsonSink(Sink):
         elif sys.stdout is None:
             raise SinkError("standard output is closed")
         elif self._live:
-            # Not through sys.stdout: its lock, held while a reader stands still, would keep Python from its end.
-            with suppress(OSError, AttributeError):  # somebody's own, such as a notebook's
+            # Not through sys.stdout: if the reader stops reading, its lock would keep Python from exiting.
+            with suppress(OSError, AttributeError):  # a replaced sys.stdout, such as a notebook's
                 self._file = FileIO(sys.stdout.fileno(), "w", closefd=False)
         self._open = True
 
     def _take_place(self, path: Path) -> FileIO:
-        """The file, open at its end. Raises SinkError where another process writes it, and OSError."""
+        """The file, open at its end. Raises SinkError if another process is writing it, and OSError."""
         claimed = self._claim = claim(path, replace=self._overwrite or self._live)
         if claimed.path != path:
             self.notes, self.name = (exists_note(path),), str(claimed.path)
@@ -98,7 +98,7 @@ class JsonSink(Sink):
     def _not_written(self, error: OSError) -> None:
         if isinstance(error, BrokenPipeError) and self._path is None:
             if not self._live:
-                raise error  # whoever read our output has left, as `head` does
+                raise error  # the reader of standard output has left, as `head` does
             self._left, self.wants_stop = error, True
             self._drop("nobody reads")
         elif self._live and self._path is not None:
@@ -109,28 +109,28 @@ class JsonSink(Sink):
     def _write(self, text: str) -> None:
         if self._file is None:
             out = getattr(sys.stdout, "buffer", None)
-            if out is None:  # somebody's own, such as a notebook's
+            if out is None:  # a replaced sys.stdout, such as a notebook's
                 sys.stdout.write(text)
             else:
-                out.write(text.encode())  # UTF-8 whatever the terminal has
+                out.write(text.encode())  # always UTF-8
             sys.stdout.flush()
             return
         left, end = memoryview(text.encode()), os.fstat(self._file.fileno()).st_size
         try:
             while left:
                 written = self._file.write(left)
-                if written is None:  # a pipe that somebody has made one that never waits
+                if written is None:  # the pipe is non-blocking
                     select.select([], [self._file], [])
                 left = left[written or 0 :]
         except OSError:
             if self._path is not None:
-                with suppress(OSError):  # a part of a line would spoil the next one
+                with suppress(OSError):  # a partial line would spoil the next one
                     self._file.truncate(end)
             raise
 
 
 def _end_line(descriptor: int) -> bool:
-    """Ends the last line of a file, so that the next one begins anew. True: it was a part of one, and is gone."""
+    """Makes sure that a file ends with a whole line. Returns True if the last line was partial, and was removed."""
     size = os.fstat(descriptor).st_size
     start = max(0, size - LONGEST)
     tail = os.pread(descriptor, size - start, start)

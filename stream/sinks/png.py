@@ -17,7 +17,7 @@ from .base import Sink, os_reason
 from .claim import Claim, claim_pattern, exists_note
 
 COMPRESSION = 3
-"""zlib level: 6 and above take several times as long for a few percent"""
+"""zlib's level: 6 and above take several times as long and save a few percent."""
 
 _DIRECTIVE = re.compile(r"%(0?)(\d*)d")
 
@@ -76,7 +76,7 @@ class PngSink(Sink):
         bgr = cv2.cvtColor(shown.rgb, cv2.COLOR_RGB2BGR)
         _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, COMPRESSION])
         try:
-            # Not cv2.imwrite: it hides why it failed.
+            # Not cv2.imwrite: it does not tell why it failed.
             path.write_bytes(data.tobytes())
         except OSError as error:
             if not self._live:
@@ -90,7 +90,7 @@ class PngSink(Sink):
 
 
 def _any_of(pattern: Path) -> bool:
-    """Whether there is a file of that pattern."""
+    """Whether a file with this pattern exists."""
     parts = _DIRECTIVE.split(pattern.name)
     before, after = (re.escape(part.replace("%%", "%")) for part in (parts[0], parts[-1]))
     name = re.compile(f"{before} *\\d+{after}")
@@ -105,7 +105,7 @@ def _check_folder(pattern: Path) -> None:
             folder = folder.parent
         if not folder.is_dir():
             raise SinkError(f"{pattern}: {folder} is not a folder")
-    except OSError as error:  # a name too long, a folder that may not be entered
+    except OSError as error:  # the name is too long, or a folder may not be entered
         raise SinkError(f"{pattern}: {os_reason(error)}") from error
     if not os.access(folder, os.W_OK):
         raise SinkError(f"{pattern}: no permission to write in {folder}")

@@ -17,14 +17,14 @@ from .base import Sink, SinkOptions, freeze
 from .web_server import WebServer
 
 QUALITY = 85
-"""of JPEG, 0 to 100"""
+"""Quality of the JPEGs, 0 to 100."""
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 class WebSink(Sink):
     """Serves a page with the newest picture, and the pictures alone for other pages. Encodes while somebody watches.
 
-    `write` never waits: whoever cannot follow sees fewer pictures, and nobody else does.
+    `write` never waits: a viewer that cannot keep up gets fewer pictures, and the others are not affected.
     """
 
     never_waits = True
@@ -51,7 +51,7 @@ class WebSink(Sink):
 
     @property
     def port(self) -> int:
-        """that is listened on, where 0 was asked for"""
+        """The port that is listened on, also if port 0 was asked for."""
         return self._server.port if self._server is not None else self._port
 
     @property

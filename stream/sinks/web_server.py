@@ -14,11 +14,11 @@ from ...engine.errors import SinkError
 from ..telemetry.http_server import Handler, HttpServer
 
 PLACES = 32
-"""requests at once, each viewer's for as long as it watches; more are turned away"""
+"""Maximum number of requests at once; a viewer's request lasts as long as it watches. More are refused."""
 SILENCE = 5.0
-"""seconds without a new picture after which the last one is sent again: who has left is noticed by it"""
+"""Seconds without a new picture after which the last one is sent again, which also shows which viewers have left."""
 STALLED = 10.0
-"""seconds that one write to a viewer may take; whoever reads nothing for so long is sent away"""
+"""Maximum seconds of one write to a viewer; a viewer that reads nothing for so long is disconnected."""
 BOUNDARY = b"--picture\r\n"
 PAGE = Path(__file__).parents[1] / "assets" / "web.html"
 _HEADERS = {
@@ -33,24 +33,24 @@ class Pictures(Protocol):
     """A stream to be watched, as JPEGs."""
 
     def next(self, after: int, timeout: float) -> tuple[int, bytes] | None:
-        """The newest picture and its number, once that is more than `after`; None where none came in `timeout` seconds
-        or the stream has ended.
+        """The newest picture and its number, as soon as that is greater than `after`; None if none comes within
+        `timeout` seconds, or if the stream has ended.
         """
         ...
 
     def watch(self, viewers: int) -> None:
-        """So many more (or fewer) watch."""
+        """Changes the number of viewers by `viewers`."""
         ...
 
 
 class WebServer:
-    """Serves streams under names. Made by `acquire`, given back by `release`."""
+    """Serves streams under names. `acquire` returns the server of a port, `release` gives it back."""
 
-    _shared: ClassVar[dict[tuple[str, int], WebServer]] = {}  # a port is the process's, whoever serves on it
+    _shared: ClassVar[dict[tuple[str, int], WebServer]] = {}  # one server for each port of the process
     _lock = threading.Lock()
 
     def __init__(self, host: str, port: int) -> None:
-        """Raises OSError where the port cannot be bound."""
+        """Raises OSError if the port cannot be bound."""
         self.streams: dict[str, Pictures] = {}
         self._users, self._key = 0, (host, port)
         names = {host.lower(), "localhost", socket.gethostname().lower()}
@@ -61,13 +61,13 @@ class WebServer:
 
     @classmethod
     def acquire(cls, name: str, host: str, port: int) -> WebServer:
-        """The server of that address. Raises SinkError where it cannot be had."""
+        """The server of that address. Raises SinkError if the address is in use or is not this machine's."""
         with cls._lock:
             server = cls._shared.get((host, port)) if port else None
             if server is None:
                 try:
                     server = cls(host, port)
-                except (OSError, ValueError, TypeError) as error:  # the last two for what can be no host's name
+                except (OSError, ValueError, TypeError) as error:  # the last two for an impossible host name
                     why = getattr(error, "strerror", None) or error
                     raise SinkError(f"{name}: cannot listen on {host} port {port}: {why}") from None
                 if port:
@@ -76,8 +76,8 @@ class WebServer:
             return server
 
     def release(self) -> None:
-        """The last one to give it back ends the server and its threads."""
-        with self._lock:  # to the end: whoever comes next has to find the port free
+        """Gives the server back. After the last stream has done so, the server and its threads end."""
+        with self._lock:  # hold it to the end: the next `acquire` must find the port free
             self._users -= 1
             if self._users:
                 return
@@ -106,8 +106,8 @@ class _WebHandler(Handler):
             self.answer(404, "text/plain; charset=utf-8", b"there are /, /streams, /streams/NAME.mjpeg and .jpg\n")
 
     def _is_asked_by_name(self) -> bool:
-        """Whether the Host is an address, or a name of this machine. Another name may be a foreign page's, which a
-        resolver was made to lead here so that the page may read what it shows (DNS rebinding).
+        """Whether the Host header is an address or a name of this machine. Another name may be that of a foreign page:
+        its name server can be made to point here, so that the page could read the pictures (DNS rebinding).
         """
         host = self.headers.get("Host", "").lower()
         host = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
@@ -140,7 +140,7 @@ class _WebHandler(Handler):
             self.wfile.write(BOUNDARY)
             while found := pictures.next(number, SILENCE) or last:
                 number, data = last = found
-                # The next boundary at once: a browser shows a picture when it has seen where that ends.
+                # Send the next boundary at once: a browser shows a picture only when it has seen its end.
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
                 self.wfile.write(head + data + b"\r\n" + BOUNDARY)
                 if pictures not in self.streams.values():

@@ -25,18 +25,18 @@ from .mailbox import Mailbox
 from .rules import Rule, Watch, number
 
 QUEUE = 8
-"""calls that wait; the oldest is lost for a new one"""
+"""Maximum number of calls that wait; then the oldest is dropped for a new one."""
 DRAIN_SECONDS = 5.0
-"""what still waits at the end is sent for so long"""
+"""Maximum seconds at the end of a run for sending the calls that still wait."""
 PICTURE_SECONDS = 2.0
-"""that a call waits for its picture, of a live stream: the camera may be gone"""
+"""Maximum seconds that a call of a live stream waits for its picture: the camera may be away."""
 JPEG_QUALITY = 85
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0
-"""seconds before a call is tried again, doubled each time"""
+"""Minimum and maximum seconds before a call is tried again; they double with each attempt."""
 LONGEST_TIMEOUT = 86_400.0
 """seconds"""
 AGAIN = {408, 425, 429, 500, 502, 503, 504}
-"""answers after which the same call may succeed later (RFC 9110, 15.5 and 15.6)"""
+"""Status codes after which the same call may succeed later (RFC 9110, 15.5 and 15.6)."""
 _OWN_KEYS = ("class", "over", "for", "cooldown", "timeout", "retries")
 
 
@@ -46,9 +46,9 @@ class Call:
 
     event: Event
     due: float
-    """monotonic seconds after which it goes without a picture"""
+    """when it is sent without a picture, in monotonic seconds"""
     picture: Picture | None = None
-    """of the next frame, once it is there"""
+    """the picture of the next frame, when that has come"""
 
 
 class WebhookSink(Sink):
@@ -78,9 +78,9 @@ class WebhookSink(Sink):
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._box: Mailbox[Call] = Mailbox(QUEUE, lost=self._drop)
         self._gave_up: tuple[str, ...] = ()
-        """what is to be said of calls that were never delivered"""
+        """remarks about calls that were never delivered"""
         self._pending: Call | None = None
-        """waits for its picture"""
+        """the call that waits for its picture"""
         self._patience = PICTURE_SECONDS if options.live else math.inf
 
     @property
@@ -123,7 +123,7 @@ class WebhookSink(Sink):
         self.state = "closed"
 
     def _let_go(self, picture: Picture | None = None) -> None:
-        """The call that waits, if one does, waits no longer."""
+        """Sends the call that waits for its picture, if there is one."""
         call, self._pending = self._pending, None
         if call is not None:
             with self._box.changed:
@@ -136,7 +136,7 @@ class WebhookSink(Sink):
         while (call := self._box.take(lambda call: call.due - time.monotonic())) is not None:
             try:
                 self._deliver(call)
-            except Exception as error:  # a thread that dies would take the output with it, in silence
+            except Exception as error:  # if the thread died, the output would stop without a word
                 self._failed(unforeseen(error))
 
     def _deliver(self, call: Call) -> None:
@@ -156,7 +156,7 @@ class WebhookSink(Sink):
         self._failed(error or "")
 
     def _failed(self, why: str) -> None:
-        self.state = "lost"  # that call; the next one may arrive
+        self.state = "lost"  # this call is lost; the next one may be delivered
         self._drop("not delivered")
         text = self._address.scrub(why)
         self._gave_up = self.notes = (f"{self.drops['not delivered']} calls failed; last: {text}",)
@@ -172,7 +172,7 @@ class WebhookSink(Sink):
         return json.dumps(made, ensure_ascii=False).encode()
 
     def _post(self, body: bytes) -> tuple[str | None, bool]:
-        """What went wrong, None for nothing, and whether it may go right another time."""
+        """What went wrong, or None, and whether another attempt may succeed."""
         request = urllib.request.Request(self._url, body, self._headers, method="POST")
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
@@ -188,14 +188,14 @@ class WebhookSink(Sink):
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected POST becomes a GET, without its body (RFC 9110, 15.4): an answer as good as an error."""
+    """Treats a redirect as an error: a redirected POST would become a GET without its body (RFC 9110, 15.4)."""
 
     def redirect_request(self, *arguments: object) -> None:
         return None
 
 
 def _perseverance(name: str, values: dict[str, str]) -> tuple[float, int]:
-    """timeout and retries."""
+    """The values of timeout and retries."""
     try:
         timeout, retries = number(values, "timeout", 5.0), number(values, "retries", 3)
     except UsageError as error:

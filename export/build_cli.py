@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..engine.runtimes.models import find_model
 from ..engine.runtimes.planfile import json_path
-from .build_options import COMPATIBILITIES, Options
-from .build_progress import Progress, Stopped, attended
+from .build_options import COMPATIBILITIES, BuildOptions
+from .build_progress import BuildProgress, BuildStopped, attended
 from .plan import NEW, Built, build_plan
 from .tensorrt import MODULES
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     onnx = find_model(args.onnx)
     # beside a file of the user's, but not inside the package
     plan: Path = args.output or Path(args.onnx).with_suffix(".plan")
-    options = Options(
+    options = BuildOptions(
         batch=args.batch,
         frames=args.frames,
         workspace=args.workspace,
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         optimization_level=args.optimization_level,
     )
     cache = args.timing_cache or plan.with_name(plan.name + ".timing")
-    progress = Progress(sys.stderr, args.verbose)
+    progress = BuildProgress(sys.stderr, args.verbose)
     work = partial(
         build_plan,
         onnx,
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         built = attended(work, progress)
-    except Stopped as stopped:
+    except BuildStopped as stopped:
         return stopped.exit_code
     _print(plan, built)
     return 0

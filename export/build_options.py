@@ -12,7 +12,7 @@ COMPATIBILITIES = (NOT_COMPATIBLE, SAME_CAPABILITY, AMPERE_PLUS)
 
 
 @dataclass(frozen=True)
-class Options:
+class BuildOptions:
     """What is asked of a build."""
 
     batch: tuple[int, int, int] = (1, 1, 1)
@@ -48,7 +48,7 @@ class Options:
         return {**kept, "frames": frames}
 
 
-class Watch(Protocol):
+class BuildWatch(Protocol):
     """Told how a build goes, from whatever thread TensorRT likes. TensorRT's own IProgressMonitor, and its log."""
 
     cancelled: bool
@@ -60,4 +60,4 @@ class Watch(Protocol):
 
 
 class Cancelled(Exception):
-    """The build was asked to stop, by `Watch.cancelled`."""
+    """The build was asked to stop, by `BuildWatch.cancelled`."""

@@ -28,7 +28,7 @@ SHOWN_PHASES = 3
 T = TypeVar("T")
 
 
-class Stopped(Exception):
+class BuildStopped(Exception):
     """A signal asked the build to end; nothing was written."""
 
     def __init__(self, number: int) -> None:
@@ -49,8 +49,8 @@ class Phase:
         return f"{self.name} {min(self.done, self.steps)}/{self.steps}" if self.steps > 1 else self.name
 
 
-class Progress:
-    """A `Watch` that shows on `stream` what it is told. May be told from any thread; `draw` is for one."""
+class BuildProgress:
+    """A `BuildWatch` that shows on `stream` what it is told. May be told from any thread; `draw` is for one."""
 
     def __init__(self, stream: TextIO, verbose: bool = False) -> None:
         self.cancelled = False
@@ -146,10 +146,10 @@ class _Work(threading.Thread, Generic[T]):
             self.error = error
 
 
-def attended(work: Callable[[], T], progress: Progress) -> T:
+def attended(work: Callable[[], T], progress: BuildProgress) -> T:
     """Calls `work` and shows `progress` meanwhile. To be called from the main thread.
 
-    Ctrl-C sets `progress.cancelled`, and Stopped is raised once the work has ended by Cancelled; pressed again,
+    Ctrl-C sets `progress.cancelled`, and BuildStopped is raised once the work has ended by Cancelled; pressed again,
     KeyboardInterrupt is raised at once.
     """
     thread = _Work(work)
@@ -172,7 +172,7 @@ def attended(work: Callable[[], T], progress: Progress) -> T:
             signal.signal(number, handler)
         progress.close()
     if isinstance(thread.error, Cancelled):
-        raise Stopped(received[0])
+        raise BuildStopped(received[0])
     if thread.error is not None:
         raise thread.error
     return thread.result[0]

@@ -26,7 +26,7 @@ from ..engine.types import Outputs
 from .bounds import BF16, BOUNDS, TF32, Errors, read_precision
 from .noise import smooth_noise
 from .plan import onnx_sha256
-from .report import Report, Row
+from .report import CheckReport, Row
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +45,7 @@ def check(
     precision: str | None = None,
     force: bool = False,
     seed: int = 0,
-) -> Report:
+) -> CheckReport:
     """Runs a file wherever it can be run, and compares it with `model` in PyTorch, or with the file `reference` in
     onnxruntime, or, given neither, with itself in onnxruntime.
 
@@ -53,7 +53,7 @@ def check(
     `plan`: a TensorRT plan of the file; None: the one of its name beside it, if it can run here. `manifest`: the file's
     own unless given. `precision` chooses the bounds (BOUNDS); None: as the file says. Raises ModelError, the table in
     its message, if a bound is missed, a runtime refuses the file or `plan` cannot be run, unless `force`; UsageError
-    for clips that do not fit. What a run can do without, bfloat16, is no reason to refuse a file: `Report.missed`.
+    for clips that do not fit. What a run can do without, bfloat16, is no reason to refuse a file: `CheckReport.missed`.
     """
     manifest = manifest or read_manifest(path)
     precision = precision_word(precision) if precision else read_precision(path)
@@ -72,7 +72,7 @@ def check(
             rows.append(judge.row(plan or path.with_suffix(".plan"), "tensorrt", "f32", bounds))
     if isinstance(built, str):
         rows.append(Row("TensorRT", 0, BOUNDS[precision], remark=f"not run: {built}", failed=plan is not None))
-    report = Report(
+    report = CheckReport(
         manifest.name, precision, source.name, _said_once(rows), {frames: one.what for frames, one in groups.items()}
     )
     misses = report.misses()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .recipe import Recipe
-    from .report import Report
+    from .report import CheckReport
 
 NEEDS = ("torch", "onnx", "onnxscript")
 HEADS = ("auto", "linear", "gradient")
@@ -175,7 +175,7 @@ def check_file(args: argparse.Namespace) -> int:
     return 0
 
 
-def _warn(report: Report, manifest: Manifest) -> None:
+def _warn(report: CheckReport, manifest: Manifest) -> None:
     """What was too far off here, and what was where the file was exported."""
     for one in report.missed:
         if one.precision in manifest.missed_precisions(one.runtime):

@@ -15,7 +15,7 @@ from ..engine.runtimes.models import is_plan, read_manifest
 from ..engine.runtimes.onnxfile import read_metadata
 from ..engine.runtimes.planfile import PlanInfo, json_path, read_plan, sha256
 from ..engine.runtimes.tensorrt import Kit
-from .build_options import Options, Watch
+from .build_options import BuildOptions, BuildWatch
 from .tensorrt import Engine, build, find_kit, target
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Request:
     kit: Kit
     device: Device | None
     metadata: Mapping[str, str]
-    options: Options
+    options: BuildOptions
     frames: int
     onnx_sha256: str
 
@@ -98,7 +98,7 @@ class Request:
 
 
 class Silent:
-    """A `Watch` for programs that need none."""
+    """A `BuildWatch` for programs that need none."""
 
     cancelled = False
 
@@ -111,12 +111,12 @@ class Silent:
 def build_plan(
     onnx: Path,
     plan: Path,
-    options: Options | None = None,
+    options: BuildOptions | None = None,
     *,
     builder: str = "auto",
     timing_cache: Path | None = None,
     force: bool = False,
-    watch: Watch | None = None,
+    watch: BuildWatch | None = None,
 ) -> Built:
     """Builds `plan` from `onnx` and writes its JSON beside it; does nothing where that has been done, unless `force`.
 
@@ -124,7 +124,7 @@ def build_plan(
     serve, ModelError with TensorRT's own reason for a file that cannot be built, Cancelled if `watch` was cancelled;
     then what was there is still there.
     """
-    options, watch, began = options or Options(), watch or Silent(), time.monotonic()
+    options, watch, began = options or BuildOptions(), watch or Silent(), time.monotonic()
     if is_plan(onnx):
         raise UsageError(f"{onnx} is a plan already: build takes the ONNX file that it was built from")
     for wrong, reason in (

@@ -79,7 +79,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What a check found."""
 
     name: str

@@ -20,7 +20,7 @@ from ..engine.runtimes.device import Device, find_device
 from ..engine.runtimes.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY, Range, Shape, TensorInfo
 from ..engine.runtimes.tensorrt import INSTALL as ANYWHERE
 from ..engine.runtimes.tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising, uncollected
-from .build_options import Cancelled, Options, Watch
+from .build_options import BuildOptions, BuildWatch, Cancelled
 from .files import write_whole
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -53,7 +53,7 @@ def find_kit(builder: str = "auto") -> Kit:
     return load_kit(name, MODULES[name])
 
 
-def target(kit: Kit, options: Options) -> Device | None:
+def target(kit: Kit, options: BuildOptions) -> Device | None:
     """The GPU a plan is built on; None: on none. Raises UsageError where the options cannot be met by this builder.
 
     TensorRT builds by trying, on the very GPU; TensorRT-RTX builds from what it knows, and leaves the rest to the GPU.
@@ -79,7 +79,7 @@ def target(kit: Kit, options: Options) -> Device | None:
 
 
 def build(
-    kit: Kit, onnx: Path, manifest: Manifest, options: Options, watch: Watch, timing_cache: Path | None = None
+    kit: Kit, onnx: Path, manifest: Manifest, options: BuildOptions, watch: BuildWatch, timing_cache: Path | None = None
 ) -> Engine:
     """Builds. `target` must have passed. timing_cache: read if there, and written; TensorRT-RTX has none.
 
@@ -188,7 +188,7 @@ def _check_outputs(outputs: tuple[TensorInfo, ...], manifest: Manifest, frames: 
     check_shapes(manifest, frames, shapes)
 
 
-def _configure(kit: Kit, config: Any, options: Options) -> None:
+def _configure(kit: Kit, config: Any, options: BuildOptions) -> None:
     trt = kit.trt
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace * MIB)
@@ -260,8 +260,8 @@ def _save_cache(config: Any, path: Path) -> None:
         raise UsageError(f"cannot write the timing cache {path}: {failure.strerror}") from None
 
 
-def _monitor(trt: Any, watch: Watch) -> Any:
-    class Monitor(trt.IProgressMonitor):
+def _monitor(trt: Any, watch: BuildWatch) -> Any:
+    class BuildMonitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
 
@@ -275,4 +275,4 @@ def _monitor(trt: Any, watch: Watch) -> Any:
         def phase_finish(self, phase_name: str) -> None:
             watch.phase_finish(phase_name)
 
-    return Monitor()
+    return BuildMonitor()

@@ -9,7 +9,7 @@ from typing import Any
 
 from saliency_tubes.stream.sinks.condition import SinkHealth
 from saliency_tubes.stream.telemetry.health import Told
-from saliency_tubes.stream.telemetry.histogram import Tally
+from saliency_tubes.stream.telemetry.histogram import Buckets
 from saliency_tubes.stream.telemetry.metrics import Collector, Reloaded
 from saliency_tubes.stream.telemetry.stats import Snapshot, Spread
 
@@ -18,7 +18,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def durations(*seconds: float) -> Spread:
-    tally = Tally()
+    tally = Buckets()
     for one in seconds:
         tally.add(one)
     return Spread.of(seconds, tally.histogram)

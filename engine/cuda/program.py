@@ -43,7 +43,7 @@ def load_nvrtc() -> Any:
 
 
 @dataclass(frozen=True)
-class Target:
+class CompileTarget:
     """What a program is compiled to: machine code for one architecture, or PTX that the driver compiles further."""
 
     architecture: int
@@ -55,16 +55,16 @@ class Target:
         return f"--gpu-architecture={'compute' if self.is_ptx else 'sm'}_{self.architecture}"
 
 
-def target_of(architecture: int, known: list[int]) -> Target:
+def target_of(architecture: int, known: list[int]) -> CompileTarget:
     """Machine code if NVRTC knows the architecture; else PTX for the newest architecture it knows that the GPU runs."""
     if architecture in known:
-        return Target(architecture, False)
+        return CompileTarget(architecture, False)
     older = [number for number in known if number < architecture]
     if not older:
         raise ModelError(
             f"this NVRTC compiles for compute capability {min(known) / 10:g} and newer, not {architecture / 10:g}"
         )
-    return Target(max(older), True)
+    return CompileTarget(max(older), True)
 
 
 def build(name: str, architecture: int, folder: Path | None = None) -> bytes:

@@ -31,7 +31,7 @@ class PreActivated(nn.Sequential):
         self.conv = conv
 
 
-class Unit(nn.Module):
+class FibreUnit(nn.Module):
     """Fibers that run side by side, with a multiplexer in front that lets them exchange (figure 2 d and e).
 
     The first unit of a stage changes channels and size, and has a convolution for its shortcut.
@@ -84,5 +84,5 @@ class MFNet(nn.Module):
 
 
 def _stage(channels_in: int, units: int, middle: int, channels_out: int, stride: Size) -> nn.Sequential:
-    rest = {f"B{i:02}": Unit(channels_out, middle, channels_out) for i in range(2, units + 1)}
-    return chain(B01=Unit(channels_in, middle, channels_out, stride), **rest)
+    rest = {f"B{i:02}": FibreUnit(channels_out, middle, channels_out) for i in range(2, units + 1)}
+    return chain(B01=FibreUnit(channels_in, middle, channels_out, stride), **rest)

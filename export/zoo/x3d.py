@@ -32,7 +32,7 @@ class Excite(nn.Module):
         return x * self.block(x.mean((2, 3, 4), keepdim=True))
 
 
-class Head(nn.Module):
+class X3DHead(nn.Module):
     """[N, C, t, h, w] to [N, K]: projection, mean over time and space, projection, ReLU, linear layer."""
 
     def __init__(self, channels: int, inner: int, classes: int) -> None:
@@ -67,7 +67,7 @@ class X3D(nn.Sequential):
             blocks.append(stage([_block(channels if i == 0 else out, out, squeezed, i) for i in range(depth)]))
             channels = out
         super().__init__()
-        self.blocks = nn.Sequential(*blocks, Head(channels, int(EXPANSION * channels), classes))
+        self.blocks = nn.Sequential(*blocks, X3DHead(channels, int(EXPANSION * channels), classes))
 
 
 def _block(channels_in: int, channels_out: int, squeezed: int, index: int) -> Residual:

@@ -17,7 +17,7 @@ from ...engine.types import Shown
 from ..sources.open import comes_live
 from ..telemetry.log import say
 from ..telemetry.metrics import Reloaded
-from ..telemetry.monitor import Monitor
+from ..telemetry.monitor import StreamMonitor
 from ..telemetry.stats import Snapshot
 from .config import Config
 from .job import Job, open_job
@@ -120,7 +120,7 @@ class Fleet:
             self._roster.opened(label, config, job)
             if self._stopping.is_set():
                 job.pipeline.stop()
-            stack.enter_context(Monitor(job.pipeline.snapshot, config.name, classes=job.source.live))
+            stack.enter_context(StreamMonitor(job.pipeline.snapshot, config.name, classes=job.source.live))
             process = self._roster.settings.process
             plain = process.log_format == "text" and process.log_level in ("debug", "info") and shared is None
             report = Report(job, sys.stderr if plain else None)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import select
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -30,6 +27,7 @@ from ..net.tls import checks
 from .base import ENDLESS, SourceOptions
 from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, FeedTooLarge, failure
 from .rtsp_redirect import led_to
+from .v4l2 import watch_device
 
 # Without these options FFmpeg would collect seconds of video to find its rate, and give them out late and all at once.
 # An RTSP server describes its streams beforehand; in a transport stream the description has to be found first.
@@ -329,17 +327,6 @@ def _opening(address: Address, options: SourceOptions) -> tuple[str | None, dict
     if address.scheme == "v4l2":
         return "v4l2", make()
     return None, {"protocol_whitelist": _REACHES[address.scheme], **make()}
-
-
-def watch_device(device: str) -> select.poll | None:
-    """Tells when an open V4L2 device has a frame: FFmpeg itself would wait for one for ever, without asking `stop`."""
-    watched = select.poll()
-    for one in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # the descriptor that listed this folder is closed by now
-            if os.path.realpath(one) == os.path.realpath(device):
-                watched.register(int(one.name), select.POLLIN)
-                return watched
-    return None
 
 
 def _camera(options: SourceOptions) -> dict[str, str]:

@@ -30,7 +30,7 @@ class Histogram:
         return list(zip((*BOUNDS, float("inf")), accumulate(self.counts), strict=True))
 
 
-class Tally:
+class Buckets:
     """Counts durations. Safe for several threads."""
 
     def __init__(self) -> None:

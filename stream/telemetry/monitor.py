@@ -21,7 +21,7 @@ CLASS_EVERY = 1.0
 
 
 @dataclass(frozen=True)
-class Change:
+class LogEntry:
     """One line for the log."""
 
     event: str
@@ -31,7 +31,7 @@ class Change:
     """the facts of the line, for programs"""
 
 
-def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
+def changes(before: Snapshot | None, after: Snapshot) -> list[LogEntry]:
     """The differences that are worth a line. Pure. before: None at the first look."""
     found = []
     was = before.connected if before else None
@@ -41,31 +41,33 @@ def changes(before: Snapshot | None, after: Snapshot) -> list[Change]:
         pass  # the whole of the overload is one line, or there would be a line for every skip
     elif after.alive and was is not None and after.connected != was:
         if after.connected:
-            found.append(Change("source", f"connected again, {after.reconnects} times so far"))
+            found.append(LogEntry("source", f"connected again, {after.reconnects} times so far"))
         else:
-            found.append(Change("source", f"lost: {after.state}", logging.WARNING))
+            found.append(LogEntry("source", f"lost: {after.state}", logging.WARNING))
     elif before and after.alive and not after.connected and _reason(after.state) not in ("", _reason(before.state)):
-        found.append(Change("source", after.state, logging.WARNING))
+        found.append(LogEntry("source", after.state, logging.WARNING))
     if after.label and after.label != (before.label if before else None):
-        found.append(Change("class", f"{after.label} {after.probability:.2f}", fields=_of_class(after)))
+        found.append(LogEntry("class", f"{after.label} {after.probability:.2f}", fields=_of_class(after)))
     if before is not None and after.alive and after.tubes_too_old != before.tubes_too_old:
         found.append(_of_age(after))
     known = {sink.name: sink for sink in before.sinks} if before else {}
     for sink in after.sinks:
         old = known[sink.name].state if sink.name in known else "new"
         if sink.name in known and sink.description and not known[sink.name].description:
-            found.append(Change("sink", f"{sink.name}: {sink.description}"))  # it was opened just now
+            found.append(LogEntry("sink", f"{sink.name}: {sink.description}"))  # it was opened just now
         if sink.state != old and {sink.state, old} & TROUBLE:
             bad = sink.state in TROUBLE
             why = f": {sink.note}" if bad and sink.note else ""
-            found.append(Change("sink", f"{sink.name}: {sink.state}{why}", logging.WARNING if bad else logging.INFO))
+            found.append(LogEntry("sink", f"{sink.name}: {sink.state}{why}", logging.WARNING if bad else logging.INFO))
     return found
 
 
-def _of_overload(after: Snapshot) -> Change:
+def _of_overload(after: Snapshot) -> LogEntry:
     if not after.overloaded:
-        return Change("source", f"keeps up with the camera again, after {after.skips} skips so far")
-    return Change("source", f"falls behind the camera, and begins at the present again: {OVERLOADED}", logging.WARNING)
+        return LogEntry("source", f"keeps up with the camera again, after {after.skips} skips so far")
+    return LogEntry(
+        "source", f"falls behind the camera, and begins at the present again: {OVERLOADED}", logging.WARNING
+    )
 
 
 TROUBLE = {"retrying", "failed", "disk full", "refused", "lost"}
@@ -77,16 +79,16 @@ def _of_class(snapshot: Snapshot) -> dict[str, object]:
     return {"class": snapshot.label, "p": round(p, 6) if math.isfinite(p) else None}
 
 
-def _of_age(snapshot: Snapshot) -> Change:
+def _of_age(snapshot: Snapshot) -> LogEntry:
     age, limit = snapshot.tube_age, snapshot.max_age
     fields = {"tube_age": round(age, 3) if math.isfinite(age) else None, "max_age": limit}
     if not snapshot.tubes_too_old:
-        return Change("tube", f"young enough again: {age:.1f} s old", fields=fields)
+        return LogEntry("tube", f"young enough again: {age:.1f} s old", fields=fields)
     spent = snapshot.stages.get("infer", Spread()).p50
     why = f"; the model takes {spent:.2g} s for a window" if math.isfinite(spent) else ""
     known = f"{age:.1f} s old, and faded out beyond max-age {limit:g} s"
     there = known if math.isfinite(age) else f"none yet, later than max-age {limit:g} s allows"
-    return Change("tube", f"{there}{why}", logging.WARNING, fields)
+    return LogEntry("tube", f"{there}{why}", logging.WARNING, fields)
 
 
 def _reason(state: str) -> str:
@@ -94,7 +96,7 @@ def _reason(state: str) -> str:
     return state.partition(": ")[2]
 
 
-class Monitor:
+class StreamMonitor:
     """Watches a pipeline while the block lasts, in a thread of its own."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], name: str = "", classes: bool = True) -> None:
@@ -105,7 +107,7 @@ class Monitor:
         self._class_said = -math.inf
         self._thread = threading.Thread(target=self._work, name="saliency-tubes monitor", daemon=True)
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> StreamMonitor:
         self._thread.start()
         return self
 

@@ -17,7 +17,7 @@ from ..sinks.base import Sink
 from ..sinks.condition import SinkHealth
 from ..sources.base import SKIPPING, Source
 from .freshness import Freshness
-from .histogram import Histogram, Tally
+from .histogram import Buckets, Histogram
 from .stopwatch import RECENT, Stopwatch
 
 RATE_OVER = 5.0
@@ -171,7 +171,7 @@ class Stats:
         """when the last frame came in"""
         self._in, self._out, self._explained = Rate(), Rate(), Rate()
         self._latencies: deque[float] = deque(maxlen=KEPT)
-        self._latency = Tally()
+        self._latency = Buckets()
         self._batches: deque[float] = deque(maxlen=RECENT)
         # A ring and not a dict: the entry of a frame that is dropped on its way is overwritten in time.
         self._arrivals: list[tuple[int, float]] = [(-1, 0.0)] * IN_FLIGHT

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .histogram import Histogram, Tally
+from .histogram import Buckets, Histogram
 
 RECENT = 256
 """Number of measurements that are kept for each stage: seconds to minutes of a live stream."""
@@ -19,7 +19,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, Buckets] = {}
         self._reported: dict[str, float] = {}
         self._recent: dict[str, deque[float]] = {}
 
@@ -34,7 +34,7 @@ class Stopwatch:
     def add(self, name: str, seconds: float) -> None:
         """Adds a duration that was measured elsewhere."""
         with self._lock:
-            self._tallies.setdefault(name, Tally()).add(seconds)
+            self._tallies.setdefault(name, Buckets()).add(seconds)
             self._recent.setdefault(name, deque(maxlen=RECENT)).append(seconds)
 
     def totals(self) -> dict[str, float]:

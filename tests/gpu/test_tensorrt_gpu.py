@@ -17,7 +17,7 @@ from saliency_tubes.engine.runtimes.models import ASSETS
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.runtimes.planfile import json_path, read_plan, sha256
 from saliency_tubes.export.bounds import BOUNDS, TF32
-from saliency_tubes.export.build_options import Options
+from saliency_tubes.export.build_options import BuildOptions
 from saliency_tubes.export.check import check, compare
 from saliency_tubes.export.plan import build_plan
 
@@ -37,7 +37,7 @@ def onnx(request, folder):
 @pytest.fixture(scope="module")
 def plan(onnx, kit):
     """In full float32, for several clips at a time or one."""
-    build_plan(onnx, onnx.with_suffix(".plan"), Options(tf32=False, batch=(1, 1, 2)), builder=kit.name)
+    build_plan(onnx, onnx.with_suffix(".plan"), BuildOptions(tf32=False, batch=(1, 1, 2)), builder=kit.name)
     return onnx.with_suffix(".plan")
 
 
@@ -113,7 +113,7 @@ def test_check_has_a_row_of_it(onnx, plan):
 def test_i3d(folder, kit):
     """The bundled network, as TensorRT likes it best: with TF32."""
     plan = folder / "i3d.plan"
-    build_plan(ASSETS / "i3d.onnx", plan, Options(frames=16), builder=kit.name)
+    build_plan(ASSETS / "i3d.onnx", plan, BuildOptions(frames=16), builder=kit.name)
     runner, reference = open_runner(plan), open_runner("i3d", frames=16, runtime="onnxruntime")
     clip = np.random.default_rng(0).uniform(-1, 1, (1, 3, 16, 224, 224)).astype(np.float32)
     bounds = BOUNDS["compact"].loosened(TF32)

@@ -22,7 +22,7 @@ from saliency_tubes.stream.sinks import mqtt as mqtt_sink
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.mqtt import MqttSink
 from saliency_tubes.stream.sinks.open import open_sink
-from saliency_tubes.stream.telemetry.monitor import Monitor
+from saliency_tubes.stream.telemetry.monitor import StreamMonitor
 from saliency_tubes.stream.telemetry.stats import Snapshot, Stats, take_snapshot
 from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
 from servers import accepting
@@ -52,7 +52,7 @@ def watched(sink: MqttSink) -> Iterator[None]:
             Stats(), Stopwatch(), StubSource(), [sink], alive=True, dropped={}, queues={}, not_finite=0
         )
 
-    with Monitor(look, "door"):
+    with StreamMonitor(look, "door"):
         yield
 
 

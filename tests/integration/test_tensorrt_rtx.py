@@ -21,8 +21,8 @@ from saliency_tubes.engine.runtimes.models import ASSETS, read_manifest  # noqa:
 from saliency_tubes.engine.runtimes.onnxfile import read_metadata  # noqa: E402
 from saliency_tubes.engine.runtimes.planfile import Range, TensorInfo, check_runtime, json_path, read_plan  # noqa: E402
 from saliency_tubes.export import tensorrt  # noqa: E402
-from saliency_tubes.export.build_options import Cancelled, Options  # noqa: E402
-from saliency_tubes.export.build_progress import Progress, Stopped, attended  # noqa: E402
+from saliency_tubes.export.build_options import BuildOptions, Cancelled  # noqa: E402
+from saliency_tubes.export.build_progress import BuildProgress, BuildStopped, attended  # noqa: E402
 from saliency_tubes.export.plan import Silent, build_plan  # noqa: E402
 
 I3D = ASSETS / "i3d.onnx"
@@ -97,7 +97,7 @@ def kit():
 
 
 def build_with(trt_kit, path, options=None):
-    return tensorrt.build(trt_kit, path, read_manifest(path), options or Options(), Silent())
+    return tensorrt.build(trt_kit, path, read_manifest(path), options or BuildOptions(), Silent())
 
 
 class TestI3D:
@@ -106,7 +106,7 @@ class TestI3D:
     @pytest.mark.parametrize(("frames", "slices"), [(16, 2), (64, 8)])
     def test_a_plan_and_what_is_said_of_it(self, frames, slices, tmp_path):
         path = tmp_path / "i3d.plan"
-        built = build_plan(I3D, path, Options(frames=frames), builder=RTX)
+        built = build_plan(I3D, path, BuildOptions(frames=frames), builder=RTX)
         assert path.stat().st_size > 40e6
         info = read_plan(path)
         assert (info.builder, info.version, info.frames) == (RTX, trt.__version__, frames)
@@ -123,7 +123,7 @@ class TestI3D:
         assert not [left for left in tmp_path.iterdir() if left.name not in ("i3d.plan", "i3d.plan.json")]
 
     def test_several_clips_on_two_kinds_of_gpu(self, tmp_path):
-        options = Options(batch=(1, 2, 4), frames=16, compute_capability=("8.9", "12.0"))
+        options = BuildOptions(batch=(1, 2, 4), frames=16, compute_capability=("8.9", "12.0"))
         info = build_plan(I3D, tmp_path / "i3d.plan", options, builder=RTX).info
         assert info.profile == {"clip": Range(*((n, 3, 16, 224, 224) for n in (1, 2, 4)))}
         assert info.inputs[0].shape == (-1, 3, 16, 224, 224)
@@ -132,14 +132,14 @@ class TestI3D:
 
     def test_turing_cannot_take_it(self, tmp_path):
         with pytest.raises(ModelError, match=r"Turing \(SM75\): FP32 3D convolution is not supported\)?$") as error:
-            build_plan(I3D, tmp_path / "i3d.plan", Options(frames=16, compute_capability=("7.5",)), builder=RTX)
+            build_plan(I3D, tmp_path / "i3d.plan", BuildOptions(frames=16, compute_capability=("7.5",)), builder=RTX)
         assert str(I3D) in str(error.value)
         assert "_src" not in str(error.value)
         assert not list(tmp_path.iterdir())
 
     def test_too_little_memory(self, tmp_path):
         with pytest.raises(ModelError, match="OutOfMemory"):
-            build_plan(I3D, tmp_path / "i3d.plan", Options(frames=16, workspace=1), builder=RTX)
+            build_plan(I3D, tmp_path / "i3d.plan", BuildOptions(frames=16, workspace=1), builder=RTX)
 
 
 @pytest.mark.slow
@@ -202,17 +202,19 @@ class TestWhatTheNetworkIs:
 
     def test_the_class_has_its_own_profile(self, tmp_path):
         path = tiny(tmp_path / "a.onnx", gradient=True)
-        info = build_plan(path, tmp_path / "a.plan", Options(batch=(1, 2, 4)), builder=RTX).info
+        info = build_plan(path, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)), builder=RTX).info
         assert info.profile["class"] == Range((1,), (2,), (4,))
 
     def test_a_static_batch(self, tmp_path):
         path = tiny(tmp_path / "a.onnx", batch=2)
         assert (
-            build_plan(path, tmp_path / "a.plan", Options(batch=(2, 2, 2)), builder=RTX).info.profile["clip"].min[0]
+            build_plan(path, tmp_path / "a.plan", BuildOptions(batch=(2, 2, 2)), builder=RTX)
+            .info.profile["clip"]
+            .min[0]
             == 2
         )
         with pytest.raises(UsageError, match=r"takes batches of 2 only, got 1:1:4"):
-            build_plan(path, tmp_path / "b.plan", Options(batch=(1, 1, 4)), builder=RTX)
+            build_plan(path, tmp_path / "b.plan", BuildOptions(batch=(1, 1, 4)), builder=RTX)
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
@@ -252,11 +254,11 @@ class TestRefusals:
         monkeypatch.setattr(tensorrt, "_add_profile", lambda *_: None)
         path = tiny(tmp_path / "a.onnx")
         with pytest.raises(ModelError, match="no optimization profile has been defined"):
-            build_with(kit(), path, Options(batch=(1, 1, 4)))
+            build_with(kit(), path, BuildOptions(batch=(1, 1, 4)))
 
     def test_a_profile_out_of_order(self, tmp_path, monkeypatch):
         path = tiny(tmp_path / "a.onnx")
-        wrong = Options(batch=(1, 2, 4))
+        wrong = BuildOptions(batch=(1, 2, 4))
         object.__setattr__(wrong, "batch", (4, 2, 1))
         with pytest.raises(ModelError, match="MIN<=OPT<=MAX"):
             build_with(kit(), path, wrong)
@@ -271,12 +273,14 @@ class TestRefusals:
     def test_a_gpu_it_does_not_know(self, tmp_path):
         with pytest.raises(UsageError, match=r"builds for compute capability 7\.5, 8\.0, .*12\.1, got 8\.7"):
             build_plan(
-                tiny(tmp_path / "a.onnx"), tmp_path / "a.plan", Options(compute_capability=("8.7",)), builder=RTX
+                tiny(tmp_path / "a.onnx"), tmp_path / "a.plan", BuildOptions(compute_capability=("8.7",)), builder=RTX
             )
 
     def test_a_version_compatible_plan_needs_a_library_that_is_not_in_the_wheel(self, tmp_path):
         with pytest.raises(ModelError, match="Unable to load library: libnvinfer_lean"):
-            build_plan(tiny(tmp_path / "a.onnx"), tmp_path / "a.plan", Options(version_compatible=True), builder=RTX)
+            build_plan(
+                tiny(tmp_path / "a.onnx"), tmp_path / "a.plan", BuildOptions(version_compatible=True), builder=RTX
+            )
 
 
 class Restricted:
@@ -336,7 +340,7 @@ def test_the_way_of_tensorrt_10_and_11(version, tmp_path):
     names that TensorRT has: it takes a timing cache (and keeps nothing in it)."""
     stand_in = tensorrt.Kit("tensorrt", version, OtherTensorRT(version, TABLE[version]))
     path, cache = tiny(tmp_path / "a.onnx"), tmp_path / "a.timing"
-    options = Options(
+    options = BuildOptions(
         batch=(1, 1, 4), tf32=False, workspace=512, optimization_level=2, hardware_compatibility="ampere+"
     )
     for _ in range(2):  # without a cache, then with one
@@ -350,14 +354,14 @@ def test_the_way_of_tensorrt_10_and_11(version, tmp_path):
 class TestProgress:
     def test_phases_are_told_and_the_build_can_be_stopped(self, tmp_path):
         stream = io.StringIO()
-        told = Progress(stream)
+        told = BuildProgress(stream)
         path = tiny(tmp_path / "a.onnx")
         build_plan(path, tmp_path / "a.plan", builder=RTX, watch=told)
         told.close()
         assert "Building engine" in stream.getvalue()
         assert not told._open, "every phase was closed"
         before = (tmp_path / "a.plan").read_bytes()
-        stopped = Progress(stream)
+        stopped = BuildProgress(stream)
         stopped.cancelled = True
         with pytest.raises(Cancelled):
             build_plan(path, tmp_path / "a.plan", builder=RTX, watch=stopped, force=True)
@@ -365,7 +369,7 @@ class TestProgress:
         assert sorted(left.name for left in tmp_path.iterdir()) == ["a.onnx", "a.plan", "a.plan.json"]
 
     def test_ctrl_c_stops_it(self, tmp_path):
-        class Pressed(Progress):
+        class Pressed(BuildProgress):
             def step_complete(self, name, step):
                 super().step_complete(name, step)
                 if not self.cancelled:
@@ -375,14 +379,14 @@ class TestProgress:
 
         told = Pressed(io.StringIO())
         work = partial(build_plan, tiny(tmp_path / "a.onnx"), tmp_path / "a.plan", builder=RTX, watch=told)
-        with pytest.raises(Stopped) as stopped:
+        with pytest.raises(BuildStopped) as stopped:
             attended(work, told)
         assert stopped.value.exit_code == 130
         assert [left.name for left in tmp_path.iterdir()] == ["a.onnx"]
 
     def test_its_log(self, tmp_path):
         stream = io.StringIO()
-        told = Progress(stream, verbose=True)
+        told = BuildProgress(stream, verbose=True)
         build_plan(tiny(tmp_path / "a.onnx"), tmp_path / "a.plan", builder=RTX, watch=told)
         told.close()
         assert "[info] " in stream.getvalue() or "[verbose] " in stream.getvalue()

@@ -164,7 +164,7 @@ def test_every_state_of_an_output_is_explained() -> None:
 
 
 def test_every_event_of_the_log_is_explained() -> None:
-    said = first_words("say") | first_words("Change", "monitor.py") | first_words("_say", "report.py")
+    said = first_words("say") | first_words("LogEntry", "monitor.py") | first_words("_say", "report.py")
     assert {"input", "done", "tube", "deleted"} < said
     assert set(first_cells(section("Logs"))) == said
 

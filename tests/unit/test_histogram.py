@@ -6,13 +6,13 @@ import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
-from saliency_tubes.stream.telemetry.histogram import BOUNDS, Histogram, Tally
+from saliency_tubes.stream.telemetry.histogram import BOUNDS, Buckets, Histogram
 from saliency_tubes.stream.telemetry.stopwatch import RECENT, Stopwatch
 
 
 @given(st.lists(st.floats(0, 100)))
 def test_each_duration_is_in_one_bucket_and_all_that_are_wider(seconds: list[float]) -> None:
-    tally = Tally()
+    tally = Buckets()
     before = tally.histogram
     for one in seconds:
         tally.add(one)
@@ -26,7 +26,7 @@ def test_each_duration_is_in_one_bucket_and_all_that_are_wider(seconds: list[flo
 
 
 def test_bounds() -> None:
-    tally = Tally()
+    tally = Buckets()
     tally.add(BOUNDS[3])
     assert tally.histogram.cumulative[3] == (BOUNDS[3], 1)  # a bucket counts its own bound, as Prometheus has it
     assert tally.histogram.cumulative[2][1] == 0

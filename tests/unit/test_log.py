@@ -11,7 +11,7 @@ import pytest
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.condition import SinkHealth
 from saliency_tubes.stream.telemetry.log import LOGGER, logging_to, say
-from saliency_tubes.stream.telemetry.monitor import Monitor, changes
+from saliency_tubes.stream.telemetry.monitor import StreamMonitor, changes
 from saliency_tubes.stream.telemetry.stats import Snapshot, Spread
 
 URI = "rtsp://me:hunter22@camera/live?token=abcdefgh"
@@ -165,7 +165,7 @@ def test_the_same_trouble_is_said_once_however_often_it_is_tried_again():
     refused = snapshot(connected=False, state="waiting 1.0 s: wrong password")
     again = snapshot(connected=False, state="connecting: wrong password")
     looks = iter([snapshot(), away[0], trying, away[1], trying, trying, away[2], trying, refused, again, snapshot()])
-    monitor, stream = Monitor(lambda: next(looks)), io.StringIO()
+    monitor, stream = StreamMonitor(lambda: next(looks)), io.StringIO()
     with logging_to(stream):
         for _ in range(11):
             monitor.look()
@@ -180,7 +180,7 @@ def test_a_class_that_flickers_is_told_once_a_second(monkeypatch):
     now = iter([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.5])
     monkeypatch.setattr("saliency_tubes.stream.telemetry.monitor.time.monotonic", lambda: next(now))
     labels = iter(["yoga", "tai chi", "yoga", "tai chi", "yoga", "tai chi", "yoga", "yoga"])
-    monitor, stream = Monitor(lambda: snapshot(label=next(labels), probability=0.5), "door"), io.StringIO()
+    monitor, stream = StreamMonitor(lambda: snapshot(label=next(labels), probability=0.5), "door"), io.StringIO()
     with logging_to(stream):
         for _ in range(8):
             monitor.look()
@@ -190,7 +190,7 @@ def test_a_class_that_flickers_is_told_once_a_second(monkeypatch):
 
 def test_files_have_no_lines_about_classes():
     looks = iter([snapshot(label="yoga"), snapshot(label="tai chi", sinks=sink("retrying"))])
-    monitor, stream = Monitor(lambda: next(looks), classes=False), io.StringIO()
+    monitor, stream = StreamMonitor(lambda: next(looks), classes=False), io.StringIO()
     with logging_to(stream):
         monitor.look()
         monitor.look()
@@ -203,7 +203,7 @@ def test_falling_behind_is_told_once_and_so_is_its_end():
     gone = snapshot(connected=False, state="waiting 0.2 s: gone", overloaded=True, skips=1)
     later = snapshot(skips=2)
     looks = iter([snapshot(), skipping, skipping, back, back, skipping, back, gone, back, later, later])
-    monitor, stream = Monitor(lambda: next(looks)), io.StringIO()
+    monitor, stream = StreamMonitor(lambda: next(looks)), io.StringIO()
     with logging_to(stream):
         for _ in range(11):
             monitor.look()

@@ -11,7 +11,7 @@ from saliency_tubes.engine.runtimes.device import Device
 from saliency_tubes.engine.runtimes.planfile import Range, TensorInfo, json_path, read_plan
 from saliency_tubes.engine.runtimes.tensorrt import Kit
 from saliency_tubes.export import build_cli, plan, tensorrt
-from saliency_tubes.export.build_options import Cancelled, Options
+from saliency_tubes.export.build_options import BuildOptions, Cancelled
 from saliency_tubes.export.plan import NEW, build_plan
 from saliency_tubes.export.tensorrt import Engine
 from stubs import make_manifest
@@ -85,15 +85,17 @@ class TestBuilding:
 
     def test_not_twice(self, here, onnx, tmp_path):
         for _ in range(2):
-            built = build_plan(onnx, tmp_path / "a.plan", Options(batch=(1, 2, 4)))
+            built = build_plan(onnx, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)))
         assert (here.built, built.why) == (1, "")
         assert built.info.plan_bytes == 6
-        assert build_plan(onnx, tmp_path / "a.plan", Options(batch=(1, 2, 4)), force=True).why == "it was asked for"
+        assert (
+            build_plan(onnx, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)), force=True).why == "it was asked for"
+        )
         assert here.built == 2
 
     def test_frames_that_are_the_default_are_no_change(self, here, onnx, tmp_path):
         build_plan(onnx, tmp_path / "a.plan")
-        assert not build_plan(onnx, tmp_path / "a.plan", Options(frames=8)).why
+        assert not build_plan(onnx, tmp_path / "a.plan", BuildOptions(frames=8)).why
 
     @pytest.mark.parametrize(
         ("change", "why"),
@@ -111,14 +113,14 @@ class TestBuilding:
         ],
     )
     def test_again_when_something_has_changed(self, change, why, here, onnx, tmp_path):
-        path, options = tmp_path / "a.plan", Options()
+        path, options = tmp_path / "a.plan", BuildOptions()
         build_plan(onnx, path)
         if change == "onnx":
             write_onnx(onnx, b"\x0a\x01a")
         elif change == "weights beside it":
             (tmp_path / "a.onnx.data").write_bytes(b"weights")
         elif change == "options":
-            options = Options(batch=(1, 1, 2), tf32=False)
+            options = BuildOptions(batch=(1, 1, 2), tf32=False)
         elif change == "version":
             here.kit = replace(here.kit, version="10.3.1")
         elif change == "builder":
@@ -181,7 +183,7 @@ class TestNothingIsLeftBehind:
 
     def test_a_clip_length_the_model_does_not_serve(self, here, onnx, tmp_path):
         with pytest.raises(ModelError, match="stub takes clips of 8 frames, got 9"):
-            build_plan(onnx, tmp_path / "a.plan", Options(frames=9))
+            build_plan(onnx, tmp_path / "a.plan", BuildOptions(frames=9))
 
     def test_an_onnx_file_of_someone_else(self, here, tmp_path):
         (tmp_path / "b.onnx").write_bytes(b"\x3a\x00")
@@ -201,7 +203,7 @@ class TestNothingIsLeftBehind:
 )
 def test_options_that_make_no_sense(changes, reason):
     with pytest.raises(UsageError, match=reason):
-        Options(**changes)
+        BuildOptions(**changes)
 
 
 class TestWhatIsInstalled:
@@ -251,14 +253,14 @@ class TestTarget:
 
     def test_tensorrt_builds_for_the_gpu_that_is_here(self, monkeypatch):
         monkeypatch.setattr(tensorrt, "find_device", lambda: Device("Thor", "11.0"))
-        assert tensorrt.target(self.KIT, Options()) == Device("Thor", "11.0")
+        assert tensorrt.target(self.KIT, BuildOptions()) == Device("Thor", "11.0")
         with pytest.raises(UsageError, match="--compute-capability is for --builder tensorrt-rtx"):
-            tensorrt.target(self.KIT, Options(compute_capability=("8.9",)))
+            tensorrt.target(self.KIT, BuildOptions(compute_capability=("8.9",)))
 
     def test_and_without_one_nothing_of_it_is_touched(self, monkeypatch):
         monkeypatch.setattr(tensorrt, "find_device", lambda: "no NVIDIA driver")
         with pytest.raises(UsageError, match=r"TensorRT 11\.4\.0 builds on the GPU .* here is no NVIDIA driver"):
-            tensorrt.target(self.KIT, Options())
+            tensorrt.target(self.KIT, BuildOptions())
 
 
 class TestCommand:
@@ -299,7 +301,7 @@ class TestCommand:
 
     def test_a_build_that_was_stopped(self, here, onnx, tmp_path, monkeypatch):
         def stop(work, progress):
-            raise build_cli.Stopped(2)
+            raise build_cli.BuildStopped(2)
 
         monkeypatch.setattr(build_cli, "attended", stop)
         assert self.run(str(onnx)) == 130

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.export import build_progress
 from saliency_tubes.export.build_options import Cancelled
-from saliency_tubes.export.build_progress import LINE_EVERY, Progress, Stopped, attended
+from saliency_tubes.export.build_progress import LINE_EVERY, BuildProgress, BuildStopped, attended
 
 
 class Terminal(io.StringIO):
@@ -39,7 +39,7 @@ def last(stream):
 class TestOnATerminal:
     def test_nested_phases_and_steps_on_one_line(self, clock):
         stream = Terminal()
-        progress = Progress(stream)
+        progress = BuildProgress(stream)
         progress.draw()
         assert last(stream) == "0:00  Reading the network"
         progress.phase_start("Building engine", None, 6)
@@ -61,7 +61,7 @@ class TestOnATerminal:
 
     def test_deep_nesting_keeps_the_first_and_the_last(self, clock):
         stream = Terminal()
-        progress = Progress(stream)
+        progress = BuildProgress(stream)
         names = ["one", "two", "three", "four", "five"]
         for above, name in zip([None, *names], names, strict=False):
             progress.phase_start(name, above, 1)
@@ -80,7 +80,7 @@ class TestOnATerminal:
     def test_a_narrow_line_keeps_what_moves(self, width, text, clock, monkeypatch):
         monkeypatch.setattr(build_progress.shutil, "get_terminal_size", lambda: os.terminal_size((width, 24)))
         stream = Terminal()
-        progress = Progress(stream)
+        progress = BuildProgress(stream)
         progress.phase_start("Building engine", None, 1)
         progress.phase_start("Optimizing graph", "Building engine", 1)
         progress.phase_start("Timing tactics", "Optimizing graph", 120)
@@ -90,14 +90,14 @@ class TestOnATerminal:
     def test_a_line_is_no_wider_than_the_terminal(self, clock, monkeypatch):
         monkeypatch.setattr(build_progress.shutil, "get_terminal_size", lambda: os.terminal_size((20, 24)))
         stream = Terminal()
-        progress = Progress(stream)
+        progress = BuildProgress(stream)
         progress.phase_start("x" * 50, None, 1)
         progress.draw()
         assert len(last(stream)) == 19
 
     def test_log_lines_stand_above(self, clock):
         stream = Terminal()
-        progress = Progress(stream, verbose=True)
+        progress = BuildProgress(stream, verbose=True)
         progress.log("WARNING", "something")
         progress.draw()
         assert stream.getvalue() == "\r\x1b[K[warning] something\n\r\x1b[K0:00  Reading the network"
@@ -106,7 +106,7 @@ class TestOnATerminal:
 class TestElsewhere:
     def test_a_line_per_outer_phase_and_one_now_and_then(self, clock):
         stream = io.StringIO()
-        progress = Progress(stream)
+        progress = BuildProgress(stream)
         progress.phase_start("Building engine", None, 2)
         progress.phase_start("Optimizing", "Building engine", 30)
         progress.phase_start("Timing", "Optimizing", 9)
@@ -121,7 +121,7 @@ class TestElsewhere:
 
     def test_its_log_is_kept_quiet_unless_asked_for(self, clock):
         stream = io.StringIO()
-        progress = Progress(stream)
+        progress = BuildProgress(stream)
         progress.log("WARNING", "something")
         progress.draw()
         assert stream.getvalue() == ""
@@ -131,7 +131,7 @@ class TestElsewhere:
 def test_whatever_it_is_told_it_can_be_drawn(events):
     """TensorRT tells from several threads: a phase may end before it began, or twice."""
     for stream in (io.StringIO(), Terminal()):
-        progress = Progress(stream)
+        progress = BuildProgress(stream)
         for kind, name, parent, number in events:
             if kind == "s":
                 progress.phase_start(name, parent, number)
@@ -145,13 +145,13 @@ def test_whatever_it_is_told_it_can_be_drawn(events):
 
 class TestAttended:
     def test_the_result_and_the_error_are_the_works_own(self):
-        assert attended(lambda: 42, Progress(io.StringIO())) == 42
+        assert attended(lambda: 42, BuildProgress(io.StringIO())) == 42
         with pytest.raises(ValueError, match="wrong"):
-            attended(lambda: int("wrong"), Progress(io.StringIO()))
+            attended(lambda: int("wrong"), BuildProgress(io.StringIO()))
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_a_signal_stops_it(self, number, code):
-        progress, before = Progress(io.StringIO()), signal.getsignal(number)
+        progress, before = BuildProgress(io.StringIO()), signal.getsignal(number)
 
         def work():
             os.kill(os.getpid(), number)
@@ -159,13 +159,13 @@ class TestAttended:
                 time.sleep(0.01)
             raise Cancelled
 
-        with pytest.raises(Stopped) as stopped:
+        with pytest.raises(BuildStopped) as stopped:
             attended(work, progress)
         assert stopped.value.exit_code == code
         assert signal.getsignal(number) is before
 
     def test_twice_leaves_at_once(self):
-        progress, done = Progress(io.StringIO()), threading.Event()
+        progress, done = BuildProgress(io.StringIO()), threading.Event()
 
         def work():
             os.kill(os.getpid(), signal.SIGINT)
@@ -179,7 +179,7 @@ class TestAttended:
         done.set()
 
     def test_a_build_that_ended_all_the_same_is_a_build(self):
-        progress = Progress(io.StringIO())
+        progress = BuildProgress(io.StringIO())
 
         def work():
             os.kill(os.getpid(), signal.SIGINT)

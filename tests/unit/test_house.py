@@ -96,8 +96,7 @@ ONLY_IN = {
 LIMITS = {**dict.fromkeys(ROOMS, (350, 50, 250)), "tests": (800, 120, 500)}
 """Maximum lines of a file, of a function and of a class. Complexity is ruff's to count (C901 in pyproject.toml)."""
 LONGER = {
-    "stream/app/fleet.py": (391, "streams, signals and reloads are still one class"),
-    "stream/app/fleet.py: Fleet": (310, "the same"),
+    "stream/app/fleet.py: Fleet": (267, "streams and reloads are still one class"),
     "stream/sources/live.py": (372, "connections, time and sizes are still one class"),
     "stream/sources/live.py: LiveSource": (292, "the same"),
     "stream/sources/live.py: __init__": (56, "one line for each thing that is kept, with its meaning"),
@@ -437,7 +436,7 @@ def test_nothing_grows_too_long(folder: str) -> None:
 
 def test_what_may_be_longer_still_is() -> None:
     over = {name for folder in LIMITS for name, length, most in _lengths(folder) if length > most}
-    assert LONGER.keys() - over == set()
+    assert LONGER.keys() - over == set(), "short enough by now: take them out of LONGER"
 
 
 def test_no_class_has_the_name_of_another() -> None:

@@ -42,8 +42,11 @@ class DisplaySink(Sink):
         self._shown = False
 
     def open(self, info: VideoInfo) -> None:
-        if any(line.split() == ["GUI:", "NONE"] for line in cv2.getBuildInformation().splitlines()):
+        windows = next((line.split()[1] for line in cv2.getBuildInformation().splitlines() if "GUI:" in line), "NONE")
+        if windows == "NONE":
             raise SinkError(f"display://: this OpenCV has no windows; for one that has: {WITH_WINDOWS}")
+        if windows.startswith("QT") and _is_late():
+            raise SinkError("display://: PyAV was loaded before OpenCV, whose windows would hang: import cv2 before av")
         # Qt ends the whole process where there is no screen, rather than raise anything.
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SinkError("display://: there is no screen: $DISPLAY is not set")
@@ -77,6 +80,12 @@ class DisplaySink(Sink):
         if self._shown:
             self._shown = False
             cv2.destroyAllWindows()  # destroyWindow raises where the user has closed it
+
+
+def _is_late() -> bool:
+    """Whether PyAV was loaded before OpenCV. Both bring libraries for screens, and those that are loaded first win."""
+    loaded = list(sys.modules)  # in the order of their import
+    return "av" in loaded and loaded.index("av") < loaded.index("cv2")
 
 
 def _answers() -> bool:

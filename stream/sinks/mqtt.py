@@ -7,6 +7,7 @@ import secrets
 import ssl
 import sys
 import time
+from collections import deque
 from typing import Any
 from urllib.parse import unquote
 
@@ -86,6 +87,10 @@ class MqttSink(Sink):
         self._backoff.next()  # the client itself makes the first pause
         self._status = self._said = "online"
         """what is to be known at `topic/status`, and what was published there last"""
+        self._statuses: set[int] = set()
+        """the numbers of the statuses among them, which are no events that could be lost"""
+        self._landed_last: deque[int] = deque(maxlen=4 * IN_FLIGHT)
+        """the numbers of what was acknowledged last: that may be faster than `publish`, which tells the number"""
         self._greeting: int | None = None
         """the number of a first status that is not yet acknowledged; the client sends it again when it has connected"""
         self.reopened = 0
@@ -118,7 +123,14 @@ class MqttSink(Sink):
     def _tell(self) -> int | None:
         """Publishes the status; its number."""
         self._said = self._status
-        return self._publish(self.status_topic, self._said, 1, retain=True)
+        return self._say(self._said)
+
+    def _say(self, status: str) -> int | None:
+        mid = self._publish(self.status_topic, status, 1, retain=True)
+        with self._box.changed:
+            if mid is not None and mid not in self._landed_last:
+                self._statuses.add(mid)
+        return mid
 
     def close(self) -> None:
         if not self._box.started:
@@ -127,14 +139,15 @@ class MqttSink(Sink):
             self._box.end(DRAIN_SECONDS if self._connected else 0.0)
         self._box.close(DRAIN_SECONDS)
         if self._connected:
-            self._publish(self.status_topic, "offline", 1, retain=True)
+            self._say("offline")
             with self._box.changed:
                 self._box.changed.wait_for(self._landed, LAST_SECONDS)
         self._client.disconnect()
         self._client.loop_stop()
         self._box.lose_all("at the end")
-        if self._flying:
-            self._drop("at the end", self._flying)
+        lost = self._flying - len(self._statuses)
+        if lost > 0:
+            self._drop("at the end", lost)
         self.state = "closed"
 
     def _make_client(self) -> Any:
@@ -239,6 +252,9 @@ class MqttSink(Sink):
                 self._greeting, self.state = None, "running"
                 if self._wrong:
                     self.notes = (works_again(self._wrong),)
+        with self._box.changed:
+            self._landed_last.append(mid)
+            self._statuses.discard(mid)
         self._acknowledged()
 
     def _trouble(self, text: str, refused: bool = False) -> None:

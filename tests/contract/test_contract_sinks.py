@@ -2,84 +2,229 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from listeners import needs_gst
+from outputs import OUTPUTS, QUICK, SLOW, Output
 from saliency_tubes.engine.errors import SinkError, UsageError
-from saliency_tubes.stream.media.gst_load import Missing, load
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.condition import STATES
 from saliency_tubes.stream.sinks.null import NullSink
 from saliency_tubes.stream.sinks.open import check_outputs, open_sink
+from screens import MISSING, OPENCV, screen
 from stubs import make_event
 from videos import make_info, make_shown
+from waiting import free_port, wait_for
 
-FILES = ["out.mp4", "out.mov", "out.mkv", "frames/%06d.png", "events.jsonl", "rec/%Y%m%d-%H%M%S.mkv"]
-OTHERS = ["-", "null://", "rtsp://@:0/live", "gst://fakesink", "web://:0"]
-LIVE = [f"live {uri}" for uri in ("out.mp4", "events.jsonl", "rec/%Y%m%d/%H%M%S.mp4")]
-
-
-@pytest.fixture(params=[*FILES, *OTHERS, *LIVE])
-def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
-    live, _, uri = request.param.rpartition(" ")
-    if uri.startswith(("rtsp", "gst")):
-        needs_gst()
-    return open_sink(str(tmp_path / uri) if uri not in OTHERS else uri, SinkOptions(live=bool(live)))
+INFO = make_info()
+COUNT = 5
+"""pictures and events that an output is given"""
+FEW = 3
+"""pictures that must arrive where who watches comes when he likes"""
 
 
-def needs_gst() -> None:
-    try:
-        load("GstApp", "GstVideo", "GstRtsp", "GstRtspServer")
-    except Missing as missing:
-        pytest.skip(str(missing))
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """For what an output writes."""
+    made = tmp_path / "written"
+    made.mkdir()
+    return made
 
 
-def test_takes_frames_and_events(sink: Sink, tmp_path: Path) -> None:
-    info = make_info()
-    sink.open(info)
-    for index in range(5):
-        sink.write(make_shown(index, index * 512, info))
+@pytest.fixture(params=[*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def output(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Iterator[Output]:
+    other = tmp_path / "other"
+    other.mkdir()
+    with OUTPUTS[request.param](folder, other) as made:
+        yield made
+
+
+def give(sink: Sink, count: int = COUNT) -> None:
+    """Each event, and the frame that follows it."""
+    for index in range(count):
         sink.event(make_event(index))
+        sink.write(make_shown(index, index * 512, INFO))
+
+
+@contextmanager
+def giving(sink: Sink) -> Iterator[None]:
+    """As from a camera, in a thread, while the block lasts."""
+    done = threading.Event()
+
+    def work() -> None:
+        index = 0
+        while not done.wait(0.03):
+            sink.write(make_shown(index, index * 512, INFO))
+            index += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("output", OUTPUTS, indirect=True)
+def test_what_it_is_given_arrives(output: Output) -> None:
+    sink = output.make()
+    sink.open(INFO)
+    try:
+        if output.endless:
+            assert output.pictures is not None
+            with giving(sink), output.watch(sink):
+                wait_for(lambda: output.pictures() >= FEW)  # type: ignore[misc]
+        else:
+            wait_for(lambda: sink.health().state not in ("connecting", "retrying"))
+            give(sink)
+    finally:
+        sink.close()
+    health = sink.health()
+    assert health.queued == 0
+    assert output.leaky or not health.dropped
+    if output.endless:
+        assert health.frames >= FEW
+        return
+    frames = health.frames + health.dropped
+    assert frames == (COUNT if output.counts_frames else 0)
+    if output.pictures is not None:
+        wait_for(lambda: output.pictures() >= health.frames)  # type: ignore[misc]
+        assert output.pictures() == health.frames > 0
+    if output.events is not None:
+        wait_for(lambda: len(output.events()) >= COUNT)  # type: ignore[misc]
+        assert output.events() == [make_event(index).json for index in range(COUNT)]
+        assert health.events == COUNT
+
+
+def test_its_health_is_told_all_the_while(output: Output) -> None:
+    sink = output.make()
+    new = sink.health()
+    assert (new.state, new.frames, new.events, new.dropped, new.queued, new.trying) == ("new", 0, 0, 0, 0, 0.0)
+    assert new.name == sink.name
+    sink.open(INFO)
+    give(sink)
+    told = sink.health()
     sink.close()
-    # Nothing is encoded while nobody watches.
-    nothing = sink.name.endswith((".jsonl", "standard output")) or sink.name.startswith(("web://", "rtsp://"))
-    assert sink.frames == (0 if nothing else 5)
+    after = sink.health()
+    for health in (new, told, after):
+        assert health.state in STATES
+        assert "\n" not in f"{health.name}{health.note}{health.description}"
+    assert told.frames <= after.frames <= COUNT
+    assert told.events <= after.events <= COUNT
+    assert after.queued == 0
+    assert after.dropped == sum(after.drops.values())
     assert all("\n" not in note for note in sink.notes)
 
 
-def test_close_may_be_called_twice(sink: Sink) -> None:
-    info = make_info()
-    sink.open(info)
-    sink.write(make_shown(0, 0, info))
+def test_its_own_address_changes_nothing_while_it_runs(output: Output) -> None:
+    sink = output.make()
+    sink.open(INFO)
+    before = sink.health()
+    sink.reconfigure(output.uri)
+    after = sink.health()
+    sink.close()
+    assert (after.name, after.frames, after.drops) == (before.name, before.frames, before.drops)
+
+
+def test_a_camera_may_go_and_come_back(output: Output) -> None:
+    sink = output.make()
+    sink.signal(1.5e9)
+    sink.open(INFO)
+    sink.signal(None)
+    give(sink)
+    sink.signal(1.5e9)
+    sink.close()
+    assert sink.health().state != "failed"
+
+
+def test_close_may_be_called_twice(output: Output) -> None:
+    sink = output.make()
+    sink.open(INFO)
+    sink.write(make_shown(0, 0, INFO))
     sink.close()
     sink.close()
 
 
-def test_close_without_open(sink: Sink, tmp_path: Path) -> None:
+def test_close_without_open(output: Output, folder: Path) -> None:
+    output.make().close()
+    assert list(folder.iterdir()) == []
+
+
+def test_close_without_a_frame(output: Output) -> None:
+    sink = output.make()
+    sink.open(INFO)
     sink.close()
-    assert list(tmp_path.iterdir()) == []
+    assert sink.health().dropped == 0
 
 
-def test_close_without_a_frame(sink: Sink) -> None:
-    sink.open(make_info())
-    sink.close()
+def test_making_a_sink_writes_nothing(output: Output, folder: Path) -> None:
+    output.make()
+    assert list(folder.iterdir()) == []
 
 
-def test_making_a_sink_writes_nothing(sink: Sink, tmp_path: Path) -> None:
-    assert list(tmp_path.iterdir()) == []
-    assert sink.frames == sink.events == 0
-
-
-def test_a_sink_changes_no_picture(sink: Sink) -> None:
-    info = make_info()
-    shown = make_shown(0, 0, info)
+def test_a_sink_changes_no_picture(output: Output) -> None:
+    sink = output.make()
+    shown = make_shown(0, 0, INFO)
     before = [plane.copy() for plane in shown.frame.picture.planes]
-    sink.open(info)
+    sink.open(INFO)
     sink.write(shown)
     sink.close()
     assert all((a == b).all() for a, b in zip(before, shown.frame.picture.planes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("address", "takes"),
+    [
+        ("mqtt://127.0.0.1:{}/home/events", "events"),
+        ("hook+http://127.0.0.1:{}/?class=yoga&cooldown=0&retries=0", "calls"),
+        ("rtsp://127.0.0.1:{}/live", "frames"),
+        ("rtmp://127.0.0.1:{}/live/x", "frames"),
+    ],
+)
+def test_what_nobody_takes_is_counted(address: str, takes: str) -> None:
+    """Nobody is at the other end: the stream goes on, and nothing is lost in silence."""
+    sink = open_sink(address.format(free_port()))
+    assert sink.never_waits
+    sink.open(INFO)
+    give(sink)
+    wait_for(lambda: sink.health().note)
+    trouble = sink.health()
+    sink.close()
+    health = sink.health()
+    assert trouble.state in ("retrying", "lost")
+    assert health.state == "closed"
+    if takes == "frames":  # some may have been handed over before the connection broke, and the events count as well
+        assert health.dropped > 0
+        assert health.frames + health.dropped >= COUNT
+    else:
+        assert health.dropped == COUNT
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)} (make system-deps)")
+@pytest.mark.skipif(not OPENCV.is_dir(), reason="needs opencv-python in .venv/windows, which make test installs")
+@pytest.mark.skipif("DISPLAY" in os.environ, reason="is what this runs")
+def test_the_window_keeps_the_contract() -> None:
+    """All of the above once more for display://, where there are a screen and an OpenCV that has windows."""
+    with screen() as display:
+        environment = {**os.environ, "DISPLAY": display, "PYTHONPATH": str(OPENCV)}
+        # OpenCV first: its windows hang where PyAV was loaded before it.
+        program = "import cv2, sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+        words = ["-q", "-p", "no:cacheprovider", "-k", "[display://]", __file__]
+        command = [sys.executable, "-c", program, *words]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "skipped" not in run.stdout
+    assert "9 passed" in run.stdout
 
 
 @pytest.mark.parametrize(
@@ -174,7 +319,7 @@ def test_addresses_that_lead_nowhere(uri: str, says: str) -> None:
                                  "srt://host:1?passphrase=hush"])  # fmt: skip
 def test_passwords_are_in_no_name(uri: str) -> None:
     if uri.startswith("srt"):
-        needs_gst()
+        needs_gst("GstApp", "GstVideo")
     sink = open_sink(uri)
     assert "hush" not in f"{sink.name} {sink.description} {sink.notes} {sink!r}"
     assert "hush" not in repr(SinkOptions(password="hush"))

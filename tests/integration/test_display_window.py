@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +12,10 @@ import numpy as np
 import pytest
 from commands import COMMAND
 from saliency_tubes.stream.sources.pattern import read_barcode
+from screens import MISSING, OPENCV, screen
 from waiting import wait_for
 
 WIDTH, HEIGHT = 320, 240
-OPENCV = Path(sys.prefix) / "windows"
-"""one that has windows; make test installs it beside the runtime's"""
-MISSING = [name for name in ("Xvfb", "xdotool", "ffmpeg") if not shutil.which(name)]
-
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)} (make system-deps)"),
     pytest.mark.skipif(
@@ -30,26 +24,11 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def screen() -> Iterator[str]:
+@pytest.fixture(name="screen")
+def _screen() -> Iterator[str]:
     """$DISPLAY"""
-    with tempfile.TemporaryFile("w+") as told:
-        server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(told.fileno()), "-screen", "0", "640x480x24", "-nolisten", "tcp"],
-            pass_fds=[told.fileno()],
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-
-            def line() -> str:
-                told.seek(0)
-                return told.read()
-
-            wait_for(lambda: line().endswith("\n"), 20)
-            yield f":{line().strip()}"
-        finally:
-            server.terminate()
-            server.wait()
+    with screen() as display:
+        yield display
 
 
 def seen(display: str) -> int | None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
+from listeners import LISTENERS, decode_cut_off, needs_gst
 from pictures import packed, shapes
 from rtspclients import FAST
 from saliency_tubes.engine.errors import SinkError
@@ -24,7 +21,6 @@ from saliency_tubes.engine.types import Frame, Shown
 from saliency_tubes.stream.media import av_encoder
 from saliency_tubes.stream.media.av_planes import samples
 from saliency_tubes.stream.media.fit import from_rgb
-from saliency_tubes.stream.media.gst_load import Missing, load
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
@@ -32,7 +28,7 @@ from saliency_tubes.stream.sinks.gst_pipeline import GstSink
 from saliency_tubes.stream.sinks.gst_rtsp import GstRtspSink
 from saliency_tubes.stream.sinks.open import open_sink
 from videos import make_info
-from waiting import free_port, wait_for
+from waiting import wait_for
 
 Size = tuple[int, int]
 Planes = list[U8]
@@ -86,14 +82,6 @@ def assert_same(decoded: av.VideoFrame, layout: Layout, size: Size) -> None:
 def decode(path: Path) -> list[av.VideoFrame]:
     with av.open(str(path)) as container:
         return list(container.decode(video=0))
-
-
-def decode_cut_off(path: Path) -> list[av.VideoFrame]:
-    """Without the end of a file whose writer was stopped in the midst of a frame."""
-    frames = []
-    with av.open(str(path)) as container, suppress(av.InvalidDataError, av.ArgumentError):
-        frames.extend(container.decode(video=0))
-    return frames[:-2]
 
 
 @pytest.mark.parametrize("layout", list(Layout))
@@ -211,91 +199,6 @@ def feeding(sink: Sink, layout: Layout, size: Size) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-@contextmanager
-def listening(program: str, *words: object) -> Iterator[int]:
-    """A Python program that prints a port once it listens there, and ends by itself or with the block."""
-    command = [sys.executable, "-c", program, *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield int(process.stdout.readline())
-        finally:
-            process.terminate()
-
-
-# Writes what is recorded to it by RTSP into a transport stream.
-RTSP = """
-import sys
-from saliency_tubes.stream.media.gst_load import load
-gst = load("GstRtsp", "GstRtspServer")
-rtsp = gst.GstRtspServer
-server, factory = rtsp.RTSPServer.new(), rtsp.RTSPMediaFactory.new()
-server.set_address("127.0.0.1")
-server.set_service("0")
-factory.set_launch("( rtph264depay name=depay0 ! h264parse config-interval=-1 ! mpegtsmux ! "
-                   f"filesink location={sys.argv[1]} buffer-mode=2 sync=false async=false )")
-factory.set_transport_mode(rtsp.RTSPTransportMode.RECORD)
-factory.set_latency(0)
-server.get_mount_points().add_factory("/live", factory)
-server.attach(None)
-print(server.get_bound_port(), flush=True)
-gst.GLib.MainLoop().run()
-"""
-
-# Decodes what is pushed to it by RTMP, and writes the frames as they are.
-RTMP = """
-import sys
-import av
-print(sys.argv[2], flush=True)
-with av.open(f"rtmp://127.0.0.1:{sys.argv[2]}/live/x", options={"listen": "1", "timeout": "20"}) as source:
-    with av.open(sys.argv[1], "w", "nut", options={"flush_packets": "1"}) as output:
-        stream = output.add_stream("rawvideo", rate=25)
-        for index, frame in enumerate(source.decode(video=0)):
-            if not index:
-                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, frame.format.name
-            frame.pts, frame.time_base = index, 1 / stream.average_rate
-            output.mux(stream.encode(frame))
-"""
-
-
-@contextmanager
-def rtsp_listener(path: Path) -> Iterator[str]:
-    needs_gst("GstRtsp", "GstRtspServer")
-    with listening(RTSP, path) as port:
-        yield f"rtsp://127.0.0.1:{port}/live"
-
-
-@contextmanager
-def rtmp_listener(path: Path) -> Iterator[str]:
-    with listening(RTMP, path, free_port()) as port:
-        yield f"rtmp://127.0.0.1:{port}/live/x"
-
-
-@contextmanager
-def srt_listener(path: Path) -> Iterator[str]:
-    gst = needs_gst("GstApp", "GstVideo").Gst
-    if gst.ElementFactory.find("srtsink") is None:
-        pytest.skip("needs GStreamer's srtsink (gstreamer1.0-plugins-bad)")
-    port = free_port(socket.SOCK_DGRAM)
-    source = f"srtsrc uri=srt://127.0.0.1:{port}?mode=listener"
-    pipeline = gst.parse_launch(f"{source} ! filesink location={path} buffer-mode=2 sync=false")
-    pipeline.set_state(gst.State.PLAYING)
-    try:
-        yield f"srt://127.0.0.1:{port}"
-    finally:
-        pipeline.set_state(gst.State.NULL)
-
-
-LISTENERS = {"rtsp": rtsp_listener, "rtmp": rtmp_listener, "srt": srt_listener}
-
-
-def needs_gst(*parts: str) -> Any:
-    try:
-        return load(*parts)
-    except Missing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])

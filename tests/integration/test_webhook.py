@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import cv2
 import numpy as np
 import pytest
+from listeners import Receiver
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.media.info import VideoInfo
@@ -26,40 +25,6 @@ from stubs import StubSource, make_event
 from waiting import free_port, wait_for
 
 INFO = VideoInfo(64, 48, Fraction(1, 25), Fraction(25))
-
-
-class Receiver:
-    """Keeps what is posted; answers with the codes given, the last one again and again."""
-
-    def __init__(self, *codes: int, wait: float = 0.0) -> None:
-        self.bodies: list[bytes] = []
-        self.headers: list[dict[str, str]] = []
-        self.paths: list[str] = []
-        receiver, left = self, list(codes or (200,))
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                receiver.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-                receiver.headers.append(dict(self.headers))
-                receiver.paths.append(self.path)
-                time.sleep(wait)
-                self.send_response(left[0] if len(left) == 1 else left.pop(0))
-                self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture

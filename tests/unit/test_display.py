@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import cv2
@@ -64,6 +65,18 @@ def test_frames_are_shown_in_colour(screen: Screen) -> None:
     sink.close()
     assert screen.shown[1:] == ["closed"]
     assert "q or ESC" in sink.description
+
+
+@pytest.mark.parametrize(("loaded", "late"), [(["av", "cv2"], True), (["cv2", "av"], False), (["cv2"], False)])
+def test_a_window_that_would_hang_is_refused(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, loaded: list[str], late: bool
+) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    QT5")
+    monkeypatch.setattr(display_sink.sys, "modules", dict.fromkeys(loaded))
+    sink = DisplaySink("display://")
+    with pytest.raises(SinkError, match="import cv2 before av") if late else nullcontext():
+        sink.open(INFO)
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize("key", [ord("q"), ord("Q"), 27])

@@ -148,6 +148,13 @@ def test_stop_drains_what_was_read():
     assert json.loads(sink.lines[-1])["frames"][1] == summary.frames_read - 1
 
 
+def test_a_file_that_is_explained_live_plays_at_its_own_speed():
+    start = time.monotonic()
+    _, shown, _ = run(StubSource(11), options=Options(target=Target(0), sync="live"))
+    assert len(shown) == 11
+    assert time.monotonic() - start >= 10 / 25
+
+
 def test_an_output_that_cannot_be_opened_closes_those_that_were():
     class Unopenable(MemorySink):
         def open(self, info):

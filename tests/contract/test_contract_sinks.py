@@ -130,7 +130,7 @@ def test_its_own_address_changes_nothing_while_it_runs(output: Output) -> None:
     sink = output.make()
     sink.open(INFO)
     before = sink.health()
-    sink.reconfigure(output.uri)
+    sink.reconfigure(Address.parse(output.uri))
     after = sink.health()
     sink.close()
     assert (after.name, after.frames, after.drops) == (before.name, before.frames, before.drops)

@@ -63,8 +63,9 @@ lint: $(VENV)/.lint ## Check style and format
 types: $(VENV)/.lint ## Check types
 	$(BIN)/mypy
 
-reference: $(VENV)/.runtime ## Write docs/options.md and the types of explain's keywords anew, from the options
+reference: $(VENV)/.lint ## Write docs/options.md, docs/api.md and the types of explain's keywords anew, from the code
 	$(BIN)/python -m saliency_tubes.stream.app.reference docs/options.md stream/app/keywords.py
+	$(BIN)/python docs/make_api.py
 
 bench: $(VENV)/.bench ## Measure; writes bench.json
 	$(BIN)/python tests/bench/run.py

@@ -101,6 +101,7 @@ class Picture:
         return int(self.planes[0].shape[0])
 
     def copy(self) -> Picture:
+        """The same picture with planes of its own, which are writable."""
         return Picture(self.layout, tuple(plane.copy() for plane in self.planes), self.color)
 
     def rgb(self, size: tuple[int, int] | None = None) -> U8:

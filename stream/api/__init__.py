@@ -13,23 +13,31 @@ from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.runtimes.base import Runner
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Normalize, Target
-from saliency_tubes.engine.types import ClassScore, Crop, Frame, Outputs, Scale, Span, Tube, WallTime
+from saliency_tubes.engine.types import ClassScore, Clip, Crop, Frame, Outputs, Scale, Span, Tube, WallTime
+from saliency_tubes.stream.app.keywords import RunOptions
 from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.net.address import Address
+from saliency_tubes.stream.pipeline.options import Options as PipelineOptions
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.condition import SinkHealth
 from saliency_tubes.stream.sinks.open import open_sink
-from saliency_tubes.stream.sources.base import Source, SourceOptions
+from saliency_tubes.stream.sources.base import Source, SourceHealth, SourceOptions
 from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.telemetry.events import Event
 
 from .annotators import TubeAnnotator
 from .explainer import Explainer
 from .explanation import Explanation, Shown
-from .run import Pipeline, PipelineOptions, explain
+from .run import Pipeline, explain
 
 __all__ = [
     "PRESETS",
+    "Address",
     "ClassScore",
+    "Clip",
     "Color",
     "Crop",
+    "Event",
     "Explainer",
     "Explanation",
     "Frame",
@@ -41,14 +49,17 @@ __all__ = [
     "Picture",
     "Pipeline",
     "PipelineOptions",
+    "RunOptions",
     "Runner",
     "Scale",
     "Shown",
     "Sink",
     "SinkError",
+    "SinkHealth",
     "SinkOptions",
     "Source",
     "SourceError",
+    "SourceHealth",
     "SourceOptions",
     "Span",
     "Style",

@@ -8,6 +8,7 @@ from saliency_tubes.engine.draw.overlay import Overlay
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.picture import U8, Layout, Picture
+from saliency_tubes.stream.app.config import read_preset
 from saliency_tubes.stream.sources.arrays import checked_rgb
 
 from .explanation import Explanation
@@ -23,15 +24,18 @@ class TubeAnnotator:
     at once.
     """
 
-    def __init__(self, style: Style | None = None, *, caption: bool = True, opacity: float = 1.0) -> None:
-        """style: None: that of each explanation. caption: write the class and its colour bar in the upper left corner.
-        opacity: 0 (nothing is drawn) to 1, for evidence that grows old.
+    def __init__(self, preset: Style | str | None = None, *, caption: bool = True, opacity: float = 1.0) -> None:
+        """preset: a `Style`, or the name of one of `PRESETS`; None: the style of each explanation.
 
-        Raises UsageError for an opacity out of range.
+        caption: write the class and its colour bar in the upper left corner. opacity: 0 (nothing is drawn) to 1, for
+        evidence that grows old.
+
+        Raises UsageError for a preset that is not there, and for an opacity out of range.
         """
         if not 0 <= opacity <= 1:
             raise UsageError(f"opacity must be between 0 and 1, got {opacity:g}")
-        self._style, self._caption, self._opacity = style, caption, opacity
+        self._style = read_preset(preset) if isinstance(preset, str) else preset
+        self._caption, self._opacity = caption, opacity
         self._overlay: Overlay | None = None
 
     def annotate(self, scene: U8, explanation: Explanation | None, frame: float | None = None) -> U8:

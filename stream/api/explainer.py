@@ -17,6 +17,7 @@ from saliency_tubes.engine.preprocess import default_stride
 from saliency_tubes.engine.runtimes.base import run_one
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Run, parse_target
+from saliency_tubes.stream.app.config import read_preset
 from saliency_tubes.stream.pipeline import explainer
 from saliency_tubes.stream.pipeline.sync import Gaps
 from saliency_tubes.stream.pipeline.window import Window
@@ -50,7 +51,7 @@ class Explainer:
         stride: int | None = None,
         hop: int | None = None,
         explain: str = "top1",
-        style: Style = Style(),
+        preset: Style | str = "default",
         steady: bool = False,
         hold: int = 3,
         runtime: str = "auto",
@@ -59,12 +60,21 @@ class Explainer:
     ) -> None:
         """model: one shipped with the package, an ONNX file with a manifest, or a TensorRT plan.
 
-        fps: frames a second of what will be pushed. frames: of a window, T; None: the model's own default. stride:
-        frames from one sample to the next; None: so that samples come at the rate the model was trained on. hop: frames
-        from one window to the next; None: a quarter of a window. explain: top1, a class name or index, or A:B for what
-        speaks for A rather than for B. style: what scales are made for, and how explanations draw themselves. steady:
-        as live runs do, smooth the scale over windows, and change the class only when another one leads for `hold`
-        windows. runtime, precision, device: as `open_runner` takes them.
+        fps: frames a second of what will be pushed.
+
+        frames: in a window, T; None: the model's own default. stride: frames from one sample to the next; None: so that
+        samples come at the rate the model was trained on. hop: frames from one window to the next; None: a quarter of a
+        window.
+
+        explain: top1, a class name or index, or A:B for what speaks for A rather than for B.
+
+        preset: the look that scales are made for and that explanations draw themselves in: a `Style`, or the name of
+        one of `PRESETS`.
+
+        steady: as live runs do, smooth the scale over windows, and change the class only when another one leads for
+        `hold` windows.
+
+        runtime, precision, device: as `open_runner` takes them.
 
         Raises UsageError for a value that is out of range, ModelError for a file that cannot be used.
         """
@@ -79,11 +89,11 @@ class Explainer:
         """frames from one sample of a window to the next"""
         self.hop = hop or max(1, runner.frames * self.stride // 4)
         """frames from one window to the next"""
-        self.style = style
+        self.style = read_preset(preset) if isinstance(preset, str) else preset
         """how explanations draw themselves"""
         self.latest: Explanation | None = None
         """the newest explanation; None before the first window is full"""
-        self._look = explainer.Look(parse_target(explain, self.manifest.labels), style)
+        self._look = explainer.Look(parse_target(explain, self.manifest.labels), self.style)
         self._window = Window(self.manifest.input, runner.frames, self.stride, self.hop)
         self._gaps = Gaps()
         self._explainer = explainer.Explainer(self.manifest, Stopwatch(), self._gaps, steady=steady, hold=hold)

@@ -13,7 +13,6 @@ from saliency_tubes.stream.app.arguments import config_of_keywords
 from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.app.job import open_job
 from saliency_tubes.stream.pipeline import pipeline
-from saliency_tubes.stream.pipeline.options import Options
 from saliency_tubes.stream.sources.arrays import ArraySource
 
 from .explanation import Shown, Views
@@ -21,8 +20,6 @@ from .explanation import Shown, Views
 if TYPE_CHECKING:
     from saliency_tubes.stream.app.keywords import RunOptions
     from typing_extensions import Unpack
-
-PipelineOptions = Options
 
 
 def explain(

@@ -46,7 +46,7 @@ class Event:
         return first, last
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> Mapping[str, object]:
         """The keys of docs/events.md with their values, as `json` has them. Not to be changed."""
         with self._making:
             return self._record

@@ -214,7 +214,7 @@ class TestExplainer:
 class TestDrawing:
     @pytest.mark.parametrize("style", PRESETS)
     def test_the_heat_map_is_what_is_drawn(self, model: Path, style: str) -> None:
-        with Explainer(model, stride=1, style=PRESETS[style]) as explainer:
+        with Explainer(model, stride=1, preset=style) as explainer:
             for array in arrays(8):
                 explainer.push(array)
             explanation = explainer.latest

@@ -40,7 +40,8 @@ pyright see no `Any`.
 
 Pictures are arrays [H, W, 3] uint8, RGB; `TubeAnnotator` alone takes BGR, as OpenCV and supervision have it. Sizes are
 (width, height) in pixels, shapes are [H, W]. In signatures `U8`, `F32` and `F64` are arrays of NumPy's uint8, float32
-and float64, and `AddressLike` is a text, a `Path` or an `Address`. Times are seconds, or whole numbers in units of a `time_base`.
+and float64, and `AddressLike` is a text, a `Path` or an `Address`. Times are seconds, or whole numbers in units of a
+`time_base`.
 
 ```python
 from saliency_tubes import explain
@@ -178,17 +179,18 @@ def _field(name: str, item: Item) -> str:
         written += f": {_plain(item.annotation)}"
     if "dataclass" in item.parent.labels and item.value is not None:
         default, meaning = _default(item.value)
-        written, about = f"{written} = {default}", about or meaning
+        written, about = written + (f" = {default}" if default else ""), about or meaning
     return f"- `{written}`" + (f": {about}" if about else "")
 
 
 def _default(value: str | griffe.Expr) -> tuple[str, str]:
-    """A field's default and, where it is declared as an option, its meaning."""
+    """A field's default, empty where it has none, and its meaning, where it is declared as an option."""
     if not isinstance(value, griffe.ExprCall) or str(value.function) not in ("option", "field"):
         return str(value), ""
     named = {one.name: one.value for one in value.arguments if isinstance(one, griffe.ExprKeyword)}
     if str(value.function) == "field":
-        return (str(named["default"]) if "default" in named else f"{named['default_factory']}()"), ""
+        made = f"{named['default_factory']}()" if "default_factory" in named else ""
+        return str(named.get("default", made)), ""
     default, meaning = value.arguments[:2]
     if isinstance(meaning, griffe.ExprName):  # an `Option` that several fields share
         meaning = meaning.resolved.value.arguments[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from saliency_tubes.engine.picture import U8
 from saliency_tubes.stream.app.arguments import config_of_keywords
 from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.app.job import open_job
+from saliency_tubes.stream.net.address import Address, AddressLike
 from saliency_tubes.stream.pipeline import pipeline
 from saliency_tubes.stream.sources.arrays import ArraySource
+from saliency_tubes.stream.sources.base import Source
 
 from .explanation import Shown, Views
 
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def explain(
-    video: str | Path | Iterable[U8],
-    *outputs: str | Path,
+    video: AddressLike | Iterable[U8],
+    *outputs: AddressLike,
     fps: float | Fraction | None = None,
     **options: Unpack[RunOptions],
 ) -> Generator[Shown, None, None]:
@@ -43,17 +46,18 @@ def explain(
     Raises UsageError at once, for an option that does not exist naming near ones; SourceError, ModelError and
     SinkError, and UsageError for what shows only when the run opens, at the first frame asked for.
     """
-    by_arrays = not isinstance(video, str | Path)
-    if fps is not None and not by_arrays:
+    if not isinstance(video, str | Path | Address):
+        config = config_of_keywords("-", outputs, options)
+        return _run(config, partial(ArraySource, video, rate_of(25 if fps is None else fps)))
+    if fps is not None:
         raise UsageError(f"fps is for arrays, a video has its own: leave fps={fps} out")
-    config = config_of_keywords("-" if by_arrays else str(video), tuple(map(str, outputs)), options)
-    return _run(config, video if not isinstance(video, str | Path) else None, rate_of(25 if fps is None else fps))
+    return _run(config_of_keywords(video, outputs, options))
 
 
-def _run(config: Config, arrays: Iterable[U8] | None, rate: Fraction) -> Generator[Shown, None, None]:
-    source = None if arrays is None else ArraySource(arrays, rate)
+def _run(config: Config, opener: Callable[[], Source] | None = None) -> Generator[Shown, None, None]:
+    """opener: of the source, where it is not the configuration's input; called when the first frame is asked for."""
     views = Views()
-    with open_job(config, opened=source) as job:
+    with open_job(config, opened=opener() if opener is not None else None) as job:
         for shown in job.pipeline:
             yield views.shown(shown, config.style)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...engine.errors import UsageError
-from ..net.address import Address
+from ..net.address import Address, AddressLike
 from ..net.redact import redact_words
 from .config import Config, ProcessOptions
 from .options import Entry, changed, entries, from_keywords
@@ -95,7 +95,7 @@ def config_of(input_: str | None, outputs: Sequence[str], given: Mapping[str, ob
     return changed(Config(input_, tuple(outputs) or _default_outputs(input_), name=name), given)
 
 
-def config_of_keywords(input_: str, outputs: Sequence[str], keywords: Mapping[str, object]) -> Config:
+def config_of_keywords(input_: AddressLike, outputs: Sequence[AddressLike], keywords: Mapping[str, object]) -> Config:
     """The run that keyword arguments ask for. Raises UsageError, for one that is no option naming near ones."""
     return changed(Config(input_, tuple(outputs)), from_keywords(keywords, entries(Config)))
 

@@ -62,7 +62,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "stream": (),
     "stream.api": (
         *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
-        *("stream.telemetry.stopwatch", "stream.pipeline"),
+        *("stream.net.address", "stream.telemetry.events", "stream.telemetry.stopwatch", "stream.pipeline"),
         *("stream.app.arguments", "stream.app.config", "stream.app.job", "stream.app.keywords"),
     ),
     "export": (

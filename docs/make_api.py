@@ -23,6 +23,11 @@ SHORT = {"U8", "F32", "F64", "AddressLike"}
 """names for longer types in signatures, told in the introduction"""
 OWN_PAGE = ("saliency_tubes.engine.errors.TubesError",)
 """base classes whose members are described once, at themselves"""
+PLAIN = {
+    "saliency_tubes.engine.types.Explanation": "PlainExplanation",
+    "saliency_tubes.engine.types.Shown": "PlainShown",
+}
+"""types that are offered under other names than their own"""
 NOTEBOOKS = ("_repr_png_", "_repr_html_")
 """what notebooks call"""
 
@@ -80,7 +85,8 @@ SECTIONS = {
     "Looks": ("Style", "PRESETS", "Normalize"),
     "A pipeline from parts": (
         *("Pipeline", "PipelineOptions", "open_source", "SourceOptions", "Source", "SourceHealth"),
-        *("open_runner", "Runner", "Manifest", "open_sink", "SinkOptions", "Sink", "SinkHealth", "Event"),
+        *("open_runner", "Runner", "Manifest", "open_sink", "SinkOptions", "Sink", "SinkHealth", "Event", "PlainShown",
+        "PlainExplanation"),
     ),
     "Types": (
         *("Address", "Frame", "Picture", "Layout", "Color", "WallTime", "VideoInfo", "ClassScore", "Tube", "Span"),
@@ -226,7 +232,11 @@ def _code(name: str, function: Item) -> str:
 
 
 def _plain(annotation: str | griffe.Expr | None) -> str:
-    """Without the modules in front of names."""
+    """Types by the names that they are offered under, without modules in front."""
+    if isinstance(annotation, griffe.Expr):
+        paths = {one.canonical_path for one in annotation.iterate(flat=True) if isinstance(one, griffe.ExprName)}
+        for path in paths & PLAIN.keys():
+            annotation = re.sub(rf"\b{path.rpartition('.')[2]}\b", PLAIN[path], str(annotation))
     return re.sub(r"\b[a-z_]+\.(?=[A-Z])", "", str(annotation))
 
 

@@ -14,6 +14,8 @@ from saliency_tubes.engine.runtimes.base import Runner
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Normalize, Target
 from saliency_tubes.engine.types import ClassScore, Clip, Crop, Frame, Outputs, Scale, Span, Tube, WallTime
+from saliency_tubes.engine.types import Explanation as PlainExplanation
+from saliency_tubes.engine.types import Shown as PlainShown
 from saliency_tubes.stream.app.keywords import RunOptions
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.address import Address
@@ -49,6 +51,8 @@ __all__ = [
     "Picture",
     "Pipeline",
     "PipelineOptions",
+    "PlainExplanation",
+    "PlainShown",
     "RunOptions",
     "Runner",
     "Scale",

@@ -24,7 +24,7 @@ from saliency_tubes.stream.pipeline.window import Window
 from saliency_tubes.stream.sources.arrays import checked_rgb
 from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
 
-from .explanation import Explanation, view_of
+from .explanation import Explanation
 from .run import rate_of
 
 TICKS = 1_000_000
@@ -163,7 +163,9 @@ class Explainer:
         if clip is None:
             return None
         given = self._explainer.explain(self._run, clip, self._look)
-        self.latest = view_of(given, self.style, size, None if newest is None else newest.rgb)
+        self.latest = Explanation.of(
+            given, style=self.style, size=size, rgb=None if newest is None else newest.rgb
+        )
         return self.latest
 
 

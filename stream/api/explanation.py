@@ -37,6 +37,18 @@ class Explanation(types.Explanation):
     rgb: U8 | None = field(default=None, repr=False)
     """the newest frame of its window, RGB [H, W, 3] uint8, where `Explainer` kept it; else None"""
 
+    @classmethod
+    def of(
+        cls,
+        given: types.Explanation,
+        *,
+        style: Style = Style(),
+        size: tuple[int, int] | None = None,
+        rgb: U8 | None = None,
+    ) -> Explanation:
+        """The same explanation as one that can draw itself: outputs are told of plain ones. The rest as the fields."""
+        return cls(**_values(given) | {"style": style, "size": size, "rgb": rgb})
+
     @property
     def newest(self) -> float:
         """The frame number, between frames as a rule, whose evidence is the newest that can be trusted: the centre of
@@ -161,12 +173,7 @@ class Views:
 
     def _of(self, given: types.Explanation, style: Style, size: tuple[int, int]) -> Explanation:
         kept = self._made.get(id(given))
-        return kept[1] if kept is not None else view_of(given, style, size)
-
-
-def view_of(given: types.Explanation, style: Style, size: tuple[int, int], rgb: U8 | None = None) -> Explanation:
-    """The same explanation, as one that can draw itself. The rest as `Explanation`'s fields."""
-    return Explanation(**_values(given), style=style, size=size, rgb=rgb)
+        return kept[1] if kept is not None else Explanation.of(given, style=style, size=size)
 
 
 def _values(item: types.Explanation | types.Shown) -> dict[str, Any]:

@@ -85,8 +85,18 @@ SECTIONS = {
     "Looks": ("Style", "PRESETS", "Normalize"),
     "A pipeline from parts": (
         *("Pipeline", "PipelineOptions", "open_source", "SourceOptions", "Source", "SourceHealth"),
-        *("open_runner", "Runner", "Manifest", "open_sink", "SinkOptions", "Sink", "SinkHealth", "Event", "PlainShown",
-        "PlainExplanation"),
+        *(
+            "open_runner",
+            "Runner",
+            "Manifest",
+            "open_sink",
+            "SinkOptions",
+            "Sink",
+            "SinkHealth",
+            "Event",
+            "PlainShown",
+            "PlainExplanation",
+        ),
     ),
     "Types": (
         *("Address", "Frame", "Picture", "Layout", "Color", "WallTime", "VideoInfo", "ClassScore", "Tube", "Span"),

@@ -163,9 +163,7 @@ class Explainer:
         if clip is None:
             return None
         given = self._explainer.explain(self._run, clip, self._look)
-        self.latest = Explanation.of(
-            given, style=self.style, size=size, rgb=None if newest is None else newest.rgb
-        )
+        self.latest = Explanation.of(given, style=self.style, size=size, rgb=None if newest is None else newest.rgb)
         return self.latest
 
 

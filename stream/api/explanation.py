@@ -42,12 +42,15 @@ class Explanation(types.Explanation):
         cls,
         given: types.Explanation,
         *,
-        style: Style = Style(),
+        style: Style | None = None,
         size: tuple[int, int] | None = None,
         rgb: U8 | None = None,
     ) -> Explanation:
-        """The same explanation as one that can draw itself: outputs are told of plain ones. The rest as the fields."""
-        return cls(**_values(given) | {"style": style, "size": size, "rgb": rgb})
+        """The same explanation as one that can draw itself: outputs are told of plain ones.
+
+        style: None: the default one. The rest as the fields.
+        """
+        return cls(**_values(given) | {"style": style or Style(), "size": size, "rgb": rgb})
 
     @property
     def newest(self) -> float:

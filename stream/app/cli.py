@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except Interrupted as error:
         return error.exit_code
-    except BrokenPipeError:  # whoever read our output has left, as `head` does
+    except BrokenPipeError:  # the reader of standard output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """Of the whole command line, and of what follows `run`."""
+    """The parser of the whole command line, and the one of the words after `run`."""
     parser = Parser(
         prog="saliency-tubes",
         description="Shows, on video, where and when a 3D CNN found the evidence for what it says.",
@@ -101,7 +101,7 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Ar
     info.set_defaults(handler=_info)
     for name, text in EXPORT_COMMANDS.items():
         command = commands.add_parser(name, help=text)
-        if words[:1] == [name]:  # the room with PyTorch and TensorRT is not even looked at otherwise
+        if words[:1] == [name]:  # `export` is imported only for its own commands: it needs PyTorch or TensorRT
             from ...export.commands import COMMANDS
 
             add_arguments, handler = COMMANDS[name]
@@ -117,7 +117,7 @@ def _run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         stack.enter_context(kept_small())
         stack.enter_context(logging_to(sys.stderr, log_format, settings.addresses, log_level))
-        stack.enter_context(fleet.signals())  # before there is anything to see that could be waited for
+        stack.enter_context(fleet.signals())  # signals must be heard before anything waits
         if not hide_arguments(settings.addresses) and any(map(secrets, args.words)):
             say("note", "the passwords in this command line can be seen by others: give them in a --config file")
         try:
@@ -128,7 +128,7 @@ def _run(args: argparse.Namespace) -> int:
             fleet.run()
         except TubesError as error:
             if log_format == "text":
-                raise  # `main` says it
+                raise  # `main` prints it
             say("error", str(error), level=logging.ERROR)
             return error.exit_code
     return 0

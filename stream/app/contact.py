@@ -1,4 +1,4 @@
-"""A contact sheet: frames of a run side by side, to be seen at a glance."""
+"""A contact sheet: some frames of a run side by side in one picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...engine.types import Shown
 
 COLUMNS = 3
 WIDTH = 480
-"""pixels of each picture"""
+"""Width of each picture in pixels."""
 GAP = 6
 
 

@@ -36,7 +36,7 @@ class Job:
     options: Options
     pipeline: Pipeline
     young: str = ""
-    """live: why the window is as long as it is, for people"""
+    """live mode: why the window has this length, for people"""
 
 
 @contextmanager
@@ -50,19 +50,21 @@ def open_job(
 
     given_up: as in `open_source`. opened: a source to read in place of the configuration's input.
 
-    Raises UsageError, SourceError, ModelError or SinkError, what costs least to check first.
+    given_up: see `open_source`. opened: a source to read in place of the configuration's input.
+
+    Raises UsageError, SourceError, ModelError or SinkError; what is checked fastest is checked first.
     """
-    Overlay(config.style, config.overlay).close()  # says what is wrong where a GPU is to draw
+    Overlay(config.style, config.overlay).close()  # raises an error now if a GPU is to draw and cannot
     check_outputs(config.input, config.outputs, config.sink.listen)
     sinks = [open_sink(uri, config.sink) for uri in config.outputs]
     model = shared or OwnModel(config)
     target = parse_target(config.explain, model.manifest.labels)
     check_rules(config.outputs, model.manifest.labels)
-    model.measure()  # before the camera is connected to: what it sends meanwhile would wait
+    model.measure()  # before the camera is connected: its frames would have to wait
     with ExitStack() as stack:
         source = opened or open_source(config.input, config.source, stream=config.name, given_up=given_up)
         stack.callback(source.close)
-        if source.live:  # known only now; until `open` a sink is a few words about one
+        if source.live:  # known only now; sinks are cheap until `open`
             sinks = [open_sink(uri, replace(config.sink, live=True)) for uri in config.outputs]
         sync = config.sync if config.sync != "auto" else ("live" if source.live else "aligned")
         stride = config.stride or default_stride(model.manifest.input, source.info.rate)
@@ -82,7 +84,7 @@ def _plan(
     sync: str,
     stride: int,
 ) -> Options:
-    """What was asked for, with what was chosen for this input and this model. Raises UsageError."""
+    """The pipeline's options: those of the user, and those chosen for this input and model. Raises UsageError."""
     reach = runner.frames * stride
     hop, delay = config.hop or max(1, reach // 4), 0.0
     if sync == "aligned" and hop > reach:
@@ -109,16 +111,16 @@ def _plan(
 
 
 def _rate(source: Source) -> float:
-    """Frames a second."""
+    """Frames a second of a source."""
     return float(source.info.rate or FALLBACK_RATE)
 
 
 def plan_delay(frames: int, stride: int, hop: int, rate: float, explaining: float) -> tuple[int, float]:
     """The hop that a model can keep up with, and the seconds that each frame of a live stream must be held. Pure.
 
-    rate: frames a second. explaining: seconds that a window takes. A frame just after a window's centre waits for the
-    next window, whose last frame comes a hop and half a window later; then that window is explained. Half as much again
-    is for the model's bad days, and a tenth of a second for everything else.
+    rate: frames a second. explaining: seconds that the model takes for a window. A frame just after a window's centre
+    waits for the next window, whose last frame comes a hop and half a window later; then that window is explained. Half
+    of `explaining` is added because the model may become slower, and a tenth of a second for everything else.
     """
     sustained = max(hop, math.ceil(1.15 * explaining * rate))
     reach = ((frames - 1) * stride + 1) / 2

@@ -1,4 +1,4 @@
-"""Which model a run takes: its precision, the length of its windows, and how several streams share it."""
+"""Chooses the model's precision, the length of its windows, and how several streams share it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .young import fit
 
 
 class OwnModel:
-    """The model of a stream that has one of its own."""
+    """The model of a stream that shares it with no other."""
 
     def __init__(self, config: Config) -> None:
         """Raises ModelError."""
@@ -30,59 +30,60 @@ class OwnModel:
         self._config = config
         self._speeds: Speeds | None = None
         self._chooses = config.samples is None and config.sync != "aligned" and len(self.manifest.windows) > 1
-        """whether the length of its windows is free, where they are drawn live"""
+        """whether the length of the windows may be chosen, if they are drawn live"""
 
     def measure(self) -> None:
-        """What can be chosen before the input is open. Takes seconds at the first start."""
+        """Measures what is needed for choices before the input is open. Takes seconds at the first start."""
         live = comes_live(self._config.input, self._config.source)
         self._speeds = model_speeds(self._config, self.manifest, live, self._chooses)
 
     def load(self, sync: str, stride: int, rate: float, live: bool) -> tuple[Runner, str]:
-        """The model, and for people why its windows are as long as they are, empty where nothing was chosen.
+        """The model, and in words why its windows have their length; empty if that was not chosen.
 
-        rate: frames a second. live: they come at their own pace.
+        rate: frames a second. live: whether frames come at their own pace.
         """
         if sync == "live" and self._chooses:
             return load_young(self._config, self.manifest, stride, rate, self._speeds, live)
         return load_runner(self._config, self._speeds, behind=live), ""
 
     def window_seconds(self, runner: Runner) -> float:
-        """What a window takes."""
+        """Seconds that a window takes."""
         return run_takes(runner, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class SharedModel:
-    """A model that several streams use. To one of them it is as an `OwnModel`."""
+    """A model that several streams use. For each of them it has the methods of `OwnModel`."""
 
     batcher: Batcher
     seconds: float
-    """that a window of each stream takes, all together"""
+    """seconds for one window of every stream, all together"""
     remark: str
-    """how they share it, for people"""
+    """how the streams share it, for people"""
 
     @property
     def manifest(self) -> Manifest:
-        """What the file says of the model."""
+        """The manifest of the model."""
         return self.batcher.runner.manifest
 
     def measure(self) -> None:
-        """Was done when it was shared."""
+        """Does nothing: it was measured before it was shared."""
 
     def load(self, sync: str, stride: int, rate: float, live: bool) -> tuple[Runner, str]:
-        """As of `OwnModel`."""
+        """See `OwnModel.load`."""
         young = f"in turns with other streams, every {in_words(self.seconds)}" if sync == "live" else ""
         return self.batcher.runner, young
 
     def window_seconds(self, runner: Runner) -> float:
-        """What a window takes, the turns of other streams included."""
+        """Seconds that a window takes, with the turns of the other streams."""
         return self.seconds
 
 
 def model_speeds(config: Config, manifest: Manifest, live: bool, chooses: bool = False) -> Speeds | None:
-    """What windows take by precision, where that decides something; else None. The first start measures, for seconds.
+    """The time of a window in each precision, if a choice depends on it; else None. The first start measures for
+    seconds.
 
-    live: what is explained comes at its own pace. chooses: and then the length of the windows is free as well.
+    live: whether frames come at their own pace. chooses: whether the length of the windows may be chosen too.
     """
     asked = asked_precision(config, live)
     wanted = live and chooses
@@ -93,7 +94,7 @@ def model_speeds(config: Config, manifest: Manifest, live: bool, chooses: bool =
         there = replace(there, precisions=(asked,))
     if len(there.precisions) < 2 and not wanted:
         return None
-    # Of windows of one length the shortest is soonest measured, and whoever is quickest in it is so in longer ones.
+    # The shortest window is measured fastest, and the precision that is fastest for it is so for longer ones.
     frames = config.samples or min(manifest.windows)
     manifest.window(frames)
 
@@ -107,9 +108,9 @@ def model_speeds(config: Config, manifest: Manifest, live: bool, chooses: bool =
 def load_runner(
     config: Config, speeds: Speeds | None = None, *, behind: bool = False, batch: int = 1, frames: int | None = None
 ) -> Runner:
-    """The model that a run asks for, in the quickest precision where that was measured (`model_speeds`).
+    """The model that a run asks for, in the fastest precision if that was measured (`model_speeds`).
 
-    behind: it may wait, for the picture must not. frames: T, unless the run asks for one.
+    behind: whether its threads get a lower priority than those of the picture. frames: T, unless the run asks for one.
     """
     named = None if config.precision == "auto" else config.precision
     precision = named or (speeds.quickest if speeds else "f32")
@@ -130,10 +131,10 @@ def load_young(
     streams: int = 1,
     batch: int = 1,
 ) -> tuple[Runner, str]:
-    """The model for the longest windows whose tubes stay young (`young.fit`), and why these, for people.
+    """The model for the longest windows whose tubes stay young (`young.fit`), and in words why these.
 
-    What windows take is measured on the way, as things are now: `speeds` may be of an earlier start, and says only
-    where to begin. streams: that take turns at it, one window at a time.
+    The time of a window is measured now; `speeds` may be from an earlier start and only tells where to begin. streams:
+    number of streams that take turns, one window at a time.
     """
     guessed = {speeds.frames: streams * speeds.seconds[speeds.quickest]} if speeds else {}
     seconds: dict[int, float] = {}
@@ -143,7 +144,7 @@ def load_young(
         chosen = fit(manifest, stride, rate, config.max_age, known) if known else None
         frames = chosen.frames if chosen else min(manifest.windows)
         if runner is None or runner.frames != frames:
-            runner = None  # it gives back its memory before the next one takes some
+            runner = None  # free its memory before the next one is loaded
             runner = load_runner(config, speeds, behind=behind, batch=batch, frames=frames)
         if chosen is not None and frames in seconds:
             return runner, chosen.in_words
@@ -166,17 +167,17 @@ def in_words(seconds: float) -> str:
 
 
 def asked_precision(config: Config, live: bool) -> str:
-    """f32, bf16, or auto. live: what is explained comes at its own pace."""
+    """f32, bf16, or auto. live: whether frames come at their own pace."""
     return config.precision or ("auto" if live else "f32")
 
 
 def share_model(configs: Sequence[Config]) -> SharedModel:
     """The model that these streams ask for, with `batch` windows in a run.
 
-    None: where one of them is live, what runs take is measured, and decides (`youngest`). It decides on the length of
-    the windows, too, for streams that are drawn live: what waits for its windows anyway has no use for short ones. From
-    files alone one window goes at a time, in f32: what a file gives depends neither on the machine nor on the other
-    files.
+    If `batch` is None and one of the streams is live, the time of runs is measured and decides (`youngest`). For
+    streams that are drawn live it also decides the length of the windows; the others wait for their windows anyway and
+    gain nothing from short ones. If all inputs are files, one window goes at a time, in f32: the result for a file then
+    depends neither on the machine nor on the other files.
     """
     config, streams = configs[0], len(configs)
     cameras = [one for one in configs if comes_live(one.input, one.source)]
@@ -204,7 +205,7 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
         size = youngest(takes, streams)
     if size < runner.batch:
         why = "more at once would make tubes no younger"
-        del runner  # it gives back what larger runs have taken
+        del runner  # free the memory that larger runs have taken
         runner = load_runner(config, speeds, behind=live, batch=size, frames=frames)
     words = f"{size} windows at a time" if size > 1 else "one window at a time"
     if size < asked:
@@ -219,9 +220,9 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
 def youngest(takes: Mapping[int, float], streams: int) -> int:
     """How many windows should go through the model at once, so that the oldest tube shown is as young as can be. Pure.
 
-    takes: seconds of a run, by how many windows it has. A stream's clip is chosen when its run begins, and its tube is
-    shown until the end of its next one: for a run, and as many more as serve all streams once. More at once must make
-    that shorter by a tenth: they take more memory, and one measurement says no more.
+    takes: number of windows in a run -> its seconds. A stream's clip is chosen when its run begins, and its tube is
+    shown until the end of the stream's next run: for one run, and for as many more as serve all streams once. A larger
+    number must make that shorter by a tenth, because it takes more memory and a measurement is not exact.
     """
     best, *larger = sorted(takes)
     ages = {size: takes[size] * (1 + math.ceil(streams / size)) for size in takes}
@@ -232,7 +233,8 @@ def youngest(takes: Mapping[int, float], streams: int) -> int:
 
 
 def _measured(runner: Runner, streams: int) -> dict[int, float]:
-    """By size: one, two, four and so on, up to what the model takes, until more at once is no better, or time is up."""
+    """Number of windows -> seconds of a run: for one, two, four and so on, up to the model's maximum, until more at
+    once is no better, or the time is up."""
     begun = time.monotonic()
     takes = {1: run_takes(runner, 1)}
     while (

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a plain line now and then otherwise."""
+"""The progress of a run: a bar on a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from typing import TextIO
 
 LINE_EVERY = 5.0
-"""seconds between plain lines"""
+"""Seconds between plain lines."""
 BAR_EVERY = 0.1
 BAR_WIDTH = 24
 
 
 class Progress:
-    """Counts frames, and says so on `stream`, if there is one. total: None where it is not known."""
+    """Counts frames and shows their number on `stream`, if there is one. total: None if it is not known."""
 
     def __init__(self, total: int | None, stream: TextIO | None, line_every: float | None = None) -> None:
         """line_every: seconds between plain lines; None: LINE_EVERY."""
@@ -25,7 +25,7 @@ class Progress:
         self._done = 0
 
     def step(self, text: str) -> None:
-        """One frame more; `text` is what the network says at it."""
+        """Counts one more frame. text: what the network says at it."""
         self._done += 1
         now = time.monotonic()
         if now - self._said >= (BAR_EVERY if self._terminal else self._line_every):
@@ -56,7 +56,7 @@ class Progress:
 
 
 def progress_line(done: int, total: int | None, elapsed: float, text: str, bar: bool) -> str:
-    """One line: how far, how fast, how long it will take. Pure."""
+    """One line: how many frames, how fast, how long it will take. Pure."""
     rate = done / elapsed if elapsed > 0 else 0.0
     parts = [f"{done} frames" if total is None else f"{done}/{total} frames", f"{rate:.1f} fps"]
     if total is not None and rate > 0:

@@ -1,4 +1,4 @@
-"""What a run tells a person: what was chosen at the start, how far it is, and what was seen at the end."""
+"""What a run tells people: its choices at the start, its progress, and what was seen at the end."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from .model_choice import asked_precision
 from .progress import Progress
 
 SEEN = 5
-"""classes that are named at the end"""
+"""Maximum number of classes that are named at the end."""
 
 
 class Report:
-    """Says it by the log; the progress bar goes to `stream`, a terminal or not, or nowhere."""
+    """Writes to the log; the progress goes to `stream`, or nowhere if that is None."""
 
     def __init__(self, job: Job, stream: TextIO | None) -> None:
         self._job, self._name = job, job.config.name
         total, limit = job.source.info.expected_frames, job.config.limit
         total = min(total, limit) if total and limit else total or limit
-        # A stream that runs for weeks has no need to fill the journal.
+        # A stream that runs for weeks should not fill the journal.
         self._progress = Progress(total, stream, 60.0 if job.source.live and total is None else None)
         self._noted: set[str] = set()
 
     def begin(self) -> None:
-        """The choices made, one a line: nothing slower is ever used in silence."""
+        """Logs the choices, one a line, so that nothing slower is used without a word."""
         info, options, runner = self._job.source.info, self._job.options, self._job.runner
         rate = f", {float(info.rate):.2f} fps" if info.rate else ""
         self._say("input", f"{self._job.source.name}, {info.width}x{info.height}{rate}")
@@ -45,12 +45,12 @@ class Report:
         self._notes()
 
     def frame(self, shown: Shown) -> None:
-        """One frame more."""
+        """Counts one more frame."""
         main = shown.explanation
         self._progress.step(f"{main.label} {main.explained[0].probability:.2f}" if main else "")
 
     def end(self, final: Snapshot) -> None:
-        """The summary: what was seen, and where every frame went. final: what /metrics says at the end as well."""
+        """Logs the summary: what was seen, and where every frame went. final: the snapshot that /metrics shows last."""
         self._progress.close()
         self._notes()
         summary, seconds = self._job.pipeline.summary, self._progress.elapsed
@@ -59,7 +59,7 @@ class Report:
             self._note(f"the video is shorter than {window}: its last frame is repeated")
         for one in summary.saw[:SEEN]:
             self._say("saw", f"{one.label}: {one.windows} of {summary.windows} windows, up to {one.probability:.2f}")
-        if self._job.pipeline.look.target.first is not None:  # it need not be what the network saw
+        if self._job.pipeline.look.target.first is not None:  # the user's choice need not be what the network saw
             for label, probability in summary.explained:
                 self._say("saw", f"{label}, which was asked for: up to {probability:.2f}")
         if final.not_finite:
@@ -80,7 +80,7 @@ class Report:
         self._say("done", f"{frames}; {final.windows} windows{tubes}; {seconds:.1f} s, {rate:.1f} fps")
 
     def _precision(self) -> None:
-        """What the file says against a precision, where that has or had a part in the choice."""
+        """Logs what the file says against a precision, if that precision is used or could have been chosen."""
         asked = asked_precision(self._job.config, self._job.source.live)
         for one in self._job.runner.manifest.missed:
             if asked == one.precision:

@@ -27,29 +27,30 @@ else:
     import tomli as tomllib
 
 WORDS = ("input", "outputs", "name", "stream")
-"""what may stand in a file, and is no option"""
+"""Keys of a file that are not options."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a process is to do."""
+    """Everything that a process has to do."""
 
     streams: tuple[Config, ...]
     process: ProcessOptions = ProcessOptions()
     path: Path | None = None
-    """the file they came from"""
+    """the file that they were read from"""
 
     @property
     def addresses(self) -> list[Address]:
-        """Every input and output, and the login of what is served, as one: all that may hold a password."""
+        """All inputs and outputs, and the login of served streams as an address: everything that may hold a
+        password."""
         logins = [f"rtsp://:{quote(stream.sink.password or '', safe='')}@" for stream in self.streams]
         named = [uri for stream in self.streams for uri in (stream.input, *stream.outputs)]
         return [*map(Address.parse, (*named, *logins))]
 
 
 def read_settings(words: Sequence[str]) -> Settings:
-    """What the words after `run` ask for, and the file that --config names among them. Raises UsageError."""
+    """The settings by the words after `run`, and by the file that --config names. Raises UsageError."""
     parser = Refusing(prog="saliency-tubes run", add_help=False)
     add_run_arguments(parser)
     args = parse_run(parser, words)
@@ -65,7 +66,7 @@ def read_settings(words: Sequence[str]) -> Settings:
 def _of_file(
     path: Path, table: dict[str, Any], input_: str | None, outputs: Sequence[str], given: Mapping[str, object]
 ) -> Settings:
-    """given: the options of the command line, by name."""
+    """The settings of a file. given: the options of the command line, by name."""
     streams = table.pop("stream", None)
     if streams is None:
         made = [_stream([table], "", input_, outputs, given)]
@@ -105,7 +106,7 @@ def _stream(
 
 
 def _check_own(stream: Mapping[str, Any]) -> None:
-    """Raises UsageError where a [[stream]] has an option that is not its own."""
+    """Raises UsageError if a [[stream]] has an option that belongs to the whole process."""
     known, process = known_options(), options_of(ProcessOptions)
     for key in stream:
         entry = known.get(key.replace("_", "-"))
@@ -114,7 +115,7 @@ def _check_own(stream: Mapping[str, Any]) -> None:
 
 
 def _check_shared_outputs(streams: Sequence[Config]) -> None:
-    """Raises UsageError where a stream writes to what it reads, or to what another one reads or writes to."""
+    """Raises UsageError if a stream writes to what it reads, or to what another one reads or writes."""
     read = {Address.parse(stream.input).place(stream.sink.listen): stream.name for stream in streams}
     taken: dict[object, str] = {}
     for stream in streams:
@@ -131,7 +132,7 @@ def _check_shared_outputs(streams: Sequence[Config]) -> None:
 
 
 def _options_in(table: Mapping[str, Any]) -> dict[str, object]:
-    """The options of a table, by name. Raises UsageError for a key that is none, naming near ones."""
+    """The options of a table, by name. Raises UsageError for an unknown key, naming similar ones."""
     known = known_options()
     written: dict[str, str | int | float | bool] = {}
     for key, value in table.items():
@@ -174,8 +175,8 @@ def _texts(value: Any, key: str) -> list[str]:
 
 
 def _expand(text: str, key: str) -> str:
-    """${NAME} is a variable of the environment, so that a password need not stand in the file."""
-    if "\0" in text:  # no command line can hold one, and not all that is called with it says what is wrong
+    """Replaces ${NAME} by the environment variable, so that a password need not be in the file."""
+    if "\0" in text:  # a NUL cannot come from a command line, and some libraries report it badly
         raise UsageError(f"{key} must not hold a NUL character")
 
     def variable(match: re.Match[str]) -> str:
@@ -188,15 +189,14 @@ def _expand(text: str, key: str) -> str:
 
 
 def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
-    """What differs between two runs of one stream: what can change while it runs, and what needs a restart. Pure.
-
-    Options by name; the rules of webhooks are "rules".
+    """The names of the options that differ between two runs of one stream: those that can change while it runs, and
+    those that need a restart. The rules of webhooks are "rules". Pure.
     """
     changed_options = different_options(old, new)
     live = [entry.name for entry in changed_options if entry.declared.live]
     restart = [name for name in ("input", "outputs") if getattr(old, name) != getattr(new, name)]
     restart += [entry.name for entry in changed_options if not entry.declared.live]
     if "outputs" in restart and [*map(place_of_hook, old.outputs)] == [*map(place_of_hook, new.outputs)]:
-        restart.remove("outputs")  # the rules of webhooks alone
+        restart.remove("outputs")  # only the rules of webhooks differ
         live.append("rules")
     return live, restart

@@ -1,4 +1,4 @@
-"""Signals that are heard while a library keeps the main thread: Python's own handlers wait until it comes back."""
+"""Handles signals also while a library keeps the main thread: Python's own handlers run only when it returns."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..telemetry.log import say
 
 @contextmanager
 def leaving_at(count: int, numbers: Sequence[int]) -> Iterator[None]:
-    """In the main thread, while the block lasts: the process ends at once when it gets so many of these signals.
+    """While the block lasts, the process ends at once when it gets the `count`th of these signals. For the main thread.
 
-    Its exit code is 128 + the signal's number, and nothing is finished. Handlers run as ever for those before.
+    Its exit code is 128 + the signal's number, and nothing is finished. For the signals before, handlers run as usual.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
 
     def wait() -> None:
         heard = 0
-        while received := os.read(reading, 1):  # nothing: the other end is closed
+        while received := os.read(reading, 1):  # empty: the other end is closed
             heard += received[0] in numbers
             if heard >= count:
                 os._exit(128 + received[0])
@@ -44,19 +44,19 @@ def leaving_at(count: int, numbers: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def calling_at_sighup(work: Callable[[], None] | None) -> Iterator[None]:
-    """In the main thread, while the block lasts: SIGHUP calls this, in a thread of its own, for a handler may come in
-    the middle of anything, a line of the log included. None: the signal does what it did.
+    """While the block lasts, SIGHUP calls `work`, in a thread of its own, because a handler may interrupt anything,
+    such as a line of the log. None: the signal has its usual effect. For the main thread.
     """
     if work is None:
         yield
         return
-    asked: SimpleQueue[bool] = SimpleQueue()  # unlike all else, made for handlers that interrupt each other
+    asked: SimpleQueue[bool] = SimpleQueue()  # the only queue that may be used in handlers that interrupt each other
 
     def wait() -> None:
         while asked.get():
             try:
                 work()
-            except Exception as error:  # the next one is heard all the same
+            except Exception as error:  # the next signal must still be heard
                 say("reload", f"failed: {unforeseen(error)}", level=logging.ERROR)
 
     thread = threading.Thread(target=wait, name="saliency-tubes reload", daemon=True)

@@ -1,4 +1,4 @@
-"""How long a model takes for a window on this machine, by precision: measured once, and kept on disk."""
+"""Measures how long a model takes for a window on this machine in each precision, once, and keeps that on disk."""
 
 from __future__ import annotations
 
@@ -19,36 +19,38 @@ from ...engine.processor import processor_identity
 from ...engine.runtimes.base import Choices, Runner
 
 BUDGET = 2.0
-"""seconds that all runs together may take; a first run of each is made in any case"""
+"""Maximum seconds of all runs together; the first run of each precision is made in any case."""
 ROUNDS = 5
-"""most runs of each after the first ones: the shortest counts, and is no shorter after more"""
+"""Maximum number of runs of each precision after the first one. The shortest counts; more runs do not make it
+shorter."""
 GAIN = 0.9
-"""share of f32's time that another precision must stay below: it is less exact, and one measurement is not exact"""
+"""Maximum share of f32's time for another precision to be chosen: it is less accurate, and a measurement is not
+exact."""
 _MAGIC = b"saliency-tubes speeds 1\n"
 
 Seconds = Mapping[str, float]
-"""of one window, by precision"""
+"""Precision -> seconds of one window."""
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """What a window of `frames` frames took, by precision."""
+    """How long a window of `frames` frames takes in each precision."""
 
     frames: int
     seconds: Seconds = field(default_factory=dict)
     kept: bool = False
-    """from an earlier start"""
+    """whether it was measured at an earlier start"""
 
     @property
     def quickest(self) -> str:
-        """The precision to compute in: f32, unless another one is quicker by a tenth."""
+        """The precision to compute in: f32, unless another one is faster by a tenth."""
         exact = self.seconds.get("f32", math.inf)
         best = min(self.seconds, key=lambda name: self.seconds[name])
         return best if best == "f32" or self.seconds[best] < GAIN * exact else "f32"
 
     @property
     def in_words(self) -> str:
-        """ "277 ms a window of 32 against 500 ms in f32, measured"; empty where there was nothing to choose."""
+        """Such as "277 ms a window of 32 against 500 ms in f32, measured"; empty if there was nothing to choose."""
         if len(self.seconds) < 2:
             return ""
         others = " and ".join(
@@ -67,10 +69,11 @@ def speeds_of(
     folder: Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Speeds:
-    """What a window of `frames` frames takes in each of the precisions, from the cache, or measured and kept there.
+    """How long a window of `frames` frames takes in each precision, from the cache, or measured and kept there.
 
-    load: opens the model in a precision. Where another one than the first cannot be run, the first is measured alone.
-    What is kept is of this processor, with so many cores, this runtime, model and precisions alone. Raises ModelError.
+    load: opens the model in a precision. If another precision than the first cannot be run, the first is measured
+    alone. A measurement is used only for the same processor, number of cores, runtime, model and precisions. Raises
+    ModelError.
     """
     key = key_of(processor_identity(), str(_cores()), choices.title, *choices.precisions, _digest(model), str(frames))
     head = _MAGIC + key.encode() + b"\n"
@@ -84,10 +87,10 @@ def speeds_of(
 
 
 def race(runners: Mapping[str, Runner], clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
-    """Seconds that each takes for a window: the shortest of its runs, in turns.
+    """Seconds that each runner takes for a window: the shortest of its runs. The runners run in turns.
 
-    A machine that is busy for a while is so for all of them. First runs, which allocate memory, count only where there
-    is no time for others.
+    So if the machine is busy for a while, that affects all of them. First runs, which allocate memory, count only if
+    there is no time for others.
     """
     start = clock()
     first = _round(runners, clock)
@@ -98,7 +101,8 @@ def race(runners: Mapping[str, Runner], clock: Callable[[], float] = time.perf_c
 
 
 def run_takes(runner: Runner, size: int, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds for a run of `size` windows: of the second one, as the first allocates memory, unless that takes long."""
+    """Seconds for a run of `size` windows: those of the second run, because the first allocates memory, unless the
+    first takes long."""
     clips = np.zeros((size, 3, runner.frames, *runner.manifest.input.size), np.float32)
     spent = 0.0
     for _ in range(2):
@@ -125,12 +129,12 @@ def _measured(precisions: Sequence[str], load: Callable[[str], Runner], clock: C
     runners = {first: load(first)}
     try:
         return race(runners | {precision: load(precision) for precision in others}, clock)
-    except ModelError:  # the runtime promised more than it can do
+    except ModelError:  # the runtime cannot do what it offers
         return race(runners, clock)
 
 
 def _parse(body: bytes | None, precisions: Sequence[str]) -> dict[str, float] | None:
-    """None for anything that is not seconds by precision, the first among them."""
+    """The seconds by precision in a cached file; None for anything else."""
     try:
         found = json.loads(body or b"")
     except ValueError:
@@ -143,10 +147,10 @@ def _parse(body: bytes | None, precisions: Sequence[str]) -> dict[str, float] | 
 
 
 def _cores() -> int:
-    """That this process may use: so many threads a runtime takes."""
+    """Number of cores that this process may use, which is a runtime's number of threads."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
+    except AttributeError:  # this system has no such call
         return os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""How long a window may be so that tubes are young enough to be drawn live. Pure."""
+"""Chooses the longest window whose tubes are young enough to be drawn live. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from ...engine.manifest import Manifest, WindowSpec
 
 SPARE = 1.5
-"""times as long as measured that the model may take: decoder, encoder and other programs want the processor as well"""
+"""Factor on the measured time of the model: decoder, encoder and other programs use the processor as well."""
 
 
 def worst_age(window: WindowSpec, frames: int, stride: int, rate: float, seconds: float) -> float:
-    """Seconds that live evidence is old at the worst: just before the next window's takes its place.
+    """Maximum age of live evidence in seconds: just before the evidence of the next window replaces it.
 
-    It lies at the newest slice that can be trusted, some frames before the window's end. The window waits for the model
-    for a frame at most, is explained, and its evidence is drawn until the next window has been explained as well.
-    frames: T. rate: frames a second. seconds: that the model takes for a window of this stream, the turns of others
-    included.
+    Evidence is taken from the newest slice that can be trusted, some frames before the window's end. The window waits
+    for the model for one frame at most, is explained, and its evidence is drawn until the next window has been
+    explained. frames: T. rate: frames a second. seconds: time of the model for a window of this stream, with the turns
+    of others.
     """
     slices, end = len(window.slice_weights), window.trusted[1]
     behind = (frames - 0.5 - (end - 0.5) * frames / slices) * stride  # as `Span.slice_center`
@@ -26,19 +26,19 @@ def worst_age(window: WindowSpec, frames: int, stride: int, rate: float, seconds
 
 @dataclass(frozen=True)
 class Fit:
-    """The length of a window that was chosen."""
+    """The chosen length of windows."""
 
     frames: int
     """T"""
     age: float
-    """seconds that its tubes are old at the worst"""
+    """maximum age of its tubes in seconds"""
     max_age: float
     longer: tuple[int, float] | None = None
-    """the next longer window and its tubes' age, where that is too old"""
+    """the next longer window and the age of its tubes, which is too high; None if there is no longer window"""
 
     @property
     def in_words(self) -> str:
-        """ "a tube is 1.3 s old at the worst; 64 frames would make it 2.6 s, older than max-age 2 s" """
+        """Such as "a tube is 1.3 s old at the worst; 64 frames would make it 2.6 s, older than max-age 2 s"."""
         limit = f"older than max-age {self.max_age:g} s"
         age = _rounded(self.age, self.max_age)
         if self.age > self.max_age:
@@ -51,9 +51,9 @@ class Fit:
 
 
 def fit(manifest: Manifest, stride: int, rate: float, max_age: float, seconds: Mapping[int, float]) -> Fit:
-    """The longest window whose tubes stay within `max_age`, SPARE included; the shortest where none does.
+    """The longest window whose tubes are never older than `max_age`, with SPARE; if there is none, the shortest window.
 
-    seconds: that a window of this stream takes, by T, measured; those of other windows are taken to be in proportion.
+    seconds: T -> measured time of a window of this stream; the time of other windows is estimated in proportion.
     """
     ages = {
         frames: worst_age(window, frames, stride, rate, SPARE * _estimate(seconds, frames))
@@ -71,5 +71,5 @@ def _estimate(seconds: Mapping[int, float], frames: int) -> float:
 
 
 def _rounded(age: float, max_age: float) -> str:
-    """To a tenth of a second; finer where that would hide on which side of `max_age` it is."""
+    """The age rounded to a tenth of a second, or finer if that would hide on which side of `max_age` it is."""
     return f"{age:.1f}" if abs(age - max_age) > 0.05 else f"{age:.2f}"

@@ -1,4 +1,4 @@
-"""A bounded queue between two threads that can be ended, and stopped, from outside."""
+"""A queue of limited length between threads, which can be ended and stopped from outside."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The pipeline is being taken down; whoever waits at a channel leaves."""
+    """The pipeline is being stopped: raised in threads that wait at a channel."""
 
 
 class Channel(Generic[T]):
     """First in, first out, at most `capacity` items, from one writer or several.
 
-    A full channel makes the writer wait, or with `newest_wins` loses its oldest item and counts it in `dropped`.
+    If it is full, the writer waits; with `newest_wins` the oldest item is dropped instead, and counted in `dropped`.
     """
 
     def __init__(self, capacity: int, newest_wins: bool = False, writers: int = 1) -> None:
@@ -31,7 +31,7 @@ class Channel(Generic[T]):
         self._stopped = False
 
     def put(self, item: T) -> None:
-        """Raises Stopped once the channel is stopped."""
+        """Adds an item. Raises Stopped when the channel is stopped."""
         with self._changed:
             if self._newest_wins and len(self._items) == self._capacity:
                 self._items.popleft()
@@ -43,7 +43,7 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def newest(self, item: T) -> T:
-        """`item`, or the newest of those that came meanwhile: the older ones are lost and counted."""
+        """`item`, or the newest of those that came meanwhile; the older ones are dropped and counted."""
         with self._changed:
             if self._items:
                 self.dropped += len(self._items)
@@ -68,13 +68,13 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Whoever waits, or comes to wait, gets Stopped."""
+        """Raises Stopped in every thread that waits here, now or later."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
-        """Items until the channel ends. Raises Stopped once it is stopped."""
+        """Yields items until the channel ends. Raises Stopped when it is stopped."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped or self._writers <= 0 or bool(self._items))

@@ -40,6 +40,24 @@ class Explainer:
                 latest = explainer.latest           # the newest there is
 
     Not for several threads at once.
+
+    model: one shipped with the package, an ONNX file with a manifest, or a TensorRT plan.
+
+    fps: frames a second of what will be pushed.
+
+    frames: in a window, T; None: the model's own default. stride: frames from one sample to the next; None: so that
+    samples come at the rate the model was trained on. hop: frames from one window to the next; None: a quarter of a
+    window.
+
+    explain: top1, a class name or index, or A:B for what speaks for A rather than for B.
+
+    preset: the look that scales are made for and that explanations draw themselves in: a `Style`, or the name of
+    one of `PRESETS`.
+
+    steady: as live runs do, smooth the scale over windows, and change the class only when another one leads for
+    `hold` windows.
+
+    runtime, precision, device: as `open_runner` takes them.
     """
 
     def __init__(
@@ -58,26 +76,7 @@ class Explainer:
         precision: str = "f32",
         device: str = "auto",
     ) -> None:
-        """model: one shipped with the package, an ONNX file with a manifest, or a TensorRT plan.
-
-        fps: frames a second of what will be pushed.
-
-        frames: in a window, T; None: the model's own default. stride: frames from one sample to the next; None: so that
-        samples come at the rate the model was trained on. hop: frames from one window to the next; None: a quarter of a
-        window.
-
-        explain: top1, a class name or index, or A:B for what speaks for A rather than for B.
-
-        preset: the look that scales are made for and that explanations draw themselves in: a `Style`, or the name of
-        one of `PRESETS`.
-
-        steady: as live runs do, smooth the scale over windows, and change the class only when another one leads for
-        `hold` windows.
-
-        runtime, precision, device: as `open_runner` takes them.
-
-        Raises UsageError for a value that is out of range, ModelError for a file that cannot be used.
-        """
+        """Raises UsageError for a value that is out of range, ModelError for a file that cannot be used."""
         for name, value in (("stride", stride), ("hop", hop), ("hold", hold), ("frames", frames)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be 1 or more, got {value}")

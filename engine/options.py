@@ -25,7 +25,7 @@ _KEY = "option"
 
 @dataclass(frozen=True)
 class Option:
-    """What there is to know of an option but for its type and its default, which its field has."""
+    """Everything about an option but its type and its default, which its field has."""
 
     meaning: str
     """for --help and the documentation: a few words, or some sentences"""
@@ -34,13 +34,13 @@ class Option:
     group: str = ""
     """the heading it is listed under; empty: the class attribute `option_group` of its dataclass"""
     flag: str = ""
-    """what users call it, where that is not the name of the field: encoder-preset"""
+    """the name for users, if it is not that of the field: encoder-preset"""
     metavar: str = ""
-    """what stands for the value in --help; empty: its choices, or its name in capitals"""
+    """the word for the value in --help; empty: its choices, or its name in capitals"""
     unit: str = ""
-    """of the value and the bounds, as a word: seconds"""
+    """unit of the value and of the bounds, as a word: seconds"""
     default: str = ""
-    """the default in words, where its value says nothing, as None does: "the model's own" """
+    """the default in words, if its value tells nothing, such as None: "the model's own" """
     choices: tuple[str, ...] = ()
     """the texts that are accepted; empty: any. Where `read` makes something else of them, it says what is no choice"""
     at_least: float | None = None
@@ -52,11 +52,11 @@ class Option:
     """makes a value of a text, for types that are neither text nor number. Raises ValueError saying what is accepted,
     as "frames a second, as 25, got 'x'", or UsageError"""
     live: bool = False
-    """it may change while a stream runs"""
+    """whether it may change while a stream runs"""
     shared: bool = False
-    """it belongs to the model, which all streams of a run share"""
+    """whether it belongs to the model, which all streams of a run share"""
     secret: bool = False
-    """it is left out where its dataclass is printed"""
+    """whether it is left out when its dataclass is printed"""
 
     def check(self, name: str, value: Any) -> None:
         """Raises UsageError for a value that is not accepted: one line with the name, what is accepted, the value."""
@@ -69,7 +69,7 @@ class Option:
             raise UsageError(f"{name} must be {self.accepted(isinstance(value, tuple))}, got {shown(value)}")
 
     def accepted(self, size: bool = False) -> str:
-        """The choices or the bounds, in words; empty where everything is accepted. size: the value is WxH."""
+        """The choices or the bounds, in words; empty if every value is accepted. size: whether the value is WxH."""
         if self.choices:
             return " or ".join(self.choices) if len(self.choices) < 3 else f"one of {', '.join(self.choices)}"
         low, high = self.at_least, self.at_most
@@ -111,7 +111,7 @@ def options_of(kind: type) -> dict[str, Option]:
 
 
 def name_of(field_name: str, declared: Option) -> str:
-    """What users call it."""
+    """The name of an option for users."""
     return declared.flag or field_name.replace("_", "-")
 
 

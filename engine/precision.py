@@ -9,9 +9,9 @@ from .errors import UsageError
 PRECISIONS = ("f32", "f16", "bf16", "int8")
 """32 and 16 bits of IEEE 754, bfloat16, and 8-bit integers with scales"""
 RUN_PRECISIONS = ("f32", "bf16")
-"""what an ONNX runtime may compute a file in, whatever the file was exported in"""
+"""The precisions in which an ONNX runtime may compute, whatever precision a file was exported in."""
 EXPORT_PRECISIONS = ("f32", "f16", "int8")
-"""what a file may be exported in"""
+"""The precisions in which a file may be exported."""
 
 _OTHER_WORDS = {
     **dict.fromkeys(("fp32", "float32", "float", "single"), "f32"),
@@ -19,7 +19,7 @@ _OTHER_WORDS = {
     "bfloat16": "bf16",
     "i8": "int8",
 }
-"""words of earlier versions and of other projects"""
+"""Words of earlier versions and of other projects -> the words used here."""
 
 
 def precision_word(word: str) -> str:

@@ -20,12 +20,12 @@ COLORMAPS: dict[str, int | tuple[tuple[int, int, int], ...]] = {
 }
 """Name -> a colour map of OpenCV's, or two or more RGB colours, 0..255, evenly spaced from weak to strong evidence."""
 RAMP = 0.3
-"""over how much evidence, from the threshold on, alpha rises to its full value"""
+"""The amount of evidence above the threshold over which alpha rises to its full value."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """What a user may choose about the picture."""
+    """How evidence is drawn, as a user may choose."""
 
     option_group = "how to show it"
 
@@ -48,7 +48,7 @@ class Style:
     soft: bool = True
     """alpha rises over RAMP from the threshold on; False: a hard edge, and levels and pictures rounded down"""
     add: bool = False
-    """colours are added to the picture rather than blended over it"""
+    """colours are added to the picture and not blended with it"""
     focus: bool = False
     """the paper's focus map: the picture darkens where there is little evidence, each frame by its own least and most
     (`focus.py`). `colormap` and `threshold` have no part in it; at alpha 1 the darkest pixels keep 20 of 255"""
@@ -82,7 +82,7 @@ class Palette:
     add: F64
     """[256, 3], in the picture's own samples (R, G, B or Y, U, V), rounding included"""
     first: int
-    """levels below it leave the picture untouched"""
+    """the first level that draws; levels below it leave the picture untouched"""
     level_bias: float
     """level = floor(255 evidence + level_bias)"""
 

@@ -22,23 +22,23 @@ class Options:
     hop: int = 16
     """frames from one window to the next; live takes the newest window whenever the model is free"""
     max_age: float = 2.0
-    """seconds; live evidence older than that fades away"""
+    """seconds, live mode: evidence older than this fades away"""
     limit: int | None = None
-    """stop after that many frames"""
+    """stop after this number of frames; None: no limit"""
     timings: bool = False
     """put the milliseconds spent in each stage into the events"""
     overlay: str = "auto"
-    """the overlay's path, see `engine.overlay.paths`"""
+    """the overlay's path, see `engine.draw.overlay.paths`"""
     overlay_threads: int = 1
-    """that draw one frame together"""
+    """number of threads that draw one frame together"""
     hold: int = 3
-    """live: windows that another class must lead for before it is explained instead; 1: each window's own"""
+    """live mode: number of windows in a row after which another leading class is explained; 1: each window's own"""
     delay: float = 0.0
-    """seconds; aligned, of a live stream: every frame leaves so long after it came. 0: as long as it takes"""
+    """seconds, aligned live streams: every frame leaves this long after it came. 0: frames wait as long as it takes"""
     replan: Callable[[Fraction], int] | None = None
-    """live: the stride for another rate of the camera, frames a second; None: it stays"""
+    """live mode: gives the stride for a new rate of the camera, in frames a second; None: the stride stays"""
     name: str = ""
-    """of the stream, where there are several; events of live inputs hold it"""
+    """name of the stream, if there are several; events of live inputs have it"""
 
     def __post_init__(self) -> None:
         if self.delay < 0 or self.hold < 1:

@@ -1,4 +1,4 @@
-"""While a camera is away: frames that say so, for those who watch, and word of it for those who listen."""
+"""While a camera is away: makes frames that say so, for viewers, and tells outputs that report it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..sources.base import Source
 from ..telemetry.stats import Stats
 
 EVERY = 0.25
-"""seconds between two frames: players and servers do not take the stream for dead, and it costs little"""
+"""Seconds between two such frames: often enough for players and servers not to give up the stream, and cheap."""
 GRACE = 1.0
-"""seconds without a frame before anything is said: most connections that break are there again at once"""
+"""Seconds without a frame before the outage is shown: most broken connections are back at once."""
 
 
 class Outage:
     """Watches a source that can lose its connection, in a thread of the caller's.
 
-    The frames show the last picture in grey and "no signal since 10:41:37", in local time. Their pts go on as the wall
-    clock does, as those of the frames will that come after. They carry the last frame's index, and count as no frames.
+    The frames show the last picture in grey and "no signal since 10:41:37", in local time. Their pts advance with the
+    wall clock, as will those of the frames that come afterwards. They have the last frame's index, and are not counted.
     """
 
     def __init__(
@@ -35,19 +35,19 @@ class Outage:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """tell: is called with when the outage began, in seconds since 1970, and with None when it is over. clock: that
-        of `stats`. wall: seconds since 1970.
+        """tell: called with the time when the outage began, in seconds since 1970, and with None when it is over.
+        clock: the clock of `stats`. wall: seconds since 1970.
         """
         self.last: Shown | None = None
-        """the last frame that was written; whoever writes sets it"""
+        """the last frame that was written; the writing thread sets it"""
         self._source, self._stats, self._tell = source, stats, tell
         self._clock, self._wall = clock, wall
         self._since: float | None = None
         self._drawn: tuple[str, Picture] | None = None
 
     def watch(self, over: Callable[[float], bool]) -> Iterator[Shown]:
-        """The frames to show, until the stream ends. over: waits so many seconds, or until the stream has ended, and
-        says whether it has.
+        """Yields the frames to show, until the stream ends. over: waits so many seconds or until the stream has ended,
+        and returns whether it has.
         """
         while not over(EVERY):
             shown = self.look()
@@ -55,28 +55,28 @@ class Outage:
                 yield shown
 
     def look(self) -> Shown | None:
-        """The frame to show at this moment, where there is one; tells what there is to tell."""
-        now = self._clock()  # before the question: a frame that comes meanwhile is later than what is made here
+        """The frame to show now, or None. Calls `tell` when an outage begins or ends."""
+        now = self._clock()  # read first: a frame that comes meanwhile must have a later time than the one made here
         away, health = now - self._stats.arrived, self._source.health()
-        # A connection may have come, given frames and gone since the last look: what follows is another outage.
-        # A source that skips to the present has a camera: what is short is time, here.
+        # Since the last look a connection may have come, given frames and gone: that is a new outage. A source that
+        # skips to the present has its camera; it is this machine that is too slow.
         if health.connected or away < GRACE or health.skipping:
             if self._since is not None:
                 self._since = self._drawn = None
                 self._tell(None)
             return None
-        if self._since is None:  # read once: a clock that is set meanwhile changes nothing
+        if self._since is None:  # the wall clock is read once, so that setting it has no effect
             self._since = self._wall() - away
             self._tell(self._since)
         last = self.last
-        if last is None or last.frame.index != self._stats.frames_fetched - 1:  # one is still on its way
+        if last is None or last.frame.index != self._stats.frames_fetched - 1:  # a frame is still on its way
             return None
         pts = last.frame.pts + round(away / last.frame.time_base)
         picture = self._picture(last, self._since)
         return Shown(replace(last.frame, pts=pts, picture=picture, gap=False, rate=None), (), outage=True)
 
     def _picture(self, last: Shown, since: float) -> Picture:
-        """Drawn once, and again when the day has changed."""
+        """The picture of the outage; it is drawn once, and again when the day changes."""
         text = no_signal(since, self._wall())
         if self._drawn is None or self._drawn[0] != text:
             self._drawn = text, notice(last.frame.picture, text, float(last.frame.pixel_aspect))
@@ -84,7 +84,7 @@ class Outage:
 
 
 def no_signal(since: float, now: float) -> str:
-    """What is written into the picture: in local time, with the date where that is not today's. Pure but for the zone.
+    """The text in the picture: in local time, with the date if it is not today. Pure but for the time zone.
 
     since, now: seconds since 1970.
     """

@@ -1,5 +1,5 @@
-"""Draws what was placed on a frame: its tube, the class above it, and where the network looks. One thread's; the look
-may change."""
+"""Draws a frame's tube, its caption, and the outline of what the network sees. Used by one thread; the style may
+change."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .sync import Placed
 
 
 class Painter:
-    """Draws in place, by one path of `engine.overlay`, the frame in as many bands as it has threads."""
+    """Draws in place, by one path of the overlay, with each frame divided into as many bands as there are threads."""
 
     def __init__(self, style: Style, path: str = "auto", threads: int = 1) -> None:
-        """Raises UsageError for a style or a path that nothing here can draw."""
+        """Raises UsageError for a style or a path that does not work here."""
         self._path, self._threads = path, threads
         self._pool = ThreadPoolExecutor(threads, "saliency-tubes overlay")
         self._not_finite = 0
@@ -28,11 +28,11 @@ class Painter:
 
     @property
     def not_finite(self) -> int:
-        """values of evidence that were no finite numbers, and drawn as none"""
+        """Number of cells whose evidence was not a finite number; they were drawn as no evidence."""
         return self._not_finite + self.overlay.not_finite
 
     def paint(self, placed: Placed, style: Style) -> Shown:
-        """The frame, with what there is to draw drawn on its own planes."""
+        """Draws on the frame's own planes, and returns the drawn frame."""
         if style is not self.overlay.style:
             self._not_finite += self.overlay.not_finite
             self.overlay.close()
@@ -44,12 +44,13 @@ class Painter:
             self._seen = shape, explanation.tube.crop
             cells = self.overlay.blend(placed.parts, placed.at, placed.opacity)
             self.overlay.draw(frame.picture, cells, explanation.tube.crop)
-        # the network goes on looking there when its evidence has grown old; frames of another shape are cut elsewhere
+        # The network still looks there when its evidence is too old to draw. In frames of another shape it looks
+        # elsewhere.
         if style.frame and self._seen is not None and self._seen[0] == shape:
             draw_outline(frame.picture, self._seen[1])
         if placed.awaited:
             draw_caption(frame.picture, Caption.of_waiting(placed.awaited), style, aspect)
-        elif placed.is_too_old:  # the class it was of need not be what is there now
+        elif placed.is_too_old:  # the class of old evidence need not be what is there now
             draw_caption(frame.picture, Caption.of_age(placed.age), style, aspect)
         elif explanation is not None:
             draw_caption(frame.picture, Caption.of(explanation, style), style, aspect)

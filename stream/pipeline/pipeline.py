@@ -1,4 +1,4 @@
-"""The pipeline: the stages of a plan, each in a thread, then the outputs, and whoever iterates."""
+"""The pipeline: runs the stages of a plan, each in a thread, writes to the outputs, and gives frames to its caller."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from .plans import QUEUE, plan_of
 from .stages import Stage, Stages
 
 QUEUES = ("read", "clip", "explained", "drawn", "shown")
-"""the channels that telemetry tells of; one that a plan has no use for is empty"""
+"""Names of the channels in telemetry; a channel that a plan does not have is shown as empty."""
 DROPS = {"read": "queue full", "clip": "newer window"}
-"""the channels that lose their oldest, and the words for it"""
+"""Channel that drops its oldest item -> the reason that telemetry gives."""
 
 
 class Pipeline:
-    """Runs a source through a model into sinks, and gives each frame shown to whoever iterates over it.
+    """Runs a source through a model into sinks, and yields each drawn frame.
 
         with Pipeline(source, runner, sinks, options) as pipeline:
             for shown in pipeline: ...
 
-    A frame that is given out may still wait in a sink, and its planes be read-only: draw on `picture.copy()`. Sinks are
-    open before the first frame is read, and closed before the iteration ends. The first error of any stage stops all of
-    them and is raised from the iteration. The source stays the caller's to close.
+    A yielded frame may still wait in a sink, and its planes may be read-only: draw on `picture.copy()`. Sinks are
+    opened before the first frame is read, and closed before the iteration ends. The first error of any stage stops all
+    stages and is raised by the iteration. The caller closes the source.
     """
 
     def __init__(
         self, source: Source, runner: Runner, sinks: Sequence[Sink], options: Options, batcher: Batcher | None = None
     ) -> None:
-        """batcher: of `runner`, where several pipelines share it."""
+        """batcher: the batcher of `runner`, if several pipelines share it."""
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
         self._stages = Stages(source, runner, sinks, options, batcher)
         plan = plan_of(self._stages)
@@ -61,7 +61,7 @@ class Pipeline:
         try:
             for thread in self._threads:
                 thread.start()
-        except BaseException:  # a signal: nobody else would end those that run
+        except BaseException:  # such as a signal: end the threads that run already
             self.halt()
             for thread in self._threads:
                 if thread.ident is not None:
@@ -85,28 +85,28 @@ class Pipeline:
             raise self._error
 
     def stop(self) -> None:
-        """Reads no further frame; those read are explained, drawn and written, and the outputs finished."""
+        """Stops reading. The frames that were read are explained, drawn and written, and the outputs are finished."""
         self._stages.stop()
 
     def halt(self) -> None:
-        """Ends as soon as it can: what was read is lost, and the outputs are finished."""
+        """Ends as soon as possible: frames that were read are dropped, and the outputs are finished."""
         self._stages.halt()
         for channel in self._channels.values():
             channel.stop()
 
     @property
     def overlay(self) -> Overlay:
-        """What draws at the moment."""
+        """The overlay that draws at the moment."""
         return self._stages.painter.overlay
 
     @property
     def look(self) -> Look:
-        """What is explained and how it looks; a new one counts from the next window and the next frame on."""
+        """What is explained and how it is drawn. A new look is used from the next window and the next frame on."""
         return self._stages.look
 
     @look.setter
     def look(self, look: Look) -> None:
-        Overlay(look.style, self._options.overlay).close()  # says what is wrong with it, here and not in a stage
+        Overlay(look.style, self._options.overlay).close()  # raises an error here and not in a stage
         self._stages.look = look
 
     @property
@@ -126,7 +126,7 @@ class Pipeline:
         )
 
     def snapshot(self) -> Snapshot:
-        """What there is to know at this moment. From any thread."""
+        """A snapshot of the pipeline now. From any thread."""
         stages, channels = self._stages, self._channels
         return take_snapshot(
             stages.stats,
@@ -149,7 +149,7 @@ class Pipeline:
                 if shown is not None:
                     self._shown.put(shown)
         except BaseException:
-            outputs.close()  # so that what was recorded can be played; the first error is the one to tell
+            outputs.close()  # so that recordings can be played; errors of closing are less important
             raise
         failed = outputs.close()
         if failed is not None:

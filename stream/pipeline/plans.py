@@ -22,7 +22,7 @@ from .stages import Drawn, Plan, Stage, Stages
 from .sync import Aligned, Delayed, Live, Placed
 
 QUEUE = 4
-"""frames between two stages: enough to even out their jitter, few enough to keep memory and delay small"""
+"""Capacity of the channels between stages: enough to even out jitter, few enough to keep memory and delay small."""
 T = TypeVar("T")
 
 
@@ -35,14 +35,14 @@ def plan_of(stages: Stages) -> Plan:
 
 @dataclass(frozen=True, eq=False)
 class Step(Generic[T]):
-    """A frame, or what there is of a window; they share a channel because their order counts."""
+    """A frame, or a window's clip or explanation. They share a channel because their order counts."""
 
     frame: Frame | None = None
     window: T | None = None
 
 
 class AlignedPlan:
-    """Nothing is lost, and everybody waits: the same input gives the same bytes."""
+    """Nothing is dropped, and every stage waits for the others: the same input gives the same bytes."""
 
     def __init__(self, stages: Stages) -> None:
         self._do = stages
@@ -97,10 +97,11 @@ class AlignedPlan:
 
 
 class _Parallel:
-    """Frames do not wait for the network: what a live and a delayed stream have in common."""
+    """The common part of live and delayed streams, in which frames do not wait for the network."""
 
     def __init__(self, stages: Stages, held: int, clips: int) -> None:
-        """held: frames that wait because they are not due yet. clips: that may wait for the model."""
+        """held: maximum number of frames that wait because they are not due yet. clips: maximum number of clips that
+        wait for the model."""
         self._do = stages
         self._read: Channel[Frame] = Channel(QUEUE + held, newest_wins=True)
         self._clips: Channel[Clip] = Channel(clips, newest_wins=True)
@@ -119,7 +120,7 @@ class _Parallel:
             self._put(before if clips_before_gaps else None)
             self._put(clip)
             self._read.put(frame)
-        self._put(self._do.rest())  # a stream shorter than a window still gets its line
+        self._put(self._do.rest())  # a stream shorter than a window is explained too
 
     def _put(self, clip: Clip | None) -> None:
         if clip is not None:
@@ -131,7 +132,7 @@ class _Parallel:
 
 
 class LivePlan(_Parallel):
-    """A frame leaves at once, with the newest explanation there is."""
+    """A frame leaves at once, with the newest explanation."""
 
     def __init__(self, stages: Stages) -> None:
         super().__init__(stages, held=0, clips=1)
@@ -160,10 +161,10 @@ class LivePlan(_Parallel):
 
 
 class DelayedPlan(_Parallel):
-    """A frame leaves a fixed delay after it came, with what the windows that saw it say."""
+    """A frame leaves a fixed delay after it came, drawn from the windows that saw it."""
 
     def __init__(self, stages: Stages) -> None:
-        # Cameras are not exact about their rate, and change it: room for half as many again, and for 60 a second.
+        # Cameras' rates are inexact and may change, so there is room for 1.5 times the rate, and for at least 60 fps.
         rate = max(60.0, 1.5 * float(stages.source.info.rate or 60))
         super().__init__(stages, held=math.ceil(stages.options.delay * rate), clips=2)
         self._delayed = Delayed(stages.options.hop, stages.gaps)

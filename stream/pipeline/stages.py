@@ -1,4 +1,4 @@
-"""What every plan is made of: the steps of a frame and of a clip, and what they share. Channels are the plans'."""
+"""The steps of a frame and of a clip, of which every plan is made, and their shared state. Plans own the channels."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from .window import Window
 
 @dataclass(frozen=True)
 class Stage:
-    """What one thread does."""
+    """The work of one thread."""
 
     run: Callable[[], None]
-    """its name is the thread's"""
+    """the function that the thread runs; the thread has its name"""
     outputs: tuple[Channel[Any], ...]
-    """end when it is done"""
+    """the channels that end when the function returns"""
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What is handed to the writing stage, in the order it is to be written in: a frame, or the event of a window."""
+    """An item for the writing stage, in the order of writing: a frame, or the event of a window."""
 
     shown: Shown | None = None
     event: Event | None = None
@@ -53,19 +53,19 @@ class Plan(Protocol):
     """How frames and clips travel: which stages there are, and the channels between them."""
 
     drawn: Channel[Drawn]
-    """where all of them end: the writing stage reads it"""
+    """the last channel, which the writing stage reads"""
     channels: dict[str, Channel[Any]]
-    """by the names they have in telemetry, `drawn` among them"""
+    """name in telemetry -> channel, with `drawn`"""
     stages: tuple[Stage, ...]
 
 
 class Stages:
-    """The steps of one stream. Each belongs to one thread, the reading one's but where something else is said."""
+    """The steps of one stream. Each is called by one thread: the reading thread, unless another one is named."""
 
     def __init__(
         self, source: Source, runner: Runner, sinks: Sequence[Sink], options: Options, batcher: Batcher | None
     ) -> None:
-        """batcher: of `runner`, where several streams share it."""
+        """batcher: the batcher of `runner`, if several streams share it."""
         self.source, self.options = source, options
         live = options.sync == "live"
         self._window = Window(runner.manifest.input, runner.frames, options.stride, 1 if live else options.hop)
@@ -76,16 +76,16 @@ class Stages:
         self.explainer = Explainer(runner.manifest, self.watch, self.gaps, steady=live, hold=options.hold)
         self.tally = Tally()
         self.look = Look(options.target, options.style, options.max_age)
-        """what is explained and how it looks; any thread may put another one there"""
+        """what is explained and how it is drawn; any thread may replace it"""
         self.newest: Explanation | None = None
-        """the newest explanation; the explaining thread sets it, any may read it"""
+        """the newest explanation; the explaining thread sets it, any thread may read it"""
         self.outputs, self._wall = Sinks(sinks), LocalClock(name=options.name)
         self.outage = Outage(source, self.stats, self.outputs.signal)
         self.stopping, self.halted = threading.Event(), threading.Event()
-        """no further frame is to be read; nothing further is to be done"""
+        """stopping: no more frames are read. halted: everything ends as soon as possible"""
 
     def frames(self) -> Iterator[Frame]:
-        """Of the source, until it ends, or no further one is to be read."""
+        """Yields the source's frames, until it ends or reading is stopped."""
         frames, breaks = iter(self.source), Breaks()
         while not self.stopping.is_set() and self.stats.frames_fetched != self.options.limit:
             with self.watch("decode"):
@@ -99,7 +99,8 @@ class Stages:
             yield self._wall.stamped(frame) if self.source.live else frame
 
     def push(self, frame: Frame) -> tuple[Clip | None, Clip | None]:
-        """The clips that a frame completes: at a gap one over the frames before it, and its own."""
+        """The clips that a frame completes: one of the frames before it, if it follows a gap, and one that ends with
+        it."""
         replan = self.options.replan
         with self.watch("sample"):
             stride = replan(frame.rate) if replan is not None and frame.rate is not None else None
@@ -109,29 +110,29 @@ class Stages:
             return before, self._window.push(frame)
 
     def rest(self) -> Clip | None:
-        """At the end of the stream: a clip over frames that none has yet, as `Window.flush` says."""
+        """At the end of the stream: a clip of the frames that are in no clip yet (`Window.flush`)."""
         return self._window.flush()
 
     def explain(self, turn: Turn, clip: Clip) -> Explanation:
-        """In the explaining thread."""
+        """Runs a clip through the network. In the explaining thread."""
         explanation = self.newest = self.explainer.explain(turn.run, clip, self.look)
         self.stats.window(self.seat.size)
         self.tally.add(explanation)
         return explanation
 
     def event(self, explanation: Explanation) -> Drawn:
-        """What is written of a window. In the thread that hands it on."""
+        """The event of a window. In the thread that puts it into the channel."""
         size = (self.source.info.width, self.source.info.height)
         timings = self.watch.since_last() if self.options.timings else None
         return Drawn(event=Event(explanation, self.look.style.threshold, size, timings, self.options.name))
 
     def draw(self, placed: Placed) -> Drawn:
-        """In the drawing thread."""
+        """Draws a frame. In the drawing thread."""
         with self.watch("draw") if placed.parts else nullcontext():
             return Drawn(self.painter.paint(placed, self.look.style))
 
     def write(self, drawn: Drawn) -> Shown | None:
-        """To all outputs. The frame that is shown by it. In the writing thread."""
+        """Writes to all outputs. Returns the frame that is shown, if it is one. In the writing thread."""
         if drawn.shown is not None and drawn.shown.outage:
             self.stats.outage_frames += self.outputs.show_outage(drawn.shown)
             return None
@@ -147,12 +148,12 @@ class Stages:
         return shown
 
     def stop(self) -> None:
-        """No further frame is read; those read go their way. From any thread."""
+        """Stops reading; frames that were read are finished. From any thread."""
         self.stopping.set()
-        self.source.stop()  # so that a reader that waits for a camera comes back
+        self.source.stop()  # wakes the reading thread if it waits for a camera
 
     def halt(self) -> None:
-        """No thread waits for the source, the model or the clock any more. From any thread."""
+        """Ends all waiting for the source, the model and the clock. From any thread."""
         self.stop()
         self.halted.set()
         self.seat.stop()

@@ -1,4 +1,4 @@
-"""What an output has yet to take, and the thread that takes it. Newest wins: nobody waits to put something in."""
+"""A queue of items for an output, and the thread that takes them. Adding never waits: the oldest items are dropped."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """A bounded queue and its one reader, a thread. What there is no room for is lost, the oldest first, and counted.
+    """A queue of limited length and its reader, a thread. If it is full, the oldest item is dropped and counted.
 
-    `end` begins the end: nothing more is taken in, and the reader gets what still waits for as long as there is time.
+    After `end` nothing more is accepted, and the reader gets the items that still wait, as long as there is time.
     """
 
     def __init__(
@@ -24,25 +24,25 @@ class Mailbox(Generic[T]):
         lost: Callable[[str, int], None],
         weigh: Callable[[T], int] = lambda item: 1,
     ) -> None:
-        """capacities: items that wait at most, in each lane; the first lane's go first. lost: is told the reason and
-        the number of items lost. weigh: what an item counts for in that number."""
+        """capacities: maximum number of items in each lane; those of the first lane are taken first. lost: called with
+        the reason and the number of dropped items. weigh: how much an item counts in that number."""
         if not capacities or min(capacities) < 1:
             raise ValueError(f"each lane must hold 1 item or more, got {capacities}")
         self.changed = threading.Condition()
-        """Held while the queue changes. Whoever changes what a reader's `due` depends on notifies it."""
+        """Held while the queue changes. To be notified when something changes that a reader's `due` depends on."""
         self._lanes: tuple[deque[T], ...] = tuple(deque() for _ in capacities)
         self._capacities, self._lost, self._weigh = capacities, lost, weigh
         self._deadline: float | None = None
-        """monotonic seconds until which what waits is given out; None before the end"""
+        """monotonic time until which waiting items are given out; None before `end`"""
         self._thread: threading.Thread | None = None
 
     def __len__(self) -> int:
-        """How many items wait now."""
+        """Number of items that wait now."""
         return sum(len(lane) for lane in self._lanes)
 
     @property
     def started(self) -> bool:
-        """Whether it has a reader that was not joined."""
+        """Whether the reader was started and not yet joined."""
         return self._thread is not None
 
     @property
@@ -52,17 +52,17 @@ class Mailbox(Generic[T]):
 
     @property
     def time_left(self) -> float:
-        """Seconds until what still waits is given up; inf before the end, never less than 0."""
+        """Seconds until the waiting items are given up; inf before `end`, never less than 0."""
         return math.inf if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def start(self, work: Callable[[], None], name: str) -> None:
-        """Starts the reader: `work` calls `take` until that gives None. name: of the output."""
+        """Starts the reader: `work` calls `take` until that returns None. name: of the output."""
         self._deadline = None
         self._thread = threading.Thread(target=work, name=f"saliency-tubes {name[:40]}", daemon=True)
         self._thread.start()
 
     def put(self, item: T, otherwise: str = "too slow", lane: int = 0) -> None:
-        """Adds an item. otherwise: why the oldest of its lane is lost, where there is no room."""
+        """Adds an item. otherwise: the reason if the lane's oldest item is dropped for it."""
         with self.changed:
             if self.ending:
                 self._lose("at the end", item)
@@ -74,10 +74,9 @@ class Mailbox(Generic[T]):
             self.changed.notify_all()
 
     def take(self, due: Callable[[T], float] = lambda item: 0.0) -> T | None:
-        """The next item, once there is one that is due. None: the end, with nothing left or no time left.
+        """The next item, as soon as one is due. None: after `end`, no items or no time are left.
 
-        due: seconds until the item at hand may be taken, inf while that depends on something else that changes; it is
-        called with `changed` held.
+        due: seconds until an item may be taken; inf while that depends on something else. Called with `changed` held.
         """
         with self.changed:
             while True:
@@ -90,9 +89,9 @@ class Mailbox(Generic[T]):
                 self._wait(min(wait, self.time_left))
 
     def pause(self, seconds: float, into_the_end: bool = False) -> bool:
-        """Waits, in the reader. False: there is no time left for anything more.
+        """Waits, in the reader. Returns False if no time is left.
 
-        It returns early when the end begins; into_the_end: only where the end leaves less time than the pause takes.
+        It returns early after `end`; with into_the_end only if less time is left than the pause takes.
         """
         over = time.monotonic() + seconds
         with self.changed:
@@ -103,20 +102,22 @@ class Mailbox(Generic[T]):
         return self.time_left > 0
 
     def settle(self, done: Callable[[], bool], seconds: float = math.inf) -> None:
-        """Waits until `done`, called with `changed` held, for so long or as long as the end leaves time."""
+        """Waits until `done()`, which is called with `changed` held, at most for `seconds` or the time left after
+        `end`."""
         with self.changed:
             left = min(seconds, self.time_left)
             self.changed.wait_for(done, None if left == math.inf else left)
 
     def end(self, seconds: float) -> None:
-        """Begins the end, or brings it nearer: what waits is given out for so many seconds at most."""
+        """Accepts no more items, and gives out the waiting ones for so many seconds at most; an earlier end stays."""
         with self.changed:
             deadline = time.monotonic() + seconds
             self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
             self.changed.notify_all()
 
     def close(self, drain: float, longer: float = math.inf) -> bool:
-        """Ends within `drain` seconds, and waits for the reader, `longer` beyond them. False: it is not back."""
+        """Ends within `drain` seconds, and waits for the reader, for `longer` seconds more. False: it has not
+        returned."""
         thread, self._thread = self._thread, None
         self.end(drain)
         if thread is None:
@@ -125,7 +126,7 @@ class Mailbox(Generic[T]):
         return not thread.is_alive()
 
     def lose_all(self, reason: str) -> None:
-        """Whatever waits is lost."""
+        """Drops all items that wait."""
         with self.changed:
             left = [item for lane in self._lanes for item in lane]
             for lane in self._lanes:

@@ -1,4 +1,4 @@
-"""Recordings in segments: their names, when one ends, which are to go. Pure: clock and files come as arguments."""
+"""Recordings in segments: their names, when one ends, which are deleted. Pure: clock and files are arguments."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from ...engine.errors import UsageError
 
 DIRECTIVES = {"Y": r"\d{4}", "y": r"\d\d", "m": r"\d\d", "d": r"\d\d", "H": r"\d\d", "M": r"\d\d", "S": r"\d\d",
               "j": r"\d{3}", "z": r"[+-]\d{4}(?:\d\d)?"}  # fmt: skip
-"""strftime's that a name may hold -> what they look like in it: retention deletes what it recognises, nothing else"""
+"""Directives of strftime that a name may contain -> what they look like in it. Only files with such names are ever
+deleted."""
 
 _DIRECTIVE = re.compile(r"%(.)")
 _DAYS = ({"Y", "m", "d"}, {"y", "m", "d"}, {"Y", "j"}, {"y", "j"})
-"""directives that say which day it is"""
+"""Sets of directives that tell the day."""
 AGED_AT_ONCE = 2
-"""segments at most that are deleted for their age each time that one begins: a clock that was set years ahead makes all
-of them look old, and whoever sees it has time to set it back"""
+"""Maximum number of segments that are deleted for their age each time one begins. A clock that was set years ahead
+makes all of them look old; so there is time to set it back."""
 _SIZES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Names:
-    """File names after a pattern such as recordings/%Y-%m-%d/%H%M%S.mkv."""
+    """File names by a pattern such as recordings/%Y-%m-%d/%H%M%S.mkv."""
 
     def __init__(self, pattern: Path) -> None:
         """Raises UsageError for a directive that is not one of DIRECTIVES."""
@@ -39,20 +40,20 @@ class Names:
         fixed = [part for part in pattern.parts if not _DIRECTIVE.search(part.replace("%%", ""))]
         depth = next((i for i, part in enumerate(pattern.parts) if i >= len(fixed) or part != fixed[i]), len(fixed))
         self.folder = Path(*(part.replace("%%", "%") for part in pattern.parts[:depth]))
-        """the folder that holds all of them, or the folders they lie in"""
+        """the folder that contains all segments, or the folders that they lie in"""
         self.dated_folders = len(pattern.parts) - depth > 1
         self.lock = self.folder / f".{'_'.join(pattern.parts[depth:])}.lock"
-        """a file of ours for as long as we record: no other process may delete or number these files meanwhile"""
+        """the file that is locked during the recording, so that no other process deletes or numbers these files"""
         stem, dot, suffix = self._pattern.rpartition(".")
         self._letters = [letter for letter in _DIRECTIVE.findall(stem) if letter != "%"]
         self._expression = re.compile(f"{_expression(stem)}(~\\d+)?{re.escape(dot + suffix)}")
 
     def at(self, now: datetime, taken: Callable[[Path], bool]) -> Path:
-        """The name of a segment that begins now; ~1, ~2... is put behind one that is taken.
+        """The name of a segment that begins now, with ~1, ~2 and so on if it is taken.
 
-        With a - it could be the name of another recording: %Y-%m-%d beside %Y-%m.
+        With - in place of ~ it could be the name of another recording: %Y-%m-%d beside %Y-%m.
         """
-        now = now if now.tzinfo else now.astimezone()  # for %z
+        now = now if now.tzinfo else now.astimezone()  # %z needs a time zone
         plain = Path(now.strftime(self._pattern))
         path, number = plain, 0
         while taken(path):
@@ -61,12 +62,12 @@ class Names:
         return path
 
     def __contains__(self, path: Path) -> bool:
-        """Whether this is a name that `at` gives."""
+        """Whether `at` could have given this name."""
         return self._expression.fullmatch(str(path)) is not None
 
     def begun(self, path: Path) -> tuple[float | None, int]:
-        """When a segment began, as its name says, in seconds since 1970: None where names do not tell the day. And the
-        number behind the ~ in it, or 0.
+        """When a segment began by its name, in seconds since 1970, or None if names do not tell the day; and the number
+        after the ~ in it, or 0.
         """
         match = self._expression.fullmatch(str(path))
         if match is None:
@@ -75,14 +76,14 @@ class Names:
         told = dict(zip(self._letters, values, strict=True))
         begun = None
         if any(day <= set(told) for day in _DAYS):
-            with suppress(ValueError, OverflowError):  # the 31st of February is no time
+            with suppress(ValueError, OverflowError):  # such as the 31st of February
                 text = " ".join(told.values())
                 begun = datetime.strptime(text, " ".join(f"%{letter}" for letter in told)).timestamp()
         return begun, int(number[1:]) if number else 0
 
 
 class Cutter:
-    """When a segment ends: at the first frame that is `seconds` away from its beginning, or past `size` bytes."""
+    """Decides when a segment ends: at the first frame after `seconds` seconds, or after `size` bytes."""
 
     def __init__(self, seconds: float, size: int | None = None) -> None:
         if seconds <= 0 or (size is not None and size <= 0):
@@ -90,7 +91,7 @@ class Cutter:
         self._seconds, self._size = seconds, size
 
     def due(self, elapsed: float, size: int) -> bool:
-        """elapsed: seconds from the segment's first frame to the next one; size: bytes written."""
+        """Whether the segment ends. elapsed: seconds from its first frame to the next one. size: bytes written."""
         return elapsed >= self._seconds or elapsed < 0 or (self._size is not None and size >= self._size)
 
 
@@ -100,24 +101,24 @@ class Recorded:
 
     path: Path
     begun: float
-    """seconds since 1970, as the name says; where it does not say the day, when the file was written last"""
+    """seconds since 1970, by the name; if that does not tell the day, when the file was last written"""
     size: int
     """bytes"""
     number: int = 0
-    """behind the ~ in the name: segments that began in the same second, or hour, in their order"""
+    """number after the ~ in the name, for segments that began in the same second, or hour"""
     order: int = 0
-    """1 for the first segment that this run has begun, and so on; 0 for those of earlier runs. It goes before what the
-    names say: clocks are set"""
+    """1 for the first segment of this run, and so on; 0 for those of earlier runs. It counts more than the names,
+    because clocks may be set"""
 
     @property
     def age_order(self) -> tuple[int, float, int, str]:
-        """Sorts segments, the oldest first."""
+        """A key that sorts segments, the oldest first."""
         return self.order, self.begun, self.number, str(self.path)
 
 
 @dataclass(frozen=True)
 class Keep:
-    """How much of a recording stays. None: no limit."""
+    """How much of a recording is kept. None: no limit."""
 
     files: int | None = None
     size: int | None = None
@@ -127,7 +128,7 @@ class Keep:
 
     @classmethod
     def parse(cls, text: str) -> Keep:
-        """ "50", "20GB", "14d", or several with commas. Raises UsageError."""
+        """From "50", "20GB", "14d", or several of these with commas. Raises UsageError."""
         found: dict[str, float] = {}
         for part in filter(None, (piece.strip() for piece in text.split(","))):
             match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", part)
@@ -144,9 +145,8 @@ class Keep:
         return cls(None if files is None else int(files), None if size is None else int(size), found.get("age"))
 
     def doomed(self, recorded: Iterable[Recorded], now: float) -> list[tuple[Path, str]]:
-        """What is past a limit, the oldest first, and past which. The newest segment always stays: it is being written.
-
-        Those that are only too old go as long as there are no more than AGED_AT_ONCE in all.
+        """The segments to delete, the oldest first, each with the reason. The newest one is never deleted: it is being
+        written. Segments that are only too old are deleted as long as there are no more than AGED_AT_ONCE in all.
         """
         newest_first = sorted(recorded, key=lambda one: one.age_order, reverse=True)
         surplus: list[tuple[Path, str]] = []

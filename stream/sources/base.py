@@ -1,4 +1,4 @@
-"""What a source promises, and how one is asked for."""
+"""The protocol of sources, and the options that they are opened with."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ BACKENDS = ("auto", "av", "gst")
 TRANSPORTS = ("tcp", "udp")
 NETWORK = {"rtsp", "rtsps", "http", "https", "udp", "srt", "rtmp", "rtmps"}
 ENDLESS = (NETWORK - {"http", "https"}) | {"v4l2", "csi"}
-"""schemes of what is over only when it is stopped, whatever duration a server names: it is connected to again"""
+"""Schemes of streams that end only when they are stopped, whatever duration a server names: otherwise the connection
+was lost."""
 
 SKIPPING = "skipping"
-"""How the state of a source begins that fell behind and connects again, until a frame comes or the camera is away."""
+"""The beginning of a source's state after it fell behind, while it connects again."""
 OVERLOADED = "this machine is short of time: fewer streams, smaller pictures, a lower rate or --frames 16 would help"
 
 
@@ -34,7 +35,7 @@ def read_rate(text: str) -> Fraction:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How an input is to be opened; what does not concern it is ignored."""
+    """Options of inputs; each input uses those that concern it."""
 
     option_group = "inputs"
 
@@ -117,27 +118,27 @@ class SourceHealth:
     """A source at one moment. The defaults are those of a file, which is never away and loses nothing."""
 
     errors: int = 0
-    """how often the decoder failed or had to guess, so far"""
+    """number of errors of the decoder, and of frames that it had to guess, so far"""
     dropped: int = 0
-    """frames that came and were lost before they were read, because nobody asked for them in time"""
+    """number of frames that came and were dropped because nobody read them in time"""
     can_be_away: bool = False
     """whether it has a connection that can be lost, to a camera or a server"""
     connected: bool = True
     """whether frames come at the moment"""
     state: str = "running"
-    """for people; for one that can be away as `LiveSource.state` says"""
+    """for people; for sources that can be away, see `LiveSource.state`"""
     reconnects: int = 0
-    """connections that were made after the first one, and gave a frame"""
+    """number of connections after the first one that gave a frame"""
     skips: int = 0
-    """how often it fell behind the camera, and began at the present again"""
+    """how often it fell behind the camera and started at the present again"""
     lag: float = math.nan
-    """seconds that frames come later than the promptest of this connection did; nan where that says nothing"""
+    """seconds that frames come later than the promptest one of this connection; nan if that has no meaning"""
     overloaded: bool = False
-    """whether this machine is short of time for it"""
+    """whether this machine is too slow for it"""
 
     @property
     def skipping(self) -> bool:
-        """Whether it fell behind the camera, and is about to begin at the present again."""
+        """Whether it fell behind the camera and is about to start at the present again."""
         return self.state.startswith(SKIPPING)
 
 

@@ -40,7 +40,7 @@ class Output:
     watch: Callable[[Sink], AbstractContextManager[None]] = lambda sink: nullcontext()
     """somebody watches the sink, which is open, while the block lasts"""
     counts_frames: bool = True
-    """whether `frames` is told of every frame, watched or not"""
+    """whether `frames_written` is told of every frame, watched or not"""
 
     leaky: bool = False
     """whether it loses frames, and counts them, where they come faster than at their own pace"""

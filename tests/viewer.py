@@ -39,7 +39,7 @@ class CountingSink(Sink):
             self.wrong.append(f"frame {frame.index} has another size")
         self.gaps += frame.gap
         self.recent.append((frame.index, frame.pts, frame.gap))
-        self.frames += 1
+        self.frames_written += 1
 
 
 class Viewer:
@@ -63,9 +63,9 @@ class Viewer:
 
     def more(self, frames: int = 5, within: float = 5.0) -> float:
         """Waits for that many more frames to leave the pipeline; returns after how many seconds the first did."""
-        start = self.sink.frames
-        first = wait_for(lambda: self.sink.frames > start, within)
-        wait_for(lambda: self.sink.frames >= start + frames, within)
+        start = self.sink.frames_written
+        first = wait_for(lambda: self.sink.frames_written > start, within)
+        wait_for(lambda: self.sink.frames_written >= start + frames, within)
         return first
 
     def drain(self) -> None:
@@ -88,7 +88,7 @@ class Viewer:
 
     def _account(self) -> None:
         summary, snapshot = self._pipeline.summary, self._pipeline.snapshot()
-        assert summary.frames_written == snapshot.frames_out == self.sink.frames
+        assert summary.frames_written == snapshot.frames_out == self.sink.frames_written
         assert summary.frames_read == summary.frames_written + summary.frames_dropped
         lost = snapshot.dropped[("source", "too late")] + snapshot.dropped[("read", "queue full")]
         assert snapshot.frames_in == snapshot.frames_out + lost

@@ -104,7 +104,7 @@ class AvSink(Sink):
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
         self._end = start + self._track.frame_seconds
-        self.frames += 1
+        self.frames_written += 1
 
     def close(self) -> None:
         output, self._output = self._output, None
@@ -123,7 +123,7 @@ class AvSink(Sink):
             # encoder are not.
             if not self._failed:
                 output.mux(self._track.encode(None))
-                if self._audio is not None and self.frames:
+                if self._audio is not None and self.frames_written:
                     self._audio.pump(self._end)
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error

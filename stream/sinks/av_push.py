@@ -108,7 +108,7 @@ class AvPushSink(Sink):
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from None
         self._newest = frame
-        self.frames += not shown.outage
+        self.frames_written += not shown.outage
         self._since_open += 1
         if self._since_open > QUEUE:
             self.state = "running"

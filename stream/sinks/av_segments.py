@@ -118,7 +118,7 @@ class AvSegmentSink(Sink):
             self._failed(error)
             self._drop(self.state)
             return
-        self.frames += 1
+        self.frames_written += 1
 
     def close(self) -> None:
         self._closing = True
@@ -205,7 +205,7 @@ class AvSegmentSink(Sink):
         if sink is not None:
             with suppress(SinkError):
                 sink.close()
-            if not sink.frames:
+            if not sink.frames_written:
                 with suppress(OSError):
                     self._path.unlink()
         freed = full and self._options.on_full == "delete" and not self._closing and self._delete_oldest()

@@ -153,7 +153,7 @@ class Sink(Condition):
         """what was chosen, for the first lines of a run: the encoder, the address; known after `open`, or empty"""
         self.notes: tuple[str, ...] = ()
         """one-line remarks for the user, complete after `close`; those about the format are there after `open`"""
-        self.frames = 0
+        self.frames_written = 0
         """frames taken so far"""
         self.events = 0
         """events taken so far"""
@@ -190,7 +190,7 @@ class Sink(Condition):
         return SinkHealth(
             name=self.name,
             state=self.state,
-            frames=self.frames,
+            frames_written=self.frames_written,
             events=self.events,
             drops=self.drops,
             note=self.notes[-1] if self.notes else "",

@@ -23,7 +23,7 @@ class SinkHealth:
     """safe to print"""
     state: str = "new"
     """one of STATES"""
-    frames: int = 0
+    frames_written: int = 0
     """frames taken so far"""
     events: int = 0
     """events taken so far"""

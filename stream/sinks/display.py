@@ -71,7 +71,7 @@ class DisplaySink(Sink):
             raise SinkError(f"display://: {one_line(error)}") from None
         if key in QUIT or closed:
             self.wants_stop = True
-        self.frames += not shown.outage
+        self.frames_written += not shown.outage
 
     def close(self) -> None:
         self._info = None

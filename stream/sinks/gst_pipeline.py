@@ -81,7 +81,7 @@ class GstSink(Sink):
         if full:  # the oldest frame is dropped, which was counted as written, so this one is not counted
             self._drop("too slow")
         else:
-            self.frames += 1
+            self.frames_written += 1
 
     def close(self) -> None:
         pipeline, self._pipeline = self._pipeline, None

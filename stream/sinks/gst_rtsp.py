@@ -48,7 +48,7 @@ class _Client:
 class GstRtspSink(Sink):
     """Serves H.264 to any number of clients. Nothing is encoded while there is none. `write` never waits.
 
-    `frames` counts encoded frames: none while nobody watches, and none that were repeated during a pause.
+    `frames_written` counts encoded frames: none while nobody watches, and none that were repeated during a pause.
     """
 
     never_waits = True
@@ -189,7 +189,7 @@ class GstRtspSink(Sink):
             self.state = "running"
         if self._encode is not None:
             known, lost = self._encode.account.out(buffer.pts)
-            self.frames += known
+            self.frames_written += known
             self._lose("encoder too slow", lost)
         waiting = False
         for client in clients:

@@ -11,7 +11,7 @@ class NullSink(Sink):
     """Takes everything and keeps nothing: for measuring."""
 
     def write(self, shown: Shown) -> None:
-        self.frames += 1
+        self.frames_written += 1
 
     def event(self, event: Event) -> None:
         self.events += 1

@@ -85,7 +85,7 @@ class PngSink(Sink):
                 path.unlink()
             self._survive(error)
             return
-        self.frames += 1
+        self.frames_written += 1
         self.state = "running"
 
 

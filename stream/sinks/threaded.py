@@ -33,7 +33,7 @@ STEADY_SECONDS = 10.0
 DRAIN_SECONDS = 3.0
 """For so long what still waits at the end is written; after the sink's own `close_seconds` more it is given up."""
 EVENT_LANE, FRAME_LANE = 0, 1
-OF_INNER = frozenset({"name", "description", "frames", "events", "failed_logins", "wants_stop"})
+OF_INNER = frozenset({"name", "description", "frames_written", "events", "failed_logins", "wants_stop"})
 """What Threaded has no value of its own for: the sink inside is asked."""
 
 

@@ -101,7 +101,7 @@ class WebSink(Sink):
         with self._encoding:
             if self._encoded is None or self._encoded[0] < number:
                 self._encoded = (number, self._encode(shown))
-                self.frames += not shown.outage
+                self.frames_written += not shown.outage
             return self._encoded
 
     def watch(self, viewers: int) -> None:

@@ -109,7 +109,7 @@ class WebhookSink(Sink):
             self._box.put(self._pending)
 
     def write(self, shown: Shown) -> None:
-        self.frames += 1
+        self.frames_written += 1
         if self._pending is not None:
             freeze(shown)
             self._let_go(shown.frame.picture)

@@ -53,9 +53,9 @@ GAUGES = {
     "uptime": ("uptime_seconds", "Since the stream was opened."),
 }
 SINK_COUNTERS = {
-    "frames": "Frames an output has written.",
-    "events": "Lines an output has written.",
-    "failed_logins": "Logins that an output has refused to those who wanted to watch.",
+    "frames_written": ("frames", "Frames an output has written."),
+    "events": ("events", "Lines an output has written."),
+    "failed_logins": ("failed_logins", "Logins that an output has refused to those who wanted to watch."),
 }
 SINK_GAUGES = {
     "queued": ("queue_depth", "Frames and lines that wait for an output."),
@@ -148,8 +148,8 @@ def _of_sinks(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
     # the state before it for five minutes.
     state = _gauge(core, "sink_state", "1 for the state an output is in, 0 for all others.", "stream", "sink", "state")
     families = {
-        field: core.CounterMetricFamily(f"{PREFIX}_sink_{field}", text, labels=["stream", "sink"])
-        for field, text in SINK_COUNTERS.items()
+        field: core.CounterMetricFamily(f"{PREFIX}_sink_{title}", text, labels=["stream", "sink"])
+        for field, (title, text) in SINK_COUNTERS.items()
     } | {field: _gauge(core, f"sink_{title}", text, "stream", "sink") for field, (title, text) in SINK_GAUGES.items()}
     for name, one in streams.items():
         for sink in one.sinks:

@@ -93,13 +93,13 @@ def test_what_it_is_given_arrives(output: Output) -> None:
     assert health.queued == 0
     assert output.leaky or not health.dropped
     if output.endless:
-        assert health.frames >= FEW
+        assert health.frames_written >= FEW
         return
-    frames = health.frames + health.dropped
+    frames = health.frames_written + health.dropped
     assert frames == (COUNT if output.counts_frames else 0)
     if output.pictures is not None:
-        wait_for(lambda: output.pictures() >= health.frames)  # type: ignore[misc]
-        assert output.pictures() == health.frames > 0
+        wait_for(lambda: output.pictures() >= health.frames_written)  # type: ignore[misc]
+        assert output.pictures() == health.frames_written > 0
     if output.events is not None:
         wait_for(lambda: len(output.events()) >= COUNT)  # type: ignore[misc]
         assert output.events() == [make_event(index).json for index in range(COUNT)]
@@ -109,7 +109,7 @@ def test_what_it_is_given_arrives(output: Output) -> None:
 def test_its_health_is_told_all_the_while(output: Output) -> None:
     sink = output.make()
     new = sink.health()
-    assert (new.state, new.frames, new.events, new.dropped, new.queued, new.trying) == ("new", 0, 0, 0, 0, 0.0)
+    assert (new.state, new.frames_written, new.events, new.dropped, new.queued, new.trying) == ("new", 0, 0, 0, 0, 0.0)
     assert new.name == sink.name
     sink.open(INFO)
     give(sink)
@@ -119,7 +119,7 @@ def test_its_health_is_told_all_the_while(output: Output) -> None:
     for health in (new, told, after):
         assert health.state in STATES
         assert "\n" not in f"{health.name}{health.note}{health.description}"
-    assert told.frames <= after.frames <= COUNT
+    assert told.frames_written <= after.frames_written <= COUNT
     assert told.events <= after.events <= COUNT
     assert after.queued == 0
     assert after.dropped == sum(after.drops.values())
@@ -133,7 +133,7 @@ def test_its_own_address_changes_nothing_while_it_runs(output: Output) -> None:
     sink.reconfigure(Address.parse(output.uri))
     after = sink.health()
     sink.close()
-    assert (after.name, after.frames, after.drops) == (before.name, before.frames, before.drops)
+    assert (after.name, after.frames_written, after.drops) == (before.name, before.frames_written, before.drops)
 
 
 def test_a_camera_may_go_and_come_back(output: Output) -> None:
@@ -205,7 +205,7 @@ def test_what_nobody_takes_is_counted(address: str, takes: str) -> None:
     assert health.state == "closed"
     if takes == "frames":  # some may have been handed over before the connection broke, and the events count as well
         assert health.dropped > 0
-        assert health.frames + health.dropped >= COUNT
+        assert health.frames_written + health.dropped >= COUNT
     else:
         assert health.dropped == COUNT
 

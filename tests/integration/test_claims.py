@@ -213,9 +213,9 @@ def test_a_live_recording_waits_until_the_other_process_has_ended(
         assert other.stdin is not None
         other.stdin.close()
         other.wait()
-        wait_for(lambda: (send(sink), sink.frames > 0)[1])
+        wait_for(lambda: (send(sink), sink.frames_written > 0)[1])
     sink.close()
-    assert sink.frames + sink.dropped == index
+    assert sink.frames_written + sink.dropped == index
     assert not list(pattern.parent.glob(".*"))
 
 

@@ -53,7 +53,7 @@ class Slow(Counting):
     def write(self, shown: Shown) -> None:
         time.sleep(self.seconds)
         super().write(shown)
-        self.frames += 1
+        self.frames_written += 1
 
 
 class Plain(Slow):

@@ -122,8 +122,8 @@ def test_another_size_in_one_connection(tmp_path: Path, backend: str) -> None:
         assert {size_of(frame.picture) for frame in frames} == {size}
         counts.append(len(frames))
     assert min(counts) >= 10
-    assert sum(counts) == recorded.frames
-    assert recorded.frames + recorded.dropped == plain.frames + plain.dropped == len(shown)
+    assert sum(counts) == recorded.frames_written
+    assert recorded.frames_written + recorded.dropped == plain.frames_written + plain.dropped == len(shown)
     assert {size_of(frame.picture) for frame in open_source(str(tmp_path / "plain.mkv"))} == {SIZE}
 
 

@@ -166,10 +166,11 @@ def repeat(fault: Fault, backend: str, rounds: int, **options: Any) -> None:
                 fault(place, turn)
             source = viewer.source
             print(f"{fault.__name__} {backend}: {rounds} rounds, back after {_told(place.backs)};", end=" ")
-            print(f"{source.reconnects} reconnects, {source.errors} errors, {viewer.sink.frames} frames,", end=" ")
+            seen = viewer.sink.frames_written
+            print(f"{source.reconnects} reconnects, {source.errors} errors, {seen} frames,", end=" ")
             print(f"{viewer.dropped} dropped")
             assert source.reconnects >= int(rounds * RECONNECTS[fault])
-            assert source.errors <= viewer.sink.frames  # of the decoder, and of nobody else
+            assert source.errors <= viewer.sink.frames_written  # of the decoder, and of nobody else
             assert viewer.sink.gaps + viewer.dropped >= source.reconnects
             if rounds > 1:
                 with suppress(AssertionError):  # threads of the last connection may be on their way out

@@ -124,7 +124,7 @@ class Feed:
 
     def close(self) -> None:
         self.sink.close()
-        assert self.sink.frames + self.sink.dropped == self.index
+        assert self.sink.frames_written + self.sink.dropped == self.index
         assert "hush" not in f"{self.sink.name} {self.sink.notes} {self.sink.description}"
 
 
@@ -206,7 +206,7 @@ def test_rtmp_to_a_listener() -> None:
     with subprocess.Popen([sys.executable, "-c", RTMP, address], stdout=subprocess.PIPE, text=True) as listener:
         feed = Feed(open_sink(address))
         start = time.monotonic()
-        feed.until(lambda: feed.sink.frames > 60 or time.monotonic() - start > 8)
+        feed.until(lambda: feed.sink.frames_written > 60 or time.monotonic() - start > 8)
         feed.close()
         assert listener.stdout is not None
         frames = [json.loads(line) for line in listener.stdout][1:]
@@ -249,10 +249,10 @@ def test_any_pipeline(tmp_path: Path) -> None:
     path = tmp_path / "out.mkv"
     sink = open_sink(f"gst://videoconvert ! x264enc tune=zerolatency ! matroskamux ! filesink location={path}")
     feed = Feed(sink)
-    feed.until(lambda: feed.sink.frames >= 20)
+    feed.until(lambda: feed.sink.frames_written >= 20)
     feed.close()
     with av.open(str(path)) as container:
-        assert sum(1 for _ in container.decode(video=0)) == sink.frames
+        assert sum(1 for _ in container.decode(video=0)) == sink.frames_written
     broken = Feed(open_sink(f"gst://videoconvert ! filesink location={tmp_path}/rtsp://me:hush@nowhere/x"))
     broken.until(lambda: broken.sink.state == "retrying")
     assert "Could not open file" in broken.sink.notes[0]

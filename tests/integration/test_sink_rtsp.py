@@ -152,17 +152,17 @@ def test_a_new_client_need_not_wait_for_the_next_keyframe_nor_for_the_source() -
 def test_what_was_encoded_is_counted_and_what_was_not_is_not() -> None:
     with served() as (sink, feeder):
         wait_for(lambda: len(feeder.written) > 10)
-        assert (sink.frames, sink.dropped) == (0, 0)  # nobody watches
+        assert (sink.frames_written, sink.dropped) == (0, 0)  # nobody watches
         watch(sink.port, 20)
         wait_for(lambda: sink.viewers == 0)
         time.sleep(0.3)
-        watched, written = sink.frames, len(feeder.written)
+        watched, written = sink.frames_written, len(feeder.written)
         assert 20 <= watched + sink.dropped < written
         feeder.paused.set()
         time.sleep(0.3)
-        watched = sink.frames
+        watched = sink.frames_written
         watch(sink.port, 10)  # the last picture, sent again
-        assert sink.frames == watched
+        assert sink.frames_written == watched
 
 
 def test_what_the_encoder_loses_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,9 +178,9 @@ def test_what_the_encoder_loses_is_counted_once(monkeypatch: pytest.MonkeyPatch)
         )
         watch(sink.port, 10)
         feeder.stop()
-    assert sink.frames >= 5
+    assert sink.frames_written >= 5
     assert sink.drops["encoder too slow"] >= 10
-    assert sum(pushed) == sink.frames + sink.drops["encoder too slow"] + sink.drops.get("at the end", 0)
+    assert sum(pushed) == sink.frames_written + sink.drops["encoder too slow"] + sink.drops.get("at the end", 0)
 
 
 BAD = {"stuck": 2, "storm": 50, "slow": 10_000}

@@ -77,7 +77,7 @@ def test_cut_by_time_nothing_lost_and_each_begins_at_zero(tmp_path: Path, suffix
     times = [all_pts(pattern.parent / name) for name in names]
     assert [len(one) for one in times] == [50, 50, 30]
     assert all(one[0] == 0 for one in times)
-    assert (sink.segments, sink.frames, sink.dropped, sink.state) == (3, 130, 0, "closed")
+    assert (sink.segments, sink.frames_written, sink.dropped, sink.state) == (3, 130, 0, "closed")
 
 
 def test_cut_by_size_and_names_stay_unique(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_another_size_begins_a_segment(tmp_path: Path, suffix: str) -> None:
             one = make_shown(index, index * STEP, info)
             sink.write(replace(one, frame=replace(one.frame, pixel_aspect=info.pixel_aspect)))
     sink.close()
-    assert (sink.segments, sink.frames, sink.dropped, sink.notes) == (3, 30, 0, ())
+    assert (sink.segments, sink.frames_written, sink.dropped, sink.notes) == (3, 30, 0, ())
     for path, info in zip(sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns), infos, strict=True):
         video = open_source(str(path))
         assert (video.info.width, video.info.height) == (info.width, info.height)
@@ -252,7 +252,7 @@ def test_a_full_disk_stops_the_recording_until_there_is_room(small_disk: Path) -
         sink.write(noisy(index))
         index += 1
     assert sink.drops == {"disk full": 21}
-    assert len(all_pts(small_disk / "030405.mkv")) > sink.frames - 2 * RATE
+    assert len(all_pts(small_disk / "030405.mkv")) > sink.frames_written - 2 * RATE
     now[0] += 10  # still full: nothing is even tried
     sink.write(noisy(index))
     (small_disk / "030405.mkv").unlink()
@@ -262,7 +262,7 @@ def test_a_full_disk_stops_the_recording_until_there_is_room(small_disk: Path) -
     sink.close()
     assert sink.segments == 2
     assert len(all_pts(small_disk / "030405.mkv")) == 49
-    assert sink.frames + sink.dropped == index + 50
+    assert sink.frames_written + sink.dropped == index + 50
 
 
 def test_a_full_disk_may_eat_the_oldest(small_disk: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_folder_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
         sink.write(make_shown(index, index * STEP, INFO))
     sink.close()
     assert len(all_pts(pattern.parent / "030405.mkv")) > 0
-    assert sink.frames == 60
+    assert sink.frames_written == 60
 
 
 def test_a_live_recording_goes_on_once_its_folder_can_be_had_again(
@@ -313,16 +313,16 @@ def test_a_live_recording_goes_on_once_its_folder_can_be_had_again(
             sent += 1
             time.sleep(0.005)
 
-    send_until(lambda: sink.frames > 10)
+    send_until(lambda: sink.frames_written > 10)
     shutil.rmtree(folder)
     folder.touch()  # a file where the folder was
     send_until(lambda: sink.state == "retrying" and sink.drops.get("retrying", 0) > 5)
     assert "tried again" in sink.notes[-1]
     folder.unlink()
-    before = sink.frames
-    send_until(lambda: sink.state == "running" and sink.frames > before + 10)
+    before = sink.frames_written
+    send_until(lambda: sink.state == "running" and sink.frames_written > before + 10)
     sink.close()
-    assert sink.frames + sink.dropped == sent
+    assert sink.frames_written + sink.dropped == sent
     assert any(len(all_pts(path)) > 3 for path in folder.iterdir())
 
 
@@ -355,7 +355,7 @@ def test_a_disk_with_bytes_and_no_room_eats_the_oldest(small_disk: Path) -> None
     sink.close()
     assert sink.segments == 10
     assert sink.deleted == 6
-    assert sink.frames + sink.dropped == 100
+    assert sink.frames_written + sink.dropped == 100
     assert sink.dropped <= 6
     assert sum(1 for path in small_disk.iterdir() if all_pts(path)) == 4
 
@@ -466,6 +466,6 @@ def test_a_live_recording_never_makes_the_caller_wait(tmp_path: Path, monkeypatc
     gate.set()
     sink.close()
     assert sink.drops == {"too slow": sink.dropped}
-    assert sink.frames > 0
-    assert sink.frames + sink.dropped == 100
+    assert sink.frames_written > 0
+    assert sink.frames_written + sink.dropped == 100
     assert "H.264 by" in sink.description

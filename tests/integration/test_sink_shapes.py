@@ -178,7 +178,7 @@ def write(sink: Sink, layout: Layout, size: Size, count: int, as_decoded: bool =
     for index in range(count):
         sink.write(shown_of(layout, size, index, as_decoded))
     sink.close()
-    assert (sink.frames, sink.dropped) == (count, 0)
+    assert (sink.frames_written, sink.dropped) == (count, 0)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def test_every_viewer_sees_pictures_in_order_and_each_is_encoded_once() -> None:
         for level in (40, 90, 140, 190):
             sink.write(shown(level))
             assert [round(viewer.read().mean()) for viewer in viewers] == [level] * 3
-        assert sink.frames == 4
+        assert sink.frames_written == 4
     assert (sink.state, sink.dropped) == ("closed", 0)
 
 
@@ -126,9 +126,9 @@ def test_nothing_is_encoded_while_nobody_watches() -> None:
     with opened() as sink:
         for level in range(50):
             sink.write(shown(level))
-        assert sink.frames == 0
+        assert sink.frames_written == 0
         ask(sink.port, "/streams/live.jpg")
-        assert sink.frames == 1
+        assert sink.frames_written == 1
 
 
 def test_a_viewer_that_does_not_read_holds_up_nobody_and_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:

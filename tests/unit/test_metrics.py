@@ -39,7 +39,7 @@ def snapshot() -> Snapshot:
     (sink,) = ended.sinks
     return replace(
         ended, alive=True, connected=True, state="live", arrived=time.monotonic(), reconnects=3, lag=0.5,
-        sinks=(replace(sink, frames=40, events=17, queued=3),),
+        sinks=(replace(sink, frames_written=40, events=17, queued=3),),
     )  # fmt: skip
 
 

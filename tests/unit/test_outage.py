@@ -215,7 +215,7 @@ def test_behind_a_queue_they_are_in_no_count() -> None:
         def write(self, shown: Shown) -> None:
             time.sleep(0.02)
             super().write(shown)
-            self.frames += not shown.outage
+            self.frames_written += not shown.outage
 
     sink = Threaded(Slow(), frames=2)
     assert sink.shows_outages
@@ -225,7 +225,7 @@ def test_behind_a_queue_they_are_in_no_count() -> None:
         sink.write(Shown(frame, (), outage=index % 3 > 0))
     sink.close()
     sink.write(Shown(make_shown(0, 0, INFO).frame, (), outage=True))
-    assert sink.frames + sink.dropped == 20
+    assert sink.frames_written + sink.dropped == 20
 
 
 def test_behind_a_queue_they_are_told_at_once() -> None:

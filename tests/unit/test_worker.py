@@ -46,7 +46,7 @@ class Fake(Sink):
         self.gate.wait(10)
         self.on_write(shown.frame.index)
         self.taken.append(shown.frame.index)
-        self.frames += 1
+        self.frames_written += 1
 
     def event(self, event: Event) -> None:
         self.lines.append(event.json)
@@ -79,7 +79,7 @@ def test_everything_arrives_in_order() -> None:
     sink.close()
     assert fake.taken == list(range(50))
     assert len(fake.lines) == 50
-    assert (sink.frames, sink.events, sink.dropped, sink.state, fake.closed) == (50, 50, 0, "closed", 1)
+    assert (sink.frames_written, sink.events, sink.dropped, sink.state, fake.closed) == (50, 50, 0, "closed", 1)
 
 
 def test_a_slow_sink_gets_the_newest_and_the_caller_never_waits() -> None:
@@ -92,7 +92,7 @@ def test_a_slow_sink_gets_the_newest_and_the_caller_never_waits() -> None:
     assert sink.queued == 4
     fake.gate.set()
     sink.close()
-    assert sink.frames + sink.dropped == 1000
+    assert sink.frames_written + sink.dropped == 1000
     assert sink.drops == {"too slow": sink.dropped}
 
 
@@ -141,7 +141,7 @@ def test_an_error_is_a_note_and_the_rest_is_counted() -> None:
     sink.close()
     assert sink.notes == ("the disk is gone; nothing more is written",)
     assert fake.taken == [0, 1, 2]
-    assert sink.frames + sink.dropped == 11
+    assert sink.frames_written + sink.dropped == 11
     assert fake.closed == 1
 
 
@@ -177,7 +177,7 @@ def test_a_server_that_is_not_there_yet() -> None:
     sink.close()
     assert (fake.opened, sink.reopened) == (4, 1)
     assert fake.taken[-1] == 19
-    assert sink.frames + sink.dropped == 20
+    assert sink.frames_written + sink.dropped == 20
     assert set(sink.drops) == {"not connected"}
     assert sink.notes == ("it works again; what was wrong last: Connection refused",)
 
@@ -195,7 +195,7 @@ def test_a_hundred_breaks_in_a_row(every: int, monkeypatch: pytest.MonkeyPatch) 
     sink.close()
     assert sink.reopened == 100
     assert sink.drops == {"error": 100}
-    assert sink.frames + sink.dropped == 100 * every + 5
+    assert sink.frames_written + sink.dropped == 100 * every + 5
     assert fake.opened - fake.closed == 0
 
 
@@ -238,10 +238,10 @@ def test_what_the_sink_says_of_itself_is_said_here() -> None:
     fake._drop("slow client", 2)
     sink.write(make_shown(0, 0, INFO))
     sink.event(make_event())
-    wait_for(lambda: sink.frames == sink.events == 1)
+    wait_for(lambda: sink.frames_written == sink.events == 1)
     health = sink.health()
     assert (health.name, health.description, health.note) == ("fake-1", "H.264", "two")
-    assert (health.frames, health.events, health.dropped, health.failed_logins) == (1, 1, 2, 3)
+    assert (health.frames_written, health.events, health.dropped, health.failed_logins) == (1, 1, 2, 3)
     sink.close()
     sink.event(make_event())
     assert sink.health().drops == {"slow client": 2, "at the end": 1}
@@ -258,8 +258,8 @@ def test_the_end_waits_for_what_is_queued_but_not_for_ever() -> None:
     for index in range(100):
         sink.write(make_shown(0, index, INFO))
     sink.close()
-    assert 1 <= sink.frames < 100
-    assert sink.drops == {"at the end": 100 - sink.frames}
+    assert 1 <= sink.frames_written < 100
+    assert sink.drops == {"at the end": 100 - sink.frames_written}
 
 
 def test_a_stuck_sink_is_given_up() -> None:

@@ -33,9 +33,10 @@ _CAMERA = "/dev/video"
 
 @dataclass(frozen=True, repr=False)
 class Address:
-    """An input or an output: a path, `-`, or a scheme and what follows. `parse` makes it; equal where the texts are.
+    """An input or an output: a path, `-`, or a scheme and what follows it. `parse` makes it.
 
-    Its str and repr are `shown`. What holds a secret is a `Secret`, which prints as ***.
+    Its str and repr are `shown`; whatever holds a secret is a `Secret`, which prints as ***. Two addresses are equal if
+    they are the same in full.
     """
 
     full: Secret
@@ -45,19 +46,19 @@ class Address:
     scheme: str = field(default="", compare=False)
     """in lower case; empty for a plain path and for `-`, v4l2 for /dev/videoN"""
     host: str = field(default="", compare=False)
-    """in lower case, of IPv6 without brackets; empty where the address names none, or its scheme has none"""
+    """in lower case, an IPv6 address without its brackets; empty if the address names no host"""
     port: int | None = field(default=None, compare=False)
-    """1 to 65535, and 0 where any port may be served at; None where the address names none"""
+    """1 to 65535; 0 if the output is served at any free port; None if the address names no port"""
     path: str = field(default="", compare=False)
-    """behind the host, as it is written; *** where it opens a door by itself (RTMP, webhooks)"""
+    """what follows the host, as it is written; /*** for RTMP and webhooks, whose paths are keys"""
     parameters: tuple[tuple[str, str], ...] = field(default=(), compare=False)
-    """of the query, decoded, in their order; *** in place of those that are called like a secret"""
+    """names and values in the query, decoded and in their order; the value is *** if the name is that of a secret"""
     query_text: Secret = field(default=Secret(""), compare=False)
     """the query as it is written"""
     fragment: str | None = field(default=None, compare=False)
     """what follows a #; None where there is none"""
     login: Login | None = field(default=None, compare=False)
-    """None where the address has no @"""
+    """None if the address has no @"""
     file: Path | None = field(default=None, compare=False)
     """the file that a plain path or file:// means; None for any other scheme"""
 
@@ -65,8 +66,8 @@ class Address:
     def parse(cls, text: AddressLike) -> Address:
         """The address that a user wrote; an Address comes back as it is.
 
-        Raises UsageError, in one line and without a part of any secret: where the end of a login cannot be told, for a
-        port that is none, for file:// with a host, and for a file's name that no file can have.
+        Raises UsageError, in one line that holds no part of a secret: if it cannot be told where the login ends, if the
+        port is not a number that a port can have, if file:// names a host, and if no file can have the name.
         """
         if isinstance(text, Address):
             return text
@@ -99,14 +100,14 @@ class Address:
 
     @property
     def rest(self) -> Secret:
-        """What follows `scheme://`, as it is written: the pipeline of gst://, the device of v4l2://. Of a path, all."""
+        """What follows `scheme://`: the pipeline of gst://, the device of v4l2://. For a path, the whole path."""
         text = self.full.reveal()
         match = _SCHEME.match(text)
         return Secret(text[match.end() :]) if match else self.full
 
     @property
     def query(self) -> dict[str, str]:
-        """`parameters` by name; of those named twice the last."""
+        """`parameters` by name. If a name comes twice, the last value counts."""
         return dict(self.parameters)
 
     @property
@@ -139,20 +140,20 @@ class Address:
 
     @property
     def comes_live(self) -> bool | None:
-        """Whether frames come from there at their own pace, and never wait. None: of files and test:// the options of
-        the source and the pattern decide.
+        """Whether an input delivers frames at its own pace, as a camera does. None for files and test://: their options
+        decide.
         """
         decided_elsewhere = self.scheme == "test" or (self.file is not None and self.scheme != "v4l2")
         return None if decided_elsewhere else True
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """As the function `origin` says; of the schemes in PORTS alone."""
+        """Scheme, host and port, as by the function `origin`. Only for the schemes in PORTS."""
         return self.scheme, self.host, self.port or PORTS[self.scheme]
 
     @property
     def without_login(self) -> Secret:
-        """The whole address but for its login, for those who send that apart."""
+        """The whole address without its login, for protocols that send the login in a header."""
         if self.login is None:
             return self.full
         head, _, tail = self.full.reveal().partition("://")
@@ -171,14 +172,13 @@ class Address:
         return Address.of_url(parts._replace(query=urlencode(kept)).geturl())
 
     def served_at(self, listen: str) -> tuple[str, int, str]:
-        """Host, port and path of an output that is served. listen: the host where it names none."""
+        """Host, port and path of an output that is served. listen: the host if the address names none."""
         default = SERVED[self.scheme][1]
         return self.host or listen, default if self.port is None else self.port, self.path
 
     def place(self, listen: str) -> object:
-        """Equal for two names of one file, through links and relative paths, and of one stream by RTSP or web://.
-
-        Looks the file up, if it is one. listen: the host that servers bind to where the output names none.
+        """Equal for two names of one file, links and relative paths included, and for two names of one RTSP or web://
+        stream. It asks the file system. listen: the host that servers bind to if the output names none.
         """
         if self.scheme == "web":
             host, port, name = self.served_at(listen)
@@ -197,7 +197,7 @@ class Address:
         return status.st_dev, status.st_ino
 
     def secrets(self) -> list[str]:
-        """Every password and token in it, in all ways to write them, longest first: to be looked for, never printed."""
+        """Every password and token in it, in all ways to write them, longest first. For searching, not to print."""
         found = secrets(self.full.reveal()) + secrets(self.without_login.reveal())
         if self.login is not None:
             user, _, written = _authority(self.rest.reveal()).rpartition("@")[0].partition(":")
@@ -206,7 +206,7 @@ class Address:
         return sorted(set(found), key=len, reverse=True)
 
     def scrub(self, text: str) -> str:
-        """`text`, which somebody said about this address, in one line and without its secrets."""
+        """A text about this address, such as a library's error, in one line and without the address's secrets."""
         text, known = text.replace(self.full.reveal(), self.shown) if self.full else text, self.secrets()
         return redact(hide(" ".join(hide(text, known).split()), known))
 
@@ -216,9 +216,9 @@ AddressLike: TypeAlias = str | Path | Address
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a URL of one of the schemes in PORTS: equal where a login for one is for the other.
+    """Scheme, host and port of a URL with a scheme in PORTS. URLs with the same origin may be sent the same login.
 
-    Raises ValueError for a URL that makes no sense, which the error may quote.
+    Raises ValueError for a URL that makes no sense. The error may quote it.
     """
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
@@ -236,7 +236,9 @@ def _of_path(text: str) -> Address:
 
 
 def _of_url(head: str, login: str | None, behind: str) -> Address:
-    """head: the scheme, as written, and ://. login: escaped; None where it is not known apart. behind: the rest."""
+    """head: the scheme as written, with ://. login: escaped; None if `behind` holds it, or there is none. behind: what
+    follows the login.
+    """
     scheme = head.partition("://")[0].lower()
     text = f"{head}{behind}" if login is None else f"{head}{login}@{behind}"
     parts = _split(scheme, text)
@@ -262,7 +264,7 @@ def _shown(head: str, login: str | None, behind: str) -> str:
         return redact(head + behind)
     user, colon, _ = login.partition(":")
     named = f"{user}:{HIDDEN}" if colon else HIDDEN if user else ""
-    # What follows may be the rest of a password with an @ and a dot in it: rather too much is hidden than too little.
+    # Up to the last @ this may still be a part of a password that was read as a host: better to hide too much.
     behind = behind.rpartition("@")[2] if colon else behind
     return f"{head}{named}@{redact(head + behind)[len(head) :]}"
 
@@ -287,7 +289,7 @@ def _split(scheme: str, text: str) -> SplitResult:
 def _port_of(parts: SplitResult, address: Address) -> int | None:
     """The port; None where there is none. Raises UsageError."""
     written = parts.netloc.rpartition("@")[2].rpartition(":")[2]
-    # In an address without an @ it may be a password in truth.
+    # rtsp://user:password without @host: the "port" is a password.
     shown = address.shown if not written or written.isdigit() else address.shown.replace(f":{written}", f":{HIDDEN}")
     try:
         port, known = parts.port, True

@@ -219,10 +219,10 @@ OUTPUTS = (
 OTHERS = (
     Incident("SIGHUP with a good file", "which changes the look",
              partial(reload, line="alpha = 0.3", answer="changed: alpha"),
-             lines=("changed: alpha",), slow=False),
+             lines=("changed: alpha",)),
     Incident("SIGHUP with a bad file", "with an option that there is not",
              partial(reload, line="alfa = 0.3", answer="refused"),
-             lines=("refused, nothing changes: .*did you mean alpha",), slow=False),
+             lines=("refused, nothing changes: .*did you mean alpha",)),
     Incident("clock set forward", "by three hours, by ten days, and back to what it was", partial(clock_set, sign=1),
              lines=(SET,), works=(*WORKS, "mqtt"),
              setting=Setting(broker=True, clock=True, options=KEPT)),

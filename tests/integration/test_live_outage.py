@@ -51,8 +51,8 @@ class Viewer(threading.Thread):
 
 def test_the_served_view_goes_on(tmp_path: Path) -> None:
     port, film = free_port(), tmp_path / "out.mkv"
-    with RtspServer(rate=10) as camera:
-        words = [camera.url(), f"rtsp://@:{port}/view", str(film), "--stall", "1", "--sync", "live"]
+    with RtspServer(rate=20) as camera:
+        words = [camera.url(), f"rtsp://@:{port}/view", str(film), "--stall", "1", "--sync", "live", "--frames", "16"]
         command = [Path(sys.executable).with_name("saliency-tubes"), "run", *words]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
             viewer = Viewer(f"rtsp://127.0.0.1:{port}/view")
@@ -62,7 +62,7 @@ def test_the_served_view_goes_on(tmp_path: Path) -> None:
                 wait_for(lambda: len(viewer.seen) > 2 * FIRST, 60)
                 camera.kill()
                 count = len(viewer.seen)
-                wait_for(lambda: len(viewer.seen) > count + 25, 60)  # some are the last ones, sent again
+                wait_for(lambda: len(viewer.seen) > count + 16, 60)  # some are the last ones, sent again
                 camera.start()
                 back = len(viewer.seen)
                 wait_for(lambda: len(viewer.seen) > back + 60, 60)

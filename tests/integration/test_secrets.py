@@ -178,7 +178,8 @@ def test_inputs_that_refuse_and_inputs_that_are_not_there(backend: str, tmp_path
                 search(read(metrics, page), page)
             run.search_all()
     for name, login in (("slash", "me:hush/slash#1@%zz[?"), ("two ways", "me:12/hush")):
-        with Searched(tmp_path / name, f"rtsp://{login}@127.0.0.1:{free_port()}/live", *fast) as run:
+        url = f"rtsp://{login}@127.0.0.1:{free_port()}/live"
+        with Searched(tmp_path / name, url, *fast, "--first-timeout", "0.5") as run:
             run.process.wait(60)
             run.search_all(1 if name == "slash" else 2)
     address = f"rtsp://me:{secret('nobody')}@127.0.0.1:{free_port()}/live"

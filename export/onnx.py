@@ -38,22 +38,6 @@ MAX_BATCH = 64
 HALF_SUFFIX = ".f16"
 
 
-def export_onnx(
-    model: nn.Module,
-    path: Path,
-    recipe: Recipe,
-    *,
-    head: str = "auto",
-    layer: str | None = None,
-    clips: Sequence[F32] = (),
-    dynamic_batch: bool = True,
-) -> Manifest:
-    """Writes any network, as it is in eval mode, with its evidence: `describe`, then `write_onnx`."""
-    manifest, _ = describe(model, recipe, head=head, layer=layer, clips=clips)
-    write_onnx(model, manifest, path, recipe, dynamic_batch=dynamic_batch)
-    return manifest
-
-
 def describe(
     model: nn.Module,
     recipe: Recipe,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 import torch
-from saliency_tubes.engine.manifest import InputSpec
+from saliency_tubes.engine.manifest import InputSpec, Manifest
+from saliency_tubes.export.onnx import describe, write_onnx
 from saliency_tubes.export.recipe import Recipe
 from torch import nn
 
@@ -156,3 +161,19 @@ def recipe(frames: tuple[int, ...] = (FRAMES,), **options: object) -> Recipe:
     spec = InputSpec((HEIGHT, WIDTH), (0.5, 0.4, 0.3), (0.5, 0.4, 0.3), short_side=WIDTH)
     fields = {"name": "tiny", "title": "Tiny", "license": "none", "labels": tuple("abcde"), "frames_step": 2}
     return Recipe(**{**fields, "input": spec, "frames": frames, "default_frames": max(frames), **options})
+
+
+def export_onnx(
+    model: nn.Module,
+    path: Path,
+    recipe: Recipe,
+    *,
+    head: str = "auto",
+    layer: str | None = None,
+    clips: Sequence[np.ndarray] = (),
+    dynamic_batch: bool = True,
+) -> Manifest:
+    """Writes any network, as it is in eval mode, with its evidence: `describe`, then `write_onnx`."""
+    manifest, _ = describe(model, recipe, head=head, layer=layer, clips=clips)
+    write_onnx(model, manifest, path, recipe, dynamic_batch=dynamic_batch)
+    return manifest

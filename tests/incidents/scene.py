@@ -39,9 +39,8 @@ TESTS = Path(__file__).resolve().parents[1]
 EXPORT = """
 import sys, tiny
 from pathlib import Path
-from saliency_tubes.export.onnx import export_onnx
 model = tiny.randomised(tiny.Tiny(tiny.linear_heads()["pool-dropout-flatten-linear"]))
-export_onnx(model, Path(sys.argv[1]), tiny.recipe(), layer="trunk")
+tiny.export_onnx(model, Path(sys.argv[1]), tiny.recipe(), layer="trunk")
 """
 
 

@@ -153,8 +153,8 @@ def test_networks_of_the_zoo(name, most, tmp_path):
     pytest.importorskip("torch", reason="needs torch")
     pytest.importorskip("torchvision", reason="needs torchvision")
     from saliency_tubes.export import zoo
-    from saliency_tubes.export.onnx import export_onnx
     from saliency_tubes.export.precision import convert
+    from tiny import export_onnx
 
     model, recipe = zoo.load(name, weights=None, size=64)
     full = tmp_path / f"{name}.f32.onnx"

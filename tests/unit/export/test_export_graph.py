@@ -15,7 +15,7 @@ import tiny  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
 from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
-from saliency_tubes.export.onnx import HALF_SUFFIX, describe, export_onnx, stored_weights, write_onnx  # noqa: E402
+from saliency_tubes.export.onnx import HALF_SUFFIX, describe, stored_weights, write_onnx  # noqa: E402
 from saliency_tubes.export.tap import Tapped  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -35,7 +35,7 @@ def model():
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
-    return path, export_onnx(model, path, RECIPE)
+    return path, tiny.export_onnx(model, path, RECIPE)
 
 
 def shapes(path):
@@ -68,7 +68,7 @@ def test_runtimes_say_what_the_network_says_at_every_length(model, exported, run
 
 @pytest.mark.parametrize("kind", ["conv-pool", "pool-conv-mean", "two-linears", "uneven"])
 def test_every_linear_head_is_complete(kind, tmp_path):
-    manifest = export_onnx(network(kind), tmp_path / "t.onnx", tiny.recipe(), layer="trunk")
+    manifest = tiny.export_onnx(network(kind), tmp_path / "t.onnx", tiny.recipe(), layer="trunk")
     found = open_runner(tmp_path / "t.onnx").run(tiny.clip().numpy())[0]
     assert completeness(found, manifest, 8) < 1e-4
     logits, activation = Tapped(network(kind), "trunk")(tiny.clip())
@@ -108,13 +108,13 @@ def test_the_graph_holds_nothing_but_the_model(exported):
 def test_the_same_network_makes_the_same_bytes(head, tmp_path):
     digests = set()
     for name in ("a", "b"):
-        export_onnx(network(), tmp_path / name, tiny.recipe(), head=head)
+        tiny.export_onnx(network(), tmp_path / name, tiny.recipe(), head=head)
         digests.add(hashlib.sha256((tmp_path / name).read_bytes()).digest())
     assert len(digests) == 1
 
 
 def test_one_window_makes_a_file_of_that_length_alone(tmp_path):
-    export_onnx(network(), tmp_path / "t.onnx", tiny.recipe(), dynamic_batch=False)
+    tiny.export_onnx(network(), tmp_path / "t.onnx", tiny.recipe(), dynamic_batch=False)
     assert shapes(tmp_path / "t.onnx") == {
         "clip": [1, 3, 8, 16, 24],
         "logits": [1, 5],
@@ -156,7 +156,7 @@ def test_what_cannot_be_traced_leaves_no_file(tmp_path):
     head = nn.Sequential(nn.ConvTranspose3d(6, 6, 2, 2), nn.ReLU(), tiny.Mean(2, 3, 4), nn.Linear(6, 5))
     model = tiny.randomised(tiny.Tiny(head))
     with pytest.raises(ModelError, match="cannot export tiny: a transposed convolution") as raised:
-        export_onnx(model, tmp_path / "t.onnx", tiny.recipe(), layer="trunk")
+        tiny.export_onnx(model, tmp_path / "t.onnx", tiny.recipe(), layer="trunk")
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.iterdir())
 
@@ -168,4 +168,4 @@ def test_labels_that_do_not_fit_are_counted():
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(ModelError, match=r"cannot write .*: No such file"):
-        export_onnx(network(), tmp_path / "no" / "t.onnx", tiny.recipe())
+        tiny.export_onnx(network(), tmp_path / "no" / "t.onnx", tiny.recipe())

@@ -42,6 +42,11 @@ class SinkHealth:
     failed_logins: int | None = None
     """number of logins refused so far; None if nobody can log in there"""
 
+    def __post_init__(self) -> None:
+        counts = (self.frames_written, self.events, self.queued, *self.drops.values())
+        if min(counts) < 0 or self.trying < 0:
+            raise ValueError(f"counts and seconds must be 0 or more, got {self}")
+
     @property
     def dropped(self) -> int:
         """Frames and events lost so far, for all reasons."""

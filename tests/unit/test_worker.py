@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.backoff import Delays
 from saliency_tubes.stream.sinks import threaded as worker
 from saliency_tubes.stream.sinks.base import RefusedError, Sink
+from saliency_tubes.stream.sinks.condition import SinkHealth
 from saliency_tubes.stream.sinks.threaded import Threaded
 from saliency_tubes.stream.telemetry.events import Event
 from stubs import make_event
@@ -291,3 +293,9 @@ def test_the_wish_to_stop_comes_through() -> None:
     sink.write(make_shown(0, 0, INFO))
     wait_for(lambda: sink.wants_stop)
     sink.close()
+
+
+@pytest.mark.parametrize("wrong", [{"queued": -1}, {"drops": {"too slow": -1}}, {"trying": -0.1}])
+def test_the_health_of_an_output_is_checked_when_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="0 or more"):
+        SinkHealth("out.mp4", **wrong)

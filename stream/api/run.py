@@ -41,6 +41,8 @@ def explain(
     where it is None). options: those of `saliency-tubes run`, with _ for -; docs/options.md lists them. What is no text
     by its type may be given as text all the same, as on the command line: `size="640x480"`.
 
+    Arrays are asked for in another thread, and copied. Leaving the loop waits for the one that is being made.
+
     Frames come in order, each as soon as the windows that saw it are explained; one may still wait in an output: draw
     on a copy. Leaving the loop early stops the pipeline and finishes the outputs.
     Raises UsageError at once, for an option that does not exist naming near ones; SourceError, ModelError and

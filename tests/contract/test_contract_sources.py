@@ -17,6 +17,7 @@ from saliency_tubes.engine.types import Frame
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.net.redact import redact
+from saliency_tubes.stream.sources.arrays import ArraySource
 from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.gst_description import describe
 from saliency_tubes.stream.sources.gst_feed import available
@@ -25,7 +26,7 @@ from servers import RtspServer, python_with_gi
 from videos import make_video
 from web import make_hls, web
 
-FILES = ["mp4", "file", "gst", "loop", "realtime", "test"]
+FILES = ["mp4", "file", "gst", "loop", "realtime", "test", "arrays"]
 LIVE = ["rtsp-av", "rtsp-gst", *(f"{kind}-{backend}" for kind in ("mjpeg", "hls", "http") for backend in ("av", "gst"))]
 LIVE += ["pipeline-gst"]
 SLOW = {
@@ -72,6 +73,8 @@ def source(request: pytest.FixtureRequest, clip: Path) -> Iterator[Source]:
         needs_gst()
     if request.param == "test":
         opened: Source = open_source("test://?size=160x96&frames=12")
+    elif request.param == "arrays":
+        opened = ArraySource((np.full((48, 64, 3), shade, np.uint8) for shade in range(12)), Fraction(25))
     elif request.param in LIVE:
         kind, _, backend = request.param.partition("-")
         if kind == "rtsp":

@@ -129,6 +129,20 @@ class TestExplain:
         with pytest.raises(UsageError, match=message):
             list(explain(given, model=model))
 
+    def test_what_fails_while_arrays_are_made_is_raised_in_the_loop(self, model: Path) -> None:
+        def failing() -> Iterator[np.ndarray]:
+            yield from arrays(10)
+            raise RuntimeError("the camera is gone")
+
+        with pytest.raises(RuntimeError, match="the camera is gone"):
+            list(explain(failing(), model=model, stride=1))
+
+    def test_one_array_of_all_frames_is_a_video_too(self, model: Path) -> None:
+        video = np.stack([array.copy() for array in arrays(9)])
+        shown = list(explain(video, model=model, stride=1))
+        assert len(shown) == 9
+        assert all(np.array_equal(frame, array) for frame, array in zip(video, arrays(9), strict=True))
+
     @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
     def test_fps_is_a_positive_number(self, fps: float) -> None:
         with pytest.raises(UsageError, match="fps must be more than 0"):

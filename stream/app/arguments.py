@@ -11,14 +11,14 @@ from ...engine.errors import UsageError
 from ..net.address import Address, AddressLike
 from ..net.redact import redact_words
 from .config import Config, ProcessOptions
-from .options import Entry, changed, entries, from_keywords
+from .options import Entry, changed, did_you_mean, entries, from_keywords
 
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {redact_words(message)}\n")
+        self.exit(2, f"{self.prog}: error: {redact_words(message)}{_near_flags(self.prog, message)}\n")
 
 
 def parse_run(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
@@ -30,7 +30,15 @@ class Refusing(argparse.ArgumentParser):
     """Raises UsageError instead of leaving: for words that come from a file."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(redact_words(message))
+        raise UsageError(redact_words(message) + _near_flags(self.prog, message))
+
+
+def _near_flags(program: str, message: str) -> str:
+    """Of argparse's message about a flag that does not exist: those of `run` that are near."""
+    wrong = message.removeprefix("unrecognized arguments: ").split("=")[0].split()
+    if wrong == message.split("=")[0].split() or not wrong or not program.endswith(" run"):
+        return ""
+    return did_you_mean(wrong[0][2:], known_options(), "--") if wrong[0].startswith("--") else ""
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

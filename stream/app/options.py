@@ -195,8 +195,13 @@ def read_text(entry: Entry, key: str, text: str) -> object:
 
 def no_option(name: str, accepted: Iterable[str]) -> str:
     """What is said of a name that no option has: it names near ones, as they are spelled."""
-    near = difflib.get_close_matches(name, accepted, 3, 0.5)
-    return f"no option is called {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+    return f"no option is called {name!r}{did_you_mean(name, accepted)}"
+
+
+def did_you_mean(name: str, accepted: Iterable[str], lead: str = "") -> str:
+    """What is said of near names, behind what is wrong; empty where there is none. lead: what each name begins with."""
+    near = [lead + one for one in difflib.get_close_matches(name, accepted, 3, 0.5)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def differences(old: Any, new: Any) -> list[Entry]:

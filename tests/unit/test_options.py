@@ -90,6 +90,8 @@ class TestOnePlace:
         (tmp_path / "run.toml").write_text("sharpnes = 3")
         with pytest.raises(UsageError, match=says):
             read_settings(["--config", str(tmp_path / "run.toml")])
+        with pytest.raises(UsageError, match="unrecognized arguments: --sharpnss=3; did you mean --sharpness"):
+            read_settings(["a.mp4", "--sharpnss=3"])
 
 
 @pytest.mark.parametrize("path", ["docs/options.md", "stream/app/keywords.py"])

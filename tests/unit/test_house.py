@@ -231,6 +231,18 @@ def test_every_room_has_its_rule_and_says_what_it_holds() -> None:
     assert [room for room, path in rooms.items() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))] == []
 
 
+def test_the_documentation_has_the_rooms() -> None:
+    text = (
+        (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("\n## The rooms\n")[1].split("\n## ")[0]
+    )
+    rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| `")]
+    told = {room.strip(" `"): set(re.findall(r"`([^`]+)`", imports)) for room, _, imports in rows}
+    wrong = [f"| `{room}` | ... | {', '.join(f'`{name}`' for name in allowed)} |"
+             for room, allowed in LAYERS.items() if told.get(room) != set(allowed)]  # fmt: skip
+    assert not wrong, "docs/architecture.md, The rooms, should have\n" + "\n".join(wrong)
+    assert told.keys() == LAYERS.keys()
+
+
 def test_no_module_imports_itself_through_others() -> None:
     """Lazy imports and those for type checkers included."""
     graph = import_graph({name_of(path): path.read_text(encoding="utf-8") for path in python_files(*ROOMS)})

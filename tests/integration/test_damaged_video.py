@@ -77,7 +77,7 @@ def test_a_file(tmp_path: Path, codec: str, options: dict[str, str], last: int, 
     # Each of FFmpeg's threads works at a frame, and says late what is wrong with it.
     assert HIT - (os.cpu_count() or 1) - 1 <= first <= HIT + 1
     assert all(found[number] == (first <= number < last) for number in found)
-    assert source.errors > 0
+    assert source.health().errors > 0
 
 
 def test_a_camera_whose_pictures_are_of_one_slice_each(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import unicodedata
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,12 +12,10 @@ import numpy as np
 
 from ..picture import F32, Color, Layout, Picture
 from ..types import ClassScore, Explanation
+from .lettering import lettering, width_of
 from .overlay_ref import CHANNELS
 from .style import Style, palette
 
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-FONT_HEIGHT = 21
-"""pixels of a capital at font scale 1"""
 LINES_PER_FRAME = 30
 """capitals take this part of the frame's height, but never less than SMALLEST pixels"""
 SMALLEST = 9
@@ -27,6 +25,8 @@ MOST_LINES = 3
 """of a label too long for one line of SMALLEST letters; one too long for these shrinks"""
 NOTE = 0.7
 """height of a note's capitals, in those of a class"""
+_WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]\s*|[^\s\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]*\s*")
+"""what must not be broken: a character of Chinese or Japanese, or a word, with the space after it"""
 BACKGROUND = 0.55
 """opacity of the dark box behind the text"""
 
@@ -77,9 +77,7 @@ def draw_caption(
 
 
 def _score(score: ClassScore) -> str:
-    # the font has ASCII only
-    name = unicodedata.normalize("NFKD", score.name).encode("ascii", "ignore").decode() or f"class {score.id}"
-    return f"{name} {score.probability:.2f}"
+    return f"{score.name.strip() or f'class {score.id}'} {score.probability:.2f}"
 
 
 @lru_cache(maxsize=16)
@@ -113,8 +111,8 @@ def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect:
     gap = pad // 3  # a line of text ends with room for what hangs below it
     bar_width = round(6 * height)
     second = low.shape[1] + bar_width + high.shape[1] + 2 * pad
-    total_width = max(text.shape[1], second) + 2 * pad
-    total_height = text.shape[0] + max(low.shape[0], bar_height) + 2 * pad + gap
+    total_width = _even(max(text.shape[1], second) + 2 * pad)
+    total_height = _even(text.shape[0] + max(low.shape[0], bar_height) + 2 * pad + gap)
     cover = np.full((total_height, total_width), BACKGROUND, np.float32)
     rgb = np.zeros((total_height, total_width, 3), np.float32)
     _paste(cover, rgb, text, pad, pad)
@@ -124,45 +122,40 @@ def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect:
     _paste(cover, rgb, high, middle - high.shape[0] // 2, left + bar_width + pad)
     area = np.s_[middle - bar_height // 2 : middle - bar_height // 2 + bar_height, left : left + bar_width]
     cover[area], rgb[area] = 1.0, _bar(style, bar_width)
-    width = max(2, round(total_width / pixel_aspect / 2) * 2)
-    target = (width, (total_height + 1) // 2 * 2)
-    cover, rgb = (
-        np.asarray(cv2.resize(part, target, interpolation=cv2.INTER_AREA), np.float32) for part in (cover, rgb)
-    )
-    return cover[..., None], rgb
+    return _as_shown(cover, rgb, pixel_aspect)
 
 
 def _label(text: str, height: float, widest: int) -> F32:
     """Of `text`, at most `widest` pixels wide: by smaller letters, down to SMALLEST, then more lines, then smaller."""
-    whole = lettering(text, height)
-    if whole.shape[1] <= widest:
-        return whole
-    height = min(height, max(SMALLEST, height * widest / whole.shape[1]))
+    width = width_of(text, height)
+    if width <= widest:
+        return lettering(text, height)[:, :widest]
+    height = min(height, max(SMALLEST, height * widest / width))
     broken = _broken(text, height, widest)
-    lines = [lettering(line, height) for line in broken]
-    needed = max(line.shape[1] for line in lines)
+    needed = max(width_of(line, height) for line in broken)
     if needed > widest:
-        lines = [lettering(line, max(2.0, height * widest / needed))[:, :widest] for line in broken]
+        height = max(2.0, height * widest / needed)
+    lines = [lettering(line, height)[:, :widest] for line in broken]
     width = max(line.shape[1] for line in lines)
     return np.concatenate([np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in lines])
 
 
 def _broken(text: str, height: float, widest: int) -> list[str]:
-    """The text in lines, broken at its spaces, each as full as fits, but for the last of MOST_LINES."""
+    """The text in lines, broken where words end, each as full as fits, but for the last of MOST_LINES."""
     lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and len(lines) < MOST_LINES and lettering(longer, height).shape[1] > widest:
+    for word in _WORD.findall(text):
+        longer = lines[-1] + word
+        if lines[-1].strip() and len(lines) < MOST_LINES and width_of(longer.rstrip(), height) > widest:
             lines.append(word)
         else:
             lines[-1] = longer
-    return lines
+    return [line.strip() for line in lines]
 
 
 def _number(text: str, height: float) -> F32:
     """As `lettering`, without the room below the line, where digits have nothing."""
     image = lettering(text, height)
-    return image[: np.flatnonzero(image.any(axis=1))[-1] + 1]
+    return image[: int(np.flatnonzero(image.any(axis=1)).max(initial=0)) + 1]
 
 
 def _render_note(text: str, size: tuple[int, int], pixel_aspect: float) -> tuple[F32, F32]:
@@ -170,25 +163,27 @@ def _render_note(text: str, size: tuple[int, int], pixel_aspect: float) -> tuple
     height = float(max(SMALLEST, NOTE * size[0] / LINES_PER_FRAME))
     pad = round(0.5 * height)
     line = _label(text, height, math.ceil(max(16.0, size[1] * pixel_aspect * 0.94 - 2 * pad)))
-    # Both sides even, as planes of half the size need them.
-    shape = [(side + 2 * pad + 1) // 2 * 2 for side in line.shape]
+    # a line of text ends with room for what hangs below it
+    shape = [_even(line.shape[0] + pad + pad // 2), _even(line.shape[1] + 2 * pad)]
     cover = np.full(shape, BACKGROUND, np.float32)
     rgb = np.zeros((*shape, 3), np.float32)
     _paste(cover, rgb, line, pad, pad)
-    target = (max(2, round(shape[1] / pixel_aspect / 2) * 2), shape[0])
+    return _as_shown(cover, rgb, pixel_aspect)
+
+
+def _as_shown(cover: F32, rgb: F32, pixel_aspect: float) -> tuple[F32, F32]:
+    """As wide as it must be for pixels of another shape, both sides still even."""
+    height, width = cover.shape
+    target = (max(2, round(width / pixel_aspect / 2) * 2), height)
     cover, rgb = (
         np.asarray(cv2.resize(part, target, interpolation=cv2.INTER_AREA), np.float32) for part in (cover, rgb)
     )
     return cover[..., None], rgb
 
 
-def lettering(text: str, height: float) -> F32:
-    """White on nothing, [h, w] 0..1, capitals `height` pixels high."""
-    scale, weight = height / FONT_HEIGHT, max(1, round(height / 9))
-    (width, above), below = cv2.getTextSize(text or " ", FONT, scale, weight)
-    image = np.zeros((above + below, width + 2), np.uint8)
-    cv2.putText(image, text, (1, above), FONT, scale, 255, weight, cv2.LINE_AA)
-    return np.asarray(image / 255, np.float32)
+def _even(side: int) -> int:
+    """Both sides are even, as planes of half the size need them. Room is added: letters resized would be blurred."""
+    return (side + 1) // 2 * 2
 
 
 def _paste(cover: F32, rgb: F32, text: F32, top: int, left: int) -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ..picture import F32, U8, Layout, Picture
-from .caption import lettering
+from .lettering import lettering, width_of
 
 DIMMED = 0.45
 """Factor for the brightness of the last picture: it can still be recognised, and is not taken for the present."""
@@ -20,7 +20,7 @@ BAND = 0.2
 
 
 def notice(picture: Picture, text: str, pixel_aspect: float = 1.0) -> Picture:
-    """A new picture of the same size, layout and colour: `picture` in dark grey, and `text` (ASCII) across its middle.
+    """A new picture of the same size, layout and colour: `picture` in dark grey, and `text` across its middle.
 
     pixel_aspect: width / height of one pixel as it is to be shown.
     """
@@ -36,10 +36,8 @@ def _write(grey: F32, text: str, pixel_aspect: float, low: int, high: int) -> No
     """Draws the line on a band that reaches from edge to edge, in place."""
     height, width = grey.shape
     size = float(max(SMALLEST, height / LINES_PER_FRAME))
-    letters = lettering(text, size)
-    room = WIDEST * width * pixel_aspect
-    if letters.shape[1] > room:
-        letters = lettering(text, max(2.0, size * room / letters.shape[1]))
+    room, needed = WIDEST * width * pixel_aspect, width_of(text, size)
+    letters = lettering(text, size if needed <= room else max(2.0, size * room / needed))
     shown = max(1, min(width, round(letters.shape[1] / pixel_aspect)))
     resized = cv2.resize(letters, (shown, letters.shape[0]), interpolation=cv2.INTER_AREA)
     letters = np.asarray(resized, np.float32)[:height]

@@ -13,8 +13,8 @@ from saliency_tubes.engine.precision import (
 )
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.export.cli import add_export_arguments
-from saliency_tubes.stream.app.arguments import add_run_arguments
-from saliency_tubes.stream.app.job import Config
+from saliency_tubes.stream.app.config import Config
+from saliency_tubes.stream.app.settings import read_settings
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,10 @@ def test_what_is_not_accepted_here_is_told_where_it_belongs():
 
 
 def test_run_and_export_take_old_words_and_new():
-    run, export = argparse.ArgumentParser(), argparse.ArgumentParser()
-    add_run_arguments(run)
+    export = argparse.ArgumentParser()
     add_export_arguments(export)
-    assert run.parse_args(["--precision", "bfloat16", "a.mp4"]).precision == "bf16"
-    assert run.parse_args(["--precision", "FP32", "a.mp4"]).precision == "f32"
+    for word, found in (("bfloat16", "bf16"), ("FP32", "f32"), ("auto", "auto")):
+        assert read_settings(["a.mp4", "--precision", word]).streams[0].precision == found
     for word in ("fp16", "f16"):
         assert export.parse_args(["--precision", word, "i3d"]).precision == "f16"
     assert Config("a.mp4", precision="bfloat16").precision == "bf16"

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("stream", "engine", "export")
 METADATA = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE")
-RUNTIME = {"av", "numpy", "opencv-python-headless", "openvino", "tomli"}
+RUNTIME = {"av", "numpy", "opencv-python-headless", "openvino", "pillow", "tomli"}
 
 LIMITED = sys.version_info >= (3, 11)
 """whether one compiled part serves all later versions of Python: setup.py says why"""

@@ -15,7 +15,7 @@ from ..engine.errors import ModelError, UsageError
 from ..engine.manifest import RESIZE_RULES, InputSpec, Manifest
 from ..engine.missed import OWN
 from ..engine.picture import F32
-from ..engine.precision import EXPORT_PRECISIONS, precision_word
+from ..engine.precision import EXPORT_PRECISIONS, check_precision
 from ..engine.runtimes.models import PLAN_SUFFIXES, find_model, is_plan, read_manifest
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("precision")
     how.add_argument(
         "--precision",
-        type=precision_word,
-        choices=EXPORT_PRECISIONS,
+        type=_precision,
+        metavar="{" + ",".join(EXPORT_PRECISIONS) + "}",
         default="f32",
         help="of the trunk; inputs and outputs are f32 (default: f32)",
     )
@@ -82,6 +82,13 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     seen.add_argument("--input-shape", metavar="3,T,H,W", help="what the network takes")
     seen.add_argument("--classes", type=int, metavar="K", help="check that the network has as many")
     _add_preprocessing(seen)
+
+
+def _precision(text: str) -> str:
+    try:
+        return check_precision(text, EXPORT_PRECISIONS)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def export(args: argparse.Namespace) -> int:

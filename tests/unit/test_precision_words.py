@@ -46,7 +46,7 @@ def test_what_is_not_accepted_here_is_told_where_it_belongs():
         assert str(caught.value) == f"precision must be one of {message}"
 
 
-def test_run_and_export_take_old_words_and_new():
+def test_run_and_export_take_old_words_and_new(capsys):
     export = argparse.ArgumentParser()
     add_export_arguments(export)
     for word, found in (("bfloat16", "bf16"), ("FP32", "f32"), ("auto", "auto")):
@@ -54,6 +54,9 @@ def test_run_and_export_take_old_words_and_new():
     for word in ("fp16", "f16"):
         assert export.parse_args(["--precision", word, "i3d"]).precision == "f16"
     assert Config("a.mp4", precision="bfloat16").precision == "bf16"
+    with pytest.raises(SystemExit):
+        export.parse_args(["--precision", "bf16", "i3d"])
+    assert "f32, f16, int8, got 'bf16'; 'saliency-tubes run' computes in it" in capsys.readouterr().err
     with pytest.raises(UsageError, match="auto, f32, bf16, got 'int8'; 'saliency-tubes export' makes files in it"):
         Config("a.mp4", precision="int8")
     with pytest.raises(UsageError, match="f32, bf16, got 'int8'; 'saliency-tubes export' makes files in it"):

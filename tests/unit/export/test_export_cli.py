@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from saliency_tubes.engine.errors import ModelError, SourceError, UsageError
-from saliency_tubes.export import cli
+from saliency_tubes.export import check_cli, cli
 
 HEAVY = {"torch", "onnx", "onnxscript", "onnxruntime", "openvino", "torchvision", "tensorrt", "tensorrt_rtx"}
 
@@ -92,9 +92,10 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch,
 
 
 def test_the_other_commands_name_what_they_need(monkeypatch):
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    for module in (cli, check_cli):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"check needs onnxruntime: pip install 'saliency-tubes\[onnxruntime\]'"):
-        cli.check_file(parse("i3d", add=cli.add_check_arguments))
+        check_cli.check_file(parse("i3d", add=check_cli.add_check_arguments))
     words = ("add", "a.onnx", "-o", "b.onnx", "--activation", "relu", "--input-shape", "3,8,32,32", "--labels", "a.txt")
     with pytest.raises(UsageError, match=r"manifest add needs onnx, onnxruntime: pip install 'saliency-tubes\[export,"):
         cli.manifest_add(parse(*words, add=cli.add_manifest_arguments))
@@ -103,10 +104,12 @@ def test_the_other_commands_name_what_they_need(monkeypatch):
 def test_check_takes_frames_with_clips_only():
     pytest.importorskip("onnxruntime", reason="check needs it")
     with pytest.raises(UsageError, match=r"^--frames 32 goes with --clip: without clips all lengths are checked, on"):
-        cli.check_file(parse("i3d", "--frames", 32, add=cli.add_check_arguments))
+        check_cli.check_file(parse("i3d", "--frames", 32, add=check_cli.add_check_arguments))
     for frames in (0, 24):
         with pytest.raises(UsageError, match=f"^i3d takes clips of 16, 32 or 64 frames, got {frames}$"):
-            cli.check_file(parse("i3d", "--clip", "none.mp4", "--frames", frames, add=cli.add_check_arguments))
+            check_cli.check_file(
+                parse("i3d", "--clip", "none.mp4", "--frames", frames, add=check_cli.add_check_arguments)
+            )
 
 
 class TestRefusals:

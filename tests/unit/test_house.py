@@ -549,3 +549,29 @@ def private_uses(file: str, source: str) -> list[str]:
         if node.attr not in FOREIGN and ast.unparse(node.value) not in ("self", "cls", "super()")
     ]
     return [f"{file}:{node.lineno}: {ast.unparse(node)}" for node in found]
+
+
+EXAMPLES = {"mynet.py", "mymodels.py", "path/to/file.py", "model.py"}
+"""Names of files that users have."""
+
+
+def test_files_that_are_named_are_there() -> None:
+    """In comments, docstrings and messages of the code, and in CONTRIBUTING.md."""
+    there = {f"/{name}" for name in tracked()}
+    wrong = []
+    for path in [*python_files(*ROOMS), ROOT / "CONTRIBUTING.md"]:
+        named = set(named_files(path.read_text(encoding="utf-8"))) - EXAMPLES
+        wrong += [
+            f"{name_of(path)}: {name}" for name in sorted(named) if not any(one.endswith(f"/{name}") for one in there)
+        ]
+    assert wrong == []
+
+
+def test_a_file_that_is_named_is_found() -> None:
+    assert named_files("# as in stream/a.py, b.py and `docs/c.md`; *.py, x.pyi and d.python are none") == [
+        "stream/a.py", "b.py", "docs/c.md"
+    ]  # fmt: skip
+
+
+def named_files(text: str) -> list[str]:
+    return re.findall(r"(?<![\w./%{}*-])((?:[\w-]+/)*[\w-]+\.(?:py|md))\b", text)

@@ -69,8 +69,8 @@ class GstRtspSink(Sink):
         self._login = (user, password) if user and password else None
         self.failed_logins = 0 if self._login else None
         self._options = options
-        self._server: RtspServer | None = None
-        self._encode: Encode | None = None
+        self.server: RtspServer | None = None
+        self.encode: Encode | None = None
         self._clients: list[_Client] = []
         self._lock = threading.Lock()
         self._last: Any = None
@@ -83,28 +83,28 @@ class GstRtspSink(Sink):
     @property
     def port(self) -> int:
         """The port that is listened on, also if port 0 was asked for."""
-        return self._server.port if self._server is not None else self._port
+        return self.server.port if self.server is not None else self._port
 
     def open(self, info: VideoInfo) -> None:
         gst = self._gst = need(SinkError, self.name, *PARTS)
         self._monotonic = gst.Gst.SystemClock.obtain()
         self._clock = LiveClock()
         try:
-            self._encode = Encode(gst, info, self._options, self._fan_out)
+            self.encode = Encode(gst, info, self._options, self._fan_out)
         except (Missing, gst.GLib.Error) as error:
             raise SinkError(f"{self.name}: {getattr(error, 'message', error)}") from None
-        self.description, self.notes = self._encode.description, self._encode.notes
+        self.description, self.notes = self.encode.description, self.encode.notes
         try:
-            self._server = self._serve()
+            self.server = self._serve()
         except BaseException:
-            self._encode.close()
+            self.encode.close()
             raise
         if self._login is None and not is_loopback(self._address):
             self.notes += ("everybody who reaches this machine can watch: there is no password",)
         self.state = "running"
 
     def write(self, shown: Shown) -> None:
-        encode, frame = self._encode, shown.frame
+        encode, frame = self.encode, shown.frame
         if encode is None:
             raise RuntimeError(f"{self.name}: write() before open() or after close()")
         size = (frame.picture.width, frame.picture.height)
@@ -119,8 +119,8 @@ class GstRtspSink(Sink):
             encode.push(self._last, stamp, counts=not shown.outage)
 
     def close(self) -> None:
-        server, self._server = self._server, None
-        encode, self._encode = self._encode, None
+        server, self.server = self.server, None
+        encode, self.encode = self.encode, None
         if server is not None:
             server.unmount(self._path, self._fill_silence)
             with self._lock:
@@ -166,7 +166,7 @@ class GstRtspSink(Sink):
                 self._clients.remove(client)
 
     def _fill_silence(self) -> None:
-        encode = self._encode
+        encode = self.encode
         if encode is not None and self._clients and time.monotonic() - self._written > SILENCE:
             self._repeat()
         failed = encode.mend() if encode is not None else ""
@@ -176,7 +176,7 @@ class GstRtspSink(Sink):
             self.state, self.notes = "retrying", (f"the encoder failed and is started anew: {failed}",)
 
     def _repeat(self) -> None:
-        encode, last = self._encode, self._last
+        encode, last = self.encode, self._last
         if encode is not None and last is not None:
             encode.push(with_own_times(self._gst, last), self._now(), counts=False)
 
@@ -187,8 +187,8 @@ class GstRtspSink(Sink):
             clients = tuple(self._clients)
         if self.state == "retrying":
             self.state = "running"
-        if self._encode is not None:
-            known, lost = self._encode.account.out(buffer.pts)
+        if self.encode is not None:
+            known, lost = self.encode.account.out(buffer.pts)
             self.frames_written += known
             self._lose("encoder too slow", lost)
         waiting = False
@@ -214,7 +214,7 @@ class GstRtspSink(Sink):
 
     def _ask_for_keyframe(self) -> None:
         now = time.monotonic()
-        encode = self._encode
+        encode = self.encode
         if encode is not None and now - self._asked >= KEYFRAME_EVERY:
             self._asked = now
             encode.keyframe()

@@ -144,8 +144,8 @@ def test_whoever_guesses_waits_and_nobody_else_does(monkeypatch: pytest.MonkeyPa
             with Client(sink.port, STRANGER) as neighbour:  # one of the same address that knows the password
                 assert neighbour.log_in() == 200
             ticked = threading.Event()  # the server's own loop goes on
-            assert sink._server is not None
-            sink._server._ticks.append(ticked.set)
+            assert sink.server is not None
+            sink.server._ticks.append(ticked.set)
             assert ticked.wait(20)
             assert answered.is_alive()
         answered.join(60)  # the pause ends with the server
@@ -204,9 +204,9 @@ def test_one_address_has_a_quarter_of_the_places(caplog: pytest.LogCaptureFixtur
 
 def test_who_has_logged_in_and_answers_an_old_challenge_has_not_failed() -> None:
     with served() as sink, Client(sink.port) as client:
-        assert sink._server is not None
+        assert sink.server is not None
         assert client.log_in() == 200
-        server = sink._server
+        server = sink.server
         (connection,) = server._sockets
         server._sessions[connection] = 1  # as SETUP does
         fail(client, 2)

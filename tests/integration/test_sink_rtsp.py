@@ -170,11 +170,11 @@ def test_what_the_encoder_loses_is_counted_once(monkeypatch: pytest.MonkeyPatch)
     slow = "identity sleep-time=100000 ! "
     monkeypatch.setattr(gst_encode, "encoder", lambda *args: slow + encoder(*args))
     with served() as (sink, feeder):
-        assert sink._encode is not None
+        assert sink.encode is not None
         pushed: list[float] = []
-        push = sink._encode.push
+        push = sink.encode.push
         monkeypatch.setattr(
-            sink._encode, "push", lambda *args, counts: (pushed.append(counts), push(*args, counts=counts))
+            sink.encode, "push", lambda *args, counts: (pushed.append(counts), push(*args, counts=counts))
         )
         watch(sink.port, 10)
         feeder.stop()
@@ -290,7 +290,7 @@ def test_one_connection_cannot_take_everything(
             raise ZeroDivisionError("oh")
 
         ran = threading.Event()
-        server = sink._server
+        server = sink.server
         assert server is not None
         monkeypatch.setattr(server, "_ticks", [fail, ran.set])
         assert ran.wait(5)
@@ -423,9 +423,9 @@ def test_any_layout_and_odd_sizes(layout: Layout) -> None:
 def test_nobody_watching_costs_no_encoding() -> None:
     with served() as (sink, _):
         given = []
-        assert sink._encode is not None
-        give = sink._encode._give
-        sink._encode._give = lambda *what: (given.append(what), give(*what))  # type: ignore[func-returns-value]
+        assert sink.encode is not None
+        give = sink.encode._give
+        sink.encode._give = lambda *what: (given.append(what), give(*what))  # type: ignore[func-returns-value]
         time.sleep(0.5)
         assert given == []
         watch(sink.port, 3)
@@ -437,7 +437,7 @@ def test_an_encoder_that_fails_twice_is_started_twice_and_that_is_heard(
 ) -> None:
     monkeypatch.setattr(gst_encode, "MEND_EVERY", 0.5)
     with served() as (sink, _):
-        encode = sink._encode
+        encode = sink.encode
         assert encode is not None
         for _ in range(2):  # the second time before it may be started again
             failed = encode._pipeline

@@ -244,8 +244,8 @@ class Manifest:
         except (ValueError, RecursionError) as error:
             raise ModelError(f"its manifest is not JSON: {error}") from None
         if not isinstance(text, dict) or text.get("format") != FORMAT:
-            found = text.get("format") if isinstance(text, dict) else type(text).__name__
-            raise ModelError(f"its manifest has format {found!r}; this version reads format {FORMAT}")
+            format = text.get("format") if isinstance(text, dict) else type(text).__name__
+            raise ModelError(f"its manifest has format {format!r}; this version reads format {FORMAT}")
         try:
             return cls._from_json(text, properties.get(WEIGHTS_KEY, ""))
         except ModelError as error:

@@ -54,11 +54,11 @@ def centroids(tube: Tube, size: tuple[int, int]) -> list[tuple[float, float] | N
     cells = np.maximum(finite(tube.evidence), 0)
     _, height, width = cells.shape
     out: list[tuple[float, float] | None] = []
-    for one in cells:
-        total = one.sum()
+    for slice_ in cells:
+        total = slice_.sum()
         if total > 0:
-            x = float(one.sum(axis=0) @ (np.arange(width) + 0.5)) / total / width
-            y = float(one.sum(axis=1) @ (np.arange(height) + 0.5)) / total / height
+            x = float(slice_.sum(axis=0) @ (np.arange(width) + 0.5)) / total / width
+            y = float(slice_.sum(axis=1) @ (np.arange(height) + 0.5)) / total / height
             out.append(_pixel(tube.crop, size, x, y))
         else:
             out.append(None)
@@ -77,20 +77,20 @@ def boxes(tube: Tube, scale: Scale, threshold: float, size: tuple[int, int]) -> 
     """For each slice the boxes around connected evidence of `threshold` or more after scaling, largest first."""
     cells = np.clip((finite(tube.evidence) - scale.low) / (scale.high - scale.low), 0, 1)
     rows, columns = (_finer(count) for count in cells.shape[1:])
-    return [_boxes(rows @ one @ columns.T >= threshold, tube.crop, size) for one in cells]
+    return [_boxes(rows @ slice_ @ columns.T >= threshold, tube.crop, size) for slice_ in cells]
 
 
 def _boxes(strong: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], crop: Crop, size: tuple[int, int]) -> list[Box]:
     height, width = strong.shape
     count, _, stats, _ = cv2.connectedComponentsWithStats(strong.astype(np.uint8), connectivity=8)
-    found: list[Box] = []
+    boxes: list[Box] = []
     for left, top, across, down, _ in stats[1:count].tolist():
         x0, y0 = _pixel(crop, size, left / width, top / height)
         x1, y1 = _pixel(crop, size, (left + across) / width, (top + down) / height)
         box = (max(0, round(x0)), max(0, round(y0)), min(size[0], round(x1)), min(size[1], round(y1)))
         if box[0] < box[2] and box[1] < box[3]:  # a box within the letterbox bars is not in the frame
-            found.append(box)
-    return sorted(found, key=lambda box: (-(box[2] - box[0]) * (box[3] - box[1]), box))
+            boxes.append(box)
+    return sorted(boxes, key=lambda box: (-(box[2] - box[0]) * (box[3] - box[1]), box))
 
 
 def _finer(cells: int) -> F64:

@@ -50,14 +50,14 @@ class Missed:
     @property
     def words(self) -> str:
         """As in: openvino in bf16 at 16 frames: activation error 3.5e-02 (at most 3e-02 is accepted)."""
-        found = "does not run" if self.allowed is None else miss_in_words(self.what, self.measured, self.allowed)
-        return f"{self.runtime} in {self.precision} at {self.frames} frames: {found}"
+        error = "does not run" if self.allowed is None else miss_in_words(self.what, self.measured, self.allowed)
+        return f"{self.runtime} in {self.precision} at {self.frames} frames: {error}"
 
 
 def miss_in_words(what: str, measured: float | None, allowed: float) -> str:
     """An error above its bound, in words. measured: None and NaN mean that it was not a number."""
     if what == "tube":
-        found = "nan" if measured is None else f"{measured:.4f}"
-        return f"tube correlation {found} (at least {allowed:g} is accepted)"
-    found = "nan" if measured is None else f"{measured:.1e}"
-    return f"{what} error {found} (at most {allowed:.0e} is accepted)"
+        error = "nan" if measured is None else f"{measured:.4f}"
+        return f"tube correlation {error} (at least {allowed:g} is accepted)"
+    error = "nan" if measured is None else f"{measured:.1e}"
+    return f"{what} error {error} (at most {allowed:.0e} is accepted)"

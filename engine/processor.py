@@ -16,8 +16,8 @@ _TELLING = (
 
 def processor_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """The instruction sets that Linux names for the processor; empty on other systems."""
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", _text(cpuinfo), re.MULTILINE)
-    return frozenset(found[1].split()) if found else frozenset()
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", _text(cpuinfo), re.MULTILINE)
+    return frozenset(flags[1].split()) if flags else frozenset()
 
 
 def processor_identity(cpuinfo: Path = CPUINFO) -> str:

@@ -28,9 +28,9 @@ SLOTS = 8
 
 def why_not(index: int = 0) -> str | None:
     """One line that says why the kernels cannot run here; None if they can."""
-    found = find_device(index)
-    if isinstance(found, str):
-        return found
+    device = find_device(index)
+    if isinstance(device, str):
+        return device
     try:
         import_module("cuda.bindings.driver")
         load_nvrtc()
@@ -82,9 +82,9 @@ class Driver:
 
     @staticmethod
     def _find(index: int) -> Device:
-        found = find_device(index)
-        assert isinstance(found, Device)  # otherwise why_not has named the reason
-        return found
+        device = find_device(index)
+        assert isinstance(device, Device)  # otherwise why_not has named the reason
+        return device
 
     @property
     def architecture(self) -> int:

@@ -82,11 +82,11 @@ def build(name: str, architecture: int, folder: Path | None = None) -> bytes:
     key = key_of(source, *(part for pair in headers.items() for part in pair), *options, repr(tuple(version)))
     path = (folder or cache_folder("kernels")) / f"{name}-{target.architecture}-{key[:32]}.bin"
     head = _MAGIC + key.encode() + b"\n"
-    found = read_cached(path, head)
-    if found is None:
-        found = _compile(nvrtc, f"{name}.cu", source, headers, options, target.is_ptx)
-        write_cached(path, head, found)
-    return found
+    program = read_cached(path, head)
+    if program is None:
+        program = _compile(nvrtc, f"{name}.cu", source, headers, options, target.is_ptx)
+        write_cached(path, head, program)
+    return program
 
 
 def _compile(

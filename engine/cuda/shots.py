@@ -47,7 +47,7 @@ def check_shot(surface: Surface, clip: View, slot: int, spec: InputSpec, device:
         raise ValueError(f"clip must be writable float32 or float16 without gaps, got {clip.dtype} {clip.strides}")
     if not 0 <= slot < shape[1]:
         raise ValueError(f"slot must be 0 to {shape[1] - 1}, got {slot}")
-    if any(found not in (None, device) for found in (clip.device, *surface.devices)):
+    if any(other not in (None, device) for other in (clip.device, *surface.devices)):
         raise ValueError(f"the surface and the clip must be on GPU {device}, got {surface.devices}, {clip.device}")
 
 
@@ -62,8 +62,8 @@ def filters_of(surface: Surface, placed: Placement, spec: InputSpec) -> list[tup
             (columns, placed.size[0], placed.left, width, shrinks),
             (rows, placed.size[1], placed.top, height, shrinks),
         ):
-            found = _filter(*key)
-            made.append((key, found, found.weights.shape[1]))
+            weights = _filter(*key)
+            made.append((key, weights, weights.weights.shape[1]))
     return made
 
 

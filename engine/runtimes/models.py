@@ -20,10 +20,10 @@ def find_model(model: str | Path) -> Path:
         return shipped[str(model)]
     path = Path(model)
     try:
-        found = path.is_file()
+        exists = path.is_file()
     except OSError as error:  # the name is too long, or a folder may not be entered
         raise ModelError(f"no model {str(model)[:80]!r}: {error.strerror}") from None
-    if not found:
+    if not exists:
         raise ModelError(f"no model {str(model)!r}: neither a file nor one of those shipped: {', '.join(shipped)}")
     return path
 

@@ -146,8 +146,8 @@ class PlanInfo:
         except (ValueError, RecursionError) as error:
             raise ModelError(f"it is not JSON: {error}") from None
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            found = data.get("format") if isinstance(data, dict) else type(data).__name__
-            raise ModelError(f"it has format {found!r}; this version reads format {FORMAT}")
+            format = data.get("format") if isinstance(data, dict) else type(data).__name__
+            raise ModelError(f"it has format {format!r}; this version reads format {FORMAT}")
         try:
             return cls(
                 builder=_text(data, "builder"),

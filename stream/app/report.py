@@ -57,8 +57,11 @@ class Report:
         if summary.repeated:
             window = f"a window of {self._job.runner.frames} frames"
             self._note(f"the video is shorter than {window}: its last frame is repeated")
-        for one in summary.saw[:SEEN]:
-            self._say("saw", f"{one.label}: {one.windows} of {summary.windows} windows, up to {one.probability:.2f}")
+        for sighting in summary.saw[:SEEN]:
+            self._say(
+                "saw",
+                f"{sighting.label}: {sighting.windows} of {summary.windows} windows, up to {sighting.probability:.2f}",
+            )
         if self._job.pipeline.look.target.first is not None:  # the user's choice need not be what the network saw
             for label, probability in summary.explained:
                 self._say("saw", f"{label}, which was asked for: up to {probability:.2f}")
@@ -82,11 +85,11 @@ class Report:
     def _precision(self) -> None:
         """Logs what the file says against a precision, if that precision is used or could have been chosen."""
         asked = asked_precision(self._job.config, self._job.source.live)
-        for one in self._job.runner.manifest.missed:
-            if asked == one.precision:
-                self._note(f"{one.words}, as this file says; it runs in it all the same, as --precision asks")
+        for missed in self._job.runner.manifest.missed:
+            if asked == missed.precision:
+                self._note(f"{missed.words}, as this file says; it runs in it all the same, as --precision asks")
             elif asked == "auto":
-                self._note(f"{one.words}, as this file says, so that --precision auto does not choose it")
+                self._note(f"{missed.words}, as this file says, so that --precision auto does not choose it")
 
     def _notes(self) -> None:
         for note in (*self._job.source.info.notes, *self._job.source.remarks):

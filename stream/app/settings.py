@@ -180,10 +180,10 @@ def _expand(text: str, key: str) -> str:
         raise UsageError(f"{key} must not hold a NUL character")
 
     def variable(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
+        value = os.environ.get(match[1])
+        if value is None:
             raise UsageError(f"the environment has no variable {match[1]}")
-        return found
+        return value
 
     return _VARIABLE.sub(variable, text)
 

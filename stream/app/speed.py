@@ -136,14 +136,14 @@ def _measured(precisions: Sequence[str], load: Callable[[str], Runner], clock: C
 def _parse(body: bytes | None, precisions: Sequence[str]) -> dict[str, float] | None:
     """The seconds by precision in a cached file; None for anything else."""
     try:
-        found = json.loads(body or b"")
+        seconds = json.loads(body or b"")
     except ValueError:
         return None
-    if not isinstance(found, dict) or precisions[0] not in found or not set(found) <= set(precisions):
+    if not isinstance(seconds, dict) or precisions[0] not in seconds or not set(seconds) <= set(precisions):
         return None
-    if not all(isinstance(spent, float) and 0 < spent < math.inf for spent in found.values()):
+    if not all(isinstance(spent, float) and 0 < spent < math.inf for spent in seconds.values()):
         return None
-    return found
+    return seconds
 
 
 def _cores() -> int:

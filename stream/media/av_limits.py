@@ -68,7 +68,7 @@ def refused_size(stream: VideoStream, packet: Packet[Any] | None, most: Size) ->
             log = getattr(error, "log", None)  # the captured log lacks a line that was logged before
             said += [log] if log else []
         matches = [_REFUSED.search(line) for _, _, line in said]
-    return next(((int(found[1]), int(found[2])) for found in matches if found), None)
+    return next(((int(match[1]), int(match[2])) for match in matches if match), None)
 
 
 @contextmanager
@@ -99,11 +99,11 @@ def _apply() -> None:
 def _max_alloc() -> Any:
     """FFmpeg's av_max_alloc, found in the libraries that PyAV is linked with."""
     try:
-        found = ctypes.CDLL(av.buffer.__file__).av_max_alloc
+        set_most = ctypes.CDLL(av.buffer.__file__).av_max_alloc
     except (OSError, AttributeError):
         return None
-    found.argtypes, found.restype = [ctypes.c_size_t], None
-    return found
+    set_most.argtypes, set_most.restype = [ctypes.c_size_t], None
+    return set_most
 
 
 @contextmanager

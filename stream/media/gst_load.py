@@ -89,13 +89,13 @@ def find_binding() -> Any:
 def _load(parts: tuple[str, ...]) -> Any:
     _keep_exceptions()
     gi = find_binding()
-    found: dict[str, Any] = {}
+    modules: dict[str, Any] = {}
     for part in ("Gst", *parts):
         try:
             gi.require_version(part, "1.0")
         except ValueError:
             raise Missing(f"needs {part} for GStreamer: apt-get install {PACKAGES}") from None
     for part in ("GLib", "Gst", *parts):
-        found[part] = getattr(import_module("gi.repository"), part, None) or import_module(f"gi.repository.{part}")
-    found["Gst"].init(None)
-    return SimpleNamespace(**found)
+        modules[part] = getattr(import_module("gi.repository"), part, None) or import_module(f"gi.repository.{part}")
+    modules["Gst"].init(None)
+    return SimpleNamespace(**modules)

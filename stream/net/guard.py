@@ -72,10 +72,10 @@ class Guard:
 
     def _watch(self) -> None:
         try:
-            found = socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             return
-        addresses = {str(address[0]) for *_, address in found}
+        addresses = {str(address[0]) for *_, address in resolved}
         while not self._closed.wait(POLL):
             received = {}
             for link, number in _sockets().items():
@@ -102,14 +102,14 @@ class Guard:
 
 def _sockets() -> dict[str, int]:
     """This process's sockets: the system's name of each, which is unique, -> its number, which may be used again."""
-    found = {}
+    sockets = {}
     with suppress(OSError):
         for name in os.listdir(_DESCRIPTORS):
             with suppress(OSError):  # it was closed meanwhile
                 link = os.readlink(f"{_DESCRIPTORS}/{name}")
                 if link.startswith("socket:"):
-                    found[link] = int(name)
-    return found
+                    sockets[link] = int(name)
+    return sockets
 
 
 @contextmanager

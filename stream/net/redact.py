@@ -55,9 +55,9 @@ def is_secret_key(key: str) -> bool:
 
 def secrets(text: str) -> list[str]:
     """Every password and token in the addresses of a text, in all its `forms`, longest first."""
-    found = {match[2] for pattern in (_LOGIN, _LOOSE_LOGIN, _SECRET) for match in pattern.finditer(text)}
-    found |= {match[2] for pattern in (_PATH, _LONE_NAME) for match in pattern.finditer(text) if is_random(match[2])}
-    return forms(found)
+    words = {match[2] for pattern in (_LOGIN, _LOOSE_LOGIN, _SECRET) for match in pattern.finditer(text)}
+    words |= {match[2] for pattern in (_PATH, _LONE_NAME) for match in pattern.finditer(text) if is_random(match[2])}
+    return forms(words)
 
 
 def is_random(text: str) -> bool:
@@ -65,9 +65,13 @@ def is_random(text: str) -> bool:
     return _RANDOM.match(text) is not None
 
 
-def forms(found: Iterable[str]) -> list[str]:
+def forms(secret_words: Iterable[str]) -> list[str]:
     """The ways in which secrets are written: as given, without quotes, decoded and encoded; longest first."""
-    made = {form for secret in found for form in (secret, secret.strip("\"'"), unquote(secret), quote(unquote(secret)))}
+    made = {
+        form
+        for secret in secret_words
+        for form in (secret, secret.strip("\"'"), unquote(secret), quote(unquote(secret)))
+    }
     made |= {" ".join(form.split()) for form in made}  # as they appear in a text of one line
     return sorted(made - {"", HIDDEN}, key=len, reverse=True)
 

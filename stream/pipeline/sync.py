@@ -82,9 +82,9 @@ class Gaps:
         """Frames are missing before this one."""
         self._firsts = (*self._firsts, index)[-self._remembered :]
 
-    def between(self, one: float, other: float) -> bool:
-        """Whether frames are missing between these two, in either order."""
-        low, high = min(one, other), max(one, other)
+    def between(self, index: float, other: float) -> bool:
+        """Whether frames are missing between these two; their order does not matter."""
+        low, high = min(index, other), max(index, other)
         return any(low < first <= high for first in self._firsts)
 
 
@@ -124,10 +124,10 @@ def _crossfade(index: int, windows: list[Explanation], hop: int) -> tuple[tuple[
     saw = [window for window in windows if index in window.tube.span]
     if len(saw) < 2:
         return tuple((window, 1.0) for window in saw)
-    one, two = (window.tube.span for window in saw)
+    first, second = (window.tube.span for window in saw)
     # The cross-fade is limited to the frames that both windows saw.
-    reach = one.frames * one.stride / 2
-    begin, end = max(one.center, two.center - reach), min(one.center + hop, one.center + reach)
+    reach = first.frames * first.stride / 2
+    begin, end = max(first.center, second.center - reach), min(first.center + hop, first.center + reach)
     # If windows between the two were lost, there may be no such frames.
     share = min(1.0, max(0.0, (index - begin) / (end - begin))) if end > begin else float(index >= begin)
     return tuple((window, part) for window, part in zip(saw, (1 - share, share), strict=True) if part > 0)

@@ -160,8 +160,8 @@ class AvPushSink(Sink):
             text = "the server does not answer, or not as one"
         if self._scheme in SCHEMES and kind is SinkError:
             # Only here: it asks the server once more, and some servers accept one connection and then no other.
-            found = diagnose(self._address, self._options.tls_ca)
-            text = found.words if found is not None and found.distrusted else text
+            trouble = diagnose(self._address, self._options.tls_ca)
+            text = trouble.words if trouble is not None and trouble.distrusted else text
         return kind(f"{self.name}: {text}")
 
 

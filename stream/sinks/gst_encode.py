@@ -42,11 +42,11 @@ class Account:
         newly known to be lost."""
         with self._lock:
             known = self._inside.pop(stamp, None) is not None
-            for earlier in [one for one in self._inside if one < stamp]:
+            for earlier in [other for other in self._inside if other < stamp]:
                 self._inside[earlier] += 1
-            lost = [one for one, later in self._inside.items() if later > self._reorders]
-            for one in lost:
-                del self._inside[one]
+            lost = [other for other, later in self._inside.items() if later > self._reorders]
+            for other in lost:
+                del self._inside[other]
         return known, len(lost)
 
     def empty(self) -> int:

@@ -129,20 +129,20 @@ class Keep:
     @classmethod
     def parse(cls, text: str) -> Keep:
         """From "50", "20GB", "14d", or several of these with commas. Raises UsageError."""
-        found: dict[str, float] = {}
+        limits: dict[str, float] = {}
         for part in filter(None, (piece.strip() for piece in text.split(","))):
             match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", part)
             number, unit = (float(match[1]), match[2].lower()) if match else (0.0, "?")
             if number > 0 and unit in _SIZES:
-                found["size"] = int(number * _SIZES[unit])
+                limits["size"] = int(number * _SIZES[unit])
             elif number > 0 and unit in _AGES:
-                found["age"] = number * _AGES[unit]
+                limits["age"] = number * _AGES[unit]
             elif number >= 1 and number == int(number) and unit in ("", "files"):
-                found["files"] = int(number)
+                limits["files"] = int(number)
             else:
                 raise UsageError(f"keep takes a number of files (50), a size (20GB) or an age (14d), got {part!r}")
-        files, size = found.get("files"), found.get("size")
-        return cls(None if files is None else int(files), None if size is None else int(size), found.get("age"))
+        files, size = limits.get("files"), limits.get("size")
+        return cls(None if files is None else int(files), None if size is None else int(size), limits.get("age"))
 
     def doomed(self, recorded: Iterable[Recorded], now: float) -> list[tuple[Path, str]]:
         """The segments to delete, the oldest first, each with the reason. The newest one is never deleted: it is being

@@ -118,11 +118,11 @@ class _WebHandler(Handler):
         return True
 
     def _send_one(self, pictures: Pictures) -> None:
-        found = pictures.next(-1, SILENCE)
-        if found is None:
+        picture = pictures.next(-1, SILENCE)
+        if picture is None:
             self.answer(503, "text/plain; charset=utf-8", b"there is no picture yet\n", Retry_After="1")
         else:
-            self.answer(200, "image/jpeg", found[1], **_HEADERS)
+            self.answer(200, "image/jpeg", picture[1], **_HEADERS)
 
     def _send_all(self, pictures: Pictures) -> None:
         self.send_response(200)
@@ -138,8 +138,8 @@ class _WebHandler(Handler):
         pictures.watch(1)
         try:
             self.wfile.write(BOUNDARY)
-            while found := pictures.next(number, SILENCE) or last:
-                number, data = last = found
+            while picture := pictures.next(number, SILENCE) or last:
+                number, data = last = picture
                 # Send the next boundary at once: a browser shows a picture only when it has seen its end.
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
                 self.wfile.write(head + data + b"\r\n" + BOUNDARY)

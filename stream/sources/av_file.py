@@ -197,7 +197,9 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
     if not streams:
         raise SourceError(f"{name}: has {'only audio' if container.streams.audio else 'no video'}")
     best = container.streams.best("video")
-    stream = next((one for one in streams if best is not None and one.index == best.index), streams[0])
+    stream = next(
+        (candidate for candidate in streams if best is not None and candidate.index == best.index), streams[0]
+    )
     if stream.codec_context is None:
         raise SourceError(f"{name}: FFmpeg has no decoder for its video")
     stream.thread_type = "AUTO"

@@ -67,10 +67,10 @@ REFUSALS = {
 
 def failure(address: Address, tls_ca: str | None) -> FeedError | None:
     """What is wrong with the server of an address (`net.diagnose`), as an error; None if nothing is wrong."""
-    found = diagnose(address, tls_ca)
-    if found is None:
+    trouble = diagnose(address, tls_ca)
+    if trouble is None:
         return None
-    return FeedRefused(found.words) if found.distrusted else FeedLost(found.words)
+    return FeedRefused(trouble.words) if trouble.distrusted else FeedLost(trouble.words)
 
 
 class FeedEnded(FeedError):

@@ -67,9 +67,9 @@ class Freshness:
 
     def drawn_ratio(self, now: float) -> float:
         """The share of frames that evidence was drawn on, over the last OVER seconds; nan if there were no frames."""
-        recent = [one for one in self._seconds.copy() if one[0] > now - OVER]
-        frames = sum(one[1] for one in recent)
-        return sum(one[2] for one in recent) / frames if frames else math.nan
+        recent = [second for second in self._seconds.copy() if second[0] > now - OVER]
+        frames = sum(second[1] for second in recent)
+        return sum(second[2] for second in recent) / frames if frames else math.nan
 
     def _judge(self, now: float, late: bool) -> None:
         if late:

@@ -69,14 +69,14 @@ def _over(told: Told) -> str:
     return told or ""
 
 
-def _is_silent(one: Snapshot) -> bool:
-    return (one.connected or one.skipping) and one.last_frame >= STALE
+def _is_silent(snapshot: Snapshot) -> bool:
+    return (snapshot.connected or snapshot.skipping) and snapshot.last_frame >= STALE
 
 
-def _overloaded(one: Snapshot) -> str:
-    if one.lag > LATE:
-        return f"frames come {one.lag:.1f} s late"
-    return f"it fell behind the camera, {one.skips} times so far" if one.overloaded else ""
+def _overloaded(snapshot: Snapshot) -> str:
+    if snapshot.lag > LATE:
+        return f"frames come {snapshot.lag:.1f} s late"
+    return f"it fell behind the camera, {snapshot.skips} times so far" if snapshot.overloaded else ""
 
 
 def _opening(late: bool) -> Callable[[Told, float], str]:
@@ -125,16 +125,16 @@ def health(streams: Mapping[str, Told], since: float) -> dict[str, Any]:
     return {"status": _worst(page["status"] for page in pages.values()), "streams": pages}
 
 
-def _page(told: Told, found: list[tuple[Reason, str]]) -> dict[str, Any]:
+def _page(told: Told, held: list[tuple[Reason, str]]) -> dict[str, Any]:
     return {
-        "status": _worst(["failing" if reason.failing else "degraded" for reason, _ in found] or ["ok"]),
+        "status": _worst(["failing" if reason.failing else "degraded" for reason, _ in held] or ["ok"]),
         "state": told.state if isinstance(told, Snapshot) else told or "opening",
         "last_frame_age": round(told.last_frame, 3) if isinstance(told, Snapshot) else None,
-        "reasons": [{"reason": one.name, "detail": text, "remedy": one.remedy} for one, text in found],
+        "reasons": [{"reason": reason.name, "detail": text, "remedy": reason.remedy} for reason, text in held],
     }
 
 
-def _worst(found: Iterable[str]) -> str:
+def _worst(statuses: Iterable[str]) -> str:
     """The worst of several statuses; without any stream it is "failing"."""
-    known = set(found) or {"failing"}
+    known = set(statuses) or {"failing"}
     return next(status for status in ("failing", "degraded", "ok") if status in known)

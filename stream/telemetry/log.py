@@ -115,8 +115,8 @@ def hide_arguments(addresses: Iterable[Address] = ()) -> bool:
     try:
         shown = (process / "cmdline").read_bytes()
         words = shown.decode(errors="surrogateescape").split("\0")
-        found = {secret for word in words for secret in secrets(word)}
-        known = sorted(found.union(*(address.secrets() for address in addresses)), key=len, reverse=True)
+        secret_words = {secret for word in words for secret in secrets(word)}
+        known = sorted(secret_words.union(*(address.secrets() for address in addresses)), key=len, reverse=True)
         hidden = "\0".join(_blot(word, known) for word in words).encode(errors="surrogateescape")
         if hidden == shown:
             return True

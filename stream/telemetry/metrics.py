@@ -81,18 +81,18 @@ class Collector:
         """All metrics, as prometheus_client asks for them."""
         from prometheus_client import core
 
-        found = self._snapshots()
-        yield from _of_all(core, found, time.monotonic() - self._started)
-        streams = {name: one for name, one in found.items() if isinstance(one, Snapshot)}
+        told = self._snapshots()
+        yield from _of_all(core, told, time.monotonic() - self._started)
+        streams = {name: snapshot for name, snapshot in told.items() if isinstance(snapshot, Snapshot)}
         for field, text in COUNTERS.items():
             counter = core.CounterMetricFamily(f"{PREFIX}_{field}", text, labels=["stream"])
-            for name, one in streams.items():
-                counter.add_metric(_labels(name), getattr(one, field))
+            for name, snapshot in streams.items():
+                counter.add_metric(_labels(name), getattr(snapshot, field))
             yield counter
         for field, (title, text) in GAUGES.items():
             gauge = _gauge(core, title, text, "stream")
-            for name, one in streams.items():
-                gauge.add_metric(_labels(name), getattr(one, field))
+            for name, snapshot in streams.items():
+                gauge.add_metric(_labels(name), getattr(snapshot, field))
             yield gauge
         yield from _of_pictures(core, streams)
         yield from _of_places(core, streams)
@@ -107,13 +107,13 @@ def _gauge(core: Any, title: str, text: str, *labels: str) -> Any:
     return core.GaugeMetricFamily(f"{PREFIX}_{title}", text, labels=labels, unit=unit if unit in UNITS else "")
 
 
-def _of_all(core: Any, found: Mapping[str, Told], since: float) -> Iterable[Any]:
+def _of_all(core: Any, told: Mapping[str, Told], since: float) -> Iterable[Any]:
     """Metrics that streams have also when they are not open."""
     up = _gauge(core, "up", "1 where frames come, 0 where not.", "stream")
     trouble = _gauge(core, "trouble", "1 for each reason on the health page, 0 for all others.", "stream", "reason")
-    for name, one in found.items():
-        up.add_metric(_labels(name), float(isinstance(one, Snapshot) and one.alive and one.connected))
-        wrong = {reason.name for reason, _ in reasons(one, since)}
+    for name, stream in told.items():
+        up.add_metric(_labels(name), float(isinstance(stream, Snapshot) and stream.alive and stream.connected))
+        wrong = {reason.name for reason, _ in reasons(stream, since)}
         for reason in REASONS:
             trouble.add_metric(_labels(name, reason.name), float(reason.name in wrong))
     return up, trouble
@@ -123,10 +123,10 @@ def _of_pictures(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
     width = _gauge(core, "input_width_pixels", "Of the source's pictures.", "stream")
     height = _gauge(core, "input_height_pixels", "Of the source's pictures.", "stream")
     info = core.InfoMetricFamily(f"{PREFIX}_stream", "What was chosen for a stream.", labels=["stream"])
-    for name, one in streams.items():
-        width.add_metric(_labels(name), one.size[0])
-        height.add_metric(_labels(name), one.size[1])
-        info.add_metric(_labels(name), dict(zip(one.facts, _labels(*one.facts.values()), strict=True)))
+    for name, snapshot in streams.items():
+        width.add_metric(_labels(name), snapshot.size[0])
+        height.add_metric(_labels(name), snapshot.size[1])
+        info.add_metric(_labels(name), dict(zip(snapshot.facts, _labels(*snapshot.facts.values()), strict=True)))
     return width, height, info
 
 
@@ -135,10 +135,10 @@ def _of_places(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
         f"{PREFIX}_dropped", "Frames, windows and events lost, where and why.", labels=["stream", "place", "reason"]
     )
     depth = _gauge(core, "queue_depth", "Items that wait.", "stream", "queue")
-    for name, one in streams.items():
-        for (place, reason), count in one.dropped.items():
+    for name, snapshot in streams.items():
+        for (place, reason), count in snapshot.dropped.items():
             dropped.add_metric(_labels(name, place, reason), count)
-        for queue, items in one.queues.items():
+        for queue, items in snapshot.queues.items():
             depth.add_metric(_labels(name, queue), items)
     return dropped, depth
 
@@ -151,8 +151,8 @@ def _of_sinks(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
         field: core.CounterMetricFamily(f"{PREFIX}_sink_{title}", text, labels=["stream", "sink"])
         for field, (title, text) in SINK_COUNTERS.items()
     } | {field: _gauge(core, f"sink_{title}", text, "stream", "sink") for field, (title, text) in SINK_GAUGES.items()}
-    for name, one in streams.items():
-        for sink in one.sinks:
+    for name, snapshot in streams.items():
+        for sink in snapshot.sinks:
             for known in dict.fromkeys((*STATES, sink.state)):
                 state.add_metric(_labels(name, sink.name, known), float(known == sink.state))
             for field, family in families.items():
@@ -170,10 +170,10 @@ def _durations(core: Any, streams: Mapping[str, Snapshot]) -> Iterable[Any]:
     latency = core.HistogramMetricFamily(
         f"{PREFIX}_latency_seconds", "From a frame's arrival to its being written.", labels=["stream"], unit="seconds"
     )
-    for name, one in streams.items():
-        for stage, spread in one.stages.items():
+    for name, snapshot in streams.items():
+        for stage, spread in snapshot.stages.items():
             stages.add_metric(_labels(name, stage), _buckets(spread.total), spread.total.sum)
-        latency.add_metric(_labels(name), _buckets(one.latency.total), one.latency.total.sum)
+        latency.add_metric(_labels(name), _buckets(snapshot.latency.total), snapshot.latency.total.sum)
     return stages, latency
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -10,9 +11,9 @@ import cv2
 import numpy as np
 
 from .manifest import InputSpec
-from .picture import F32, U8
+from .picture import F32
 from .resize import resize
-from .types import Clip, Crop, Frame
+from .types import Clip, Crop, Frame, HostSample, Span
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def default_stride(spec: InputSpec, rate: Fraction | None) -> int:
     return max(1, round(spec.stride * ratio))
 
 
-def sample(frame: Frame, spec: InputSpec) -> tuple[U8, Crop]:
-    """The part of the frame that the model looks at, RGB [H, W, 3] uint8 with H, W = spec.size, and where it lies."""
+def sample(frame: Frame, spec: InputSpec) -> HostSample:
+    """The part of the frame that the model looks at, of spec.size, and where it lies."""
     height, width = spec.size
     placed = place(frame.picture.width, frame.picture.height, frame.pixel_aspect, spec)
     if spec.resize == "letterbox":
@@ -68,23 +69,31 @@ def sample(frame: Frame, spec: InputSpec) -> tuple[U8, Crop]:
         picture[area] = resize(frame.picture, placed.size, (0, 0, *placed.size))
     else:
         picture = resize(frame.picture, placed.size, (placed.left, placed.top, width, height))
-    return picture, placed.crop(spec)
+    return HostSample(picture, placed.crop(spec))
 
 
-def tensor(clip: Clip, spec: InputSpec, out: F32 | None = None) -> F32:
-    """The clip as the model's input [1, 3, T, H, W] float32: (value / 255 - mean) / std for each channel.
+def tensor(clips: Sequence[Clip], spec: InputSpec, out: F32 | None = None) -> F32:
+    """The clips as the model's input [N, 3, T, H, W] float32: (value / 255 - mean) / std for each channel.
 
-    out: the array of an earlier call that is no longer needed, to be filled again. Asking the system for new memory
-    takes as long as filling it.
+    out: memory of that shape to be filled; None: new memory, which the system takes as long to give as it is to fill.
     """
-    shape = (1, 3, len(clip.samples), *spec.size)
-    if out is None or out.shape != shape:
-        out = np.empty(shape, np.float32)
+    shape = (len(clips), 3, len(clips[0].samples), *spec.size)
+    made = np.empty(shape, np.float32) if out is None else out
+    if made.shape != shape:
+        raise ValueError(f"out must be of shape {shape}, got {made.shape}")
     tables = _tables(spec)
-    for t, picture in enumerate(clip.samples):
-        for channel, table in enumerate(tables):
-            cv2.LUT(picture[..., channel], table, dst=out[0, channel, t])
-    return out
+    for clip, part in zip(clips, made, strict=True):
+        for t, one in enumerate(clip.samples):
+            pixels = one.pixels
+            for channel, table in enumerate(tables):
+                cv2.LUT(pixels[..., channel], table, dst=part[channel, t])
+    return made
+
+
+def black_clip(spec: InputSpec, frames: int) -> Clip:
+    """A clip of `frames` black samples, for runs whose outputs nobody needs."""
+    black = HostSample(np.zeros((*spec.size, 3), np.uint8))
+    return Clip((black,) * frames, Span(0, frames), black.crop, (0, frames - 1), Fraction(1))
 
 
 @lru_cache(maxsize=8)

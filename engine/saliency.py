@@ -77,19 +77,13 @@ def top_classes(logits: F32, count: int) -> list[int]:
     return [int(i) for i in np.argsort(-logits, kind="stable")[:count]]
 
 
-def evidence(activation: F32, weights: F32) -> F32:
-    """S[t, y, x] = sum over k of weights[k] A[k, t, y, x] (arXiv 1902.01078): [C, t, h, w] and [C] to [t, h, w]."""
-    channels = activation.shape[0]
-    return (weights @ activation.reshape(channels, -1)).reshape(activation.shape[1:])
-
-
-Run = Callable[[F32, int | None], Outputs]
-"""Asks a network about one clip [1, 3, T, H, W]. The class is the one whose weights a graph with gradients is to give;
+Run = Callable[[Clip, int | None], Outputs]
+"""Asks a network about one clip. The class is the one whose weights a graph with gradients is to give;
 None: the top class."""
 
 
-def run_target(run: Run, head: LinearHead | None, data: F32, target: Target) -> tuple[Outputs, F32]:
-    """Runs one clip [1, 3, T, H, W]. Returns its outputs and the weights [C] of the target's tube.
+def run_target(run: Run, head: LinearHead | None, clip: Clip, target: Target) -> tuple[Outputs, F32]:
+    """Runs one clip. Returns its outputs and the weights [C] of the target's tube.
 
     head: the network's linear head; None where the graph gives weights.
 
@@ -97,14 +91,14 @@ def run_target(run: Run, head: LinearHead | None, data: F32, target: Target) -> 
     summed over all cells, where it is not (Grad-CAM, arXiv 1610.02391, eq. 1, times the number of cells). Both are
     linear in the logit, so A against B is the difference of the two.
     """
-    outputs = run(data, target.first)
+    outputs = run(clip, target.first)
     if head is not None:
         first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
         weights = head.class_weights[first]
         return outputs, weights if target.against is None else weights - head.class_weights[target.against]
     weights = _gradient(outputs)
     if target.against is not None:
-        weights = weights - _gradient(run(data, target.against))
+        weights = weights - _gradient(run(clip, target.against))
     return outputs, weights
 
 
@@ -128,7 +122,7 @@ def make_explanation(
 ) -> Explanation:
     """Everything one window says. `weights`: the target's, [C]; `previous`: the scale to smooth with (live mode)."""
     spec = manifest.window(clip.span.frames)
-    cells = evidence(outputs.activation, weights)
+    cells = outputs.evidence(weights)
     tube = Tube(cells, clip.span, clip.crop, spec.pool(*cells.shape[1:]), spec.trusted)
     first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
     ids = [first] if target.against is None else [first, target.against]

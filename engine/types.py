@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 
@@ -108,12 +109,44 @@ class Span:
         return ((frame - self.start) / self.stride + 0.5) * slices / self.frames - 0.5
 
 
+class Sample(Protocol):
+    """What a network sees of one frame: the part it looks at, as RGB bytes, wherever these lie."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        ...
+
+    @property
+    def crop(self) -> Crop:
+        """The part of the frame."""
+        ...
+
+    @property
+    def pixels(self) -> U8:
+        """RGB [H, W, 3] uint8 in the host's memory. A sample that lies elsewhere is copied from there."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class HostSample:
+    """A sample in the host's memory."""
+
+    pixels: U8
+    """RGB [H, W, 3] uint8"""
+    crop: Crop = Crop()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return int(self.pixels.shape[0]), int(self.pixels.shape[1])
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """The window's frames as the model sees them, not yet normalised, so that neighbouring windows share them."""
 
-    samples: tuple[U8, ...]
-    """T pictures, each RGB [H, W, 3] uint8"""
+    samples: tuple[Sample, ...]
+    """T of them, all of one size"""
     span: Span
     crop: Crop
     pts: tuple[int, int]
@@ -127,10 +160,10 @@ class Clip:
     """how many frames from the first to the last sampled one are damaged, and stood for by the one before"""
 
     def __post_init__(self) -> None:
-        shapes = {sample.shape for sample in self.samples}
-        if len(shapes) != 1 or len(self.samples) != self.span.frames:
+        sizes = {sample.size for sample in self.samples}
+        if len(sizes) != 1 or len(self.samples) != self.span.frames:
             raise ValueError(
-                f"{self.span.frames} frames need as many pictures alike, got {len(self.samples)} of {shapes}"
+                f"{self.span.frames} frames need as many samples of one size, got {len(self.samples)} of {sizes}"
             )
         if not 0 <= self.repeated < self.span.frames:
             raise ValueError(f"repeated must be 0 to {self.span.frames - 1}, got {self.repeated}")
@@ -152,6 +185,14 @@ class Outputs:
             raise ValueError(f"outputs must be [K] and [C, t, h, w], got {self.logits.shape}, {self.activation.shape}")
         if self.weights is not None and self.weights.shape != self.activation.shape[:1]:
             raise ValueError(f"weights must be {self.activation.shape[:1]}, got {self.weights.shape}")
+
+    def evidence(self, weights: F32) -> F32:
+        """S[t, y, x] = sum over k of weights[k] A[k, t, y, x] (arXiv 1902.01078): [C] to [t, h, w], on the host.
+
+        Who explains asks for this alone and never for the activation, which a device need not give away.
+        """
+        channels = self.activation.shape[0]
+        return (weights @ self.activation.reshape(channels, -1)).reshape(self.activation.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from ..engine.manifest import Manifest
 from ..engine.missed import OWN
 from ..engine.picture import F32
 from ..engine.precision import precision_word
-from ..engine.runtimes.base import run_one
+from ..engine.runtimes.base import HostRunner
 from ..engine.runtimes.models import read_manifest
 from ..engine.runtimes.open import open_runner
 from ..engine.runtimes.planfile import PlanInfo, read_plan
@@ -175,8 +175,13 @@ def _reference(
         return _Reference(f"PyTorch {version('torch')}", _torch(model, manifest))
     runner = open_runner(reference or path, frames=frames, runtime="onnxruntime")
     if reference is None or reference == path:
-        return _Reference(f"itself in {runner.description}", partial(run_one, runner), checked=True)
-    return _Reference(f"{reference.name} in {runner.description}", partial(run_one, runner))
+        return _Reference(f"itself in {runner.description}", partial(_infer, runner), checked=True)
+    return _Reference(f"{reference.name} in {runner.description}", partial(_infer, runner))
+
+
+def _infer(runner: HostRunner, clip: F32, class_id: int | None) -> Outputs:
+    (outputs,) = runner.infer(clip, [class_id])
+    return outputs
 
 
 def _torch(model: nn.Module, manifest: Manifest) -> Callable[[F32, int | None], Outputs]:
@@ -233,7 +238,7 @@ class _Judge:
         spare = (runtime, precision) if precision != OWN else None
         try:
             runner = open_runner(path, frames=self.frames, runtime=runtime, precision=precision)
-            found, milliseconds = _timed(partial(run_one, runner), self.group.clips, self.tops)
+            found, milliseconds = _timed(partial(_infer, runner), self.group.clips, self.tops)
         except UsageError as error:
             return Row(title, 0, bounds, remark=f"not run: {error}")
         except ModelError as error:

@@ -58,7 +58,7 @@ def _windows(path: Path, spec: InputSpec, frames: int, count: int) -> Iterator[F
     if not clips:
         raise SourceError(f"{path}: it ends before frame {starts[0]}, where the first clip of {frames} frames begins")
     for clip in clips:
-        yield tensor(clip, spec)
+        yield tensor([clip], spec)
 
 
 def _starts(length: int, extent: int, count: int) -> list[int]:

@@ -13,6 +13,7 @@ import numpy as np
 from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32, Color, Layout, Picture
+from saliency_tubes.engine.runtimes.base import HostRunner
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Frame, Outputs, Scale, Shown, Span, Tube
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.sinks.base import Sink
@@ -44,7 +45,7 @@ def make_manifest(frames: int = 8) -> Manifest:
 
 
 @dataclass
-class StubRunner:
+class StubRunner(HostRunner):
     """The activation [1, 2, 4, 4] is a clip's mean brightness by blocks; the head is linear, so it is exact."""
 
     manifest: Manifest = field(default_factory=make_manifest)
@@ -57,15 +58,15 @@ class StubRunner:
     sizes: list[int] = field(default_factory=list)
     """how many clips each run was given"""
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        assert 1 <= len(clips) <= self.batch
-        assert clips.shape[1:] == (3, self.frames, SIDE, SIDE)
-        assert clips.dtype == np.float32
+    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        assert 1 <= len(data) <= self.batch
+        assert data.shape[1:] == (3, self.frames, SIDE, SIDE)
+        assert data.dtype == np.float32
         if len(self.sizes) == self.fail_at:
             raise RuntimeError("the network failed")
-        self.sizes.append(len(clips))
+        self.sizes.append(len(data))
         time.sleep(self.delay)
-        return [self._look_at(clip) for clip in clips]
+        return [self._look_at(clip) for clip in data]
 
     def _look_at(self, clip: F32) -> Outputs:
         block = SIDE // CELLS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +13,8 @@ import numpy.typing as npt
 from ..errors import ModelError
 from ..manifest import Manifest
 from ..picture import F32
-from ..types import Outputs
+from ..preprocess import tensor
+from ..types import Clip, Outputs
 
 ONNX_RUNTIMES = {"openvino": "OpenVinoRunner", "onnxruntime": "OnnxRuntimeRunner"}
 """What runs ONNX files: the name of its package, and of its module here -> the class of its Runner. The first one
@@ -41,8 +43,8 @@ class Runner(Protocol):
     description: str
     """runtime, version, device and precision, as printed at start-up"""
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        """Clips [1..N, 3, T, H, W] float32, already normalised (`preprocess.tensor`); what is said of each.
+    def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        """What is said of each of 1 to N clips.
 
         What a clip gives does not depend on its neighbours, but for float noise where a runtime chooses other kernels.
         class_ids: for each clip, whose weights a graph with gradients gives; None: the top class's.
@@ -50,9 +52,27 @@ class Runner(Protocol):
         ...
 
 
-def run_one(runner: Runner, clip: F32, class_id: int | None = None) -> Outputs:
-    """What a runner says of one clip [1, 3, T, H, W] float32."""
-    (outputs,) = runner.run(clip, [class_id])
+class HostRunner(Runner):
+    """A runner whose input is made in the host's memory."""
+
+    _memory: F32 | None = None
+    """[N, 3, T, H, W], filled again for every run: new memory takes as long as filling it"""
+
+    def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        """As `Runner.run`."""
+        spec = self.manifest.input
+        if self._memory is None:
+            self._memory = np.empty((self.batch, 3, self.frames, *spec.size), np.float32)
+        return self.infer(tensor(clips, spec, self._memory[: len(clips)]), class_ids)
+
+    @abstractmethod
+    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        """As `run`, of clips that are [1..N, 3, T, H, W] float32 already, normalised as `preprocess.tensor` does."""
+
+
+def run_one(runner: Runner, clip: Clip, class_id: int | None = None) -> Outputs:
+    """What a runner says of one clip."""
+    (outputs,) = runner.run([clip], [class_id])
     return outputs
 
 

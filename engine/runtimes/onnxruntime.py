@@ -12,7 +12,7 @@ from ..errors import ModelError, UsageError, one_line
 from ..manifest import Manifest
 from ..picture import F32
 from ..types import Outputs
-from .base import Choices, check_shapes, inputs, outputs
+from .base import Choices, HostRunner, check_shapes, inputs, outputs
 
 LONGEST = 240
 """Maximum number of characters of onnxruntime's own message that an error quotes."""
@@ -32,7 +32,7 @@ def provider_of(device: str) -> tuple[str, dict[str, str]]:
     return PROVIDERS[name], options
 
 
-class OnnxRuntimeRunner:
+class OnnxRuntimeRunner(HostRunner):
     """A Runner in float32 on the CPU or on CUDA."""
 
     def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
@@ -63,8 +63,8 @@ class OnnxRuntimeRunner:
         self.batch = batch if batch > 1 and self._takes_batches() else 1
         self.description = f"{_title(device)}, f32"
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        return outputs(self.manifest, self._run(clips, class_ids))
+    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        return outputs(self.manifest, self._run(data, class_ids))
 
     def _run(self, clips: F32, class_ids: Sequence[int | None] | None) -> dict[str, F32]:
         names = self.manifest.outputs

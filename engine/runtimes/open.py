@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ModelError, UsageError
 from ..lazy import lazily
 from ..precision import RUN_PRECISIONS, check_precision
-from .base import ONNX_RUNTIMES, RUNTIMES, Choices, Runner
+from .base import ONNX_RUNTIMES, RUNTIMES, Choices, HostRunner
 from .models import find_model, is_plan, read_manifest
 from .planfile import read_plan
 
@@ -22,7 +22,7 @@ def open_runner(
     precision: str = "f32",
     device: str = "auto",
     batch: int = 1,
-) -> Runner:
+) -> HostRunner:
     """Loads a model for clips of `frames` frames (None: as the manifest says), `batch` of them at a time if it can.
 
     runtime: openvino, onnxruntime, tensorrt, or auto (tensorrt for a plan; for an ONNX file the first of the others
@@ -55,7 +55,7 @@ def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -
     return replace(offered, precisions=tuple(name for name in offered.precisions if name not in missed))
 
 
-def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> Runner:
+def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> HostRunner:
     chosen = _onnx_runtime(path, runtime)
     manifest = read_manifest(path)
     frames = manifest.default_frames if frames is None else frames
@@ -88,7 +88,7 @@ def _onnx_device(device: str) -> str:
     return "CPU" if device.lower() == "auto" else device
 
 
-def _open_plan(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> Runner:
+def _open_plan(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> HostRunner:
     if runtime not in ("auto", "tensorrt"):
         raise UsageError(f"{runtime} runs ONNX files, and {path} is a TensorRT plan: use --runtime tensorrt")
     if precision == "bf16":

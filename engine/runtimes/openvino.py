@@ -12,7 +12,7 @@ from ..manifest import Manifest
 from ..picture import F32
 from ..processor import processor_features
 from ..types import Outputs
-from .base import Choices, check_shapes, inputs, outputs
+from .base import Choices, HostRunner, check_shapes, inputs, outputs
 
 # OpenVINO reports its import to its maker's web analytics, without asking, if it can import this package. A program
 # that watches people's rooms must not report to anybody.
@@ -23,7 +23,7 @@ import openvino as ov  # noqa: E402
 from .openvino_stem import widen_stems  # noqa: E402
 
 
-class OpenVinoRunner:
+class OpenVinoRunner(HostRunner):
     """A Runner on any OpenVINO device (CPU, GPU, NPU), in the precision asked for by name.
 
     OpenVINO's own default on a CPU with bfloat16 is bfloat16, which moves the activation by 0.7 %.
@@ -60,8 +60,8 @@ class OpenVinoRunner:
             raise ModelError(f"OpenVINO says: {_first_reason(error)}") from None
         self.description = f"{_title(device)}, {precision}{' by AMX' if _uses_amx(compiled) else ''}"
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        given = inputs(self.manifest, clips, class_ids)
+    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        given = inputs(self.manifest, data, class_ids)
         try:
             self._request.infer(given, share_inputs=True)
         except RuntimeError as error:

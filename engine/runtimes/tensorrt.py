@@ -24,7 +24,7 @@ from ..errors import ModelError, UsageError
 from ..manifest import Manifest
 from ..picture import F32
 from ..types import Outputs
-from .base import check_shapes, inputs, outputs
+from .base import HostRunner, check_shapes, inputs, outputs
 from .device import Buffer, Device, Gpu, find_device
 from .planfile import BUILDERS, PlanInfo, Shape, TensorInfo, check_runtime, read_bytes
 
@@ -100,7 +100,7 @@ def find_place(info: PlanInfo, index: int = 0) -> tuple[Kit, Device]:
     return kit, device
 
 
-class TensorRtRunner:
+class TensorRtRunner(HostRunner):
     """A Runner for a plan. Inputs and outputs are float32; inside, the plan computes in the types it was built with."""
 
     def __init__(self, path: Path, info: PlanInfo, device: str, batch: int) -> None:
@@ -129,21 +129,23 @@ class TensorRtRunner:
             for name, shape in shapes.items():
                 expected[name] = (shape, "float32") if name in wanted else ((*shape, WIDEST), "uint8")
             loaded.allocate(expected)
+        self._memory = loaded.buffers[manifest.input.name].host  # clips are made where they are sent from
         # Kernels are loaded when they first run: a failure shows here, and the first clip need not wait for them.
-        self.run(np.zeros(expected[manifest.input.name][0], np.float32))
+        self.infer(np.zeros(expected[manifest.input.name][0], np.float32))
         self.description = f"{kit.title} on {found.name}, plan {path.name}, float32 I/O"
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        """As `Runner.run`. Raises ModelError where the GPU fails."""
-        loaded, gpu, count = self._loaded, self._loaded.gpu, len(clips)
+    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        """As `HostRunner.infer`. Raises ModelError where the GPU fails."""
+        loaded, gpu, count = self._loaded, self._loaded.gpu, len(data)
         buffers = {name: _first(buffer, count) for name, buffer in loaded.buffers.items()}
         gpu.enter()  # the calling thread may be another one than last time
-        feed = inputs(self.manifest, clips, class_ids)
+        feed = inputs(self.manifest, data, class_ids)
         for name, value in feed.items():
             host = buffers[name].host
             if value.shape != host.shape:
                 raise ValueError(f"{name} must be of shape {host.shape}, got {value.shape}")
-            np.copyto(host, value)
+            if not np.may_share_memory(host, value):
+                np.copyto(host, value)
             gpu.upload(buffers[name])
         loaded.set_shapes({name: value.shape for name, value in feed.items()})
         loaded.execute()

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ...engine.cachefile import cache_folder, key_of, read_cached, write_cached
 from ...engine.errors import ModelError
+from ...engine.preprocess import black_clip
 from ...engine.processor import processor_identity
 from ...engine.runtimes.base import Choices, Runner
 
@@ -103,7 +102,7 @@ def race(runners: Mapping[str, Runner], clock: Callable[[], float] = time.perf_c
 def run_takes(runner: Runner, size: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds for a run of `size` windows: those of the second run, because the first allocates memory, unless the
     first takes long."""
-    clips = np.zeros((size, 3, runner.frames, *runner.manifest.input.size), np.float32)
+    clips = [black_clip(runner.manifest.input, runner.frames)] * size
     spent = 0.0
     for _ in range(2):
         start = clock()
@@ -117,9 +116,9 @@ def run_takes(runner: Runner, size: int, clock: Callable[[], float] = time.perf_
 def _round(runners: Mapping[str, Runner], clock: Callable[[], float]) -> dict[str, float]:
     spent = {}
     for name, runner in runners.items():
-        clip = np.zeros((1, 3, runner.frames, *runner.manifest.input.size), np.float32)
+        clip = black_clip(runner.manifest.input, runner.frames)
         begun = clock()
-        runner.run(clip)
+        runner.run([clip])
         spent[name] = clock() - begun
     return spent
 

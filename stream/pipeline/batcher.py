@@ -12,11 +12,8 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
-from ...engine.picture import F32
 from ...engine.runtimes.base import Runner
-from ...engine.types import Outputs
+from ...engine.types import Clip, Outputs
 from ..telemetry.stopwatch import Stopwatch
 from .channel import Stopped
 
@@ -38,8 +35,8 @@ class Ticket:
     """how often its stream has been served"""
     called: float | None = None
     """when its stream was told to choose its clip"""
-    clip: F32 | None = None
-    """[1, 3, T, H, W], once it is ready"""
+    clip: Clip | None = None
+    """once it is chosen"""
     class_id: int | None = None
     begun: float = 0.0
     """when its run began"""
@@ -154,7 +151,6 @@ class Batcher:
         self.runner, self.clock = runner, clock
         self.schedule = Schedule(runner.batch)
         self._changed = threading.Condition()
-        self._memory: F32 | None = None
 
     def seat(self, watch: Stopwatch | None = None) -> Seat:
         """A place for one stream. watch: told the seconds of its waiting, "wait", and of its runs, "infer"."""
@@ -203,7 +199,8 @@ class Batcher:
 
     def _run(self, batch: list[Ticket]) -> None:
         try:
-            found = self.runner.run(self._clips(batch), [one.class_id for one in batch])
+            clips = [one.clip for one in batch if one.clip is not None]
+            found = self.runner.run(clips, [one.class_id for one in batch])
             for one, outputs in zip(batch, found, strict=True):
                 one.outputs = outputs
         except BaseException as error:  # raised by each in its own thread
@@ -212,15 +209,6 @@ class Batcher:
         with self._changed:
             self.schedule.end(self.clock())
             self._changed.notify_all()
-
-    def _clips(self, batch: list[Ticket]) -> F32:
-        """[N, 3, T, H, W]"""
-        clips = [one.clip for one in batch if one.clip is not None]
-        if len(clips) == 1:
-            return clips[0]
-        if self._memory is None:  # new memory takes as long as filling it
-            self._memory = np.empty((self.runner.batch, *clips[0].shape[1:]), np.float32)
-        return np.concatenate(clips, out=self._memory[: len(clips)])
 
     def _pause(self, stopped: threading.Event) -> None:
         if stopped.is_set():
@@ -263,7 +251,7 @@ class Seat:
         self._batcher.join(ticket)
         return ticket
 
-    def _serve(self, ticket: Ticket, clip: F32, class_id: int | None, waited: float) -> Outputs:
+    def _serve(self, ticket: Ticket, clip: Clip, class_id: int | None, waited: float) -> Outputs:
         """waited: seconds, until the clip was chosen."""
         asked = self._batcher.clock()
         ticket.class_id = class_id
@@ -286,8 +274,8 @@ class Turn:
         self._seat, self._waited = seat, waited
         self._ticket: Ticket | None = ticket
 
-    def run(self, clip: F32, class_id: int | None = None) -> Outputs:
-        """What the model says of a clip [1, 3, T, H, W] float32; class_id: as for `Runner.run`.
+    def run(self, clip: Clip, class_id: int | None = None) -> Outputs:
+        """What the model says of a clip; class_id: as for `Runner.run`.
 
         A second run waits behind the other streams: one that has had its turn is no better than they. Raises Stopped,
         or what the model raises.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ...engine.draw.style import Style
 from ...engine.manifest import Manifest
 from ...engine.picture import F32
-from ...engine.preprocess import tensor
 from ...engine.saliency import Normalize, Run, Target, make_explanation, run_target
 from ...engine.types import Clip, Explanation, Outputs, Scale
 from ..telemetry.stopwatch import Stopwatch
@@ -48,15 +47,12 @@ class Explainer:
         self._scale: Scale | None = None
         self._last: int | None = None
         self._look: Look | None = None
-        self._data: F32 | None = None
 
     def explain(self, run: Run, clip: Clip, look: Look) -> Explanation:
         """run: asks the network, once or, where another class is to be explained than it was asked for, twice."""
         manifest, style = self._manifest, look.style
         self._settle(clip.span.start, look)
-        with self._watch("sample"):
-            data = self._data = tensor(clip, manifest.input, self._data)
-        outputs, weights, target = self._run(run, data, look.target)
+        outputs, weights, target = self._run(run, clip, look.target)
         with self._watch("tube"):
             explanation = make_explanation(
                 outputs,
@@ -84,18 +80,18 @@ class Explainer:
                 self._hysteresis.reset()
         self._last, self._look = start, look
 
-    def _run(self, run: Run, data: F32, target: Target) -> tuple[Outputs, F32, Target]:
+    def _run(self, run: Run, clip: Clip, target: Target) -> tuple[Outputs, F32, Target]:
         if self._hysteresis is None or target.first is not None:
-            return *run_target(run, self._manifest.head, data, target), target
+            return *run_target(run, self._manifest.head, clip, target), target
         held = self._hysteresis.held
         head = self._manifest.head
-        outputs, weights = run_target(run, head, data, Target(held))
+        outputs, weights = run_target(run, head, clip, Target(held))
         chosen = self._hysteresis.choose(outputs.logits)
         if held is not None and chosen != held:
             if head is not None:
                 weights = head.class_weights[chosen]
             else:  # the graph's gradient is of the class it was asked for
-                outputs, weights = run_target(run, head, data, Target(chosen))
+                outputs, weights = run_target(run, head, clip, Target(chosen))
         return outputs, weights, Target(chosen)
 
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ...engine.manifest import InputSpec
-from ...engine.picture import U8
 from ...engine.preprocess import sample
-from ...engine.types import Clip, Crop, Frame, Span, WallTime
+from ...engine.types import Clip, Frame, Sample, Span, WallTime
 
 
 @dataclass(frozen=True, eq=False)
-class _Sample:
-    picture: U8
-    crop: Crop
+class _Held:
+    seen: Sample
     index: int
     pts: int
     time_base: Fraction
@@ -32,7 +30,7 @@ class Window:
             raise ValueError(f"frames, stride and hop must be 1 or more, got {frames}, {stride}, {hop}")
         self._spec, self._frames, self._stride, self._hop = spec, frames, stride, hop
         self._extent = (frames - 1) * stride + 1
-        self._samples: deque[_Sample] = deque(maxlen=self._extent)
+        self._samples: deque[_Held] = deque(maxlen=self._extent)
         self._seen = 0
         self._next = self._extent
         """how many frames must have been seen for the next clip"""
@@ -56,10 +54,10 @@ class Window:
             if not self._samples:
                 return None
             before = self._samples[-1]
-            picture, crop = before.picture, before.crop
+            seen = before.seen
         else:
-            picture, crop = sample(frame, self._spec)
-        self._samples.append(_Sample(picture, crop, frame.index, frame.pts, frame.time_base, frame.wall, frame.damaged))
+            seen = sample(frame, self._spec)
+        self._samples.append(_Held(seen, frame.index, frame.pts, frame.time_base, frame.wall, frame.damaged))
         self._seen += 1
         if self._seen < self._next:
             return None
@@ -101,9 +99,9 @@ class Window:
         chosen = [held[min(offset, last_sample)] for offset in offsets]
         first, last = held[0], chosen[-1]
         return Clip(
-            samples=tuple(one.picture for one in chosen),
+            samples=tuple(one.seen for one in chosen),
             span=Span(first.index, self._frames, self._stride),
-            crop=first.crop,
+            crop=first.seen.crop,
             pts=(first.pts, last.pts),
             time_base=first.time_base,
             repeated=sum(offset >= len(held) for offset in offsets),

@@ -16,7 +16,6 @@ from harness import Row, Setup, Target, interleave, ratio
 from saliency_tubes.engine.draw.caption import Caption, draw_caption
 from saliency_tubes.engine.draw.overlay import Overlay
 from saliency_tubes.engine.draw.style import Style
-from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.preprocess import tensor
 from saliency_tubes.engine.runtimes.base import Runner, run_one
 from saliency_tubes.engine.runtimes.open import open_runner
@@ -43,12 +42,12 @@ def rows(setup: Setup) -> list[Row]:
         runner = open_runner(frames=length)
         speeds = model_speeds(Config("test://", samples=length), runner.manifest, live=True)
         clip, frames = _window(runner)
-        data = tensor(clip, runner.manifest.input)
-        work[f"infer {length}"] = partial(runner.run, data)
+        data = tensor([clip], runner.manifest.input)
+        work[f"infer {length}"] = partial(runner.infer, data)
         if speeds is not None and speeds.quickest != "f32":
             live = open_runner(frames=length, precision=speeds.quickest)
-            work[f"live {length}"] = partial(live.run, data)
-        work[f"explain {length}"] = _Explain(runner, data, clip, frames[:hop])
+            work[f"live {length}"] = partial(live.infer, data)
+        work[f"explain {length}"] = _Explain(runner, clip, frames[:hop])
     times = interleave(work, setup.pick(ROUNDS), warmup=setup.pick(1, 0))
     found: list[Row] = []
     for length in HOPS:
@@ -69,9 +68,9 @@ def rows(setup: Setup) -> list[Row]:
 class _Explain:
     """What the pipeline does between the network and the sinks, for one window."""
 
-    def __init__(self, runner: Runner, data: F32, clip: Clip, frames: list[Frame]) -> None:
+    def __init__(self, runner: Runner, clip: Clip, frames: list[Frame]) -> None:
         self._manifest, self._clip, self._frames = runner.manifest, clip, frames
-        self._outputs, self._weights = run_target(partial(run_one, runner), runner.manifest.head, data, Class())
+        self._outputs, self._weights = run_target(partial(run_one, runner), runner.manifest.head, clip, Class())
         self._overlay = Overlay(STYLE)
 
     def __call__(self) -> None:

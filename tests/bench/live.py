@@ -26,9 +26,8 @@ from statistics import median
 import numpy as np
 from harness import Row, Setup, Target, exit_code, table
 from saliency_tubes.engine.errors import TubesError, UsageError
-from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
-from saliency_tubes.engine.types import Outputs
+from saliency_tubes.engine.types import Clip, Outputs
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
@@ -242,7 +241,7 @@ class _Silent:
         self.frames, self.batch = self.manifest.default_frames, 1
         self.description = "never answers"
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+    def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         threading.Event().wait()
         raise TubesError("waited for ever")
 

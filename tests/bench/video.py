@@ -19,7 +19,8 @@ from harness import Row, Setup, Target, Times, interleave, ratio
 from overlay import blob
 from saliency_tubes.engine.manifest import Manifest
 from saliency_tubes.engine.picture import F32
-from saliency_tubes.engine.runtimes.base import Runner
+from saliency_tubes.engine.preprocess import black_clip
+from saliency_tubes.engine.runtimes.base import HostRunner, Runner
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.types import Outputs
@@ -71,7 +72,7 @@ def explanation_share(summary: Summary, hop: int) -> float:
     return explained / (seconds["infer"] / summary.windows)
 
 
-class StubRunner:
+class StubRunner(HostRunner):
     """A network that takes no time and always finds the same evidence: one soft peak that comes and goes.
 
     It looks at what I3D looks at, in a few pixels: what is measured is decoding, drawing and encoding.
@@ -94,8 +95,8 @@ class StubRunner:
         logits[0] = 10
         self._outputs = Outputs(logits, activation)
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        return [self._outputs] * len(clips)
+    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        return [self._outputs] * len(data)
 
 
 class _Transcode:
@@ -144,7 +145,7 @@ class _Job:
 def _ready(frames: int) -> Runner:
     """A runner after its first run, which allocates."""
     runner = open_runner(frames=frames)
-    runner.run(np.zeros((1, 3, frames, *runner.manifest.input.size), np.float32))
+    runner.run([black_clip(runner.manifest.input, frames)])
     return runner
 
 

@@ -140,7 +140,8 @@ def test_clip_slots_are_the_cpus(driver, format):
     spec = InputSpec((224, 224), (0.0,) * 3, (1.0,) * 3, "center", 256)
     frame = host_frame(format, 1080, 1920)
     planes = tuple(plane[..., 0] if plane.shape[2] == 1 else plane for plane in frame.planes)
-    expected, crop = sample(Frame(0, 0, Fraction(1, 25), Picture(frame.surface.layout, planes)), spec)
+    seen = sample(Frame(0, 0, Fraction(1, 25), Picture(frame.surface.layout, planes)), spec)
+    expected, crop = seen.pixels, seen.crop
     clip = np.zeros((1, 3, 2, 224, 224), np.float32)
     views, surface = sent(driver, frame)
     with driver.entered():

@@ -65,33 +65,33 @@ def test_a_plan_says_what_onnxruntime_says(onnx, plan, gpu, kit):
     runner, reference = open_runner(plan), open_runner(onnx, runtime="onnxruntime")
     assert runner.description == f"{kit.title} on {gpu.name}, plan {plan.name}, float32 I/O"
     for seed, class_id in ((1, 2), (2, 0), (3, 1)):
-        found, expected = runner.run(clip_of(seed), [class_id])[0], reference.run(clip_of(seed), [class_id])[0]
+        found, expected = runner.infer(clip_of(seed), [class_id])[0], reference.infer(clip_of(seed), [class_id])[0]
         assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["f32"])
     # a class of its own choice
-    found, expected = runner.run(clip_of(4))[0], reference.run(clip_of(4))[0]
+    found, expected = runner.infer(clip_of(4))[0], reference.infer(clip_of(4))[0]
     assert not compare(found, expected, runner.manifest, 8).misses(BOUNDS["f32"])
 
 
 def test_the_same_clip_gives_the_same_numbers(plan):
     runner = open_runner(plan)
-    first = runner.run(clip_of(1))[0]
-    runner.run(clip_of(2))
-    again = runner.run(clip_of(1))[0]
+    first = runner.infer(clip_of(1))[0]
+    runner.infer(clip_of(2))
+    again = runner.infer(clip_of(1))[0]
     assert np.array_equal(first.logits, again.logits)
     assert np.array_equal(first.activation, again.activation)
 
 
 def test_in_another_thread(plan):
     runner, found = open_runner(plan), []
-    thread = threading.Thread(target=lambda: found.append(runner.run(clip_of(1))[0]))
+    thread = threading.Thread(target=lambda: found.append(runner.infer(clip_of(1))[0]))
     thread.start()
     thread.join()
-    assert np.array_equal(found[0].activation, runner.run(clip_of(1))[0].activation)
+    assert np.array_equal(found[0].activation, runner.infer(clip_of(1))[0].activation)
 
 
 def test_runners_come_and_go(plan):
     for _ in range(5):
-        open_runner(plan).run(clip_of(1))
+        open_runner(plan).infer(clip_of(1))
 
 
 def test_a_plan_that_is_damaged(plan, folder, kit):
@@ -117,4 +117,4 @@ def test_i3d(folder, kit):
     runner, reference = open_runner(plan), open_runner("i3d", frames=16, runtime="onnxruntime")
     clip = np.random.default_rng(0).uniform(-1, 1, (1, 3, 16, 224, 224)).astype(np.float32)
     bounds = BOUNDS["compact"].loosened(TF32)
-    assert not compare(runner.run(clip)[0], reference.run(clip)[0], runner.manifest, 16).misses(bounds)
+    assert not compare(runner.infer(clip)[0], reference.infer(clip)[0], runner.manifest, 16).misses(bounds)

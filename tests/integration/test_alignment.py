@@ -17,6 +17,7 @@ from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.preprocess import place
+from saliency_tubes.engine.runtimes.base import HostRunner
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Crop, Frame, Outputs, Shown
 from saliency_tubes.stream.app.job import plan_delay
@@ -41,7 +42,7 @@ Point = tuple[float, float]
 
 
 @dataclass
-class MarkRunner:
+class MarkRunner(HostRunner):
     """The activation [1, 4, 14, 14] is how much of each cell the mark covers, averaged over two samples a slice."""
 
     resize: str = "stretch"
@@ -67,9 +68,9 @@ class MarkRunner:
             head=LinearHead(np.array([[10.0], [-10.0]], np.float32), np.zeros(2, np.float32)),
         )
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         time.sleep(self.delay)
-        return [self._look_at(clip) for clip in clips]
+        return [self._look_at(clip) for clip in data]
 
     def _look_at(self, clip: F32) -> Outputs:
         size = SIDE // CELLS

@@ -67,7 +67,7 @@ def expected(network, real):
 def read_clip(path, frames, manifest):
     source = open_source(str(path))
     try:
-        pictures = [sample(frame, manifest.input)[0] for frame, _ in zip(source, range(frames), strict=False)]
+        pictures = [sample(frame, manifest.input).pixels for frame, _ in zip(source, range(frames), strict=False)]
     finally:
         source.close()
     clip = np.stack(pictures).transpose(3, 0, 1, 2)[None]
@@ -134,7 +134,7 @@ def test_the_module_is_the_definition_written_out(checkpoint, real, expected, fr
 @pytest.mark.parametrize("frames", CASES)
 def test_the_shipped_file_says_what_the_network_says(real, expected, manifest, frames, runtime):
     pytest.importorskip(runtime, reason=f"needs {runtime}")
-    found = open_runner(ASSET, frames=frames, runtime=runtime, precision="f32").run(real[frames])[0]
+    found = open_runner(ASSET, frames=frames, runtime=runtime, precision="f32").infer(real[frames])[0]
     assert manifest.labels[int(found.logits.argmax())] == CASES[frames][1]
     errors = compare(found, expected[frames], manifest, frames)
     assert not errors.misses(), errors
@@ -144,7 +144,7 @@ def test_the_shipped_file_says_what_the_network_says(real, expected, manifest, f
 @pytest.mark.parametrize("frames", CASES)
 def test_the_tube_adds_up_to_the_logit(real, manifest, frames):
     """Needs no checkpoint: weighted mean of the tube plus bias, of the class seen, cell by cell."""
-    outputs = open_runner(ASSET, frames=frames).run(real[frames])[0]
+    outputs = open_runner(ASSET, frames=frames).infer(real[frames])[0]
     assert completeness(outputs, manifest, frames) <= 1e-5
     seen = manifest.labels.index(CASES[frames][1])
     tube = np.einsum("c,cthw->thw", manifest.head.class_weights[seen], outputs.activation, dtype=np.float64)

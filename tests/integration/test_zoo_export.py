@@ -7,8 +7,7 @@ import copy
 import dataclasses
 import sys
 import tempfile
-from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ pytest.importorskip("openvino", reason="it runs the files")  # here: its telemet
 
 from captum.attr import LayerGradCam  # noqa: E402
 from saliency_tubes.engine.manifest import Manifest  # noqa: E402
-from saliency_tubes.engine.runtimes.base import run_one  # noqa: E402
+from saliency_tubes.engine.preprocess import black_clip  # noqa: E402
 from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
 from saliency_tubes.engine.saliency import (  # noqa: E402
@@ -33,7 +32,6 @@ from saliency_tubes.engine.saliency import (  # noqa: E402
     pooled,
     run_target,
 )
-from saliency_tubes.engine.types import Clip, Crop, Span  # noqa: E402
 from saliency_tubes.export import zoo  # noqa: E402
 from saliency_tubes.export.head import HeadAnalysis  # noqa: E402
 from saliency_tubes.export.noise import smooth_noise  # noqa: E402
@@ -129,14 +127,16 @@ class Exported:
         if runtime not in self.found:
             runner, self.found[runtime] = open_runner(self.path, frames=self.clip.shape[2], runtime=runtime), {}
             for one in self.targets:
-                outputs, weights = run_target(partial(run_one, runner), runner.manifest.head, self.clip, one)
+                outputs, weights = run_target(
+                    lambda data, class_id, runner=runner: runner.infer(data, [class_id])[0],
+                    runner.manifest.head, self.clip, one,
+                )  # fmt: skip
                 self.found[runtime][one] = outputs, weights, self.explain(outputs, weights, one)
         return self.found[runtime][target]
 
     def explain(self, outputs, weights, target):
         frames = self.clip.shape[2]
-        pictures = (np.zeros((*self.manifest.input.size, 3), np.uint8),) * frames
-        clip = Clip(pictures, Span(0, frames), Crop(), (0, frames - 1), Fraction(1, 25))
+        clip = black_clip(self.manifest.input, frames)
         return make_explanation(outputs, weights, self.manifest, clip, target, window=0, normalize=Normalize())
 
     @cached_property
@@ -291,7 +291,7 @@ def test_the_other_lengths_of_one_file_are_served_too(exported, runtime):
     assert bool(others) == (exported.name == "i3d")
     for frames in others:
         clip = smooth_noise(exported.manifest.input, frames, seed=1)
-        outputs = open_runner(exported.path, frames=frames, runtime=runtime).run(clip)[0]
+        outputs = open_runner(exported.path, frames=frames, runtime=runtime).infer(clip)[0]
         with torch.no_grad():
             logits = exported.model(torch.from_numpy(clip))[0].numpy()
         assert error(outputs.logits, logits) <= LOGITS

@@ -59,7 +59,8 @@ def test_clip_slots_are_the_cpus(rubbish, gpu, rule, format, size, dtype):
     planes = [plane[..., 0] if plane.shape[2] == 1 else plane for plane in frame.planes]
     picture = Picture(frame.surface.layout, tuple(planes), frame.surface.color)
     aspect = Fraction(4, 3)
-    expected, crop = sample(Frame(0, 0, Fraction(1, 25), picture, aspect), spec)
+    seen = sample(Frame(0, 0, Fraction(1, 25), picture, aspect), spec)
+    expected, crop = seen.pixels, seen.crop
     for memory in frame.memory:
         gpu.show(memory)
     clip = np.full((1, 3, 4, *spec.size), 7, dtype)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from saliency_tubes.engine.picture import F32
-from saliency_tubes.engine.types import Outputs
+from saliency_tubes.engine.preprocess import black_clip
+from saliency_tubes.engine.types import Clip, HostSample, Outputs
 from saliency_tubes.stream.app import model_choice
 from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.app.model_choice import share_model, youngest
@@ -18,11 +19,13 @@ from saliency_tubes.stream.pipeline import batcher
 from saliency_tubes.stream.pipeline.batcher import GRACE, GRACE_SHARE, LEAD, PATIENCE, Batcher, Schedule, Seat, Ticket
 from saliency_tubes.stream.pipeline.channel import Stopped
 from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
-from stubs import SIDE, StubRunner
+from stubs import SIDE, StubRunner, make_manifest
 from waiting import wait_for
 
-SHAPE = (1, 3, 8, SIDE, SIDE)
-CLIP = np.zeros(SHAPE, np.float32)
+SPEC = make_manifest().input
+CLIP = black_clip(SPEC, 8)
+LEVEL = 0.003
+"""more than half a level of 255, as a part of 1"""
 
 
 class Played:
@@ -259,7 +262,7 @@ class Gated(StubRunner):
         self.fail = False
         self.threads: list[int] = []
 
-    def run(self, clips: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+    def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         self.threads.append(threading.get_ident())
         self.begun.release()
         assert self.gate.acquire(timeout=30)
@@ -268,8 +271,10 @@ class Gated(StubRunner):
         return super().run(clips, class_ids)
 
 
-def clip_of(brightness: float) -> F32:
-    return np.full(SHAPE, brightness, np.float32)
+def clip_of(brightness: float) -> Clip:
+    """All its pixels are of that brightness, 0 to 1, to half a level of 255."""
+    sample = HostSample(np.full((SIDE, SIDE, 3), round(255 * brightness), np.uint8))
+    return replace(CLIP, samples=(sample,) * 8)
 
 
 class Threads:
@@ -282,7 +287,7 @@ class Threads:
         self.seats: dict[str, Seat] = {}
         self.threads: list[threading.Thread] = []
 
-    def start(self, name: str, choose: Callable[[], F32]) -> None:
+    def start(self, name: str, choose: Callable[[], Clip]) -> None:
         """One window. Comes back when it waits, or runs."""
         seat = self.seats[name] = self.batcher.seat()
         entered = threading.Event()
@@ -335,7 +340,7 @@ class TestBatcher:
         threads.begin()
         threads.let()
         threads.join()
-        assert threads.got == pytest.approx({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4})
+        assert threads.got == pytest.approx({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}, abs=LEVEL)
         assert threads.runner.sizes == [1, 3]
         assert [seat.size for seat in threads.seats.values()] == [1, 3, 3, 3]
 
@@ -344,7 +349,7 @@ class TestBatcher:
         runner.gate.release()
         with Batcher(runner).seat().turn() as turn:
             outputs = turn.run(clip_of(0.5))
-        assert outputs.activation.mean() == 0.5
+        assert outputs.activation.mean() == pytest.approx(0.5, abs=LEVEL)
         assert runner.threads == [threading.get_ident()]
 
     def test_an_error_reaches_all_whose_clip_was_in_it_and_nobody_else(self, threads):
@@ -360,7 +365,7 @@ class TestBatcher:
         threads.let()
         threads.join()
         assert all(str(threads.got[name]) == "the network failed" for name in "bcd")
-        assert (threads.got["a"], threads.got["e"]) == pytest.approx((0.1, 0.5))
+        assert (threads.got["a"], threads.got["e"]) == pytest.approx((0.1, 0.5), abs=LEVEL)
 
     def test_one_that_is_stopped_while_it_waits(self, threads):
         start_four(threads)
@@ -370,7 +375,7 @@ class TestBatcher:
         threads.let()
         threads.let()
         threads.join()
-        assert threads.got == pytest.approx({"a": 0.1, "b": 0.2, "d": 0.4})
+        assert threads.got == pytest.approx({"a": 0.1, "b": 0.2, "d": 0.4}, abs=LEVEL)
         assert threads.runner.sizes == [1, 2]
 
     def test_one_that_is_stopped_while_another_runs_its_clip(self, threads):
@@ -389,7 +394,7 @@ class TestBatcher:
         assert [name for name, one in threads.got.items() if isinstance(one, BaseException)] == [follower]
 
     def test_one_that_dies_while_it_chooses(self, threads):
-        def choose() -> F32:
+        def choose() -> Clip:
             raise OSError("no clip")
 
         threads.start("a", lambda: clip_of(0.1))
@@ -400,7 +405,7 @@ class TestBatcher:
         threads.let()
         threads.join()
         assert str(threads.got.pop("b")) == "no clip"
-        assert threads.got == pytest.approx({"a": 0.1, "c": 0.3})
+        assert threads.got == pytest.approx({"a": 0.1, "c": 0.3}, abs=LEVEL)
 
     def test_the_clip_is_chosen_when_its_turn_comes(self, threads):
         newest = [0.2]
@@ -412,7 +417,7 @@ class TestBatcher:
         threads.let()
         threads.let()
         threads.join()
-        assert threads.got["b"] == pytest.approx(0.7)
+        assert threads.got["b"] == pytest.approx(0.7, abs=LEVEL)
 
     def test_those_who_come_next_are_woken_when_a_run_begins(self):
         """One that found nothing to wait for just before would sleep until the run's end, and its clip come late."""

@@ -29,7 +29,7 @@ def frame(index: int, damaged: bool = False) -> Frame:
 
 
 def shown(clip: Clip) -> list[int]:
-    return [int(one[0, 0, 0]) for one in clip.samples]
+    return [int(one.pixels[0, 0, 0]) for one in clip.samples]
 
 
 class TestDamage:

@@ -12,7 +12,7 @@ from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.manifest import WindowSpec
 from saliency_tubes.engine.runtimes.base import run_one
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.types import Clip, Crop, Explanation, Outputs, Scale, Span
+from saliency_tubes.engine.types import Clip, Crop, Explanation, HostSample, Outputs, Scale, Span
 from saliency_tubes.stream.pipeline.explainer import Explainer, Look
 from saliency_tubes.stream.pipeline.sync import Gaps
 from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
@@ -58,7 +58,7 @@ class Padded(Told):
 
 
 def clip(start: int = 0) -> Clip:
-    samples = tuple(np.zeros((32, 32, 3), np.uint8) for _ in range(8))
+    samples = (HostSample(np.zeros((32, 32, 3), np.uint8)),) * 8
     return Clip(samples, Span(start, 8), Crop(), (start, start + 7), Fraction(1, 25))
 
 

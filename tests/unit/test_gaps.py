@@ -37,7 +37,7 @@ def explanation(start: int, frames: int = 8, stride: int = 1) -> Explanation:
 
 
 def numbers(clip: Clip) -> list[int]:
-    return [int(one[0, 0, 0]) + 256 * int(one[0, 0, 1]) for one in clip.samples]
+    return [int(one.pixels[0, 0, 0]) + 256 * int(one.pixels[0, 0, 1]) for one in clip.samples]
 
 
 class TestWindow:

@@ -16,9 +16,9 @@ from saliency_tubes.engine.draw.style import PRESETS, Style, palette
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.geometry import axis_positions, axis_weights, blend_cells
 from saliency_tubes.engine.picture import Color, Layout, Picture
-from saliency_tubes.engine.saliency import Normalize, evidence, scale_of
+from saliency_tubes.engine.saliency import Normalize, scale_of
 from saliency_tubes.engine.spline import zoom_weights
-from saliency_tubes.engine.types import Crop, Explanation, Span, Tube
+from saliency_tubes.engine.types import Crop, Explanation, Outputs, Span, Tube
 from stubs import even_pool
 
 WHOLE = Crop()
@@ -81,6 +81,10 @@ def test_the_papers_geometry_takes_all_of_the_cells(cells, pixels, low, extent):
     assert np.allclose(weights.sum(axis=1), 1)
 
 
+def evidence_of(inputs):
+    return Outputs(np.zeros(1, np.float32), inputs["activation"]).evidence(inputs["weights"])
+
+
 class TestGolden:
     """The published scripts' own outputs (../shared/golden)."""
 
@@ -93,7 +97,7 @@ class TestGolden:
         return inputs, np.load(folder / f"{request.param}_script.npz"), PRESETS[f"paper-{request.param}"], request.param
 
     def volume(self, inputs, style):
-        cells = evidence(inputs["activation"], inputs["weights"])
+        cells = evidence_of(inputs)
         weakest = int(cells.max(axis=(1, 2)).argmin())  # the scripts scale by all slices, whichever can be trusted
         trusted = (weakest, weakest + 1)
         explanation = make_explanation(cells, 16, style.normalize, (16, 224, 224), trusted=trusted)
@@ -101,7 +105,7 @@ class TestGolden:
 
     def test_cam(self, case):
         inputs, _, _, _ = case
-        assert np.abs(evidence(inputs["activation"], inputs["weights"]) - inputs["cam"]).max() <= 1e-4
+        assert np.abs(evidence_of(inputs) - inputs["cam"]).max() <= 1e-4
 
     def test_volume(self, case):
         inputs, golden, style, _ = case
@@ -131,7 +135,7 @@ class TestGolden:
         inputs, golden, _, name = case
         if name == "keras":
             pytest.skip("only the PyTorch script has a focus map")
-        cells = evidence(inputs["activation"], inputs["weights"])
+        cells = evidence_of(inputs)
         style = PRESETS["focus"]
         explanation = make_explanation(cells, 16, style.normalize, (16, 224, 224))
         return [(explanation, 1.0)], inputs["frames_bgr"][..., ::-1], golden["focus"]

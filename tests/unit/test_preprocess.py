@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.preprocess import sample, tensor
-from saliency_tubes.engine.types import Clip, Crop, Frame, Span
+from saliency_tubes.engine.types import Clip, Crop, Frame, HostSample, Span
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
 
@@ -48,7 +48,7 @@ def center_of(picture: np.ndarray) -> tuple[float, float]:
 def test_a_dot_is_found_where_the_crop_says(shape, aspect, rule, size, spot, layout):
     height, width = shape
     spec_ = spec(rule, size, 90)
-    _, crop = sample(frame_of(np.zeros((*shape, 3), np.uint8), aspect, layout), spec_)
+    crop = sample(frame_of(np.zeros((*shape, 3), np.uint8), aspect, layout), spec_).crop
     # the spot's position is within the crop and within the frame, so that it is always to be seen
     low, high = max(crop.left, 0.0), min(crop.right, 1.0)
     top, bottom = max(crop.top, 0.0), min(crop.bottom, 1.0)
@@ -63,9 +63,9 @@ def test_a_dot_is_found_where_the_crop_says(shape, aspect, rule, size, spot, lay
         return
     rgb = np.zeros((*shape, 3), np.uint8)
     rgb[row - half_y : row + half_y, column - half_x : column + half_x] = 255
-    picture, again = sample(frame_of(rgb, aspect, layout), spec_)
-    assert again == crop
-    found = center_of(picture)
+    seen = sample(frame_of(rgb, aspect, layout), spec_)
+    assert seen.crop == crop
+    found = center_of(seen.pixels)
     expected = (
         (x - crop.left) / (crop.right - crop.left) * size[1],
         (y - crop.top) / (crop.bottom - crop.top) * size[0],
@@ -84,8 +84,10 @@ def test_a_dot_is_found_where_the_crop_says(shape, aspect, rule, size, spot, lay
 )
 def test_the_model_sees_the_shape_a_viewer_sees(shape, aspect, rule, size):
     """A square of the shown picture is a square of the sample, but for the rounding of sizes to pixels."""
-    picture, crop = sample(frame_of(np.zeros((*shape, 3), np.uint8), aspect), spec(rule, size, 90))
-    assert picture.shape == (*size, 3)
+    seen = sample(frame_of(np.zeros((*shape, 3), np.uint8), aspect), spec(rule, size, 90))
+    crop = seen.crop
+    assert seen.pixels.shape == (*size, 3)
+    assert seen.size == size
     shown = (shape[1] * float(aspect), shape[0])
     across = size[1] / ((crop.right - crop.left) * shown[0])
     down = size[0] / ((crop.bottom - crop.top) * shown[1])
@@ -108,20 +110,21 @@ def test_the_model_sees_the_shape_a_viewer_sees(shape, aspect, rule, size):
 
 def test_known_crops():
     black = np.zeros((720, 1280, 3), np.uint8)
-    _, crop = sample(frame_of(black), InputSpec((224, 224), MEAN, STD, "center", 256))
+    crop = sample(frame_of(black), InputSpec((224, 224), MEAN, STD, "center", 256)).crop
     # 1280x720 to 455x256: 115 columns and 16 rows are cut off before the middle
     assert crop == Crop(115 / 455, 16 / 256, 339 / 455, 240 / 256)
-    assert sample(frame_of(black), InputSpec((224, 224), MEAN, STD, "stretch"))[1] == Crop()
-    _, boxed = sample(frame_of(black), InputSpec((224, 224), MEAN, STD, "letterbox"))
+    assert sample(frame_of(black), InputSpec((224, 224), MEAN, STD, "stretch")).crop == Crop()
+    boxed = sample(frame_of(black), InputSpec((224, 224), MEAN, STD, "letterbox")).crop
     assert (boxed.left, boxed.right) == (0, 1)
     assert (boxed.top, boxed.bottom) == (-49 / 126, 175 / 126)
     # anamorphic: 720x576 shown as 1024x576 by 64:45 pixels
-    _, wide = sample(frame_of(np.zeros((576, 720, 3), np.uint8), Fraction(64, 45)), spec("center", (64, 64), 64))
+    wide = sample(frame_of(np.zeros((576, 720, 3), np.uint8), Fraction(64, 45)), spec("center", (64, 64), 64)).crop
     assert wide == Crop(25 / 114, 0, 89 / 114, 1)
 
 
 def test_letterbox_bars_are_black_and_the_rest_is_not():
-    picture, crop = sample(frame_of(np.full((90, 160, 3), 200, np.uint8)), spec("letterbox"))
+    seen = sample(frame_of(np.full((90, 160, 3), 200, np.uint8)), spec("letterbox"))
+    picture, crop = seen.pixels, seen.crop
     rows = (picture == 200).all(axis=(1, 2))
     assert rows.sum() == 36
     assert (picture[~rows] == 0).all()
@@ -144,7 +147,7 @@ def test_letterbox_bars_are_black_and_the_rest_is_not():
 def test_a_sample_does_not_change_when_the_frame_is_drawn_on(rule, shape):
     """Windows share samples, and the overlay draws in place on the frame that the sample came from."""
     frame = frame_of(np.full((*shape, 3), 90, np.uint8))
-    picture, _ = sample(frame, spec(rule, (64, 64), 64))
+    picture = sample(frame, spec(rule, (64, 64), 64)).pixels
     before = picture.copy()
     frame.picture.planes[0][...] = 255
     assert np.array_equal(picture, before)
@@ -153,9 +156,9 @@ def test_a_sample_does_not_change_when_the_frame_is_drawn_on(rule, shape):
 @pytest.mark.parametrize("rule", ["center", "stretch", "letterbox"])
 def test_tiny_frames_can_be_sampled(rule):
     for shape in [(1, 1), (2, 3), (1, 40), (40, 1)]:
-        picture, crop = sample(frame_of(np.full((*shape, 3), 7, np.uint8)), spec(rule))
-        assert picture.shape == (64, 64, 3)
-        assert crop.left < crop.right
+        seen = sample(frame_of(np.full((*shape, 3), 7, np.uint8)), spec(rule))
+        assert seen.pixels.shape == (64, 64, 3)
+        assert seen.crop.left < seen.crop.right
 
 
 @given(
@@ -167,8 +170,8 @@ def test_tiny_frames_can_be_sampled(rule):
 def test_tensor_is_the_formula(shape, mean, std, seed):
     frames, height, width = shape
     pictures = np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
-    clip = Clip(tuple(pictures), Span(0, frames), Crop(), (0, 1), Fraction(1, 25))
-    got = tensor(clip, InputSpec((height, width), mean, std, "stretch"))
+    clip = Clip(tuple(map(HostSample, pictures)), Span(0, frames), Crop(), (0, 1), Fraction(1, 25))
+    got = tensor([clip], InputSpec((height, width), mean, std, "stretch"))
     assert got.shape == (1, 3, frames, height, width)
     assert got.dtype == np.float32
     assert got.flags.c_contiguous
@@ -179,7 +182,7 @@ def test_tensor_is_the_formula(shape, mean, std, seed):
 def test_tensor_of_known_values():
     red = np.zeros((2, 2, 3), np.uint8)
     red[..., 0] = 255
-    clip = Clip((red, red // 5), Span(0, 2), Crop(), (0, 1), Fraction(1, 25))
-    got = tensor(clip, InputSpec((2, 2), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "stretch"))
+    clip = Clip((HostSample(red), HostSample(red // 5)), Span(0, 2), Crop(), (0, 1), Fraction(1, 25))
+    got = tensor([clip], InputSpec((2, 2), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "stretch"))
     assert got[0, :, 0, 0, 0].tolist() == [1, -1, -1]
     assert got[0, :, 1, 1, 1] == pytest.approx([-0.6, -1, -1], abs=1e-6)

@@ -14,7 +14,7 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from saliency_tubes.engine.runtimes.open import open_runner
 import numpy as np
 runner = open_runner("i3d", frames=16, runtime="openvino")
-runner.run(np.zeros((1, 3, 16, 224, 224), np.float32))
+runner.infer(np.zeros((1, 3, 16, 224, 224), np.float32))
 print("telemetry", sys.modules.get("openvino_telemetry"))
 print("threads", [thread.name for thread in threading.enumerate()])
 """

@@ -4,7 +4,6 @@ import importlib.util
 import subprocess
 import sys
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,11 +16,11 @@ from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, Wind
 from saliency_tubes.engine.missed import Missed
 from saliency_tubes.engine.processor import processor_features
 from saliency_tubes.engine.runtimes import open as runner_module
-from saliency_tubes.engine.runtimes.base import ONNX_RUNTIMES, run_one
+from saliency_tubes.engine.runtimes.base import ONNX_RUNTIMES
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
 from saliency_tubes.engine.runtimes.open import choices, open_runner
 from saliency_tubes.engine.saliency import Normalize, Target, make_explanation, pooled, run_target
-from saliency_tubes.engine.types import Clip, Crop, Span
+from saliency_tubes.engine.types import Clip, Crop, HostSample, Span
 
 CHANNELS, CLASSES, SIDE = 4, 3, 6
 RNG = np.random.default_rng(0)
@@ -183,7 +182,7 @@ class TestContract:
         for seed in range(3):
             clip = clip_of(runner.frames, seed)
             before = clip.copy()
-            outputs = runner.run(clip)[0]
+            outputs = runner.infer(clip)[0]
             logits, activation = reference(clip)
             assert outputs.logits.dtype == outputs.activation.dtype == np.float32
             assert np.allclose(outputs.logits, logits, atol=1e-4)
@@ -192,16 +191,16 @@ class TestContract:
 
     def test_outputs_stay_when_the_next_clip_runs(self, tiny, runtime):
         runner = open_runner(tiny, runtime=runtime)
-        first = runner.run(clip_of(4, 1))[0]
+        first = runner.infer(clip_of(4, 1))[0]
         logits, activation = first.logits.copy(), first.activation.copy()
-        runner.run(clip_of(4, 2))
+        runner.infer(clip_of(4, 2))
         assert np.array_equal(first.logits, logits)
         assert np.array_equal(first.activation, activation)
 
     @pytest.mark.parametrize("shape", [("N", 3, "T", SIDE, SIDE), ("N", 3, "T", "H", "W"), (1, 3, 4, SIDE, SIDE)])
     def test_dynamic_and_fixed_shapes(self, folder, runtime, shape):
         path = write(folder / "shape.onnx", shape=shape)
-        outputs = open_runner(path, runtime=runtime).run(clip_of(4))[0]
+        outputs = open_runner(path, runtime=runtime).infer(clip_of(4))[0]
         assert np.allclose(outputs.logits, reference(clip_of(4))[0], atol=1e-4)
 
     @pytest.mark.parametrize("count", [1, 2, 3])
@@ -209,10 +208,10 @@ class TestContract:
         runner, alone = open_runner(many, runtime=runtime, batch=3), open_runner(many, runtime=runtime)
         assert (runner.batch, alone.batch) == (3, 1)
         clips = [clip_of(4, seed) for seed in range(count)]
-        found = runner.run(np.concatenate(clips))
+        found = runner.infer(np.concatenate(clips))
         assert len(found) == count
         for outputs, clip in zip(found, clips, strict=True):
-            (expected,) = alone.run(clip)
+            (expected,) = alone.infer(clip)
             assert outputs.logits.dtype == outputs.activation.dtype == np.float32
             assert np.allclose(outputs.logits, expected.logits, atol=1e-5)
             assert np.allclose(outputs.activation, expected.activation, atol=1e-5)
@@ -220,14 +219,14 @@ class TestContract:
     def test_batches_of_changing_size(self, many, runtime):
         runner, clips = open_runner(many, runtime=runtime, batch=4), [clip_of(4, seed) for seed in range(4)]
         for size in (4, 1, 3, 2, 4, 1):
-            for outputs, clip in zip(runner.run(np.concatenate(clips[:size])), clips, strict=False):
+            for outputs, clip in zip(runner.infer(np.concatenate(clips[:size])), clips, strict=False):
                 assert np.allclose(outputs.logits, reference(clip)[0], atol=1e-4)
 
     @pytest.mark.parametrize("shape", [(1, 3, "T", SIDE, SIDE), (1, 3, 4, SIDE, SIDE)])
     def test_a_file_that_takes_one_clip_at_a_time(self, folder, runtime, shape):
         runner = open_runner(write(folder / "one.onnx", shape=shape), runtime=runtime, batch=4)
         assert runner.batch == 1
-        assert np.allclose(runner.run(clip_of(4))[0].logits, reference(clip_of(4))[0], atol=1e-4)
+        assert np.allclose(runner.infer(clip_of(4))[0].logits, reference(clip_of(4))[0], atol=1e-4)
 
     def test_a_file_that_cannot_keep_what_its_input_promises(self, folder, runtime):
         """The batch is open, but inside a size is fixed."""
@@ -240,17 +239,17 @@ class TestContract:
         runner = open_runner(folder / "fixed.onnx", runtime=runtime, batch=2)
         assert runner.batch == (2 if runtime == "openvino" else 1)  # which sees that the step can be left out
         clips = [clip_of(4, seed) for seed in range(runner.batch)]
-        for outputs, clip in zip(runner.run(np.concatenate(clips)), clips, strict=True):
+        for outputs, clip in zip(runner.infer(np.concatenate(clips)), clips, strict=True):
             assert np.allclose(outputs.logits, reference(clip)[0], atol=1e-4)
 
     def test_other_names(self, folder, runtime):
         spec = InputSpec((SIDE, SIDE), (0, 0, 0), (1, 1, 1), "stretch", name="video in")
         path = write(folder / "names.onnx", make_manifest(input=spec), name="video in")
-        assert open_runner(path, runtime=runtime).run(clip_of(4))[0].logits.shape == (CLASSES,)
+        assert open_runner(path, runtime=runtime).infer(clip_of(4))[0].logits.shape == (CLASSES,)
 
     def test_the_order_of_outputs_does_not_matter(self, folder, runtime):
         path = write(folder / "order.onnx", outputs=("activation", "pooled", "logits"))
-        outputs = open_runner(path, runtime=runtime).run(clip_of(4))[0]
+        outputs = open_runner(path, runtime=runtime).infer(clip_of(4))[0]
         assert np.allclose(outputs.logits, reference(clip_of(4))[0], atol=1e-4)
 
     def test_it_says_what_it_runs_on(self, tiny, runtime):
@@ -275,7 +274,7 @@ class TestGradient:
         return next(clip for clip in clips if np.argmax(reference_gradient(clip)[0]) == 1)
 
     def test_the_top_class_unless_told(self, path, runtime, clip):
-        outputs = open_runner(path, runtime=runtime).run(clip)[0]
+        outputs = open_runner(path, runtime=runtime).infer(clip)[0]
         logits, weights = reference_gradient(clip)
         assert np.allclose(outputs.logits, logits, atol=1e-4)
         assert outputs.weights is not None
@@ -289,15 +288,15 @@ class TestGradient:
         clip = clip_of(frames)
         logits, weights = reference_gradient(clip)
         for index in (2, 0, 1):
-            outputs = runner.run(clip, [index])[0]
+            outputs = runner.infer(clip, [index])[0]
             assert np.allclose(outputs.weights, weights[index], atol=1e-4), index
             assert np.allclose(outputs.logits, logits, atol=1e-4)
 
     def test_each_clip_has_its_own(self, path, runtime):
         runner = open_runner(path, runtime=runtime)
-        first = runner.run(clip_of(4, 1), [1])[0]
+        first = runner.infer(clip_of(4, 1), [1])[0]
         kept = first.weights.copy()
-        second = runner.run(clip_of(4, 2), [1])[0]
+        second = runner.infer(clip_of(4, 2), [1])[0]
         assert np.array_equal(first.weights, kept)
         assert np.allclose(first.weights, reference_gradient(clip_of(4, 1))[1][1], atol=1e-4)
         assert np.allclose(second.weights, reference_gradient(clip_of(4, 2))[1][1], atol=1e-4)
@@ -307,11 +306,11 @@ class TestGradient:
         runner = open_runner(path, runtime=runtime, batch=4)
         clips = [clip, clip_of(4, 1), clip_of(4, 2), clip_of(4, 3)]
         asked = [None, 2, 0, 1]
-        for outputs, one, index in zip(runner.run(np.concatenate(clips), asked), clips, asked, strict=True):
+        for outputs, one, index in zip(runner.infer(np.concatenate(clips), asked), clips, asked, strict=True):
             logits, weights = reference_gradient(one)
             assert np.allclose(outputs.weights, weights[1 if index is None else index], atol=1e-4)
             assert np.allclose(outputs.logits, logits, atol=1e-4)
-        unasked = runner.run(np.concatenate(clips))
+        unasked = runner.infer(np.concatenate(clips))
         assert np.allclose(unasked[0].weights, reference_gradient(clip)[1][1], atol=1e-4)
 
     @pytest.mark.parametrize(
@@ -321,25 +320,27 @@ class TestGradient:
     def test_targets(self, path, runtime, clip, target, first, against):
         """The whole way: of a head that squares, the pooled tube is twice the logit without its bias (Euler)."""
         runner = open_runner(path, runtime=runtime)
-        outputs, weights = run_target(partial(run_one, runner), runner.manifest.head, clip, target)
+        outputs, weights = run_target(
+            lambda data, class_id: runner.infer(data, [class_id])[0], runner.manifest.head, clip, target
+        )
         logits, expected = reference_gradient(clip)
         part, total = expected[first], 2 * (logits[first] - BIAS[first])
         if against is not None:
             part, total = part - expected[against], total - 2 * (logits[against] - BIAS[against])
         assert np.allclose(weights, part, atol=1e-4)
-        pictures = Clip((np.zeros((6, 6, 3), np.uint8),) * 4, Span(0, 4), Crop(), (0, 3), Fraction(1, 25))
+        pictures = Clip((HostSample(np.zeros((6, 6, 3), np.uint8)),) * 4, Span(0, 4), Crop(), (0, 3), Fraction(1, 25))
         made = make_explanation(outputs, weights, runner.manifest, pictures, target, window=0, normalize=Normalize())
         assert [score.id for score in made.explained] == ([first] if against is None else [first, against])
         assert pooled(made.tube) == pytest.approx(total, abs=1e-3)
 
     def test_other_names(self, folder, runtime, clip):
         path = write_gradient(folder / "which.onnx", gradient_manifest(class_input="which one"), name="which one")
-        outputs = open_runner(path, runtime=runtime).run(clip, [2])[0]
+        outputs = open_runner(path, runtime=runtime).infer(clip, [2])[0]
         assert np.allclose(outputs.weights, reference_gradient(clip)[1][2], atol=1e-4)
 
     def test_a_linear_head_needs_no_weights(self, tiny, runtime):
         runner = open_runner(tiny, runtime=runtime)
-        one, other = runner.run(clip_of(4))[0], runner.run(clip_of(4), [2])[0]
+        one, other = runner.infer(clip_of(4))[0], runner.infer(clip_of(4), [2])[0]
         assert one.weights is None
         assert np.array_equal(one.logits, other.logits)
 
@@ -432,7 +433,7 @@ class TestRefused:
         """What a contradiction between graph and manifest gives, at the latest with the first clip."""
         path = write(folder / "wrong.onnx", manifest, **graph)
         with pytest.raises(ModelError) as error:
-            open_runner(path, runtime=runtime).run(clip_of(4))
+            open_runner(path, runtime=runtime).infer(clip_of(4))
         message(error)
         return error
 
@@ -474,7 +475,7 @@ class TestRefused:
         """Fixed in the graph: OpenVINO can reshape it, onnxruntime cannot."""
         if runtime == "openvino":
             path = write(folder / "size.onnx", shape=(1, 3, 8, SIDE, SIDE))
-            assert open_runner(path, runtime=runtime).run(clip_of(4))[0].logits.shape == (CLASSES,)
+            assert open_runner(path, runtime=runtime).infer(clip_of(4))[0].logits.shape == (CLASSES,)
             return
         self.wrong(folder, runtime, None, shape=(1, 3, 8, SIDE, SIDE))
 
@@ -496,7 +497,7 @@ class TestRefused:
             if hasattr(runner, name):
                 setattr(runner, name, SimpleNamespace(**{call: fail}))
         with pytest.raises(ModelError, match=r"says: out of memory$"):
-            runner.run(clip_of(4))
+            runner.infer(clip_of(4))
 
     def test_bytes_where_numbers_are_wanted(self, folder, tiny, runtime):
         """Normalised values would be cut off to bytes, in silence."""
@@ -568,7 +569,7 @@ class TestChoice:
         by = " by AMX" if "amx_bf16" in openvino.processor_features() else ""
         assert runner.description.endswith(f"on CPU, bf16{by}")
         clips = RNG.normal(size=(1, 3, 4, SIDE, SIDE)).astype(np.float32)
-        (found,), (exact,) = runner.run(clips), open_runner(tiny, runtime="openvino").run(clips)
+        (found,), (exact,) = runner.infer(clips), open_runner(tiny, runtime="openvino").infer(clips)
         np.testing.assert_allclose(found.activation, exact.activation, atol=0.02 * exact.activation.max())
 
     @pytest.mark.parametrize("has_bf16", [True, False])

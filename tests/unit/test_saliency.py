@@ -15,7 +15,6 @@ from saliency_tubes.engine.runtimes.base import run_one
 from saliency_tubes.engine.saliency import (
     Normalize,
     Target,
-    evidence,
     make_explanation,
     parse_target,
     pooled,
@@ -26,7 +25,7 @@ from saliency_tubes.engine.saliency import (
     softmax,
     top_classes,
 )
-from saliency_tubes.engine.types import Clip, Crop, Explanation, Outputs, Scale, Span, Tube
+from saliency_tubes.engine.types import Clip, Crop, Explanation, HostSample, Outputs, Scale, Span, Tube
 from scipy.ndimage import zoom
 from stubs import even_pool
 
@@ -58,7 +57,7 @@ class Head:
         return [self.outputs] * len(clips)
 
     def explain(self, target: Target) -> Explanation:
-        outputs, weights = run_target(partial(run_one, self), self.manifest.head, DATA, target)
+        outputs, weights = run_target(partial(run_one, self), self.manifest.head, CLIP, target)
         return make_explanation(outputs, weights, self.manifest, CLIP, target, window=0, normalize=Normalize())
 
     @property
@@ -101,8 +100,8 @@ heads = st.builds(
     cells=st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5)),
     even=st.booleans(),
 )
-DATA = np.zeros((1, 3, 8, 4, 4), np.float32)
-CLIP = Clip((np.zeros((4, 4, 3), np.uint8),) * 8, Span(16, 8, 2), Crop(0.1, 0, 0.9, 1), (16, 30), Fraction(1, 25), 3)
+BLACK = HostSample(np.zeros((4, 4, 3), np.uint8))
+CLIP = Clip((BLACK,) * 8, Span(16, 8, 2), Crop(0.1, 0, 0.9, 1), (16, 30), Fraction(1, 25), 3)
 
 
 def tube_of(cells: object) -> Tube:
@@ -114,7 +113,7 @@ def tube_of(cells: object) -> Tube:
 def test_evidence_is_the_weighted_sum_of_channels(head):
     for weights in head.weights:
         expected = np.einsum("k,kthw->thw", weights.astype(np.float64), head.activation)
-        got = evidence(head.activation, weights)
+        got = head.outputs.evidence(weights)
         assert got.dtype == np.float32
         assert np.allclose(got, expected, atol=1e-4)
 
@@ -162,7 +161,7 @@ class TestRunTarget:
     @pytest.mark.parametrize("target", [Target(), Target(2), Target(2, 0), Target(None, 0)])
     def test_a_linear_head_takes_one_run(self, target):
         head = Head(5, 7, 6, (4, 3, 3))
-        outputs, weights = run_target(partial(run_one, head), head.manifest.head, DATA, target)
+        outputs, weights = run_target(partial(run_one, head), head.manifest.head, CLIP, target)
         assert len(head.asked) == 1
         assert np.array_equal(outputs.logits, head.logits)
         first = int(np.argmax(head.logits)) if target.first is None else target.first
@@ -176,7 +175,7 @@ class TestRunTarget:
     def test_gradients_take_a_run_for_each_class(self, target, asked):
         head = Gradient(5, 7, 6, (4, 3, 3))
         assert head.top not in (0, 2)  # or it could be told from neither
-        outputs, weights = run_target(partial(run_one, head), head.manifest.head, DATA, target)
+        outputs, weights = run_target(partial(run_one, head), head.manifest.head, CLIP, target)
         assert head.asked == asked
         assert np.array_equal(outputs.activation, head.activation)
         first = head.weights[head.top if target.first is None else target.first]
@@ -184,7 +183,7 @@ class TestRunTarget:
 
     def test_the_outputs_are_those_of_the_first_class(self):
         head = Gradient(5, 7, 6, (4, 3, 3))
-        outputs, _ = run_target(partial(run_one, head), head.manifest.head, DATA, Target(2, 0))
+        outputs, _ = run_target(partial(run_one, head), head.manifest.head, CLIP, Target(2, 0))
         assert outputs.weights is not None
         assert np.array_equal(outputs.weights, head.weights[2])
 
@@ -198,7 +197,7 @@ class TestRunTarget:
         head = Gradient(5, 7, 6, (4, 3, 3))
         head.run = lambda clips, class_ids=None: [head.outputs]
         with pytest.raises(ModelError, match="gives no weights"):
-            run_target(partial(run_one, head), head.manifest.head, DATA, Target())
+            run_target(partial(run_one, head), head.manifest.head, CLIP, Target())
 
 
 def test_an_explanation_says_all_there_is_to_say():
@@ -206,7 +205,7 @@ def test_an_explanation_says_all_there_is_to_say():
     best = int(np.argmax(head.logits))
     arguments = (head.outputs, head.weights[best], head.manifest, CLIP, Target())
     explanation = make_explanation(*arguments, window=9, normalize=Normalize())
-    assert np.array_equal(explanation.tube.evidence, evidence(head.activation, head.weights[best]))
+    assert np.array_equal(explanation.tube.evidence, head.outputs.evidence(head.weights[best]))
     assert [score.id for score in explanation.explained] == [best]
     assert [score.id for score in explanation.top] == np.argsort(-head.logits)[:5].tolist()
     assert explanation.top[0] == explanation.explained[0]

@@ -86,7 +86,10 @@ class TestRunning:
         runner, reference = open_runner(path), open_runner(folder / name, frames=frames, runtime="onnxruntime")
         assert runner.frames == frames
         for seed, class_id in ((1, None), (2, 2), (3, 0), (4, None)):
-            same(runner.run(clip_of(frames, seed), [class_id])[0], reference.run(clip_of(frames, seed), [class_id])[0])
+            same(
+                runner.infer(clip_of(frames, seed), [class_id])[0],
+                reference.infer(clip_of(frames, seed), [class_id])[0],
+            )
 
     @pytest.mark.parametrize("name", [LINEAR, GRADIENT])
     def test_a_batch(self, name, folder, tmp_path, trt):
@@ -96,8 +99,8 @@ class TestRunning:
         assert runner.batch == 3
         clips, classes = np.concatenate([clip_of(seed=seed) for seed in range(3)]), [2, None, 0]
         for size in (3, 1, 2, 3):
-            found = runner.run(clips[:size], classes[:size])
-            for one, other in zip(found, reference.run(clips[:size], classes[:size]), strict=True):
+            found = runner.infer(clips[:size], classes[:size])
+            for one, other in zip(found, reference.infer(clips[:size], classes[:size]), strict=True):
                 same(one, other)
 
     def test_no_more_than_the_plan_takes(self, folder, tmp_path, trt):
@@ -105,7 +108,7 @@ class TestRunning:
         runner = open_runner(write_plan(folder / LINEAR, tmp_path / "y.plan"), batch=6)
         assert runner.batch == 1
         with pytest.raises(ValueError, match=r"clip must be of shape \(1, 3, 8, 64, 96\), got \(2, 3, 8, 64, 96\)"):
-            runner.run(np.concatenate([clip_of(), clip_of()]))
+            runner.infer(np.concatenate([clip_of(), clip_of()]))
 
     def test_it_says_what_it_runs_on(self, plan, trt):
         assert open_runner(plan).description == "TensorRT 10.3.0 on Orin, plan x.plan, float32 I/O"
@@ -114,30 +117,30 @@ class TestRunning:
     @pytest.mark.parametrize("options", [{}, {"runtime": "tensorrt"}, {"frames": 8}, {"device": "CUDA"}])
     def test_options_that_fit(self, name, options, folder, tmp_path, trt):
         path = write_plan(folder / LINEAR, tmp_path / name)
-        assert open_runner(path, **options).run(clip_of())[0].logits.shape == (3,)
+        assert open_runner(path, **options).infer(clip_of())[0].logits.shape == (3,)
 
     def test_outputs_stay_when_the_next_clip_runs(self, plan, trt):
         runner = open_runner(plan)
-        first = runner.run(clip_of(seed=1))[0]
+        first = runner.infer(clip_of(seed=1))[0]
         kept = first.activation.copy()
-        runner.run(clip_of(seed=2))
+        runner.infer(clip_of(seed=2))
         assert np.array_equal(first.activation, kept)
 
     def test_a_clip_of_another_shape(self, plan, trt):
         with pytest.raises(ValueError, match=r"clip must be of shape \(1, 3, 8, 64, 96\), got \(1, 3, 1, 64, 96\)"):
-            open_runner(plan).run(clip_of(1))
+            open_runner(plan).infer(clip_of(1))
 
     def test_in_another_thread_than_it_was_made_in(self, plan, trt):
         runner, found = open_runner(plan), []
-        thread = threading.Thread(target=lambda: found.append(runner.run(clip_of())[0]))
+        thread = threading.Thread(target=lambda: found.append(runner.infer(clip_of())[0]))
         thread.start()
         thread.join()
-        same(found[0], runner.run(clip_of())[0])
+        same(found[0], runner.infer(clip_of())[0])
 
     def test_on_another_gpu(self, plan, trt, here):
         runner = open_runner(plan, device="cuda:2")
         assert here.cuda.contexts == {2: 1}
-        assert runner.run(clip_of())[0].logits.shape == (3,)
+        assert runner.infer(clip_of())[0].logits.shape == (3,)
 
     def test_outputs_nobody_asks_for_have_room_too(self, folder, tmp_path, trt):
         model = graph_of(network(True))
@@ -149,7 +152,7 @@ class TestRunning:
             model.graph.output[-1].type.tensor_type.shape.dim.add()
         onnx = save(model, tmp_path / "more.onnx")
         runner = open_runner(write_plan(onnx, tmp_path / "x.plan"))
-        same(runner.run(clip_of())[0], open_runner(folder / LINEAR, runtime="onnxruntime").run(clip_of())[0])
+        same(runner.infer(clip_of())[0], open_runner(folder / LINEAR, runtime="onnxruntime").infer(clip_of())[0])
 
     def test_the_manifest_is_that_of_its_one_length(self, folder, tmp_path, trt):
         path = write_plan(folder / LINEAR, tmp_path / "x.plan", frames=4)

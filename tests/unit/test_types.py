@@ -7,10 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.picture import Layout, Picture
-from saliency_tubes.engine.types import ClassScore, Clip, Crop, Explanation, Frame, Outputs, Scale, Shown, Span, Tube
+from saliency_tubes.engine.types import (
+    ClassScore,
+    Clip,
+    Crop,
+    Explanation,
+    Frame,
+    HostSample,
+    Outputs,
+    Scale,
+    Shown,
+    Span,
+    Tube,
+)
 from stubs import even_pool
 
 EIGHT = Span(0, 8)
+SAMPLE = HostSample(np.zeros((2, 2, 3), np.uint8))
 PICTURE = Picture(Layout.RGB, (np.zeros((2, 2, 3), np.uint8),))
 spans = st.builds(Span, st.integers(0, 1000), st.integers(1, 64), st.integers(1, 8))
 
@@ -41,13 +54,17 @@ def explanation(name: str = "a", *more: str) -> Explanation:
         lambda: Span(-1, 8),
         lambda: Span(0, 0),
         lambda: Span(0, 8, 0),
-        lambda: Clip((np.zeros((2, 2, 3), np.uint8),), Span(0, 2), Crop(), (0, 1), Fraction(1)),
+        lambda: Clip((SAMPLE,), Span(0, 2), Crop(), (0, 1), Fraction(1)),
         lambda: Clip((), Span(0, 2), Crop(), (0, 1), Fraction(1)),
         lambda: Clip(
-            (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)), Span(0, 2), Crop(), (0, 1), Fraction(1)
+            (SAMPLE, HostSample(np.zeros((2, 3, 3), np.uint8))),
+            Span(0, 2),
+            Crop(),
+            (0, 1),
+            Fraction(1),
         ),
-        lambda: Clip((np.zeros((2, 2, 3), np.uint8),) * 2, Span(0, 2), Crop(), (0, 1), Fraction(1), repeated=2),
-        lambda: Clip((np.zeros((2, 2, 3), np.uint8),) * 2, Span(0, 2), Crop(), (0, 1), Fraction(1), repeated=-1),
+        lambda: Clip((SAMPLE,) * 2, Span(0, 2), Crop(), (0, 1), Fraction(1), repeated=2),
+        lambda: Clip((SAMPLE,) * 2, Span(0, 2), Crop(), (0, 1), Fraction(1), repeated=-1),
         lambda: Outputs(np.zeros((1, 5), np.float32), np.zeros((2, 2, 2, 2), np.float32)),
         lambda: Outputs(np.zeros(5, np.float32), np.zeros((2, 2, 2), np.float32)),
         lambda: tube_with(cells=(2, 2), pool=(2, 2)),

@@ -22,7 +22,7 @@ def frame(index: int, pts: int | None = None) -> Frame:
 
 
 def numbers(clip: Clip) -> list[int]:
-    return [int(one[0, 0, 0]) + 256 * int(one[0, 0, 1]) for one in clip.samples]
+    return [int(one.pixels[0, 0, 0]) + 256 * int(one.pixels[0, 0, 1]) for one in clip.samples]
 
 
 def run(window: Window, count: int, pts: list[int] | None = None) -> tuple[list[tuple[int, Clip]], Clip | None]:

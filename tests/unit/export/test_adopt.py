@@ -61,7 +61,7 @@ def test_an_adopted_file_runs_and_adds_up(model, tmp_path):
     assert manifest.input.name == "video"
     clip = np.random.default_rng(0).standard_normal((1, 3, 8, 16, 16)).astype(np.float32)
     for runtime in ("openvino", "onnxruntime"):
-        outputs = open_runner(tmp_path / "out.onnx", runtime=runtime).run(clip)[0]
+        outputs = open_runner(tmp_path / "out.onnx", runtime=runtime).infer(clip)[0]
         pooled = outputs.activation.mean(axis=(1, 2, 3))
         assert np.allclose(manifest.head.class_weights @ pooled + manifest.head.bias, outputs.logits, atol=1e-4)
         with torch.no_grad():

@@ -55,7 +55,7 @@ def damaged(path, folder, name, change):
 
 
 def outputs_of(manifest, path, clip):
-    return checking.open_runner(path, frames=clip.shape[2], runtime="onnxruntime").run(clip)[0]
+    return checking.open_runner(path, frames=clip.shape[2], runtime="onnxruntime").infer(clip)[0]
 
 
 def test_every_runtime_says_what_the_network_says(path, model, manifest):

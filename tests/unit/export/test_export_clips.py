@@ -73,9 +73,9 @@ def test_a_run_feeds_its_network_the_same_clips(tmp_path, frames, rate):
     seen = []
 
     class Runner(StubRunner):
-        def run(self, clips, class_ids=None):
-            seen.append(clips.copy())
-            return super().run(clips, class_ids)
+        def infer(self, data, class_ids=None):
+            seen.append(data.copy())
+            return super().infer(data, class_ids)
 
     runner = Runner()
     (clip,) = read_clips([path], runner.manifest.input, 8)

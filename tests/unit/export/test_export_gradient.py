@@ -56,7 +56,7 @@ def test_runtimes_give_what_autograd_gives(exported, runtime):
     for frames in manifest.windows:
         runner = open_runner(path, frames=frames, runtime=runtime)
         for class_id in (None, 3):
-            found = runner.run(tiny.clip(frames).numpy(), [class_id])[0]
+            found = runner.infer(tiny.clip(frames).numpy(), [class_id])[0]
             logits, weights = by_autograd(model, layer, tiny.clip(frames), class_id)
             np.testing.assert_allclose(found.weights, weights, atol=1e-4 * np.abs(weights).max())
             np.testing.assert_allclose(found.logits, logits, atol=1e-4 * np.abs(logits).max())

@@ -57,7 +57,7 @@ def test_runtimes_say_what_the_network_says_at_every_length(model, exported, run
     pytest.importorskip(runtime, reason=f"needs {runtime}")
     path, manifest = exported
     for frames in (4, 8):
-        found = open_runner(path, frames=frames, runtime=runtime).run(tiny.clip(frames).numpy())[0]
+        found = open_runner(path, frames=frames, runtime=runtime).infer(tiny.clip(frames).numpy())[0]
         with torch.no_grad():
             logits, activation = (value[0].numpy() for value in Tapped(model, "trunk")(tiny.clip(frames)))
         # float16 storage
@@ -69,7 +69,7 @@ def test_runtimes_say_what_the_network_says_at_every_length(model, exported, run
 @pytest.mark.parametrize("kind", ["conv-pool", "pool-conv-mean", "two-linears", "uneven"])
 def test_every_linear_head_is_complete(kind, tmp_path):
     manifest = tiny.export_onnx(network(kind), tmp_path / "t.onnx", tiny.recipe(), layer="trunk")
-    found = open_runner(tmp_path / "t.onnx").run(tiny.clip().numpy())[0]
+    found = open_runner(tmp_path / "t.onnx").infer(tiny.clip().numpy())[0]
     assert completeness(found, manifest, 8) < 1e-4
     logits, activation = Tapped(network(kind), "trunk")(tiny.clip())
     np.testing.assert_allclose(found.logits, logits[0].detach(), atol=1e-5 * float(logits.detach().abs().max()))
@@ -149,7 +149,7 @@ def test_a_batch_that_cannot_be_dynamic_is_one_and_said_to_be(tmp_path):
     manifest, _ = describe(model, tiny.recipe())
     assert "cannot export tiny: " in write_onnx(model, manifest, tmp_path / "t.onnx", tiny.recipe())
     assert shapes(tmp_path / "t.onnx")["clip"] == [1, 3, 8, 16, 24]
-    assert open_runner(tmp_path / "t.onnx").run(tiny.clip().numpy())[0].logits.shape == (5,)
+    assert open_runner(tmp_path / "t.onnx").infer(tiny.clip().numpy())[0].logits.shape == (5,)
 
 
 def test_what_cannot_be_traced_leaves_no_file(tmp_path):

@@ -118,7 +118,7 @@ def test_such_a_network_from_end_to_end(kind, gives, which, tmp_path, monkeypatc
     assert (manifest.head is None) == (kind == "gradient")
     assert manifest.tap == "trunk"
     plain = tiny.randomised(tiny.Tiny({**tiny.linear_heads(), **tiny.other_heads()}[HEADS[kind].split("'")[1]]))
-    (found,) = open_runner(tmp_path / "a.onnx", runtime="onnxruntime").run(tiny.clip().numpy())
+    (found,) = open_runner(tmp_path / "a.onnx", runtime="onnxruntime").infer(tiny.clip().numpy())
     logits = plain(tiny.clip()).detach()[0].numpy()
     np.testing.assert_allclose(found.logits, logits, atol=1e-4 * np.abs(logits).max())
     activation = plain.trunk(tiny.clip()).detach()[0].numpy()

@@ -41,10 +41,10 @@ class Scripted:
         self._inner, self._factor = inner, factor
         self.description = "OpenVINO 0 on CPU, bf16"
 
-    def run(self, clips, class_ids=None):
+    def infer(self, data, class_ids=None):
         if self._factor is None:
             raise ModelError("OpenVINO says: no such kernel")
-        found = self._inner.run(clips, class_ids)
+        found = self._inner.infer(data, class_ids)
         return [dataclasses.replace(one, activation=one.activation * np.float32(self._factor)) for one in found]
 
 

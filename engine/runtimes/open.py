@@ -63,7 +63,7 @@ def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, dev
     device = _onnx_device(device)
     try:
         open_it = lazily(__package__, f"{chosen}:{ONNX_RUNTIMES[chosen]}")
-        runner: Runner = open_it(path, manifest, frames, precision, device, batch)
+        runner: HostRunner = open_it(path, manifest, frames, precision, device, batch)
         return runner
     except ModelError as error:
         raise ModelError(f"cannot use model {path}: {error}") from None

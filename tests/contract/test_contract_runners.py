@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from saliency_tubes.engine.picture import F32
+from saliency_tubes.engine.preprocess import black_clip
 from saliency_tubes.engine.runtimes.base import RUNTIMES, Runner
 from saliency_tubes.engine.runtimes.open import open_runner
-from saliency_tubes.engine.saliency import evidence
-from saliency_tubes.engine.types import Outputs
+from saliency_tubes.engine.types import Clip, HostSample, Outputs
 from stubs import StubRunner
 
 BATCH = 3
@@ -50,9 +50,12 @@ def runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return open_runner(write_plan(file, tmp_path / "x.plan", batch=(1, BATCH), frames=8), batch=BATCH)
 
 
-def clips_of(runner: Runner, count: int = 1, seed: int = 0) -> F32:
-    shape = (count, 3, runner.frames, *runner.manifest.input.size)
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+def clips_of(runner: Runner, count: int = 1, seed: int = 0) -> list[Clip]:
+    """Of random pixels, darker than grey: brighter ones leave all of the hidden layer of `graphs` at zero."""
+    shape = (count, runner.frames, *runner.manifest.input.size, 3)
+    pixels = np.random.default_rng(seed).integers(0, 128, shape, np.uint8)
+    black = black_clip(runner.manifest.input, runner.frames)
+    return [replace(black, samples=tuple(map(HostSample, one))) for one in pixels]
 
 
 def near(one: Outputs, other: Outputs) -> bool:
@@ -91,7 +94,7 @@ def test_the_evidence_of_a_linear_head_adds_up_to_its_logits(runner: Runner) -> 
     (outputs,) = runner.run(clips_of(runner))
     pool = runner.manifest.window(runner.frames).pool(*outputs.activation.shape[2:])
     for weights, bias, logit in zip(head.class_weights, head.bias, outputs.logits, strict=True):
-        found = (pool * evidence(outputs.activation, weights)).sum() + bias
+        found = (pool * outputs.evidence(weights)).sum() + bias
         assert found == pytest.approx(logit, rel=1e-3, abs=1e-3)
 
 
@@ -123,10 +126,11 @@ def test_outputs_stay_when_the_next_clip_runs(runner: Runner) -> None:
 
 def test_a_clip_is_only_read(runner: Runner) -> None:
     clips = clips_of(runner)
-    before = clips.copy()
-    clips.flags.writeable = False
+    before = [sample.pixels.copy() for sample in clips[0].samples]
+    for sample in clips[0].samples:
+        sample.pixels.flags.writeable = False
     runner.run(clips)
-    assert np.array_equal(clips, before)
+    assert np.array_equal([sample.pixels for sample in clips[0].samples], before)
 
 
 def test_weights_are_those_of_the_class_asked_for(runner: Runner) -> None:

@@ -131,7 +131,7 @@ def test_the_runtime_computes_what_the_others_do(extended: Path) -> None:
         import numpy as np
         from saliency_tubes import open_runner
         clip = np.random.default_rng(0).normal(size=(1, 3, 8, 64, 96)).astype(np.float32)
-        (ours,), (theirs,) = (open_runner("small.onnx", runtime=name).run(clip) for name in ("cv2", "openvino"))
+        (ours,), (theirs,) = (open_runner("small.onnx", runtime=name).infer(clip) for name in ("cv2", "openvino"))
         np.testing.assert_allclose(ours.logits, theirs.logits, atol=1e-4)
         np.testing.assert_allclose(ours.activation, theirs.activation, atol=1e-4)
         print(np.abs(ours.activation).max())

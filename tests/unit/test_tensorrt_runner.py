@@ -224,7 +224,7 @@ runner = open_runner(sys.argv[1])
     def test_a_gpu_that_fails_while_it_runs(self, plan, trt, here):
         runner = open_runner(plan)
         here.cuda.fail["cuStreamSynchronize"] = CUresult.ILLEGAL_ADDRESS
-        refused(ModelError, "the GPU says: illegal address", call=runner.run, clips=clip_of())
+        refused(ModelError, "the GPU says: illegal address", call=runner.infer, data=clip_of())
 
 
 class TestWhereItCannotRun:

@@ -202,8 +202,8 @@ class TestPlan:
             found = run(runner, *given)
             return [dataclasses.replace(one, activation=one.activation * np.float32(1.002)) for one in found]
 
-        run = TensorRtRunner.run
-        monkeypatch.setattr(TensorRtRunner, "run", rounded)
+        run = TensorRtRunner.infer
+        monkeypatch.setattr(TensorRtRunner, "infer", rounded)
         write_plan(onnx_file, tmp_path / "m.plan", options={"tf32": tf32})
         report = check(onnx_file, force=True)
         assert self.row(report).bounds == (BOUNDS["f32"].loosened(TF32) if tf32 else BOUNDS["f32"])

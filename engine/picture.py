@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -73,6 +74,29 @@ class Color:
         return np.hstack([inverse, (-inverse @ offset)[:, None]])
 
 
+HOST = "host"
+"""the place of what lies in the host's memory"""
+
+
+class Image(Protocol):
+    """One picture, wherever its planes lie."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """HOST, or the name of the device whose memory has its planes."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One picture, its planes writable: the overlay draws in place."""
@@ -100,6 +124,10 @@ class Picture:
     def height(self) -> int:
         return int(self.planes[0].shape[0])
 
+    @property
+    def where(self) -> str:
+        return HOST
+
     def copy(self) -> Picture:
         """The same picture with planes of its own, which are writable."""
         return Picture(self.layout, tuple(plane.copy() for plane in self.planes), self.color)
@@ -115,6 +143,13 @@ class Picture:
         if self.layout is Layout.RGB:
             return planes[0].copy() if planes[0] is self.planes[0] else planes[0]
         return np.asarray(cv2.transform(cv2.merge(planes), self.color.yuv_to_rgb()), np.uint8)
+
+
+def on_host(image: Image) -> Picture:
+    """The same image, which must lie in the host's memory. Raises ValueError for one that lies elsewhere."""
+    if not isinstance(image, Picture):
+        raise ValueError(f"an image on {image.where} is out of the host's reach: `Place.host` copies it")
+    return image
 
 
 def _resize(plane: U8, width: int, height: int) -> U8:

@@ -72,6 +72,17 @@ def sample(frame: Frame, spec: InputSpec) -> HostSample:
     return HostSample(picture, placed.crop(spec))
 
 
+class HostSampler:
+    """Takes samples of frames in the host's memory."""
+
+    def __init__(self, spec: InputSpec) -> None:
+        self._spec = spec
+
+    def put(self, frame: Frame) -> HostSample:
+        """The network's view of one more frame, in memory of its own."""
+        return sample(frame, self._spec)
+
+
 def tensor(clips: Sequence[Clip], spec: InputSpec, out: F32 | None = None) -> F32:
     """The clips as the model's input [N, 3, T, H, W] float32: (value / 255 - mean) / std for each channel.
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .picture import F32, U8, Picture
+from .picture import F32, U8, Image, Picture, on_host
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Frame:
     """presentation time in units of `time_base`"""
     time_base: Fraction
     """seconds"""
-    picture: Picture
+    image: Image
+    """the picture, wherever it lies"""
     pixel_aspect: Fraction = Fraction(1)
     """width / height of one pixel as it is to be shown"""
     gap: bool = False
@@ -53,6 +54,11 @@ class Frame:
     def time(self) -> float:
         """Seconds from the stream's zero."""
         return float(self.pts * self.time_base)
+
+    @property
+    def picture(self) -> Picture:
+        """The image of a frame that lies in the host's memory. Raises ValueError for any other: ask `Place.host`."""
+        return on_host(self.image)
 
     @property
     def rgb(self) -> U8:
@@ -273,6 +279,15 @@ class Explanation:
         return " vs ".join(score.name for score in self.explained)
 
 
+Parts = tuple[tuple[Explanation, float], ...]
+"""what a frame is drawn from: each explanation with its share of the picture; shares sum to 1"""
+
+
+def leading(parts: Parts) -> Explanation:
+    """The explanation with the largest share."""
+    return max(parts, key=lambda part: part[1])[0]
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """A frame with its tube drawn, and the explanations it was drawn from."""
@@ -289,7 +304,7 @@ class Shown:
     @property
     def explanation(self) -> Explanation | None:
         """The explanation with the largest share."""
-        return max(self.parts, key=lambda part: part[1])[0] if self.parts else None
+        return leading(self.parts) if self.parts else None
 
     @property
     def rgb(self) -> U8:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..engine.errors import SourceError, UsageError
 from ..engine.manifest import InputSpec
 from ..engine.picture import F32
-from ..engine.preprocess import default_stride, tensor
+from ..engine.preprocess import HostSampler, default_stride, tensor
 from ..engine.types import Clip
 from ..stream.pipeline.window import Window
 from ..stream.sources.av_file import AvSource
@@ -52,7 +52,7 @@ def _windows(path: Path, spec: InputSpec, frames: int, count: int) -> Iterator[F
         stride = default_stride(spec, source.info.rate)
         extent = (frames - 1) * stride + 1
         starts = _starts(source.info.expected_frames or 0, extent, count)
-        clips = list(_cut(source, [Window(spec, frames, stride, hop=extent) for _ in starts], starts))
+        clips = list(_cut(source, [Window(HostSampler(spec), frames, stride, hop=extent) for _ in starts], starts))
     finally:
         source.close()
     if not clips:

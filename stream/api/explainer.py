@@ -13,7 +13,7 @@ from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.manifest import Manifest
 from saliency_tubes.engine.picture import U8, Layout, Picture
-from saliency_tubes.engine.preprocess import default_stride
+from saliency_tubes.engine.preprocess import HostSampler, default_stride
 from saliency_tubes.engine.runtimes.base import run_one
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Run, parse_target
@@ -93,7 +93,7 @@ class Explainer:
         self.latest: Explanation | None = None
         """the newest explanation; None before the first window is full"""
         self._look = explainer.Look(parse_target(explain, self.manifest.labels), self.style)
-        self._window = Window(self.manifest.input, runner.frames, self.stride, self.hop)
+        self._window = Window(HostSampler(self.manifest.input), runner.frames, self.stride, self.hop)
         self._gaps = Gaps()
         self._explainer = explainer.Explainer(self.manifest, Stopwatch(), self._gaps, steady=steady, hold=hold)
         self._run: Run | None = partial(run_one, runner)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from ...engine.draw.notice import notice
 from ...engine.picture import Picture
+from ...engine.place import Place
 from ...engine.types import Shown
 from ..sources.base import Source
 from ..telemetry.stats import Stats
@@ -30,6 +31,7 @@ class Outage:
         self,
         source: Source,
         stats: Stats,
+        place: Place,
         tell: Callable[[float | None], None],
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -40,7 +42,7 @@ class Outage:
         """
         self.last: Shown | None = None
         """the last frame that was written; the writing thread sets it"""
-        self._source, self._stats, self._tell = source, stats, tell
+        self._source, self._stats, self._place, self._tell = source, stats, place, tell
         self._clock, self._wall = clock, wall
         self._since: float | None = None
         self._drawn: tuple[str, Picture] | None = None
@@ -73,13 +75,13 @@ class Outage:
             return None
         pts = last.frame.pts + round(away / last.frame.time_base)
         picture = self._picture(last, self._since)
-        return Shown(replace(last.frame, pts=pts, picture=picture, gap=False, rate=None), (), outage=True)
+        return Shown(replace(last.frame, pts=pts, image=picture, gap=False, rate=None), (), outage=True)
 
     def _picture(self, last: Shown, since: float) -> Picture:
         """The picture of the outage; it is drawn once, and again when the day changes."""
         text = no_signal(since, self._wall())
         if self._drawn is None or self._drawn[0] != text:
-            self._drawn = text, notice(last.frame.picture, text, float(last.frame.pixel_aspect))
+            self._drawn = text, notice(self._place.host(last.frame.image), text, float(last.frame.pixel_aspect))
         return self._drawn[1]
 
 

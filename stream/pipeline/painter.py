@@ -3,62 +3,64 @@ change."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
-from ...engine.draw.caption import Caption, draw_caption
-from ...engine.draw.outline import draw_outline
-from ...engine.draw.overlay import Overlay
+from ...engine.draw.caption import Caption
 from ...engine.draw.style import Style
+from ...engine.place import ImagePainter, Place
 from ...engine.types import Crop, Shown
 from .sync import Placed
 
 
 class Painter:
-    """Draws in place, by one path of the overlay, with each frame divided into as many bands as there are threads."""
+    """Draws in place, where the frames live."""
 
-    def __init__(self, style: Style, path: str = "auto", threads: int = 1) -> None:
-        """Raises UsageError for a style or a path that does not work here."""
-        self._path, self._threads = path, threads
-        self._pool = ThreadPoolExecutor(threads, "saliency-tubes overlay")
+    def __init__(self, place: Place, style: Style) -> None:
+        """Raises UsageError for a style that cannot be drawn there."""
+        self.painter: ImagePainter = place.painter(style)
+        """what draws at the moment"""
+        self._place = place
         self._not_finite = 0
         self._seen: tuple[tuple[int, int, Fraction], Crop] | None = None
         """width, height and pixel aspect of the newest frame that was explained, and where the network looked in it"""
-        self.overlay = self._make(style)
 
     @property
     def not_finite(self) -> int:
         """Number of cells whose evidence was not a finite number; they were drawn as no evidence."""
-        return self._not_finite + self.overlay.not_finite
+        return self._not_finite + self.painter.not_finite
 
     def paint(self, placed: Placed, style: Style) -> Shown:
         """Draws on the frame's own planes, and returns the drawn frame."""
-        if style is not self.overlay.style:
-            self._not_finite += self.overlay.not_finite
-            self.overlay.close()
-            self.overlay = self._make(style)
+        if style is not self.painter.style:
+            self._not_finite += self.painter.not_finite
+            self.painter.close()
+            self.painter = self._place.painter(style)
         frame, shown = placed.frame, Shown(placed.frame, placed.parts, placed.age)
-        explanation, aspect = shown.explanation, float(frame.pixel_aspect)
-        shape = (frame.picture.width, frame.picture.height, frame.pixel_aspect)
+        explanation = shown.explanation
+        shape = (frame.image.width, frame.image.height, frame.pixel_aspect)
         if explanation is not None:
             self._seen = shape, explanation.tube.crop
-            cells = self.overlay.blend(placed.parts, placed.at, placed.opacity)
-            self.overlay.draw(frame.picture, cells, explanation.tube.crop)
         # The network still looks there when its evidence is too old to draw. In frames of another shape it looks
         # elsewhere.
-        if style.frame and self._seen is not None and self._seen[0] == shape:
-            draw_outline(frame.picture, self._seen[1])
-        if placed.awaited:
-            draw_caption(frame.picture, Caption.of_waiting(placed.awaited), style, aspect)
-        elif placed.is_too_old:  # the class of old evidence need not be what is there now
-            draw_caption(frame.picture, Caption.of_age(placed.age), style, aspect)
-        elif explanation is not None:
-            draw_caption(frame.picture, Caption.of(explanation, style), style, aspect)
+        outlined = style.frame and self._seen is not None and self._seen[0] == shape
+        self.painter.paint(
+            frame.image,
+            placed.parts,
+            at=placed.at,
+            opacity=placed.opacity,
+            outline=self._seen[1] if outlined and self._seen is not None else None,
+            caption=_caption(placed, shown, style),
+            pixel_aspect=float(frame.pixel_aspect),
+        )
         return shown
 
     def close(self) -> None:
-        self._pool.shutdown()
-        self.overlay.close()
+        self.painter.close()
 
-    def _make(self, style: Style) -> Overlay:
-        return Overlay(style, self._path, bands=self._threads, run=self._pool.map)
+
+def _caption(placed: Placed, shown: Shown, style: Style) -> Caption | None:
+    if placed.awaited:
+        return Caption.of_waiting(placed.awaited)
+    if placed.is_too_old:  # the class of old evidence need not be what is there now
+        return Caption.of_age(placed.age)
+    return Caption.of(shown.explanation, style) if shown.explanation is not None else None

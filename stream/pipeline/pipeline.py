@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from ...engine.draw.overlay import Overlay
+from ...engine.place import ImagePainter, Place
 from ...engine.runtimes.base import Runner
 from ...engine.types import Shown
 from ..sinks.base import Sink
@@ -40,11 +40,19 @@ class Pipeline:
     """
 
     def __init__(
-        self, source: Source, runner: Runner, sinks: Sequence[Sink], options: Options, batcher: Batcher | None = None
+        self,
+        source: Source,
+        runner: Runner,
+        sinks: Sequence[Sink],
+        options: Options,
+        batcher: Batcher | None = None,
+        place: Place | None = None,
     ) -> None:
-        """batcher: the batcher of `runner`, if several pipelines share it."""
+        """batcher: the batcher of `runner`, if several pipelines share it. place: where the source's images lie; None:
+        in the host's memory.
+        """
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
-        self._stages = Stages(source, runner, sinks, options, batcher)
+        self._stages = Stages(source, runner, sinks, options, batcher, place)
         plan = plan_of(self._stages)
         self._drawn = plan.drawn
         self._shown: Channel[Shown] = Channel(QUEUE)
@@ -76,7 +84,7 @@ class Pipeline:
         self.halt()
         for thread in self._threads:
             thread.join()
-        self._stages.painter.close()
+        self._stages.close()
 
     def __iter__(self) -> Iterator[Shown]:
         with suppress(Stopped):
@@ -95,9 +103,9 @@ class Pipeline:
             channel.stop()
 
     @property
-    def overlay(self) -> Overlay:
-        """The overlay that draws at the moment."""
-        return self._stages.painter.overlay
+    def overlay(self) -> ImagePainter:
+        """What draws at the moment."""
+        return self._stages.painter.painter
 
     @property
     def look(self) -> Look:
@@ -106,7 +114,7 @@ class Pipeline:
 
     @look.setter
     def look(self, look: Look) -> None:
-        Overlay(look.style, self._options.overlay).close()  # raises an error here and not in a stage
+        self._stages.place.painter(look.style).close()  # raises an error here and not in a stage
         self._stages.look = look
 
     @property
@@ -137,8 +145,9 @@ class Pipeline:
             dropped={(name, why): channels[name].dropped if name in channels else 0 for name, why in DROPS.items()},
             queues={name: len(channels[name]) if name in channels else 0 for name in QUEUES},
             not_finite=stages.painter.not_finite,
+            host_copies=stages.place.host_copies,
             newest=stages.newest,
-            facts=facts_of(self._runner, stages.painter.overlay),
+            facts=facts_of(self._runner, stages.painter.painter.path),
         )
 
     def _write_all(self) -> None:

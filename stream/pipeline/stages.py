@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ...engine.draw.host import HostPlace
+from ...engine.place import Place
 from ...engine.runtimes.base import Runner
 from ...engine.types import Clip, Explanation, Frame, Shown
 from ..media.damage import Breaks
@@ -63,15 +66,24 @@ class Stages:
     """The steps of one stream. Each is called by one thread: the reading thread, unless another one is named."""
 
     def __init__(
-        self, source: Source, runner: Runner, sinks: Sequence[Sink], options: Options, batcher: Batcher | None
+        self,
+        source: Source,
+        runner: Runner,
+        sinks: Sequence[Sink],
+        options: Options,
+        batcher: Batcher | None,
+        place: Place | None,
     ) -> None:
-        """batcher: the batcher of `runner`, if several streams share it."""
+        """batcher: the batcher of `runner`, if several streams share it. place: as for `Pipeline`."""
         self.source, self.options = source, options
         live = options.sync == "live"
-        self._window = Window(runner.manifest.input, runner.frames, options.stride, 1 if live else options.hop)
+        self._pool = ThreadPoolExecutor(options.overlay_threads, "saliency-tubes overlay")
+        self.place = place or HostPlace(options.overlay, bands=options.overlay_threads, run=self._pool.map)
+        sampler = self.place.sampler(runner.manifest.input)
+        self._window = Window(sampler, runner.frames, options.stride, 1 if live else options.hop)
         freshness = Freshness(window=self._window.spans(source.info.rate or FALLBACK_RATE))
         self.watch, self.stats, self.gaps = Stopwatch(), Stats(freshness), Gaps()
-        self.painter = Painter(options.style, options.overlay, options.overlay_threads)
+        self.painter = Painter(self.place, options.style)
         self.seat = (batcher or Batcher(runner)).seat(self.watch)
         self.explainer = Explainer(runner.manifest, self.watch, self.gaps, steady=live, hold=options.hold)
         self.tally = Tally()
@@ -79,8 +91,8 @@ class Stages:
         """what is explained and how it is drawn; any thread may replace it"""
         self.newest: Explanation | None = None
         """the newest explanation; the explaining thread sets it, any thread may read it"""
-        self.outputs, self._wall = Sinks(sinks), LocalClock(name=options.name)
-        self.outage = Outage(source, self.stats, self.outputs.signal)
+        self.outputs, self._wall = Sinks(sinks, self.place), LocalClock(name=options.name)
+        self.outage = Outage(source, self.stats, self.place, self.outputs.signal)
         self.stopping, self.halted = threading.Event(), threading.Event()
         """stopping: no more frames are read. halted: everything ends as soon as possible"""
 
@@ -146,6 +158,11 @@ class Stages:
                 self.stats.freshness.max_age = self.look.max_age
             self.stats.frame_out(shown)
         return shown
+
+    def close(self) -> None:
+        """Ends the threads that draw, and frees what drawing holds of a device. Nothing may be drawn any more."""
+        self._pool.shutdown()
+        self.painter.close()
 
     def stop(self) -> None:
         """Stops reading; frames that were read are finished. From any thread."""

@@ -6,8 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ...engine.manifest import InputSpec
-from ...engine.preprocess import sample
+from ...engine.place import Sampler
 from ...engine.types import Clip, Frame, Sample, Span, WallTime
 
 
@@ -25,10 +24,10 @@ class _Held:
 class Window:
     """Cuts a stream into clips of `frames` samples, `stride` frames apart, a new one every `hop` frames."""
 
-    def __init__(self, spec: InputSpec, frames: int, stride: int, hop: int) -> None:
+    def __init__(self, sampler: Sampler, frames: int, stride: int, hop: int) -> None:
         if frames < 1 or stride < 1 or hop < 1:
             raise ValueError(f"frames, stride and hop must be 1 or more, got {frames}, {stride}, {hop}")
-        self._spec, self._frames, self._stride, self._hop = spec, frames, stride, hop
+        self._sampler, self._frames, self._stride, self._hop = sampler, frames, stride, hop
         self._extent = (frames - 1) * stride + 1
         self._samples: deque[_Held] = deque(maxlen=self._extent)
         self._seen = 0
@@ -56,7 +55,7 @@ class Window:
             before = self._samples[-1]
             seen = before.seen
         else:
-            seen = sample(frame, self._spec)
+            seen = self._sampler.put(frame)
         self._samples.append(_Held(seen, frame.index, frame.pts, frame.time_base, frame.wall, frame.damaged))
         self._seen += 1
         if self._seen < self._next:

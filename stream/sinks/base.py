@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...engine.errors import SinkError
 from ...engine.options import check_options, option, read_amount
+from ...engine.picture import HOST
 from ...engine.types import Shown
 from ..media.info import VideoInfo
 from ..net.address import Address
@@ -138,6 +139,8 @@ class Sink(Condition):
     """whether `write` and `event` return at once, whatever the disk or the network does"""
     follows_size = False
     """whether frames may change their size; for other sinks they are scaled to fit the first one"""
+    takes = frozenset({HOST})
+    """the places from which `write` takes frames (`Image.where`); others are brought to the host's memory for it"""
     takes_pictures = True
     """whether `write` does something"""
     shows_outages = False

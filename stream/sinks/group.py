@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from ...engine.place import Place
 from ...engine.types import Shown
 from ..media.fit import fitted
 from ..media.info import VideoInfo
@@ -14,8 +16,9 @@ from .base import Sink
 class Sinks:
     """Hands everything to every output, in their order. Errors of `open` and `write` pass through."""
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
-        self._sinks = sinks
+    def __init__(self, sinks: Sequence[Sink], place: Place) -> None:
+        """place: of the frames."""
+        self._sinks, self._place = sinks, place
         self._newest = -1
         """index of the last frame written"""
 
@@ -36,15 +39,25 @@ class Sinks:
 
     def write(self, drawn: Shown | None, event: Event | None) -> Shown | None:
         """A frame, or the event of a window. Returns the frame in the size that the video began with."""
-        shown = fitted(drawn, self._info) if drawn is not None else None
+        shown = fitted(drawn, self._info, self._place.fit) if drawn is not None else None
         if shown is not None:
             self._newest = shown.frame.index
+        brought: dict[int, Shown] = {}
         for sink in self._sinks:
             if drawn is not None and shown is not None:
-                sink.write(drawn if sink.follows_size else shown)
+                sink.write(self._reachable(sink, drawn if sink.follows_size else shown, brought))
             if event is not None:
                 sink.event(event)
         return shown
+
+    def _reachable(self, sink: Sink, shown: Shown, brought: dict[int, Shown]) -> Shown:
+        """The frame where the output can take it from. brought: those copied for other outputs, by image."""
+        image = shown.frame.image
+        if image.where in sink.takes or not sink.takes_pictures:
+            return shown
+        if id(image) not in brought:
+            brought[id(image)] = replace(shown, frame=replace(shown.frame, image=self._place.host(image)))
+        return brought[id(image)]
 
     def show_outage(self, shown: Shown) -> bool:
         """Writes a frame of an outage to the outputs that people watch. False: the camera is back already."""

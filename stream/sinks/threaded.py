@@ -88,6 +88,14 @@ class Threaded(Sink):
         return self.inner.follows_size
 
     @property
+    def takes_pictures(self) -> bool:  # type: ignore[override]
+        return self.inner.takes_pictures
+
+    @property
+    def takes(self) -> frozenset[str]:  # type: ignore[override]
+        return self.inner.takes
+
+    @property
     def queued(self) -> int:
         return len(self._box) + self.inner.queued
 

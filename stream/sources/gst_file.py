@@ -7,8 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from ...engine.errors import SourceError
+from ...engine.fit import fit
 from ...engine.types import Frame
-from ..media.fit import fit
 from ..media.info import FALLBACK_RATE, VideoInfo
 from ..media.timeline import Timeline
 from ..net.address import Address

@@ -16,9 +16,10 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ...engine.errors import SourceError
+from ...engine.fit import fit
 from ...engine.picture import Picture
+from ...engine.place import Fit
 from ...engine.types import Frame
-from ..media.fit import fit
 from ..media.info import VideoInfo
 from ..media.pace import Pace
 from ..media.timeline import LIVE_TIME_BASE, LiveTimeline
@@ -77,12 +78,14 @@ class LiveSource:
         seed: int | None = None,
         stream: str = "",
         given_up: Callable[[], bool] = lambda: False,
+        fit: Fit = fit,
     ) -> None:
         """clock: seconds, monotonic. wait: waits so many seconds or until stopped, and returns whether it was stopped.
         stream: its name in the log, if there are several. given_up: asked between two attempts, until the first frame
-        has come, whether to stop trying. Raises SourceError if no first frame comes, UsageError for a wrong address.
+        has come, whether to stop trying. fit: the `fit` of the place where the connection's images lie.
+        Raises SourceError if no first frame comes, UsageError for a wrong address.
         """
-        self.name, self._stream, self._given_up = name, stream, given_up
+        self.name, self._stream, self._given_up, self._fit = name, stream, given_up, fit
         self.reconnects = 0
         """number of connections after the first one that gave a frame"""
         self.last_error = ""
@@ -316,10 +319,10 @@ class LiveSource:
         return placed
 
     def _make(self, got: FeedFrame, index: int, pts: int, gap: bool) -> Frame:
-        picture = fit(got.picture, self._size, self.info.layout, self._color)
+        image = self._fit(got.picture, self._size, self.info.layout, self._color)
         as_first = self._size == (self.info.width, self.info.height)
         aspect = self.info.pixel_aspect if as_first else got.pixel_aspect
-        return Frame(index, pts, self.info.time_base, picture, aspect, gap, damaged=got.damaged)
+        return Frame(index, pts, self.info.time_base, image, aspect, gap, damaged=got.damaged)
 
     def _new_size(self, picture: Picture, index: int) -> bool:
         """Whether the picture has another size than the one before; logs the change."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...engine.draw.overlay import Overlay
 from ...engine.runtimes.base import Runner
 from ...engine.types import Explanation, Shown
 from ..sinks.base import Sink
@@ -92,6 +91,8 @@ class Snapshot:
     sinks: tuple[SinkHealth, ...] = ()
     """each output, under a name that no other output of the stream has"""
     not_finite: int = 0
+    host_copies: int = 0
+    """images copied to the host's memory, for outputs that take them only there"""
     outage_frames: int = 0
     """frames shown while the camera was away; they are in none of the other counts"""
     frames_damaged: int = 0
@@ -242,6 +243,7 @@ def take_snapshot(
     dropped: Mapping[tuple[str, str], int],
     queues: Mapping[str, int],
     not_finite: int,
+    host_copies: int = 0,
     newest: Explanation | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> Snapshot:
@@ -279,6 +281,7 @@ def take_snapshot(
         queues=dict(queues),
         sinks=outputs,
         not_finite=not_finite,
+        host_copies=host_copies,
         outage_frames=stats.outage_frames,
         label=newest.label if newest else "",
         probability=newest.explained[0].probability if newest else math.nan,
@@ -291,11 +294,11 @@ def take_snapshot(
     )
 
 
-def facts_of(runner: Runner, overlay: Overlay) -> dict[str, str]:
+def facts_of(runner: Runner, overlay: str) -> dict[str, str]:
     """What computes and what draws: model, runtime, precision, overlay -> value."""
     runtime, _, precision = runner.description.rpartition(", ")
     return {
-        "model": runner.manifest.name, "runtime": runtime or precision, "precision": precision, "overlay": overlay.path,
+        "model": runner.manifest.name, "runtime": runtime or precision, "precision": precision, "overlay": overlay,
     }  # fmt: skip
 
 

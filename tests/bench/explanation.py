@@ -16,7 +16,7 @@ from harness import Row, Setup, Target, interleave, ratio
 from saliency_tubes.engine.draw.caption import Caption, draw_caption
 from saliency_tubes.engine.draw.overlay import Overlay
 from saliency_tubes.engine.draw.style import Style
-from saliency_tubes.engine.preprocess import tensor
+from saliency_tubes.engine.preprocess import HostSampler, tensor
 from saliency_tubes.engine.runtimes.base import Runner, run_one
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Target as Class
@@ -89,7 +89,7 @@ def _window(runner: Runner) -> tuple[Clip, list[Frame]]:
     source = open_source(str(CLIP))
     frames = list(islice(source, runner.frames))
     source.close()
-    window = Window(runner.manifest.input, runner.frames, 1, runner.frames)
+    window = Window(HostSampler(runner.manifest.input), runner.frames, 1, runner.frames)
     clips = [window.push(frame) for frame in frames]
     clip = clips[-1]
     if clip is None:

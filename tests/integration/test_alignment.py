@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from rtspclients import FAST
+from saliency_tubes.engine.draw import host
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32
@@ -22,7 +23,6 @@ from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Crop, Frame, Outputs, Shown
 from saliency_tubes.stream.app.job import plan_delay
 from saliency_tubes.stream.media.info import VideoInfo
-from saliency_tubes.stream.pipeline import painter as painter_module
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
@@ -183,7 +183,7 @@ def _inside(crop: Crop, x: float, y: float, size: tuple[int, int], cell: Point) 
 @pytest.fixture(autouse=True)
 def no_caption(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would lie on the barcode."""
-    monkeypatch.setattr(painter_module, "draw_caption", lambda *arguments: None)
+    monkeypatch.setattr(host, "draw_caption", lambda *arguments: None)
 
 
 def aligned(**changes: object) -> Options:

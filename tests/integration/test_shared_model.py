@@ -42,7 +42,7 @@ class Tinted:
                 raise SourceError("the camera is gone")
             luma, *chroma = frame.picture.planes
             gray = (np.full_like(luma, self._luma), *(np.full_like(plane, 128) for plane in chroma))
-            yield replace(frame, picture=replace(frame.picture, planes=gray))
+            yield replace(frame, image=replace(frame.picture, planes=gray))
 
 
 class Camera:

@@ -16,11 +16,11 @@ from listeners import LISTENERS, decode_cut_off, needs_gst
 from pictures import packed, shapes
 from rtspclients import FAST
 from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.engine.fit import from_rgb
 from saliency_tubes.engine.picture import U8, Color, Layout, Picture
 from saliency_tubes.engine.types import Frame, Shown
 from saliency_tubes.stream.media import av_encoder
 from saliency_tubes.stream.media.av_planes import samples
-from saliency_tubes.stream.media.fit import from_rgb
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions

@@ -53,7 +53,7 @@ def shown(level: int, info: VideoInfo = INFO) -> Shown:
         plane[...] = 128
     picture.planes[0][...] = level
     full = replace(picture, color=replace(picture.color, full_range=True))
-    return replace(made, frame=replace(made.frame, picture=full))
+    return replace(made, frame=replace(made.frame, image=full))
 
 
 def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Layout, Picture
+from saliency_tubes.engine.preprocess import HostSampler
 from saliency_tubes.engine.types import Clip, Frame
 from saliency_tubes.stream.media.damage import AMONG, FEW, HEALED, Breaks, Damage
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
@@ -74,7 +75,7 @@ class TestBreaks:
 
 @given(st.lists(st.booleans(), min_size=1, max_size=120), st.integers(2, 9), st.integers(1, 3), st.integers(1, 9))
 def test_no_window_has_garbage_in_it(damaged, frames, stride, hop) -> None:
-    window, breaks, clips = Window(SPEC, frames, stride, hop), Breaks(), []
+    window, breaks, clips = Window(HostSampler(SPEC), frames, stride, hop), Breaks(), []
     for index, bad in enumerate(damaged):
         one = breaks.mark(frame(index, bad))
         clips += [window.cut() if one.gap else None, window.push(one)]
@@ -102,7 +103,7 @@ class Damaged(StubSource):
             if one.index in self._damaged:
                 luma, *chroma = one.picture.planes
                 picture = replace(one.picture, planes=(np.full_like(luma, 235), *chroma))
-                one = replace(one, picture=picture, damaged=True)
+                one = replace(one, image=picture, damaged=True)
             yield one
 
 

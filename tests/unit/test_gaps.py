@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Layout, Picture
+from saliency_tubes.engine.preprocess import HostSampler
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Clip, Crop, Explanation, Frame, Scale, Span, Tube
 from saliency_tubes.stream.pipeline.hysteresis import Hysteresis
@@ -50,7 +51,7 @@ class TestWindow:
         st.sets(st.integers(1, 79), max_size=5),
     )
     def test_no_clip_mixes_before_and_after(self, frames, stride, hop, count, gaps):
-        window, clips = Window(SPEC, frames, stride, hop), []
+        window, clips = Window(HostSampler(SPEC), frames, stride, hop), []
         for index in range(count):
             if index in gaps:
                 clips.append(window.cut())
@@ -64,12 +65,12 @@ class TestWindow:
                 assert clip.repeated == 0
 
     def test_a_gap_starts_anew_even_without_cut(self):
-        window = Window(SPEC, 4, 1, 1)
+        window = Window(HostSampler(SPEC), 4, 1, 1)
         clips = [window.push(frame(index, index == 6)) for index in range(12)]
         assert [numbers(clip)[0] for clip in clips if clip] == [0, 1, 2, 6, 7, 8]
 
     def test_the_last_frames_before_a_gap_are_seen(self):
-        window = Window(SPEC, 4, 1, 3)
+        window = Window(HostSampler(SPEC), 4, 1, 3)
         for index in range(6):
             window.push(frame(index))
         clip = window.cut()
@@ -78,7 +79,7 @@ class TestWindow:
         assert window.cut() is None
 
     def test_another_stride_from_a_gap_on(self):
-        window, clips = Window(SPEC, 4, 1, 1), []
+        window, clips = Window(HostSampler(SPEC), 4, 1, 1), []
         for index in range(20):
             if index == 6:
                 clips.append(window.cut(2))
@@ -87,7 +88,7 @@ class TestWindow:
         assert {clip.span.stride for clip in clips if clip and clip.span.start >= 6} == {2}
 
     def test_fewer_than_a_window_between_gaps_are_not_explained(self):
-        window = Window(SPEC, 4, 1, 1)
+        window = Window(HostSampler(SPEC), 4, 1, 1)
         for index in range(3):
             window.push(frame(index))
         assert window.cut() is None

@@ -36,7 +36,7 @@ TOP_LEVEL = {
 
 BASES = ("stream.sources.base", "stream.sinks.base")
 LAYERS: dict[str, tuple[str, ...]] = {
-    "engine": ("engine.runtimes.base",),
+    "engine": ("engine.runtimes.base", "engine.draw.style", "engine.draw.caption"),
     "engine.runtimes": ("engine",),
     "engine.draw": ("engine",),
     "engine.cuda": ("engine", "engine.draw", "engine.runtimes.device"),

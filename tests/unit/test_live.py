@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import SourceError, UsageError
+from saliency_tubes.engine.fit import fit, from_rgb
 from saliency_tubes.engine.picture import Color, Layout, Picture
-from saliency_tubes.stream.media.fit import fit, from_rgb
 from saliency_tubes.stream.media.info import first_rate
 from saliency_tubes.stream.media.timeline import LIVE_TIME_BASE, LiveTimeline
 from saliency_tubes.stream.net.address import Address

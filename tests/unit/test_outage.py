@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
+from saliency_tubes.engine.draw.host import HostPlace
 from saliency_tubes.engine.draw.notice import notice
 from saliency_tubes.engine.picture import Color, Layout
 from saliency_tubes.engine.saliency import Target
@@ -51,7 +52,7 @@ class World:
         self.shown: list[Shown] = []
         self.told: list[float | None] = []
         self.outage = Outage(
-            self.source, self.stats, self.told.append,
+            self.source, self.stats, HostPlace(), self.told.append,
             clock=lambda: self.now, wall=lambda: self.now + self.ahead,
         )  # fmt: skip
         for index in range(3):

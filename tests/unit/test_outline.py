@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import make_picture, padding
+from saliency_tubes.engine.draw.host import HostPlace
 from saliency_tubes.engine.draw.outline import DARK, LIGHT, draw_outline
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.picture import Color, Layout, Picture
@@ -124,7 +125,7 @@ class TestPainter:
 
     def test_from_the_first_explanation_on_also_while_there_is_none(self):
         style = Style(frame=True)
-        painter = Painter(style)
+        painter = Painter(HostPlace(), style)
         assert not self.paint(painter, False, style).any()
         for explained in (True, False):
             found = self.paint(painter, explained, style)
@@ -133,13 +134,13 @@ class TestPainter:
 
     def test_not_on_frames_of_another_size_before_they_are_explained(self):
         style = Style(frame=True)
-        painter = Painter(style)
+        painter = Painter(HostPlace(), style)
         self.paint(painter, True, style)
         assert not self.paint(painter, False, style, (60, 80)).any()
         painter.close()
 
     def test_only_where_it_was_asked_for_and_as_it_changes(self):
-        painter = Painter(Style())
+        painter = Painter(HostPlace(), Style())
         assert not self.paint(painter, True, Style()).any()
         assert self.paint(painter, False, Style(frame=True)).any()
         assert not self.paint(painter, True, Style()).any()

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from saliency_tubes.engine.draw import host as module
+from saliency_tubes.engine.draw.host import HostPlace
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Frame, Scale, Span, Tube
-from saliency_tubes.stream.pipeline import painter as module
 from saliency_tubes.stream.pipeline.painter import Painter
 from saliency_tubes.stream.pipeline.sync import Gaps, Live, Placed
 from stubs import StubSource, even_pool
@@ -27,8 +28,8 @@ def paint(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], b
     written: list[str] = []
     monkeypatch.setattr(module, "draw_caption", lambda picture, caption, *rest: written.append(caption.text))
     before = placed.frame.picture.planes[1].copy()
-    painter = Painter(Style())
-    painter.paint(placed, painter.overlay.style)
+    painter = Painter(HostPlace(), Style())
+    painter.paint(placed, painter.painter.style)
     painter.close()
     return written, not np.array_equal(before, placed.frame.picture.planes[1])
 

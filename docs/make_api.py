@@ -88,6 +88,7 @@ SECTIONS = {
         *(
             "open_runner",
             "Runner",
+            "HostRunner",
             "Manifest",
             "open_sink",
             "SinkOptions",
@@ -99,8 +100,8 @@ SECTIONS = {
         ),
     ),
     "Types": (
-        *("Address", "Frame", "Picture", "Layout", "Color", "WallTime", "VideoInfo", "ClassScore", "Tube", "Span"),
-        *("Crop", "Scale", "Target", "Clip", "Outputs"),
+        *("Address", "Frame", "Image", "Picture", "Layout", "Color", "WallTime", "VideoInfo", "ClassScore"),
+        *("Tube", "Span", "Crop", "Scale", "Target", "Clip", "Sample", "HostSample", "Outputs"),
     ),
     "Errors": ("TubesError", "UsageError", "ModelError", "SourceError", "SinkError"),
 }

@@ -9,11 +9,23 @@ if __name__ != "saliency_tubes":
 from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.errors import ModelError, SinkError, SourceError, TubesError, UsageError
 from saliency_tubes.engine.manifest import Manifest
-from saliency_tubes.engine.picture import Color, Layout, Picture
-from saliency_tubes.engine.runtimes.base import Runner
+from saliency_tubes.engine.picture import Color, Image, Layout, Picture
+from saliency_tubes.engine.runtimes.base import HostRunner, Runner
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Normalize, Target
-from saliency_tubes.engine.types import ClassScore, Clip, Crop, Frame, Outputs, Scale, Span, Tube, WallTime
+from saliency_tubes.engine.types import (
+    ClassScore,
+    Clip,
+    Crop,
+    Frame,
+    HostSample,
+    Outputs,
+    Sample,
+    Scale,
+    Span,
+    Tube,
+    WallTime,
+)
 from saliency_tubes.engine.types import Explanation as PlainExplanation
 from saliency_tubes.engine.types import Shown as PlainShown
 from saliency_tubes.stream.app.keywords import RunOptions
@@ -43,6 +55,9 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Frame",
+    "HostRunner",
+    "HostSample",
+    "Image",
     "Layout",
     "Manifest",
     "ModelError",
@@ -55,6 +70,7 @@ __all__ = [
     "PlainShown",
     "RunOptions",
     "Runner",
+    "Sample",
     "Scale",
     "Shown",
     "Sink",

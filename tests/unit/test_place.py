@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from saliency_tubes.engine.draw.host import HostPainter, HostPlace
+from saliency_tubes.engine.draw.overlay import Overlay
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import U8, Color, Image, Layout, Picture
@@ -23,33 +24,33 @@ from stubs import MemorySink, StubRunner, StubSource
 class FarImage:
     """A picture that only FarPlace may look into."""
 
-    _inner: Picture
+    kept: Picture
     where: str = "far"
 
     @property
     def width(self) -> int:
-        return self._inner.width
+        return self.kept.width
 
     @property
     def height(self) -> int:
-        return self._inner.height
+        return self.kept.height
 
 
 @dataclass(frozen=True, eq=False)
 class FarSample:
-    _inner: HostSample
+    kept: HostSample
 
     @property
     def size(self) -> tuple[int, int]:
-        return self._inner.size
+        return self.kept.size
 
     @property
     def crop(self) -> Crop:
-        return self._inner.crop
+        return self.kept.crop
 
     @property
     def pixels(self) -> U8:
-        return self._inner.pixels.copy()
+        return self.kept.pixels.copy()
 
 
 class FarSampler:
@@ -70,7 +71,7 @@ class FarPlace(HostPlace):
         return FarSampler(spec)
 
     def painter(self, style: Style) -> FarPainter:
-        return FarPainter(super().painter(style)._overlay)
+        return FarPainter(Overlay(style))
 
     def fit(self, image: Image, size: tuple[int, int], layout: Layout, color: Color) -> Image:  # type: ignore[override]
         return FarImage(super().fit(inner(image), size, layout, color))
@@ -84,7 +85,7 @@ class FarPlace(HostPlace):
 
 def inner(image: Image) -> Picture:
     assert isinstance(image, FarImage)
-    return image._inner
+    return image.kept
 
 
 class FarSource(StubSource):

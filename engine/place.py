@@ -1,6 +1,6 @@
-"""Where frames live: what takes samples of them, draws on them and brings them to whoever cannot reach them there.
+"""The memory that frames live in: a place takes samples of them, draws on them, and copies them to the host.
 
-The host's place is draw/host.py. A device brings its own: its images, its samples, and a `Place` that knows both.
+The host's place is in draw/host.py. A device has a place of its own, with its own images and samples.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .picture import Color, Image, Layout, Picture
 from .types import Crop, Frame, Parts, Sample
 
 Fit = Callable[[Image, tuple[int, int], Layout, Color], Image]
-"""As `Place.fit`."""
+"""A function like `Place.fit`."""
 
 
 class Sampler(Protocol):
-    """Takes samples, for one network."""
+    """Takes samples of frames for one network."""
 
     def put(self, frame: Frame) -> Sample:
-        """What the network is to see of a frame. It stays as it is when the frame is drawn on."""
+        """The sample of a frame. It does not change when the frame is drawn on."""
         ...
 
 
@@ -39,7 +39,7 @@ class ImagePainter(Protocol):
 
     @property
     def description(self) -> str:
-        """What draws, as printed at start-up."""
+        """What draws, as printed at the start."""
         ...
 
     @property
@@ -64,12 +64,12 @@ class ImagePainter(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives back what it holds of a device."""
+        """Frees what it uses of a device."""
         ...
 
 
 class Place(Protocol):
-    """A memory that has images, and what works on them there."""
+    """A memory in which images live, with the operations on them."""
 
     host_copies: int
     """number of images copied to the host's memory so far"""
@@ -81,9 +81,9 @@ class Place(Protocol):
         ...
 
     def fit(self, image: Image, size: tuple[int, int], layout: Layout, color: Color) -> Image:
-        """The image at `size` = (width, height), in that layout and colour: itself where it is so already."""
+        """The image at `size` = (width, height), in that layout and colour; the image itself if nothing changes."""
         ...
 
     def host(self, image: Image) -> Picture:
-        """The image in the host's memory: itself where it lies there, else a copy, counted in `host_copies`."""
+        """The image in the host's memory: itself if it lies there, else a copy, which `host_copies` counts."""
         ...

@@ -1,4 +1,4 @@
-"""What flows between the rooms: frozen, and checked when made."""
+"""The types that flow between the rooms: frozen, and checked when they are made."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .picture import F32, U8, Image, Picture, on_host
 
 @dataclass(frozen=True)
 class WallTime:
-    """A moment by a clock on the wall."""
+    """A time of day, by the camera's clock or by this machine's."""
 
     seconds: float
-    """since 1970, UTC"""
+    """seconds since 1970, UTC"""
     clock: str
-    """whose: camera, which says when it took the frame; local, this machine's, when the frame arrived"""
+    """camera: when the frame was taken, by the camera's clock; local: when it arrived, by this machine's clock"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,17 +32,18 @@ class Frame:
     time_base: Fraction
     """seconds"""
     image: Image
-    """the picture, wherever it lies"""
+    """the picture, in whatever memory it lies"""
     pixel_aspect: Fraction = Fraction(1)
     """width / height of one pixel as it is to be shown"""
     gap: bool = False
-    """frames are missing before this one: what came before does not belong with it"""
+    """whether frames are missing before this one, so that a window must not contain both"""
     rate: Fraction | None = None
-    """frames a second from this one on, where that changes within a stream; comes with a gap"""
+    """frames a second from this frame on, if that has changed; comes with a gap"""
     wall: WallTime | None = None
     """when it was taken or arrived; None for frames of files"""
     damaged: bool = False
-    """the decoder had to guess parts of it, or predicted it from a frame of which it did: to be shown, not explained"""
+    """whether the decoder had to guess parts of it, or of a frame that it was predicted from: it is shown, not
+    explained"""
 
     def __post_init__(self) -> None:
         if self.index < 0:
@@ -68,7 +69,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Crop:
-    """Where in the frame the model looked, as fractions of its width and height. Letterbox reaches beyond 0..1."""
+    """The part of the frame that the model looked at, in fractions of width and height; with letterbox beyond 0..1."""
 
     left: float = 0.0
     top: float = 0.0
@@ -102,9 +103,9 @@ class Span:
         return (self.start + self.last) / 2
 
     def __contains__(self, frame: float) -> bool:
-        """Whether the window saw this frame: each sample stands for the `stride` frames around it."""
+        """Whether the window saw this frame: each sample counts for the `stride` frames around it."""
         reach = self.frames * self.stride / 2
-        return -reach <= frame - self.center < reach  # half-open: windows side by side share no frame and lose none
+        return -reach <= frame - self.center < reach  # half-open: neighbouring windows neither share nor lose a frame
 
     def slice_center(self, index: int, slices: int) -> float:
         """The frame at the centre of slice `index` of `slices`: start + ((i + 0.5) T / t - 0.5) stride."""
@@ -116,7 +117,7 @@ class Span:
 
 
 class Sample(Protocol):
-    """What a network sees of one frame: the part it looks at, as RGB bytes, wherever these lie."""
+    """What a network sees of one frame: the part that it looks at, as RGB bytes, in whatever memory."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -152,18 +153,18 @@ class Clip:
     """The window's frames as the model sees them, not yet normalised, so that neighbouring windows share them."""
 
     samples: tuple[Sample, ...]
-    """T of them, all of one size"""
+    """T samples, all of one size"""
     span: Span
     crop: Crop
     pts: tuple[int, int]
     """pts of the first and of the last sampled frame, in units of `time_base`"""
     time_base: Fraction
     repeated: int = 0
-    """how many of the samples repeat the last frame, where the video ended before the window was full"""
+    """number of samples that repeat the last frame, if the video ended before the window was full"""
     wall: WallTime | None = None
     """of the last sampled frame; None for frames of files"""
     damaged: int = 0
-    """how many frames from the first to the last sampled one are damaged, and stood for by the one before"""
+    """number of damaged frames from the first to the last sampled one; each is replaced by the frame before"""
 
     def __post_init__(self) -> None:
         sizes = {sample.size for sample in self.samples}
@@ -182,7 +183,7 @@ class Outputs:
     logits: F32
     """[K]"""
     activation: F32
-    """[C, t, h, w], of the tapped layer"""
+    """[C, t, h, w], the output of the layer that is explained"""
     weights: F32 | None = None
     """[C], the gradient of the class asked for, summed over all cells; None where the head is linear"""
 
@@ -195,7 +196,7 @@ class Outputs:
     def evidence(self, weights: F32) -> F32:
         """S[t, y, x] = sum over k of weights[k] A[k, t, y, x] (arXiv 1902.01078): [C] to [t, h, w], on the host.
 
-        Who explains asks for this alone and never for the activation, which a device need not give away.
+        Explaining needs only this and never the activation, so a device need not copy the activation to the host.
         """
         channels = self.activation.shape[0]
         return (weights @ self.activation.reshape(channels, -1)).reshape(self.activation.shape[1:])
@@ -203,16 +204,16 @@ class Outputs:
 
 @dataclass(frozen=True, eq=False)
 class Tube:
-    """The evidence for one class, cell by cell. Signed, in logits, never normalised: that is for drawing."""
+    """The evidence for one class in each cell. Signed, in logits; it is scaled only when it is drawn."""
 
     evidence: F32
     """[t, h, w]"""
     span: Span
     crop: Crop
     pool: F32
-    """[t, h, w], summing to 1: each cell's part in the head's pool, so that sum(pool evidence) + bias = logit"""
+    """[t, h, w], summing to 1: each cell's weight in the head's pool, so that sum(pool * evidence) + bias = logit"""
     trusted: tuple[int, int]
-    """slices [first, end) that zero padding in time does not spoil"""
+    """slices [first, end) whose values are not distorted by zero padding in time"""
 
     def __post_init__(self) -> None:
         if self.evidence.ndim != 3 or not self.evidence.size:
@@ -225,7 +226,7 @@ class Tube:
 
     @property
     def trusted_evidence(self) -> F32:
-        """[trusted slices, h, w]: the evidence without the slices that padding spoils."""
+        """[trusted slices, h, w]: the evidence in the slices that can be trusted."""
         first, end = self.trusted
         return self.evidence[first:end]
 
@@ -259,7 +260,7 @@ class Explanation:
     window: int
     """0 for the first window of the stream"""
     explained: tuple[ClassScore, ...]
-    """the class explained; two where the tube is of the first against the second"""
+    """the class that is explained; two classes if the tube is of the first against the second"""
     top: tuple[ClassScore, ...]
     """the five most probable classes, best first"""
     tube: Tube
@@ -268,11 +269,11 @@ class Explanation:
     """pts of the first and of the last frame of the window, in units of `time_base`"""
     time_base: Fraction
     repeated: int = 0
-    """samples that repeat the last frame of a video shorter than the window"""
+    """number of samples that repeat the last frame, of a video shorter than the window"""
     wall: WallTime | None = None
     """of the last frame of the window; None for frames of files"""
     damaged: int = 0
-    """frames of the window that were damaged, and left out"""
+    """number of damaged frames of the window; each was replaced by the frame before"""
 
     @property
     def label(self) -> str:
@@ -280,7 +281,7 @@ class Explanation:
 
 
 Parts = tuple[tuple[Explanation, float], ...]
-"""what a frame is drawn from: each explanation with its share of the picture; shares sum to 1"""
+"""What a frame is drawn from: each explanation with its share of the picture; the shares sum to 1."""
 
 
 def leading(parts: Parts) -> Explanation:
@@ -294,12 +295,12 @@ class Shown:
 
     frame: Frame
     parts: tuple[tuple[Explanation, float], ...] = ()
-    """each explanation with its share of the picture; empty where none was there to draw"""
+    """each explanation with its share of the picture; empty if there was none to draw"""
     age: float = 0.0
-    """seconds from the evidence to the frame: 0 in aligned mode, the delay of the explanation in live mode, where it is
-    too old to be drawn as well"""
+    """seconds from the evidence to the frame: 0 in aligned mode; in live mode the age of the explanation, also if that
+    is too old to be drawn"""
     outage: bool = False
-    """no frame of the source's: the last one in grey again, while the camera is away"""
+    """whether this is not a frame of the source, but the last one in grey while the camera is away"""
 
     @property
     def explanation(self) -> Explanation | None:

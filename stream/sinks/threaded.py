@@ -1,4 +1,4 @@
-"""A sink in a thread of its own: what it writes to may stall, break and come back, and nobody else notices."""
+"""Runs a sink in a thread of its own: what it writes to may stall, break and come back without delaying the stream."""
 
 from __future__ import annotations
 
@@ -19,58 +19,59 @@ from .condition import works_again
 from .mailbox import Mailbox
 
 FRAMES = 8
-"""Maximum frames that wait; the oldest is lost for a new one. At 30 a second a quarter of a second, at 1080p 25 MB."""
+"""Maximum number of frames that wait; then the oldest is dropped for a new one. At 30 a second they are a quarter of a
+second, at 1080p 25 MB."""
 EVENTS = 256
-"""Maximum events that wait."""
+"""Maximum number of events that wait."""
 DELAYS = Delays(0.25, 10.0)
-"""Between two attempts to connect."""
+"""Seconds between two attempts to connect."""
 REFUSED_DELAYS = Delays(10.0, 600.0)
-"""The same where the login is refused: asking on looks like an attack."""
+"""The same if the login is refused: frequent attempts would look like an attack."""
 SPREAD = (0.8, 1.2)
-"""Factors of a delay between which chance decides."""
+"""Minimum and maximum of the random factor on each delay."""
 STEADY_SECONDS = 10.0
-"""A connection that held so long was a good one: the delays start anew."""
+"""Minimum seconds that a connection must have lasted for the next delay to be the shortest one again."""
 DRAIN_SECONDS = 3.0
-"""For so long what still waits at the end is written; after the sink's own `close_seconds` more it is given up."""
+"""Seconds at the end of a run for writing the items that still wait. The sink then has `close_seconds` to close."""
 EVENT_LANE, FRAME_LANE = 0, 1
 OF_INNER = frozenset({"name", "description", "frames_written", "events", "failed_logins", "wants_stop"})
-"""What Threaded has no value of its own for: the sink inside is asked."""
+"""Attributes for which the sink inside is asked."""
 
 
 def counted(item: Shown | Event) -> int:
-    """1 for an event and for a frame of the source's, 0 for one that is shown while the camera is away."""
+    """1 for an event or a frame of the source, 0 for a frame that is shown while the camera is away."""
     return 0 if isinstance(item, Shown) and item.outage else 1
 
 
 class Threaded(Sink):
-    """Runs `sink` behind a bounded queue. Newest wins: what the sink is too slow for is lost, and counted by reason.
+    """Runs `sink` behind a queue of limited length. If the sink is too slow, the oldest items are dropped and counted.
 
-    `write` and `event` return at once and raise nothing, and `close` at most BrokenPipeError. An error of the sink
-    becomes a note and a state; where the sink can reconnect it is opened again, with growing pauses, for as long as it
-    takes, and opened first in the thread as well: the other side may not be there yet. Frames are not copied, nor kept
+    `write` and `event` return at once and raise nothing; `close` raises at most BrokenPipeError. An error of the sink
+    becomes a note and a state. A sink that can reconnect is opened again, with growing pauses, until it works; the
+    first opening is in the thread too, because the other side may not be there yet. Frames are not copied, and not kept
     for a sink that takes no pictures.
     """
 
     never_waits = True
 
     def __init__(self, sink: Sink, frames: int = FRAMES, drain_seconds: float = DRAIN_SECONDS) -> None:
-        """frames: that wait at most. drain_seconds: as DRAIN_SECONDS."""
-        # Not Sink.__init__: it would make the attributes OF_INNER, and they would hide those of the sink inside.
+        """frames: maximum number that wait. drain_seconds: see DRAIN_SECONDS."""
+        # Sink.__init__ is not called: it would set the attributes OF_INNER, which would hide those of the sink inside.
         self.inner = sink
         self.reopened = 0
-        """how often the sink came back"""
+        """how often the sink was opened again"""
         self._lost, self._counting = {}, threading.Lock()
         self._box: Mailbox[Shown | Event] = Mailbox(EVENTS, frames, lost=self._drop, weigh=counted)
         self._drain = drain_seconds
         self._backoff = Backoff(DELAYS, REFUSED_DELAYS, SPREAD)
         self._ready = self._dead = False
-        """open; lost for good"""
+        """ready: the sink is open. dead: it will never work again"""
         self._ready_since = 0.0
         self._busy = 0
-        """1 while the sink has an item in hand that counts"""
+        """1 while the sink is writing an item that counts"""
         self._own_note = self._wrong = ""
         self._left: BrokenPipeError | None = None
-        """whoever read the sink's output has left: the run ends by that, and so does the program"""
+        """set when the reader of the sink's output has left, which ends the run and the program"""
 
     if not TYPE_CHECKING:  # type checkers go by what Sink declares
 
@@ -109,7 +110,7 @@ class Threaded(Sink):
 
     @property
     def drops(self) -> dict[str, int]:
-        """What was lost here and what the sink lost itself."""
+        """What was dropped in the queue, and what the sink dropped itself."""
         here, there = super().drops, self.inner.drops
         return {reason: here.get(reason, 0) + there.get(reason, 0) for reason in (*here, *there)}
 
@@ -169,10 +170,10 @@ class Threaded(Sink):
                 else:
                     self.inner.write(item)
                 self._follow_state()
-            except Exception as error:  # a thread that dies would take the output with it, in silence
+            except Exception as error:  # if the thread died, the output would stop without a word
                 if self._busy:
                     self._drop("error")
-                self._busy = 0  # it is lost, and counted
+                self._busy = 0  # the item is lost, and counted
                 self._break(error)
                 if self._dead:
                     break
@@ -180,7 +181,8 @@ class Threaded(Sink):
         self._finish()
 
     def _connect(self) -> bool:
-        """Opens the sink, however long it takes; once at least. False: the run ends first, or it can never work."""
+        """Opens the sink, however long it takes, with at least one attempt. Returns False if the run ends first, or if
+        it can never work."""
         while True:
             try:
                 self.inner.open(self._info)
@@ -197,20 +199,20 @@ class Threaded(Sink):
             return True
 
     def _break(self, error: Exception) -> None:
-        """Says what is wrong, and waits before the next attempt, where there is to be one."""
+        """Notes what is wrong, and waits before the next attempt, if there is to be one."""
         told = isinstance(error, TubesError | Missing)
         self._wrong = (one_line(error) if told else unforeseen(error)).removeprefix(f"{self.name}: ")
-        # A server that takes a connection only to drop it is not asked four times a second.
+        # A server that accepts a connection and drops it at once must not be asked four times a second.
         if self._ready and time.monotonic() - self._ready_since > STEADY_SECONDS:
             self._backoff.reset()
-        # What is wrong with the request stays wrong, however often it is tried.
+        # A wrong request stays wrong, however often it is tried.
         self._dead = not self.inner.reconnects or isinstance(error, UsageError | Missing)
         self._ready = False
-        # The note comes before the state, which makes others look for the reason.
+        # Set the note before the state: when others see the state, they look for the reason.
         self._own_note = f"{self._wrong}; {'nothing more is written' if self._dead else 'tried again until it works'}"
         self.state = "failed" if self._dead else "retrying"
         if self.inner.reconnects:
-            with suppress(Exception):  # what failed may fail to close
+            with suppress(Exception):  # a sink that has failed may also fail to close
                 self.inner.close()
         if not self._dead:
             self._box.pause(self._backoff.next(refused=isinstance(error, RefusedError)))
@@ -228,6 +230,6 @@ class Threaded(Sink):
         self._follow_state()
 
     def _follow_state(self) -> None:
-        """While it is open, the sink's own state is this one's."""
+        """Takes over the sink's own state while it is open."""
         if self._ready and self.inner.state != "new":
             self.state = self.inner.state

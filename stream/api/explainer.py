@@ -49,7 +49,7 @@ class Explainer:
     samples come at the rate the model was trained on. hop: frames from one window to the next; None: a quarter of a
     window.
 
-    explain: top1, a class name or index, or A:B for what speaks for A rather than for B.
+    explain: top1, a class name or index, or A:B for the evidence for A rather than B.
 
     preset: the look that scales are made for and that explanations draw themselves in: a `Style`, or the name of
     one of `PRESETS`.

@@ -48,7 +48,7 @@ class Config:
     )
     explain: str = option(
         "top1",
-        "top1, the name or the index of a class, or A:B for what speaks for A rather than for B",
+        "top1, the name or the index of a class, or A:B for the evidence for A rather than B",
         metavar="CLASS",
         group=EXPLAIN,
         live=True,
@@ -66,7 +66,7 @@ class Config:
     )
     stride: int | None = option(
         None,
-        "frames from one of a window's frames to the next; 1: it has every frame",
+        "frames from one sample of a window to the next; 1: every frame",
         metavar="N",
         default="brings them near the frame rate that the model was trained on",
         group=EXPLAIN,
@@ -75,7 +75,7 @@ class Config:
     hop: int | None = option(
         None,
         "frames from the start of a window to the start of the next one",
-        more="It has no meaning live.",
+        more="It has no effect in live mode.",
         metavar="N",
         default="a quarter of a window; live: as fast as the model runs",
         group=EXPLAIN,
@@ -118,7 +118,7 @@ class Config:
 
     runtime: str = option(
         "auto",
-        "what computes the model; auto: OpenVINO, onnxruntime where that alone is installed, TensorRT for a plan",
+        "what computes the model; auto: OpenVINO, or onnxruntime if only that is installed; TensorRT for a plan",
         group=RUN,
         choices=("auto", *RUNTIMES),
         shared=True,
@@ -188,9 +188,9 @@ class ProcessOptions:
         default="they are not served",
     )
     log_format: str = option(
-        "text", "how what goes to stderr is written", more="See [Logs](live.md#logs).", choices=FORMATS
+        "text", "the format of the log on stderr", more="See [Logs](live.md#logs).", choices=FORMATS
     )
-    log_level: str = option("info", "the least important lines that are told", choices=LEVELS)
+    log_level: str = option("info", "the least important lines that are logged", choices=LEVELS)
 
     def __post_init__(self) -> None:
         check_options(self)

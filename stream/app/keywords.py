@@ -16,12 +16,12 @@ class RunOptions(TypedDict, total=False):
     model: str | Path
     """an ONNX file with a manifest, a TensorRT plan, or i3d, which comes with the package (default: i3d)"""
     explain: str
-    """top1, the name or the index of a class, or A:B for what speaks for A rather than for B (default: top1)"""
+    """top1, the name or the index of a class, or A:B for the evidence for A rather than B (default: top1)"""
     frames: int | str | None
     """frames in a window (default: the model's own; live: the longest whose tubes stay younger than --max-age)"""
     stride: int | str | None
-    """frames from one of a window's frames to the next; 1: it has every frame (default: brings them near the frame rate
-    that the model was trained on)"""
+    """frames from one sample of a window to the next; 1: every frame (default: brings them near the frame rate that the
+    model was trained on)"""
     hop: int | str | None
     """frames from the start of a window to the start of the next one (default: a quarter of a window; live: as fast as
     the model runs)"""
@@ -48,7 +48,7 @@ class RunOptions(TypedDict, total=False):
     frame: bool
     """draw a thin line around where the network looks"""
     runtime: str
-    """what computes the model; auto: OpenVINO, onnxruntime where that alone is installed, TensorRT for a plan (default:
+    """what computes the model; auto: OpenVINO, or onnxruntime if only that is installed; TensorRT for a plan (default:
     auto)"""
     precision: str | None
     """what the model computes in; auto: what is quickest here, as measured at the first start, but nothing that the
@@ -69,7 +69,7 @@ class RunOptions(TypedDict, total=False):
     """what reads the input: av is PyAV, gst is GStreamer; auto is GStreamer for csi://, gst:// and srt://, and PyAV for
     everything else (default: auto)"""
     transport: str
-    """how RTSP packets travel: tcp loses nothing, udp waits for nothing (default: tcp)"""
+    """how RTSP packets travel: tcp loses nothing, udp never waits for lost packets (default: tcp)"""
     size: tuple[int, int] | str | None
     """width and height asked of a camera (default: the camera's own)"""
     max_size: tuple[int, int] | str
@@ -84,13 +84,13 @@ class RunOptions(TypedDict, total=False):
     loop: bool
     """start a file again at its end"""
     stall: float | str | None
-    """a connection without a frame for so long is taken for dead, and made anew (default: 2; HLS: 10)"""
+    """a connection without a frame for so long counts as dead, and is made again (default: 2; HLS: 10)"""
     open_timeout: float | str
     """how long one attempt to connect may take (default: 5 seconds)"""
     first_timeout: float | str
-    """how long the first frame of all is waited for (default: 10 seconds)"""
+    """how long to wait for the stream's first frame (default: 10 seconds)"""
     wait: bool
-    """wait for the first frame for ever, whatever is wrong"""
+    """wait for the first frame for ever, even if the password is wrong"""
     tls_ca: str | None
     """a file with the certificates of the authorities that servers of rtsps://, https:// and rtmps:// are checked
     against, inputs and those that a stream is pushed to; any: nothing is checked (default: those whom the system
@@ -123,7 +123,7 @@ class RunOptions(TypedDict, total=False):
     on_full: str
     """what a recording does on a full disk: stop until there is room, or delete its oldest segments (default: stop)"""
     listen: str
-    """address that rtsp://@ and web:// are served on where they name none (default: 127.0.0.1)"""
+    """address that rtsp://@ and web:// listen on if they name none (default: 127.0.0.1)"""
     rtsp_user: str | None
     """who may watch what is served over RTSP (default: $SALIENCY_TUBES_RTSP_USER, or anybody)"""
     rtsp_password: str | None

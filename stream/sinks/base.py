@@ -102,9 +102,7 @@ class SinkOptions:
         more="Where it stops it asks every 5 s whether there is room.",
         choices=ON_FULL,
     )
-    listen: str = option(
-        "127.0.0.1", "address that rtsp://@ and web:// are served on where they name none", metavar="HOST"
-    )
+    listen: str = option("127.0.0.1", "address that rtsp://@ and web:// listen on if they name none", metavar="HOST")
     user: str | None = option(
         None,
         "who may watch what is served over RTSP",

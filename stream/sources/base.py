@@ -46,7 +46,7 @@ class SourceOptions:
         choices=BACKENDS,
     )
     transport: str = option(
-        "tcp", "how RTSP packets travel: tcp loses nothing, udp waits for nothing", choices=TRANSPORTS
+        "tcp", "how RTSP packets travel: tcp loses nothing, udp never waits for lost packets", choices=TRANSPORTS
     )
     size: tuple[int, int] | None = option(
         None,
@@ -82,7 +82,7 @@ class SourceOptions:
     loop: bool = option(False, "start a file again at its end")
     stall: float | None = option(
         None,
-        "a connection without a frame for so long is taken for dead, and made anew",
+        "a connection without a frame for so long counts as dead, and is made again",
         metavar="S",
         unit="seconds",
         default="2; HLS: 10",
@@ -93,13 +93,13 @@ class SourceOptions:
     )
     first_timeout: float = option(
         10.0,
-        "how long the first frame of all is waited for",
+        "how long to wait for the stream's first frame",
         more="Then a run of one stream fails. Where the server refuses, it fails at once.",
         metavar="S",
         unit="seconds",
         more_than=0,
     )
-    wait: bool = option(False, "wait for the first frame for ever, whatever is wrong")
+    wait: bool = option(False, "wait for the first frame for ever, even if the password is wrong")
     tls_ca: str | None = option(None, TLS_CA)
     retries: int | None = option(
         None,

@@ -108,7 +108,7 @@ def test_a_file_that_is_shorter_than_it_says_is_no_clip(tmp_path, monkeypatch):
 
     def boast(self, *args):
         make(self, *args)
-        self.info = self.info.__class__(**{**vars(self.info), "frames": 500})
+        self.info = self.info.__class__(**{**vars(self.info), "expected_frames": 500})
 
     monkeypatch.setattr(AvSource, "__init__", boast)
     with pytest.raises(SourceError, match=r"a\.avi: it ends before frame 246, where the first clip of 8 frames begins"):

@@ -13,7 +13,7 @@ pytest.importorskip("openvino", reason="it runs the graph")  # here: its telemet
 import tiny  # noqa: E402
 from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
 from saliency_tubes.export.gradient import WithGradient, trace_gradient  # noqa: E402
-from saliency_tubes.export.onnx import export_onnx  # noqa: E402
+from tiny import export_onnx  # noqa: E402
 from torch import nn  # noqa: E402
 
 

@@ -62,8 +62,9 @@ def may_be_off(plane: tuple[int, ...], cells: tuple[int, int]) -> float:
 
     0.2 %: where the level rounds the other way, and the colours of the two levels differ by more. A share of a small
     plane is no whole number of samples: chance may make it three deviations more. Where all rows of the plane are
-    alike, or all columns, because there is one row or column of cells, a sample stands for a whole line of them.
+    alike, or all columns, because there is one row or column of cells, a sample stands for a whole line of them; where
+    there is one cell, for the whole plane. The channels of a pixel share its level.
     """
     share = 0.002 * np.prod(plane)
-    alike = max(plane[0] if cells[0] == 1 else 1, plane[1] if cells[1] == 1 else 1)
+    alike = (plane[0] if cells[0] == 1 else 1) * (plane[1] if cells[1] == 1 else 1) * int(np.prod(plane[2:]))
     return float(share + 3 * np.sqrt(share * alike) + 2 * alike)

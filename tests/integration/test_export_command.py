@@ -282,7 +282,7 @@ class TestOwnNetwork:
             (["small.py:net", *SMALL], "small.py has no 'net'; it has trunk, linear, flat"),
             (["small.py:linear"], "your own network needs --input-shape 3,T,H,W"),
             (["small.py:linear", "--input-shape", "3,8,32"], "--input-shape must be 3,T,H,W, got '3,8,32'"),
-            (["small.py:linear", *SMALL, "--precision", "int4"], "invalid choice: 'int4'"),
+            (["small.py:linear", *SMALL, "--precision", "int4"], "precision must be one of f32, f16, int8, got 'int4'"),
             (["small.py:linear", *SMALL, "--precision", "int8"], "give a folder of videos with --calibrate DIR"),
             (["small.py:linear", *SMALL, "--precision", "int8", "--calibrate", "empty"], "no video in empty"),
             (["small.py:linear", *SMALL, "--frames", "0"], "--frames must be 1 or more, got 0"),

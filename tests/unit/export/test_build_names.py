@@ -29,7 +29,7 @@ BUILDER = Source(
         *("self", "kit", "options", "manifest", "watch", "log", "profile", "given", "span", "path", "part", "failure"),
         *("re", "dict", "MODULES", "reasons", "expected"),
     },
-    overrides={"Monitor": "IProgressMonitor"},
+    overrides={"BuildMonitor": "IProgressMonitor"},
 )
 ONLY_RTX = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
 uses = BUILDER.uses

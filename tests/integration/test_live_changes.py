@@ -189,7 +189,7 @@ def test_key_frames_may_be_far_apart(tmp_path: Path) -> None:
         took = time.monotonic() - start
         read = [read_barcode(frame.picture.planes[0]) for frame in islice(source, 10)]
         assert read == list(range(100, 110))
-        assert (source.reconnects, source.errors) == (0, 0)  # type: ignore[attr-defined]
+        assert (source.reconnects, source.health().errors) == (0, 0)  # type: ignore[attr-defined]
         source.close()
     assert took > 2
 

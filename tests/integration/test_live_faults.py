@@ -44,7 +44,7 @@ class Place:
         self.backs.append(self.viewer.more(within=within))
 
     def lost(self, within: float = NOTICED) -> None:
-        wait_for(lambda: not self.viewer.source.connected, within)
+        wait_for(lambda: not self.viewer.source.health().connected, within)
         self.viewer.drain()  # what was on its way is no sign of a server that is back
 
 
@@ -95,7 +95,7 @@ def slow(at: Place, turn: int) -> None:
     at.proxy.slow(None)
     at.back()
     # What was held up has come, and the picture is of now again.
-    wait_for(lambda: at.viewer.source.lag < 0.3, BACK)
+    wait_for(lambda: at.viewer.source.health().lag < 0.3, BACK)
     assert at.viewer.source.reconnects == before + (kind == 2)
 
 
@@ -126,18 +126,18 @@ def login(at: Place, turn: int) -> None:
     at.lost()
     start, attempts, denied = time.monotonic(), at.proxy.accepted, at.proxy.denied
     at.server.start(password="changed")
-    wait_for(lambda: "wrong user or password" in at.viewer.source.state, BACK)
+    wait_for(lambda: "wrong user or password" in at.viewer.source.health().state, BACK)
     if turn:
         wait_for(lambda: at.proxy.accepted >= attempts + 2, 4)
     attempts, denied = at.proxy.accepted - attempts, at.proxy.denied - denied
     assert attempts <= 2 + (time.monotonic() - start), "it hammers"
     assert denied <= 4 * (attempts + 1), "it hammers"
-    wait_for(lambda: "wrong user or password" in at.viewer.source.state, BACK)
+    wait_for(lambda: "wrong user or password" in at.viewer.source.health().state, BACK)
     at.server.kill()
     at.server.start(password="hush")
     at.back()
     source = at.viewer.source
-    assert not any("hush" in text for text in (source.last_error, source.state, source.name, *source.remarks))
+    assert not any("hush" in text for text in (source.last_error, source.health().state, source.name, *source.remarks))
 
 
 Fault = Callable[[Place, int], None]
@@ -167,10 +167,10 @@ def repeat(fault: Fault, backend: str, rounds: int, **options: Any) -> None:
             source = viewer.source
             print(f"{fault.__name__} {backend}: {rounds} rounds, back after {_told(place.backs)};", end=" ")
             seen = viewer.sink.frames_written
-            print(f"{source.reconnects} reconnects, {source.errors} errors, {seen} frames,", end=" ")
+            print(f"{source.reconnects} reconnects, {source.health().errors} errors, {seen} frames,", end=" ")
             print(f"{viewer.dropped} dropped")
             assert source.reconnects >= int(rounds * RECONNECTS[fault])
-            assert source.errors <= viewer.sink.frames_written  # of the decoder, and of nobody else
+            assert source.health().errors <= viewer.sink.frames_written  # of the decoder, and of nobody else
             assert viewer.sink.gaps + viewer.dropped >= source.reconnects
             if rounds > 1:
                 with suppress(AssertionError):  # threads of the last connection may be on their way out

@@ -55,7 +55,7 @@ def test_lost_and_damaged_packets_are_counted_and_survived(backend: str, damage:
     ):
         viewer.more(20, within=10)
         assert proxy.spoiled > 4
-        errors = viewer.source.errors
+        errors = viewer.source.health().errors
         proxy.active = False
         viewer.more(10, within=10)
         assert viewer.source.reconnects == 0
@@ -77,15 +77,15 @@ def test_decoding_that_is_too_slow_begins_at_the_present_again(
         source, lags = viewer.source, []
         if (backend, transport) == ("av", "udp"):  # the system's buffer may overrun first: what is lost is lost
             while viewer.sink.frames_written < 90:
-                lags.append(source.lag)
+                lags.append(source.health().lag)
                 time.sleep(0.05)
             assert max(lags) < 2 * BEHIND + 0.5
             return
         wait_for(lambda: source.reconnects, 25)
         assert re.fullmatch(r"fell [1-3]\.\d s behind the camera: .*", source.last_error)
-        assert (source.skips, source.overloaded) == (1, True)
+        assert (source.health().skips, source.health().overloaded) == (1, True)
         viewer.more(3)
-        assert source.lag < 1.5
+        assert source.health().lag < 1.5
 
 
 def test_both_transports(backend: str) -> None:
@@ -123,7 +123,7 @@ def test_a_file_that_a_server_plays_is_live_all_the_same(backend: str, tmp_path:
         played = viewer.source.reconnects
         assert played >= 1
         server.kill()
-        wait_for(lambda: not viewer.source.connected)
+        wait_for(lambda: not viewer.source.health().connected)
         server.start()
         viewer.more(5, within=20)
         assert viewer.source.reconnects > played

@@ -54,6 +54,7 @@ class World:
         self.attempts = self.closed = 0
         self._scripts = list(scripts)
         self.when: Callable[[], object] = lambda: None
+        self.before_connecting: Callable[[], object] = lambda: None
         self.took, self.bursts = 0.04, False
         """seconds from frame to frame, as they come; whether they come in bursts"""
 
@@ -66,6 +67,7 @@ class World:
         return bool(self.when())
 
     def connect(self) -> Feed:
+        self.before_connecting()
         self.attempts += 1
         script = self._scripts.pop(0) if self._scripts else FeedLost("no more connections")
         if isinstance(script, Exception):
@@ -106,24 +108,24 @@ def test_a_stream_that_falls_behind_begins_at_the_present_again() -> None:
 
     def told_meanwhile() -> Feed:
         if world.attempts:
-            states.append(source.state)
+            states.append(source.health().state)
         return connect()
 
     source = LiveSource(told_meanwhile, "x", Patience(retries=1), clock=world.clock, wait=world.wait, seed=1)
-    assert not source.overloaded
-    seen = ((frame, source.skips, source.overloaded, source.lag) for frame in source)
+    assert not source.health().overloaded
+    seen = ((frame, source.health().skips, source.health().overloaded, source.health().lag) for frame in source)
     told = drain(seen)
     frames = [frame for frame, *_ in told]
     assert max(lag for *_, lag in told) < 2.0
     assert {(skips, overloaded) for _, skips, overloaded, _ in told} == {(0, False), (1, True)}
     assert [(skips, lag) for frame, skips, _, lag in told if frame.gap] == [(1, 0)]
     assert [frame.gap for frame in frames].count(True) == 1
-    assert (source.skips, source.reconnects) == (2, 1)
+    assert (source.health().skips, source.reconnects) == (2, 1)
     assert [state[:16] for state in states[:2]] == ["skipping: fell 1"] * 2, states
     assert "fell behind the camera, and began at the present again: 2 times" in "\n".join(source.remarks)
     assert not any(remark.startswith("reconnected") for remark in source.remarks)
     world.now += 61
-    assert not source.overloaded
+    assert not source.health().overloaded
 
 
 GONE = FeedLost("the server ended the stream")
@@ -145,7 +147,7 @@ def drain(source: Iterable[Any]) -> list[Any]:
 def test_one_stream_of_two_connections() -> None:
     world = World([0, 1, 2, GONE], [500, 501, 502, GONE])
     source = world.open(ONCE)
-    assert source.state == "live"
+    assert source.health().state == "live"
     frames = drain(source)
     assert [frame.index for frame in frames] == list(range(6))
     assert [frame.gap for frame in frames] == [False, False, False, True, False, False]
@@ -154,8 +156,8 @@ def test_one_stream_of_two_connections() -> None:
     assert frames[3].time - frames[2].time == pytest.approx(world.waits[0] + 0.04, abs=0.001)
     assert frames[5].time - frames[3].time == pytest.approx(0.08)
     assert {frame.time_base for frame in frames} == {LIVE_TIME_BASE}
-    assert (source.reconnects, source.errors, source.dropped, world.closed) == (1, 2, 4, 2)
-    assert not source.connected
+    assert (source.reconnects, source.health().errors, source.health().dropped, world.closed) == (1, 2, 4, 2)
+    assert not source.health().connected
     assert source.last_error == "no more connections"
 
 
@@ -182,7 +184,7 @@ def test_whoever_counts_while_a_connection_ends_never_sees_less_than_before() ->
         def __getattribute__(self, name: str) -> Any:
             if name in ("errors", "close") and world.attempts and not looking:
                 looking.append(name)
-                counted.append((source.errors, source.dropped))
+                counted.append((source.health().errors, source.health().dropped))
                 looking.clear()
             return super().__getattribute__(name)
 
@@ -195,7 +197,7 @@ def test_whoever_counts_while_a_connection_ends_never_sees_less_than_before() ->
     drain(source)
     assert counted[0] == (1, 2)
     assert counted == sorted(counted)
-    assert (source.errors, source.dropped) == (2, 4)
+    assert (source.health().errors, source.health().dropped) == (2, 4)
 
 
 def test_a_frozen_server_is_noticed_in_time() -> None:
@@ -316,7 +318,7 @@ def test_why_it_connects_again_is_told_meanwhile() -> None:
     connect = world.connect
 
     def told_meanwhile() -> Feed:
-        states.append(source.state if world.attempts else "")
+        states.append(source.health().state if world.attempts else "")
         return connect()
 
     source = LiveSource(told_meanwhile, "x", Patience(retries=1), clock=world.clock, wait=world.wait, seed=1)
@@ -340,7 +342,7 @@ def test_stop_ends_the_waiting() -> None:
     source = world.open()
     world.when = lambda: source.stop() or True
     assert len(list(source)) == 1
-    assert source.state == "stopped"
+    assert source.health().state == "stopped"
     source.close()
     source.close()
     assert list(source) == []
@@ -350,7 +352,7 @@ def test_states_that_are_seen_while_waiting() -> None:
     world = World([0, GONE], DENIED, [0, GONE])
     source = world.open()
     seen: list[tuple[str, bool]] = []
-    world.when = lambda: seen.append((source.state, source.connected))
+    world.when = lambda: seen.append((source.health().state, source.health().connected))
     frames = iter(source)
     next(frames)
     next(frames)
@@ -374,8 +376,8 @@ def test_why_a_connection_was_lost_is_seen_until_the_next_one_gives_a_frame(
     world = World([0, error], [0, GONE])
     source = world.open()
     seen: list[str] = []
-    monkeypatch.setattr(Feed, "close", lambda _: seen.append(source.state))
-    monkeypatch.setattr(source, "_connect", lambda: seen.append(source.state) or world.connect())
+    monkeypatch.setattr(Feed, "close", lambda _: seen.append(source.health().state))
+    world.before_connecting = lambda: seen.append(source.health().state)
     frames = iter(source)
     next(frames)
     next(frames)
@@ -412,7 +414,7 @@ def test_bursts_are_paced() -> None:
     stamps = []
     for frame in source:
         stamps.append(world.now - frame.time)
-        assert math.isnan(source.lag)  # a burst's first frames are old, and nothing is wrong
+        assert math.isnan(source.health().lag)  # a burst's first frames are old, and nothing is wrong
     assert max(stamps) - min(stamps) < 0.05
     assert world.now - start >= 3.9
     source.close()

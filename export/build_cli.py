@@ -62,7 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=COMPATIBILITIES[0],
         help="TensorRT: also on other GPUs, of the same compute capability or of any from 8.0; slower",
     )
-    how = parser.add_argument_group("how it is built")
+    _add_building(parser.add_argument_group("how it is built"))
+
+
+def _add_building(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--workspace", type=int, metavar="MIB", help="GPU memory a layer may use (default: all there is)")
     how.add_argument(
         "--optimization-level", type=int, metavar="0..5", help="5: builds longest (default: TensorRT's, 3)"

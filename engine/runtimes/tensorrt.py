@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError, UsageError
-from ..manifest import Manifest
 from ..picture import F32
 from ..types import Outputs
 from .base import HostRunner, check_shapes, inputs, outputs
 from .device import Buffer, Device, Gpu, find_device
+from .plan_checks import check_inputs, check_outputs, most_clips, shape_of_one
 from .planfile import BUILDERS, PlanInfo, Shape, TensorInfo, check_runtime, read_bytes
 
 MODULES = {"tensorrt": ("tensorrt", "tensorrt_lean", "tensorrt_dispatch"), "tensorrt-rtx": ("tensorrt_rtx",)}
@@ -105,7 +105,7 @@ class TensorRtRunner(HostRunner):
 
     def __init__(self, path: Path, info: PlanInfo, device: str, batch: int) -> None:
         kit, found = find_place(info, gpu_index(device))
-        self.batch = batch = min(batch, _most(info))
+        self.batch = batch = min(batch, most_clips(info))
         plan = read_bytes(path, info)
         self.manifest = manifest = info.served
         self.frames = info.frames
@@ -120,10 +120,10 @@ class TensorRtRunner(HostRunner):
         with uncollected(), loaded.log.listening():
             loaded.load(kit, info, plan)
             found_inputs, found_outputs = _tensors(kit.trt, loaded.engine)
-            _check_inputs(found_inputs, expected)
-            _check_outputs(found_outputs, manifest)
+            check_inputs(found_inputs, expected)
+            check_outputs(found_outputs, manifest)
             shapes = loaded.fix_shapes({name: shape for name, (shape, _) in expected.items()}, found_outputs)
-            one = {role: _of_one(shapes[name], batch) for role, name in manifest.outputs.items()}
+            one = {role: shape_of_one(shapes[name], batch) for role, name in manifest.outputs.items()}
             check_shapes(manifest, info.frames, one)
             wanted = set(manifest.outputs.values())
             for name, shape in shapes.items():
@@ -234,19 +234,6 @@ def gpu_index(device: str) -> int:
     raise UsageError(f"TensorRT runs on cuda or cuda:N, the GPU number N, got device {device!r}")
 
 
-def _most(info: PlanInfo) -> int:
-    """The maximum number of clips that a plan takes at a time. Raises ModelError if it does not take a single clip."""
-    least = max((span.min[0] for span in info.profile.values() if span.min), default=1)
-    if least > 1:
-        raise ModelError(f"it takes {least} clips or more at a time, and one may come alone: build it with --batch 1")
-    return min((span.max[0] for span in info.profile.values() if span.max), default=1)
-
-
-def _of_one(shape: Shape, batch: int) -> Shape:
-    """The shape of an output for one clip, from its shape for `batch` clips."""
-    return (1, *shape[1:]) if shape[:1] == (batch,) else shape
-
-
 def _first(buffer: Buffer, count: int) -> Buffer:
     """The part of a buffer that holds the first `count` clips."""
     return Buffer(buffer.host[:count], buffer.pointer)
@@ -263,29 +250,6 @@ def _tensors(trt: Any, engine: Any) -> tuple[dict[str, TensorInfo], dict[str, Te
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         found[is_input][name] = TensorInfo(name, _sizes(engine.get_tensor_shape(name)), dtype_name(dtype))
     return found[True], found[False]
-
-
-def _check_inputs(found: Mapping[str, TensorInfo], expected: Mapping[str, tuple[Shape, str]]) -> None:
-    if set(found) != set(expected):
-        raise ModelError(f"the plan's inputs are {', '.join(found)}; its manifest names {', '.join(expected)}")
-    for name, (shape, dtype) in expected.items():
-        given = found[name]
-        fits = len(given.shape) == len(shape) and all(map(_admits, given.shape, shape))
-        if not fits or given.dtype != dtype:
-            text = f"{list(given.shape)} {given.dtype}; its manifest says {list(shape)} {dtype}"
-            raise ModelError(f"the plan's input {name} is {text}")
-
-
-def _admits(size: int, wanted: int) -> bool:
-    return size in (-1, wanted)
-
-
-def _check_outputs(found: Mapping[str, TensorInfo], manifest: Manifest) -> None:
-    for name in manifest.outputs.values():
-        if name not in found:
-            raise ModelError(f"the plan has no output {name}: it has {', '.join(found)}")
-        if found[name].dtype != "float32":
-            raise ModelError(f"the plan's output {name} is {found[name].dtype}, and should be float32")
 
 
 def dtype_name(dtype: Any) -> str:

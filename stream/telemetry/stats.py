@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ...engine.runtimes.base import Runner
 from ...engine.types import Explanation, Shown
@@ -249,20 +250,15 @@ def take_snapshot(
 ) -> Snapshot:
     """The snapshot of a pipeline now."""
     now = time.monotonic()
-    fps_in, fps_out, window_rate = stats.rates(now)
     outputs = _named_apart([sink.health() for sink in sinks])
     recent, totals = watch.recent(), watch.histograms()
     health = source.health()
     lost = {(f"sink {one.name}", reason): count for one in outputs for reason, count in one.drops.items()}
     return Snapshot(
+        **_of_stats(stats, now),
         name=source.name,
         alive=alive,
-        uptime=now - stats.started,
         frames_in=stats.frames_fetched + health.dropped,
-        frames_out=stats.frames_out,
-        fps_in=fps_in,
-        fps_out=fps_out,
-        arrived=stats.arrived,
         dropped={("source", "too late"): health.dropped, **dropped, **lost},
         state=health.state if alive else "ended",
         connected=alive and health.connected,
@@ -271,27 +267,39 @@ def take_snapshot(
         skips=health.skips,
         overloaded=alive and health.overloaded,
         decoder_errors=health.errors,
-        frames_damaged=stats.frames_damaged,
-        windows=stats.windows,
-        window_rate=window_rate,
-        batch=stats.batch,
         stages={name: Spread.of(recent.get(name, ()), total) for name, total in totals.items()},
-        latency=stats.latency,
-        tube_age=stats.freshness.tube_age(now),
         queues=dict(queues),
         sinks=outputs,
         not_finite=not_finite,
         host_copies=host_copies,
-        outage_frames=stats.outage_frames,
         label=newest.label if newest else "",
         probability=newest.explained[0].probability if newest else math.nan,
-        frames_drawn=stats.freshness.frames_drawn,
-        drawn_ratio=stats.freshness.drawn_ratio(now),
-        tubes_too_old=stats.freshness.too_old,
-        max_age=stats.freshness.max_age,
         size=(source.info.width, source.info.height),
         facts=facts or {},
     )
+
+
+def _of_stats(stats: Stats, now: float) -> dict[str, Any]:
+    """The fields of a snapshot that come from what was counted."""
+    fps_in, fps_out, window_rate = stats.rates(now)
+    return {
+        "uptime": now - stats.started,
+        "frames_out": stats.frames_out,
+        "fps_in": fps_in,
+        "fps_out": fps_out,
+        "arrived": stats.arrived,
+        "frames_damaged": stats.frames_damaged,
+        "windows": stats.windows,
+        "window_rate": window_rate,
+        "batch": stats.batch,
+        "latency": stats.latency,
+        "tube_age": stats.freshness.tube_age(now),
+        "outage_frames": stats.outage_frames,
+        "frames_drawn": stats.freshness.frames_drawn,
+        "drawn_ratio": stats.freshness.drawn_ratio(now),
+        "tubes_too_old": stats.freshness.too_old,
+        "max_age": stats.freshness.max_age,
+    }
 
 
 def facts_of(runner: Runner, overlay: str) -> dict[str, str]:

@@ -95,12 +95,6 @@ ONLY_IN = {
 
 LIMITS = {**dict.fromkeys(ROOMS, (350, 50, 250)), "tests": (800, 120, 500)}
 """Maximum lines of a file, of a function and of a class. Complexity is ruff's to count (C901 in pyproject.toml)."""
-LONGER = {
-    "stream/telemetry/stats.py: take_snapshot": (59, "one line for each field"),
-    "engine/runtimes/tensorrt.py": (366, "the memory of inputs and outputs is still there as well"),
-    "export/build_cli.py: add_arguments": (52, "one call for each option"),
-}
-"""What is longer all the same: how long it may be, and why. Whoever shortens one takes it away."""
 SAME_NAME = {
     "Explainer": "what people call, and what does it in the pipeline",
     "Explanation": "what people get, and what flows",
@@ -437,17 +431,8 @@ def test_no_file_names_a_local_folder_or_a_registry() -> None:
 
 @pytest.mark.parametrize("folder", LIMITS)
 def test_nothing_grows_too_long(folder: str) -> None:
-    wrong = [
-        f"{name}: {length} lines, {most} at most"
-        for name, length, most in _lengths(folder)
-        if length > LONGER.get(name, (most, ""))[0]
-    ]
+    wrong = [f"{name}: {length} lines, {most} at most" for name, length, most in _lengths(folder) if length > most]
     assert not wrong, "\n".join(wrong)
-
-
-def test_what_may_be_longer_still_is() -> None:
-    over = {name for folder in LIMITS for name, length, most in _lengths(folder) if length > most}
-    assert LONGER.keys() - over == set(), "short enough by now: take them out of LONGER"
 
 
 def test_no_class_has_the_name_of_another() -> None:

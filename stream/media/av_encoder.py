@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from ...engine.picture import Layout
+from ...engine.processor import processor_features
 from ...engine.types import Frame
 from .av_planes import borrowed, fill, reason, rgb_to_i420, samples
 from .encoders import ABSENT, Chosen, choose, default_bitrate
@@ -32,6 +33,10 @@ worth a message only if its device exists."""
 _PIX_FMT = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
 _BT709, _LIMITED, _FULL = 1, 1, 2
 _PROBE_FRAMES = 3
+_NO_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI1,BMI2,AVX2"
+"""For libx264: every instruction set of x86-64 but AVX-512. With it the look-ahead (mbtree) is not deterministic: of
+ten encodings of the same 320x240 pictures four differed, of 960x544 one or two, by one thread as by four. Up to AVX2
+all give the same bytes, those of processors without AVX-512."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,9 @@ class H264:
             options = {"preset": self.preset, "flags": "+bitexact"}
             if self.bitrate is None:
                 options["crf"] = str(self.crf)
-            return options | ({"tune": "zerolatency"} if self.low_latency else {})
+            if self.low_latency:  # it looks at no frame ahead
+                return options | {"tune": "zerolatency"}
+            return options | ({"x264-params": _NO_AVX512} if "avx512f" in processor_features() else {})
         if self.encoder == "h264_nvenc":
             options = {"preset": "p4", "tune": "ull" if self.low_latency else "hq", "rc": "vbr", "forced-idr": "1"}
             if self.bitrate is None:

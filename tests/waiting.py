@@ -33,3 +33,11 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def deaf_port() -> Iterator[int]:
+    """A TCP port of the loopback that refuses everybody, and that nobody else gets while the block lasts."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # without listen()
+        yield int(held.getsockname()[1])

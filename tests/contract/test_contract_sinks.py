@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from saliency_tubes.stream.sinks.open import check_outputs, open_sink
 from screens import MISSING, OPENCV, screen
 from stubs import make_event
 from videos import make_info, make_shown
-from waiting import free_port, wait_for
+from waiting import deaf_port, wait_for
 
 INFO = make_info()
 COUNT = 5
@@ -193,13 +193,12 @@ def test_a_sink_changes_no_picture(output: Output) -> None:
 )
 def test_what_nobody_takes_is_counted(address: str, takes: str) -> None:
     """Nobody is at the other end: the stream goes on, and nothing is lost in silence."""
-    sink = open_sink(address.format(free_port()))
-    assert sink.never_waits
-    sink.open(INFO)
-    give(sink)
-    wait_for(lambda: sink.health().note)
-    trouble = sink.health()
-    sink.close()
+    with deaf_port() as port, closing(open_sink(address.format(port))) as sink:
+        assert sink.never_waits
+        sink.open(INFO)
+        give(sink)
+        wait_for(lambda: sink.health().note)
+        trouble = sink.health()
     health = sink.health()
     assert trouble.state in ("retrying", "lost")
     assert health.state == "closed"

@@ -74,6 +74,6 @@ def test_a_late_reader_of_a_source_is_told() -> None:
     next(frames)
     time.sleep(0.3)
     next(frames)
-    assert source.dropped >= 10
+    assert source.health().dropped >= 10
     source.close()
-    assert source.dropped >= 10
+    assert source.health().dropped >= 10

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +47,9 @@ examples:
 """
 
 
+MACHINE_COMMANDS = {
+    "doctor": "say what is installed, which way each stage takes here, and what would make it faster",
+}
 EXPORT_COMMANDS = {
     "export": "make a model file from a network in PyTorch",
     "check": "compare what the runtimes here say of a model file",
@@ -99,15 +102,25 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Ar
     info = commands.add_parser("info", help="say what a model file or a TensorRT plan is")
     info.add_argument("model", nargs="?", default="i3d", help=f"{options_of(Config)['model'].meaning} (default: i3d)")
     info.set_defaults(handler=_info)
-    for name, text in EXPORT_COMMANDS.items():
+    for name, text in (MACHINE_COMMANDS | EXPORT_COMMANDS).items():
         command = commands.add_parser(name, help=text)
-        if words[:1] == [name]:  # `export` is imported only for its own commands: it needs PyTorch or TensorRT
-            from ...export.commands import COMMANDS
-
-            add_arguments, handler = COMMANDS[name]
+        if words[:1] == [name]:
+            add_arguments, handler = _command(name)
             add_arguments(command)
             command.set_defaults(handler=handler)
     return parser, run
+
+
+def _command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]:
+    """What adds a command's arguments, and what runs it. Both are imported when the command is given: `export` needs
+    PyTorch or TensorRT."""
+    if name == "doctor":
+        from ..doctor.command import add_arguments, run
+
+        return add_arguments, run
+    from ...export.commands import COMMANDS
+
+    return COMMANDS[name]
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -74,15 +74,25 @@ def speeds_of(
     alone. A measurement is used only for the same processor, number of cores, runtime, model and precisions. Raises
     ModelError.
     """
-    key = key_of(processor_identity(), str(_cores()), choices.title, *choices.precisions, _digest(model), str(frames))
-    head = _MAGIC + key.encode() + b"\n"
-    path = (folder or cache_folder("speeds")) / f"{model.stem[:40]}-{key[:32]}.json"
-    kept = _parse(read_cached(path, head), choices.precisions)
+    kept = kept_speeds(model, choices, frames, folder=folder)
     if kept is not None:
-        return Speeds(frames, kept, kept=True)
+        return kept
     seconds = _measured(choices.precisions, load, clock)
-    write_cached(path, head, json.dumps(seconds).encode())
+    write_cached(*_kept_at(model, choices, frames, folder), json.dumps(seconds).encode())
     return Speeds(frames, seconds)
+
+
+def kept_speeds(model: Path, choices: Choices, frames: int, *, folder: Path | None = None) -> Speeds | None:
+    """What `speeds_of` measured at an earlier start, and would take now; None if it would measure."""
+    kept = _parse(read_cached(*_kept_at(model, choices, frames, folder)), choices.precisions)
+    return None if kept is None else Speeds(frames, kept, kept=True)
+
+
+def _kept_at(model: Path, choices: Choices, frames: int, folder: Path | None) -> tuple[Path, bytes]:
+    """The file of a measurement, and its head."""
+    key = key_of(processor_identity(), str(_cores()), choices.title, *choices.precisions, _digest(model), str(frames))
+    path = (folder or cache_folder("speeds")) / f"{model.stem[:40]}-{key[:32]}.json"
+    return path, _MAGIC + key.encode() + b"\n"
 
 
 def race(runners: Mapping[str, Runner], clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:

@@ -42,16 +42,7 @@ class DisplaySink(Sink):
         self._shown = False
 
     def open(self, info: VideoInfo) -> None:
-        windows = next((line.split()[1] for line in cv2.getBuildInformation().splitlines() if "GUI:" in line), "NONE")
-        if windows == "NONE":
-            raise SinkError(f"display://: this OpenCV has no windows; for one that has: {WITH_WINDOWS}")
-        if windows.startswith("QT") and _is_late():
-            raise SinkError("display://: PyAV was loaded before OpenCV, whose windows would hang: import cv2 before av")
-        # Qt ends the whole process where there is no screen, rather than raise anything.
-        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise SinkError("display://: there is no screen: $DISPLAY is not set")
-        if os.environ.get("DISPLAY") and not _answers():
-            raise SinkError(f"display://: there is no screen: {os.environ['DISPLAY']!r} ($DISPLAY) does not answer")
+        check_screen()
         self._info = info
         self.description = f"window {WINDOW!r}; q or ESC ends the run"
         self.state = "running"
@@ -80,6 +71,20 @@ class DisplaySink(Sink):
         if self._shown:
             self._shown = False
             cv2.destroyAllWindows()  # destroyWindow raises where the user has closed it
+
+
+def check_screen() -> None:
+    """Raises SinkError, with what to do, where no window can be shown."""
+    windows = next((line.split()[1] for line in cv2.getBuildInformation().splitlines() if "GUI:" in line), "NONE")
+    if windows == "NONE":
+        raise SinkError(f"display://: this OpenCV has no windows; for one that has: {WITH_WINDOWS}")
+    if windows.startswith("QT") and _is_late():
+        raise SinkError("display://: PyAV was loaded before OpenCV, whose windows would hang: import cv2 before av")
+    # Qt ends the whole process where there is no screen, rather than raise anything.
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise SinkError("display://: there is no screen: $DISPLAY is not set")
+    if os.environ.get("DISPLAY") and not _answers():
+        raise SinkError(f"display://: there is no screen: {os.environ['DISPLAY']!r} ($DISPLAY) does not answer")
 
 
 def _is_late() -> bool:

@@ -65,9 +65,17 @@ def comes_live(uri: AddressLike, options: SourceOptions) -> bool:
     return options.realtime if address.comes_live is None else address.comes_live
 
 
+def backend_of(address: Address, options: SourceOptions) -> str:
+    """The library that reads an input: "gst" or "av". Pure."""
+    if address.scheme in ("csi", "gst"):
+        return "gst"
+    # FFmpeg in PyAV's wheels has no SRT.
+    return "gst" if options.backend == "gst" or (address.scheme == "srt" and options.backend == "auto") else "av"
+
+
 def _open_file(address: Address, path: Path, options: SourceOptions) -> Source:
     def once() -> Source:
-        if options.backend == "gst":
+        if backend_of(address, options) == "gst":
             from .gst_file import open_file
 
             return open_file(address, path, options)
@@ -95,8 +103,7 @@ def _open_live(address: Address, options: SourceOptions, stream: str, given_up: 
     stall = options.stall or (10.0 if segments else 2.0)
     if scheme in ("csi", "gst") and options.backend == "av":
         raise UsageError(f"{address}: {scheme}:// needs GStreamer: leave out the backend, or say gst")
-    # FFmpeg in PyAV's wheels has no SRT.
-    if scheme in ("csi", "gst") or options.backend == "gst" or (scheme == "srt" and options.backend == "auto"):
+    if backend_of(address, options) == "gst":
         from .gst_feed import connector
     else:
         from .av_feed import connector

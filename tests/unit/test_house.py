@@ -59,6 +59,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("engine", "engine.draw", "engine.runtimes", "stream.net", "stream.media", "stream.sources", "stream.sinks"),
         *("stream.telemetry", "stream.pipeline"),
     ),
+    "stream.doctor": (
+        *("engine", "engine.draw", "engine.cuda", "engine.runtimes", "stream.net", "stream.media", "stream.sources"),
+        *("stream.sinks", "stream.app"),
+    ),
     "stream": (),
     "stream.api": (
         *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
@@ -74,7 +78,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
 """what each room may import beside itself: a room, or one module of it"""
 FOR_ALL_OF_STREAM = "stream.telemetry.log"
 """says what happens, wherever it happens; of the project it imports only what hides passwords"""
-OPENERS = {"engine.draw.overlay": "engine.cuda.staged", "stream.app.cli": "export", "export.cli": "export.zoo"}
+OPENERS = {
+    "engine.draw.overlay": ("engine.cuda.staged",),
+    "stream.app.cli": ("export", "stream.doctor"),
+    "export.cli": ("export.zoo",),
+}
 """modules that import, inside a function and when they are asked to, what is not below them"""
 
 NO_CLOCK = ("threading", "multiprocessing", "concurrent", "asyncio", "time")
@@ -160,7 +168,7 @@ def _between_rooms(item: Import, target: str) -> str | None:
     """target: a module, or a name in one, without the package."""
     module = item.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     room = ".".join(item.file.split("/")[:-1])
-    if _within(target, OPENERS.get(module, "-")):
+    if any(_within(target, one) for one in OPENERS.get(module, ())):
         return None if item.lazy else f"{target} is imported inside a function, when it is asked for"
     allowed = LAYERS.get(room, ())
     if room.startswith("stream"):

@@ -1,0 +1,71 @@
+"""Which way each stage of a run takes on this machine, and why. Pure: it repeats what the choosing code answered."""
+
+from __future__ import annotations
+
+from ...engine.draw.overlay import TITLES
+from ...engine.runtimes.device import Device
+from ..app.speed import Speeds
+from ..media.encoders import FAMILIES, Chosen
+from .finding import BROKEN, OK, SLOWER, Finding
+from .gpu import install_tensorrt, why_no_kernels
+from .system import System
+
+
+def decode(machine: System) -> Finding:
+    ways = machine.asked.decode
+    if not machine.asked.gstreamer:
+        ways = {kind: f"{way}, which is not there" if way == "GStreamer" else way for kind, way in ways.items()}
+    by_way = {way: [kind for kind in ways if ways[kind] == way] for way in ways.values()}
+    text = "; ".join(f"{', '.join(kinds)} by {way}" for way, kinds in by_way.items())
+    return Finding(OK, "decode", text)
+
+
+def sample(machine: System) -> Finding:
+    best, *_ = machine.asked.overlay
+    if best == "numpy":
+        return Finding(SLOWER, "sample", "OpenCV, which converts the whole picture: there is no compiled part")
+    return Finding(OK, "sample", "C++, straight from the decoder's planes")
+
+
+def inference(machine: System) -> Finding:
+    model, runner = machine.asked.model, machine.asked.runner
+    if isinstance(model, str):
+        return Finding(BROKEN, "inference", model)
+    if isinstance(runner, str):
+        return Finding(BROKEN, "inference", runner, "" if model.plan else "pip install openvino")
+    text = f"{runner.title}, {_precision(runner.precisions, machine.asked.speeds)}"
+    if model.plan is None and isinstance(machine.asked.device, Device) and "CUDA" not in runner.title.upper():
+        fast = [kit for kit in machine.asked.kits if not kit.refused]
+        if fast and "TensorRT" not in runner.title:
+            return Finding(SLOWER, "inference", text, f"saliency-tubes build {model.path}    # then --model PLAN")
+        if not fast and isinstance(machine.asked.on_cuda, str):
+            return Finding(SLOWER, "inference", text, install_tensorrt(machine))
+        if not fast:
+            return Finding(SLOWER, "inference", text, "saliency-tubes run INPUT OUTPUT --device cuda")
+    return Finding(OK, "inference", text)
+
+
+def _precision(offered: tuple[str, ...], speeds: Speeds | None) -> str:
+    if len(offered) < 2:
+        return offered[0]
+    if speeds is None:
+        return f"f32 for files; {' or '.join(offered)} live, which the first live start measures"
+    return f"f32 for files; live {speeds.quickest}" + (f": {speeds.in_words}" if speeds.in_words else "")
+
+
+def overlay(machine: System) -> Finding:
+    best, *_ = machine.asked.overlay
+    if isinstance(machine.asked.device, Device) and not why_no_kernels(machine):
+        return Finding(OK, "overlay", f"{TITLES[best]} on frames of the host; CUDA on frames of the GPU")
+    return Finding(SLOWER if best == "numpy" else OK, "overlay", TITLES[best])
+
+
+def encode(machine: System) -> Finding:
+    chosen = {library: one for library, one in machine.asked.encoders.items() if isinstance(one, Chosen)}
+    if not chosen:
+        reasons = "; ".join(f"{library}: {one}" for library, one in machine.asked.encoders.items())
+        return Finding(BROKEN, "encode", reasons or "no encoder was found", "pip install --upgrade av")
+    by_gpu = any(one.name in family for one in chosen.values() for name, family in FAMILIES.items() if name != "x264")
+    words = "; ".join(f"{one.name} by {library}" for library, one in chosen.items())
+    files = "files are written by libx264 unless --encoder says otherwise; live: "
+    return Finding(OK, "encode", (files if by_gpu else "") + words)

@@ -1,0 +1,277 @@
+"""What the doctor says of machines that are described, and of this one."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from saliency_tubes.engine.draw import overlay
+from saliency_tubes.engine.runtimes.planfile import PlanInfo, Range, TensorInfo
+from saliency_tubes.stream.app.cli import EXPORT_COMMANDS, MACHINE_COMMANDS, main
+from saliency_tubes.stream.doctor import here
+from saliency_tubes.stream.doctor.examine import PROBES, examine
+from saliency_tubes.stream.doctor.finding import BROKEN, Finding, works
+from saliency_tubes.stream.doctor.report import as_json, as_text
+from saliency_tubes.stream.doctor.system import Model, System
+from stubs import make_manifest
+from systems import CONTAINER, CPU_ONLY, DATA_CENTRE, DESKTOP, NO_GSTREAMER, ORIN, ORIN_NANO, SYSTEMS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+
+
+def found(system: System) -> dict[str, Finding]:
+    return {finding.name: finding for section in examine(system) for finding in section.findings}
+
+
+SAID: dict[str, dict[str, tuple[str, str, str]]] = {
+    "CPU only": {
+        "GPU": ("absent", "no NVIDIA driver", ""),
+        "overlay": ("ok", "C++, AVX2", ""),
+        "inference": ("ok", "OpenVINO 2026.4.1 on CPU, f32", ""),
+    },
+    "no compiler": {
+        "compiled part": ("slower", "without a C++ compiler", "apt-get install -y g++ python3-dev && pip install"),
+        "sample": ("slower", "OpenCV", ""),
+        "overlay": ("slower", "NumPy and OpenCV", ""),
+    },
+    "no GStreamer": {
+        "GStreamer": ("absent", "not used: needs GStreamer", "sudo apt-get install -y python3-gi python3-gst-1.0"),
+        "decode": ("ok", "CSI cameras by GStreamer, which is not there", ""),
+        "encode": ("ok", "libx264 by PyAV", ""),
+    },
+    "desktop": {
+        "driver": ("ok", "NVIDIA 580.95.05, CUDA 13.0", ""),
+        "kernels": ("ok", "cuda-bindings 13.5.0, nvidia-cuda-nvrtc 13.0.88", ""),
+        "encoder": ("ok", "NVENC, by h264_nvenc", ""),
+        "nvcodec": ("ok", "nvh264dec", ""),
+        "inference": ("slower", "live bf16: 79 ms a window of 16", "saliency-tubes build i3d"),
+    },
+    "old driver": {
+        "driver": ("ok", "NVIDIA 535.183.01, CUDA 12.2", ""),
+        "kernels": ("slower", "serves CUDA 12.2, which is too old for cuda-bindings 13.5.0", "saliency-tubes[cuda12]"),
+        "overlay": ("ok", "C++, AVX-512 VBMI", ""),
+    },
+    "data centre": {
+        "processor": ("slower", "16 of 112 cores, of which the container may use 12", "docker update --cpus 16"),
+        "SIMD": ("ok", "AMX bf16", ""),
+        "encoder": ("ok", "no NVENC", ""),
+        "TensorRT": ("slower", "none", "pip install 'saliency-tubes[tensorrt]'"),
+        "onnxruntime": ("ok", "on CUDA: --device cuda", ""),
+        "nvcodec": ("ok", "nvh264dec", ""),
+    },
+    "container": {
+        "driver": ("slower", "the host has NVIDIA's driver 580.95.05", "docker run --gpus all"),
+        "/dev/shm": ("absent", "64 MiB", "--shm-size"),
+        "cache": ("slower", "cannot be written", "XDG_CACHE_HOME"),
+        "processor": ("slower", "may use 1.5", "docker update"),
+    },
+    "Orin": {
+        "JetPack": ("ok", "JetPack 6 (Jetson Linux 36.4.3)", ""),
+        "power mode": ("ok", "MAXN", ""),
+        "TensorRT": ("ok", "TensorRT 10.3.0", ""),
+        "encoder": ("ok", "NVENC, by nvv4l2h264enc", ""),
+        "overlay": ("ok", "C++, NEON on frames of the host; CUDA", ""),
+    },
+    "Orin Nano": {
+        "encoder": ("ok", "no NVENC", ""),
+        "power mode": ("slower", "15W, which limits clocks", "sudo nvpmodel -m 2 && sudo jetson_clocks"),
+        "cameras": ("absent", "not in the group video", "sudo usermod -aG video $USER"),
+    },
+    "Thor": {
+        "JetPack": ("ok", "JetPack 7", ""),
+        "power mode": ("slower", "120W", "sudo nvpmodel -m 0"),
+        "TensorRT": ("slower", "none", "sudo apt-get install -y python3-libnvinfer"),
+    },
+}
+"""system -> finding -> its status, part of its text, part of its command; an empty part means that there is none"""
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_what_is_said_of_a_machine(name: str) -> None:
+    findings = found(SYSTEMS[name])
+    for what, (status, text, command) in SAID[name].items():
+        finding = findings[what]
+        assert (finding.status, text in finding.text) == (status, True), finding
+        assert command in finding.command and bool(command) == bool(finding.command), finding  # noqa: PT018
+    assert works(examine(SYSTEMS[name]))
+
+
+def test_a_machine_without_nvidia_hears_one_line_of_it() -> None:
+    (gpu,) = (section for section in examine(CPU_ONLY) if section.title == "GPU")
+    assert [finding.name for finding in gpu.findings] == ["GPU"]
+
+
+def test_a_container_without_the_runtime_on_a_jetson() -> None:
+    inside = replace(CONTAINER, files={"/.dockerenv": "", **ORIN.files})
+    assert found(inside)["driver"].command == "docker run --runtime nvidia ..."
+
+
+def test_a_card_without_its_driver() -> None:
+    bare = replace(CPU_ONLY, files={"/sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de 0x030000"})
+    finding = found(bare)["driver"]
+    assert finding.status == "slower"
+    assert "there is an NVIDIA card, and no NVIDIA driver" in finding.text
+
+
+# what breaks the main job
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "text"),
+    [
+        (replace(CPU_ONLY, packages={"numpy": "2.4.6"}), "packages", "not installed: av, opencv-python-headless"),
+        (replace(CPU_ONLY, asked=replace(CPU_ONLY.asked, runner="openvino is not installed")), "inference", "openvino"),
+        (replace(CPU_ONLY, asked=replace(CPU_ONLY.asked, model="no model 'x'")), "inference", "no model 'x'"),
+        (replace(CPU_ONLY, asked=replace(CPU_ONLY.asked, encoders={"PyAV": "no H.264"})), "encode", "PyAV: no H.264"),
+    ],
+)
+def test_what_is_broken_is_said_and_counts(system: System, name: str, text: str) -> None:
+    finding = found(system)[name]
+    assert finding.status == BROKEN
+    assert text in finding.text
+    assert not works(examine(system))
+    assert "Broken: " in as_text(examine(system), "", 100, False)
+
+
+def plan_of(version: str, capability: str) -> PlanInfo:
+    """A plan that TensorRT has built."""
+    clip, manifest = (1, 3, 8, 32, 32), make_manifest()
+    return PlanInfo(
+        builder="tensorrt",
+        version=version,
+        compute_capability=(capability,),
+        device="",
+        frames=8,
+        inputs=(TensorInfo("clip", clip, "float32"),),
+        outputs=(TensorInfo("logits", (1, 2), "float32"), TensorInfo("activation", (1, 1, 2, 4, 4), "float32")),
+        profile={"clip": Range(clip, clip, clip)},
+        options={},
+        onnx_sha256="",
+        plan_sha256="",
+        plan_bytes=1,
+        metadata=manifest.to_properties(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "capability", "status", "text", "command"),
+    [
+        (ORIN, "10.3.0", "8.7", "ok", "x.plan: TensorRT 10.3.0, T = 8", ""),
+        (ORIN, "10.9.0", "8.7", "broken", "built by TensorRT 10.9.0, needs that very version", "saliency-tubes build"),
+        (
+            ORIN,
+            "10.3.0",
+            "8.6",
+            "broken",
+            "of compute capability 8.6, and this GPU's is 8.7",
+            "saliency-tubes",
+        ),
+        (DESKTOP, "10.3.0", "8.9", "broken", "here is TensorRT-RTX 1.7.1.116: build it again", "saliency-tubes build"),
+        (DATA_CENTRE, "10.3.0", "9.0", "broken", "no TensorRT that works", "pip install 'saliency-tubes[tensorrt]'"),
+        (CPU_ONLY, "10.3.0", "8.9", "broken", "here is no NVIDIA driver", ""),
+    ],
+)
+def test_a_plan(system: System, version: str, capability: str, status: str, text: str, command: str) -> None:
+    model = Model("x.plan", make_manifest(), plan_of(version, capability))
+    finding = found(replace(system, asked=replace(system.asked, model=model)))["plan"]
+    assert (finding.status, text in finding.text) == (status, True), finding
+    assert finding.command.startswith(command) and bool(command) == bool(finding.command)  # noqa: PT018
+
+
+# what it looks like
+
+
+@pytest.mark.parametrize("width", [24, 50, 69, 70, 80, 100, 200])
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_lines_fit_and_commands_are_whole(name: str, width: int) -> None:
+    sections = examine(SYSTEMS[name])
+    text = as_text(sections, "title", width, False)
+    commands = [finding.command for section in sections for finding in section.findings if finding.command]
+    shown = [line.strip()[2:] for line in text.splitlines() if line.strip().startswith("$ ")]
+    assert shown == commands
+    for line in text.splitlines():
+        assert len(line) <= width or line.strip().startswith("$ ") or " " not in line.strip(), line
+
+
+def test_columns_are_aligned_and_colours_are_for_terminals_alone() -> None:
+    sections = examine(ORIN_NANO)
+    text = as_text(sections, "title", 120, False)
+    columns = {
+        line.index(finding.text.split()[0], 10 + len(finding.name))
+        for section in sections
+        for finding in section.findings
+        for line in text.splitlines()
+        if re.match(rf"  {finding.status} +{re.escape(finding.name)}  ", line)
+    }
+    assert len(columns) == 1
+    assert "\033" not in text
+    assert re.sub(r"\033\[[\d;]*m", "", as_text(sections, "title", 120, True)) == text
+
+
+def test_json_has_all_findings() -> None:
+    told = json.loads(as_json(examine(NO_GSTREAMER), "1.2.3"))
+    assert (told["version"], told["works"]) == ("1.2.3", True)
+    assert {one["section"] for one in told["findings"]} <= set(PROBES)
+    (missing,) = (one for one in told["findings"] if one["name"] == "GStreamer")
+    assert missing["command"].startswith("sudo apt-get install -y ")
+    assert missing["status"] == "absent"
+
+
+def test_commands_that_are_told_exist() -> None:
+    """Those of this program and its extras; what apt and docker know cannot be asked here."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    commands = [finding.command for system in SYSTEMS.values() for finding in found(system).values()]
+    own = {word for command in commands for word in re.findall(r"(?<![\w'-])saliency-tubes (\w+)", command)}
+    assert own <= {*EXPORT_COMMANDS, *MACHINE_COMMANDS, "run", "info", "demo"}
+    named = {extra for command in commands for extra in re.findall(r"saliency-tubes\[([\w-]+)\]", command)}
+    assert named
+    assert named <= extras.keys()
+
+
+# this machine
+
+
+def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "It works" in text
+    assert main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    by_name = {one["name"]: one for one in told["findings"]}
+    assert by_name["inference"]["text"].startswith("OpenVINO")
+    assert "libx264" in by_name["encode"]["text"]
+
+
+def test_a_model_that_is_not_there_breaks_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--model", "nowhere.onnx"]) == 1
+    assert "no model 'nowhere.onnx'" in capsys.readouterr().out
+
+
+def test_without_the_compiled_part_the_code_itself_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlay, "_compiled", None)
+    system = here.this_system("i3d")
+    assert found(system)["overlay"].text == "NumPy and OpenCV"
+
+
+def test_the_quota_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version, files, expected in (
+        ("2", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("2 without a limit", {"cpu.max": "max 100000\n"}, None),
+        ("1", {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
+        ("1 without a limit", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ("none", {}, None),
+    ):
+        folder = tmp_path / version
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        assert here.quota(folder) == expected, version

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from fractions import Fraction
-from importlib import import_module
 from typing import Any
 
 from ...engine.errors import UsageError
 from ..media.gst_decoder import DecoderWatch
 from ..media.gst_load import Missing, load
-from ..media.gst_planes import CAPS, SampleReader
+from ..media.gst_planes import SampleReader
 from ..media.limits import Size, exceeds
 from ..net.address import Address
 from ..net.guard import FLOOD, PLAYLIST_FLOOD, Guard
-from ..net.tls import ANY
 from ..net.web_gate import Gate
 from .base import ENDLESS, SourceOptions
 from .feed import (
@@ -32,6 +29,8 @@ from .feed import (
 )
 from .gst_description import describe
 from .gst_inbox import CAPACITY, Inbox
+from .gst_tail import assemble, is_unlinked
+from .gst_trust import gate_to, gio, is_video, prepare, trust, trusted_by
 
 CLOSED = 3
 """Maximum number of times in a row that a server may end the control connection; then it counts as lost. With UDP,
@@ -66,7 +65,7 @@ def connector(address: Address, options: SourceOptions, stall: float) -> Connect
     """A function that opens a connection to the address. Raises UsageError."""
     description, settings = describe(address, options)
     modules()
-    if address.scheme == "rtsps" and not _gio().TlsBackend.get_default().supports_tls():
+    if address.scheme == "rtsps" and not gio().TlsBackend.get_default().supports_tls():
         raise UsageError(f"{address}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
     # Web servers send faster than real time and wait for the reader: there is no reason to drop frames.
     drop = address.scheme not in _WEB
@@ -99,19 +98,19 @@ class GstFeed:
         self._ntp = gst.Caps.from_string("timestamp/x-ntp")
         self._reader: SampleReader | None = None
         web = address.scheme in _WEB
-        trusted = None if web else _trusted(tls_ca)
-        tail = f"videoconvert ! {CAPS} ! appsink name=saliency_tubes sync=false max-buffers={CAPACITY}"
+        trusted = None if web else trusted_by(tls_ca)
+        sink = f"appsink name=saliency_tubes sync=false max-buffers={CAPACITY} drop={str(drop).lower()}"
         try:
-            self._pipeline = gst.parse_launch(f"{description} ! {tail} drop={str(drop).lower()}")
+            self._pipeline = assemble(gst, description, sink)
         except Exception as error:  # GLib.Error, which can be named only after gi is imported
             raise UsageError(address.scrub(f"{address}: GStreamer cannot make this pipeline: {error}")) from None
-        self._gate = _gate(address, tls_ca) if web else None
+        self._gate = gate_to(address, tls_ca) if web else None
         if self._gate is not None:
             settings = {"uri": self._gate.url}
         self._rtsp = self._set_up(settings, trusted)
         for element in self._elements():  # others are added once the contents are known
             self._decoders.add(element)
-        self._pipeline.connect("deep-element-added", _prepare, trusted, self._gate, self._decoders)
+        self._pipeline.connect("deep-element-added", _added, trusted, self._gate, self._decoders)
         self._sink = self._pipeline.get_by_name("saliency_tubes")
         self._inbox = Inbox(gst, self._sink) if drop else None
         self._bus = self._pipeline.get_bus()
@@ -139,8 +138,8 @@ class GstFeed:
             return None
         if source.find_property("add-reference-timestamp-meta"):  # since GStreamer 1.22
             source.set_property("add-reference-timestamp-meta", True)
-        source.connect("select-stream", _is_video)
-        _trust(source, trusted)
+        source.connect("select-stream", is_video)
+        trust(source, trusted)
         return source
 
     @property
@@ -255,7 +254,7 @@ class GstFeed:
         kinds = self._gst.MessageType
         while message := self._bus.pop_filtered(kinds.ERROR | kinds.WARNING):
             if message.type == kinds.WARNING and message.src != self._rtsp:
-                self.errors += 1
+                self.errors += not is_unlinked(message)
             elif message.type == kinds.WARNING:  # the server ended the control connection, and rtspsrc makes a new one
                 self._closed += 1
                 if self._closed > CLOSED:
@@ -293,55 +292,6 @@ def _status(gst: Any, message: Any) -> int:
     return named.get(error.code, 0) if error.domain == "gst-resource-error-quark" else 0
 
 
-def _prepare(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate | None, decoders: DecoderWatch) -> None:
+def _added(pipeline: Any, parent: Any, element: Any, trusted: Any, gate: Gate | None, decoders: DecoderWatch) -> None:
     decoders.add(element)
-    factory = element.get_factory()
-    if factory is None:
-        return
-    if factory.get_name() == "multipartdemux":
-        element.set_property("single-stream", True)  # for MJPEG: otherwise the element waits for more streams
-    elif gate is None and factory.get_name() == "souphttpsrc":
-        _trust(element, trusted)
-    elif gate is not None and "Source" in factory.get_metadata("klass"):
-        # The gate knows HLS playlists. Other things may name an address too, so each element's address is checked.
-        where = element.get_uri() if hasattr(element, "get_uri") else None
-        if factory.get_name() != "souphttpsrc" or (where and not gate.leads(where)):
-            gate.refuse(where or factory.get_name())
-            types = import_module("gi.repository.Gst")
-            for pad in element.pads:
-                pad.add_probe(types.PadProbeType.DATA_DOWNSTREAM, lambda *_: types.PadProbeReturn.DROP)
-
-
-def _gate(address: Address, tls_ca: str | None) -> Gate:
-    """The gate that all requests over http(s) go through. Raises FeedLost."""
-    try:
-        return Gate(address, tls_ca)
-    except (OSError, ValueError):
-        raise FeedLost(f"no certificates can be read from {tls_ca}") from None
-
-
-def _trusted(tls_ca: str | None) -> Any:
-    """The certificates for `_trust`. Raises FeedLost if the file cannot be read: somebody may just be replacing it."""
-    if tls_ca in (None, ANY):
-        return tls_ca
-    try:
-        return _gio().TlsFileDatabase.new(os.path.abspath(tls_ca))
-    except load().GLib.Error:
-        raise FeedLost(f"no certificates can be read from {tls_ca}") from None
-
-
-def _trust(source: Any, trusted: Any) -> None:
-    """Sets which certificates a connecting element accepts; by default it accepts those that the system trusts."""
-    if trusted == ANY:
-        strict = "ssl-strict" if source.find_property("ssl-strict") else "tls-validation-flags"
-        source.set_property(strict, False if strict == "ssl-strict" else _gio().TlsCertificateFlags(0))
-    elif trusted is not None:
-        source.set_property("tls-database", trusted)
-
-
-def _gio() -> Any:
-    return import_module("gi.repository.Gio")
-
-
-def _is_video(source: Any, number: int, caps: Any) -> bool:
-    return str(caps.get_structure(0).get_string("media")) == "video"
+    prepare(element, trusted, gate)

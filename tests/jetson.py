@@ -1,0 +1,96 @@
+"""A Jetson's elements, as far as caps go: a decoder that gives memory:NVMM, and nvvidconv, which alone can read it.
+
+For a process of its own: `install` changes which decoder every pipeline takes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from saliency_tubes.stream.media.gst_load import load
+
+NVMM = "video/x-raw(memory:NVMM),format=NV12,width=[1,8192],height=[1,8192],framerate=[0/1,2147483647/1]"
+RAW = "video/x-raw,format={I420,NV12},width=[1,8192],height=[1,8192],framerate=[0/1,2147483647/1]"
+
+
+def install() -> Any:
+    """Registers the elements with GStreamer, and returns the module Gst."""
+    found = load("GstVideo", "GstBase")
+    for kind, name, rank in ((_decoder(found.Gst), "nvv4l2decoder", 267), (_converter(found), "nvvidconv", 0)):
+        import_module("gi.repository.GObject").type_register(kind)
+        found.Gst.Element.register(None, name, rank, kind)
+    return found.Gst
+
+
+def _pads(gst: Any, sink: str, src: str) -> tuple[Any, Any]:
+    always = gst.PadPresence.ALWAYS
+    return (
+        gst.PadTemplate.new("sink", gst.PadDirection.SINK, always, gst.Caps.from_string(sink)),
+        gst.PadTemplate.new("src", gst.PadDirection.SRC, always, gst.Caps.from_string(src)),
+    )
+
+
+def _decoder(gst: Any) -> Any:
+    class Decoder(gst.Element):  # type: ignore[misc, name-defined]
+        """Each picture is 64 bytes of a handle; the first tells its number."""
+
+        __gstmetadata__ = ("nvv4l2decoder", "Codec/Decoder/Video/Hardware", "as far as its caps go", "tests")
+        __gsttemplates__ = _pads(gst, "video/x-h264,alignment=au", NVMM)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.count = 0
+            self.input = gst.Pad.new_from_template(self.get_pad_template("sink"), "sink")
+            self.output = gst.Pad.new_from_template(self.get_pad_template("src"), "src")
+            self.input.set_chain_function_full(self.chain)
+            self.input.set_event_function_full(self.event)
+            for pad in (self.input, self.output):
+                self.add_pad(pad)
+
+        def event(self, pad: Any, parent: Any, event: Any) -> bool:
+            if event.type == gst.EventType.CAPS:
+                coded = event.parse_caps().get_structure(0)
+                size = ",".join(f"{name}={coded.get_int(name)[1]}" for name in ("width", "height"))
+                raw = f"video/x-raw(memory:NVMM),format=NV12,{size},framerate=25/1"
+                event = gst.Event.new_caps(gst.Caps.from_string(raw))
+            return bool(self.output.push_event(event))
+
+        def chain(self, pad: Any, parent: Any, coded: Any) -> Any:
+            picture = gst.Buffer.new_wrapped(bytes([self.count] * 64))
+            picture.pts, picture.duration = coded.pts, coded.duration
+            self.count += 1
+            return self.output.push(picture)
+
+    return Decoder
+
+
+def _converter(found: Any) -> Any:
+    gst = found.Gst
+
+    class Convert(found.GstBase.BaseTransform):  # type: ignore[misc, name-defined]
+        """Each picture that it copies to the host's memory is filled with its number."""
+
+        __gstmetadata__ = ("nvvidconv", "Filter/Converter/Video/Scaler", "as far as its caps go", "tests")
+        __gsttemplates__ = _pads(gst, NVMM, RAW)
+
+        def do_transform_caps(self, direction: Any, caps: Any, wanted: Any) -> Any:
+            other = gst.Caps.from_string(RAW if direction == gst.PadDirection.SINK else NVMM)
+            kept, merged = caps.get_structure(0), other.get_structure(0).copy()
+            for name in ("width", "height", "framerate"):
+                if kept.has_field(name):
+                    merged.set_value(name, kept.get_value(name))
+            changed = gst.Caps.new_empty()
+            changed.append_structure_full(merged, other.get_features(0).copy())
+            return wanted.intersect(changed) if wanted else changed
+
+        def do_get_unit_size(self, caps: Any) -> tuple[bool, int]:
+            if caps.get_features(0).contains("memory:NVMM"):
+                return True, 64
+            return True, found.GstVideo.VideoInfo.new_from_caps(caps).size
+
+        def do_transform(self, picture: Any, copied: Any) -> Any:
+            copied.fill(0, picture.extract_dup(0, 1) * copied.get_size())
+            return gst.FlowReturn.OK
+
+    return Convert

@@ -1,11 +1,8 @@
 // The CUDA kernels on the CPU, and beside them the C++ path that they must equal, for ctypes.
 
-#include "cuda_shim.h"
+#include "bodies.h"
 
-#include "../../engine/kernels/evidence.cu"
-#include "../../engine/kernels/overlay.cu"
 #include "../../engine/kernels/plane.h"
-#include "../../engine/kernels/preprocess.cu"
 
 using namespace tubes;
 
@@ -17,28 +14,9 @@ void set_rubbish(uint32_t rubbish) { shim::rubbish = rubbish; }
 // As cuLaunchKernel: `arguments` holds a pointer to each. Returns 0, or 1 for a name that is no kernel.
 int run_kernel(const char* name, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                void** arguments, int backwards) {
-    const Dim3 grid = {gx, gy, gz}, block = {bx, by, bz};
-    const auto is = [&](const char* other) { return strcmp(name, other) == 0; };
-    const auto go = [&](const std::function<void()>& kernel) { shim::launch(grid, block, backwards, kernel); };
-    if (is("overlay_linear")) {
-        go([&] { overlay_linear(*(const Jobs*)arguments[0]); });
-    } else if (is("overlay_cubic")) {
-        go([&] { overlay_cubic(*(const Jobs*)arguments[0]); });
-    } else if (is("preprocess")) {
-        go([&] { preprocess(*(const Shot*)arguments[0]); });
-    } else if (is("evidence_float")) {
-        go([&] {
-            evidence_float(*(const float**)arguments[0], *(const float**)arguments[1], *(float**)arguments[2],
-                           *(int32_t*)arguments[3], *(int32_t*)arguments[4]);
-        });
-    } else if (is("evidence_half")) {
-        go([&] {
-            evidence_half(*(const uint16_t**)arguments[0], *(const float**)arguments[1], *(float**)arguments[2],
-                          *(int32_t*)arguments[3], *(int32_t*)arguments[4]);
-        });
-    } else {
-        return 1;
-    }
+    const auto found = bodies().find(name);
+    if (found == bodies().end()) return 1;
+    shim::launch({gx, gy, gz}, {bx, by, bz}, backwards, [&] { found->second.run(arguments); });
     return 0;
 }
 

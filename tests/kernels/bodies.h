@@ -1,0 +1,102 @@
+// The list of the CUDA kernels, as the CPU runs them. A new kernel is included here and gets one line in `bodies`: its
+// name, its function, the number of threads of a block that it was bounded to, and what it reads and writes.
+
+#pragma once
+
+#include "cuda_shim.h"
+
+#include "../../engine/kernels/evidence.cu"
+#include "../../engine/kernels/overlay.cu"
+#include "../../engine/kernels/preprocess.cu"
+#include "reach.h"
+
+#include <map>
+#include <string>
+#include <tuple>
+
+struct Body {
+    std::vector<size_t> sizes;  // bytes of each parameter
+    unsigned threads;
+    std::function<void(void** arguments)> run;  // one thread of it
+    std::function<void(Reach&, Dim3 grid, void** arguments)> reach;
+};
+
+namespace bodies_detail {
+
+template <class... P, size_t... I>
+Body make(void (*kernel)(P...), unsigned threads, void (*reach)(Reach&, Dim3, const P&...), std::index_sequence<I...>) {
+    return {{sizeof(P)...},
+            threads,
+            [kernel](void** arguments) { kernel(*(std::remove_const_t<P>*)arguments[I]...); },
+            [reach](Reach& to, Dim3 grid, void** arguments) { reach(to, grid, *(const P*)arguments[I]...); }};
+}
+
+}  // namespace bodies_detail
+
+template <class... P>
+Body body(void (*kernel)(P...), unsigned threads, void (*reach)(Reach&, Dim3, const P&...)) {
+    return bodies_detail::make(kernel, threads, reach, std::index_sequence_for<P...>());
+}
+
+template <bool CUBIC>
+void overlay_reach(Reach& reach, Dim3 grid, const tubes::Jobs& jobs) {
+    const size_t taps = CUBIC ? 8 : 2;
+    for (unsigned i = 0; i < grid.y; ++i) {
+        const tubes::Job& job = jobs.jobs[i];
+        for (int p = 0; p < job.plane_count; ++p) {
+            const tubes::PlaneJob& plane = job.planes[p];
+            if (!plane.tiles) continue;
+            const size_t row = (size_t)plane.columns * plane.channels * plane.sample_bytes;
+            const size_t size = (size_t)(plane.rows - 1) * plane.pitch + row;
+            reach.read(plane.data, size), reach.write(plane.data, size);
+            reach.read(plane.across, taps * plane.columns * 2), reach.read(plane.down, taps * plane.rows * 2);
+        }
+        const size_t cells = (size_t)job.height * job.width * 4;
+        reach.read(job.table, sizeof(tubes::Table));
+        if (CUBIC) reach.read(job.coefficients, cells);
+        if (!CUBIC && job.odd) reach.count(job.odd, 4);
+        for (int p = 0; p < job.part_count; ++p)
+            reach.read(job.parts[p].slice, cells), reach.read(job.parts[p].next, cells);
+    }
+}
+
+// The last sample of an axis that counts; -1 where none does. Adds the filter's own tables to what is read.
+inline int64_t last_of(Reach& reach, const tubes::Filter& filter, int outputs) {
+    const auto first = reach.array(filter.first, outputs);
+    const auto weights = reach.array(filter.weights, (size_t)outputs * filter.taps);
+    int64_t last = -1;
+    for (int i = 0; i < outputs; ++i)
+        for (int tap = 0; tap < filter.taps && first[i] >= 0; ++tap)
+            if (weights[(size_t)i * filter.taps + tap] != 0.0f) last = max(last, (int64_t)first[i] + tap);
+    return last;
+}
+
+inline void preprocess_reach(Reach& reach, Dim3, const tubes::Shot& shot) {
+    for (const tubes::PlaneSource& plane : shot.planes) {
+        const int64_t column = last_of(reach, plane.across, shot.width), row = last_of(reach, plane.down, shot.height);
+        if (column >= 0 && row >= 0) reach.read(plane.data, row * plane.pitch + column * plane.step + 1);
+    }
+    const size_t number = shot.half ? 2 : 4;
+    for (int c = 0; c < 3; ++c)
+        reach.write((char*)shot.out + c * shot.channel_stride * number, number * shot.width * shot.height);
+    reach.read(shot.table, 3 * 256 * 4);
+}
+
+template <class T>
+void evidence_reach(Reach& reach, Dim3, const T* const& activation, const float* const& weights, float* const& out,
+                    const int32_t& channels, const int32_t& cells) {
+    reach.read(activation, (size_t)channels * cells * sizeof(T));
+    reach.read(weights, channels * sizeof(float));
+    reach.write(out, cells * sizeof(float));
+}
+
+inline const std::map<std::string, Body>& bodies() {
+    static const std::map<std::string, Body> made = {
+        {"overlay_linear", body(overlay_linear, 256, overlay_reach<false>)},
+        {"overlay_cubic", body(overlay_cubic, 256, overlay_reach<true>)},
+        {"preprocess", body(preprocess, 256, preprocess_reach)},
+        {"evidence_float", body(evidence_float, 512, evidence_reach<float>)},
+        {"evidence_half", body(evidence_half, 512, evidence_reach<uint16_t>)},
+    };
+    return made;
+}

@@ -92,6 +92,16 @@ class Image(Protocol):
         ...
 
     @property
+    def layout(self) -> Layout:
+        """The layout of its copy in the host's memory."""
+        ...
+
+    @property
+    def color(self) -> Color:
+        """What its numbers mean."""
+        ...
+
+    @property
     def where(self) -> str:
         """HOST, or the name of the device whose memory has its planes."""
         ...

@@ -6,6 +6,7 @@ The host's place is in draw/host.py. A device has a place of its own, with its o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from .draw.caption import Caption
@@ -68,11 +69,44 @@ class ImagePainter(Protocol):
         ...
 
 
-class Place(Protocol):
-    """A memory in which images live, with the operations on them."""
+@dataclass(frozen=True)
+class Needs:
+    """The most that one stream holds of a place's memory at a time, as the plan of its pipeline tells."""
 
+    size: tuple[int, int]
+    """width and height of its pictures in pixels, as long as they do not change"""
+    layout: Layout
+    pictures: int
+    """number of pictures"""
+    samples: int
+    """number of samples"""
+    spec: InputSpec
+    """the network that the samples are for"""
+
+
+class Place(Protocol):
+    """A memory in which images live, with the operations on them. It serves one stream."""
+
+    name: str
+    """what `Image.where` is for its images: "host", "cuda:0" """
+    description: str
+    """the place, and how frames come there, as printed at the start"""
+    uploads: int
+    """number of images copied from the host's memory into this place so far; 0 for the host's own"""
     host_copies: int
     """number of images copied to the host's memory so far"""
+    leases: int
+    """number of images and samples in this place's own memory that somebody holds at the moment"""
+
+    def reserve(self, needs: Needs) -> str:
+        """Takes the memory that a stream needs, before its first frame. Returns what that is, as printed at the start;
+        empty where there is nothing to say. Raises ModelError where there is not so much.
+        """
+        ...
+
+    def bring(self, image: Image) -> Image:
+        """The image in this place: itself if it lies there, else a copy, which `uploads` counts."""
+        ...
 
     def sampler(self, spec: InputSpec) -> Sampler: ...
 
@@ -81,9 +115,16 @@ class Place(Protocol):
         ...
 
     def fit(self, image: Image, size: tuple[int, int], layout: Layout, color: Color) -> Image:
-        """The image at `size` = (width, height), in that layout and colour; the image itself if nothing changes."""
+        """The image at `size` = (width, height), in that layout and colour; the image itself if nothing changes.
+
+        An image in this place gives one in this place, a picture on the host gives one on the host.
+        """
         ...
 
     def host(self, image: Image) -> Picture:
         """The image in the host's memory: itself if it lies there, else a copy, which `host_copies` counts."""
+        ...
+
+    def close(self) -> None:
+        """Frees its memory. Images and samples that are still held stay valid until they are let go."""
         ...

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..fit import fit
 from ..manifest import InputSpec
-from ..picture import Color, Image, Layout, Picture, on_host
+from ..picture import HOST, Color, Image, Layout, Picture, on_host
+from ..place import Needs
 from ..preprocess import HostSampler
 from ..types import Crop, Parts, leading
 from .caption import Caption, draw_caption
@@ -61,11 +62,23 @@ class HostPainter:
 
 
 class HostPlace:
-    """A `Place`: the host's memory. overlay, bands, run: as `Overlay`'s path, bands and run."""
+    """A `Place`: the host's memory, which has room for what comes. overlay, bands, run: as `Overlay`'s path, bands and
+    run."""
+
+    name = HOST
+    description = "the host's memory"
 
     def __init__(self, overlay: str = "auto", *, bands: int = 1, run: Run = map) -> None:
-        self.host_copies = 0
+        self.uploads = self.host_copies = self.leases = 0
         self._path, self._bands, self._run = overlay, bands, run
+
+    def reserve(self, needs: Needs) -> str:
+        """As `Place.reserve`; it has nothing to say."""
+        return ""
+
+    def bring(self, image: Image) -> Image:
+        """The picture itself. Raises ValueError for an image that lies elsewhere."""
+        return on_host(image)
 
     def sampler(self, spec: InputSpec) -> HostSampler:
         return HostSampler(spec)
@@ -79,3 +92,6 @@ class HostPlace:
 
     def host(self, image: Image) -> Picture:
         return on_host(image)
+
+    def close(self) -> None:
+        """There is nothing to free."""

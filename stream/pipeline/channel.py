@@ -71,6 +71,7 @@ class Channel(Generic[T]):
         """Raises Stopped in every thread that waits here, now or later."""
         with self._changed:
             self._stopped = True
+            self._items.clear()  # nobody gets them any more: what they hold is let go
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from ...engine.draw.notice import notice
 from ...engine.picture import Picture
-from ...engine.place import Place
 from ...engine.types import Shown
+from ..media.downloads import Downloads
 from ..sources.base import Source
 from ..telemetry.stats import Stats
 
@@ -31,7 +31,7 @@ class Outage:
         self,
         source: Source,
         stats: Stats,
-        place: Place,
+        downloads: Downloads,
         tell: Callable[[float | None], None],
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -42,7 +42,7 @@ class Outage:
         """
         self.last: Shown | None = None
         """the last frame that was written; the writing thread sets it"""
-        self._source, self._stats, self._place, self._tell = source, stats, place, tell
+        self._source, self._stats, self._downloads, self._tell = source, stats, downloads, tell
         self._clock, self._wall = clock, wall
         self._since: float | None = None
         self._drawn: tuple[str, Picture] | None = None
@@ -81,7 +81,7 @@ class Outage:
         """The picture of the outage; it is drawn once, and again when the day changes."""
         text = no_signal(since, self._wall())
         if self._drawn is None or self._drawn[0] != text:
-            self._drawn = text, notice(self._place.host(last.frame.image), text, float(last.frame.pixel_aspect))
+            self._drawn = text, notice(self._downloads.picture(last.frame.image), text, float(last.frame.pixel_aspect))
         return self._drawn[1]
 
 

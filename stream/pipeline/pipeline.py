@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from ...engine.place import ImagePainter, Place
+from ...engine.place import ImagePainter, Needs, Place
 from ...engine.runtimes.base import Runner
 from ...engine.types import Shown
 from ..sinks.base import Sink
@@ -19,8 +20,8 @@ from .batcher import Batcher
 from .channel import Channel, Stopped
 from .explainer import Look
 from .options import Options
-from .plans import QUEUE, plan_of
-from .stages import Stage, Stages
+from .plans import HANDS, QUEUE, plan_of
+from .stages import Plan, Stage, Stages
 
 QUEUES = ("read", "clip", "explained", "drawn", "shown")
 """Names of the channels in telemetry; a channel that a plan does not have is shown as empty."""
@@ -34,9 +35,10 @@ class Pipeline:
         with Pipeline(source, runner, sinks, options) as pipeline:
             for shown in pipeline: ...
 
-    A yielded frame may still wait in a sink, and its planes may be read-only: draw on `picture.copy()`. Sinks are
-    opened before the first frame is read, and closed before the iteration ends. The first error of any stage stops all
-    stages and is raised by the iteration. The caller closes the source.
+    A yielded frame lies where it was drawn: `on_host` brings it to the host's memory. It may still wait in a sink, and
+    its planes may be read-only: draw on `picture.copy()`. Sinks are opened before the first frame is read, and closed
+    before the iteration ends. The first error of any stage stops all stages and is raised by the iteration. The caller
+    closes the source.
     """
 
     def __init__(
@@ -48,13 +50,15 @@ class Pipeline:
         batcher: Batcher | None = None,
         place: Place | None = None,
     ) -> None:
-        """batcher: the batcher of `runner`, if several pipelines share it. place: where the source's images lie; None:
-        in the host's memory.
+        """batcher: the batcher of `runner`, if several pipelines share it. place: where the frames are to live, and are
+        brought to; the caller closes it. None: in the host's memory.
         """
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
         self._stages = Stages(source, runner, sinks, options, batcher, place)
         plan = plan_of(self._stages)
-        self._drawn = plan.drawn
+        self._drawn, self.reserved = plan.drawn, ""
+        """reserved: the memory of the place that was taken for the stream, for people; known once it is entered"""
+        self._needs = self._most_held(plan)
         self._shown: Channel[Shown] = Channel(QUEUE)
         self._channels: dict[str, Channel[Any]] = {**plan.channels, "shown": self._shown}
         self._error: BaseException | None = None
@@ -65,15 +69,17 @@ class Pipeline:
         ]
 
     def __enter__(self) -> Pipeline:
-        self._stages.outputs.open(self._source.info)
+        try:
+            self.reserved = self._stages.place.reserve(self._needs)
+            self._stages.outputs.open(self._source.info)
+        except BaseException:
+            self._stages.close()
+            raise
         try:
             for thread in self._threads:
                 thread.start()
         except BaseException:  # such as a signal: end the threads that run already
-            self.halt()
-            for thread in self._threads:
-                if thread.ident is not None:
-                    thread.join()
+            self.__exit__(None, None, None)
             self._stages.outputs.close()
             raise
         return self
@@ -83,7 +89,8 @@ class Pipeline:
     ) -> None:
         self.halt()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         self._stages.close()
 
     def __iter__(self) -> Iterator[Shown]:
@@ -101,6 +108,15 @@ class Pipeline:
         self._stages.halt()
         for channel in self._channels.values():
             channel.stop()
+
+    def on_host(self, shown: Shown) -> Shown:
+        """The frame with its picture on the host, copied once for this and for the outputs that take it there."""
+        return self._stages.outputs.downloads.shown(shown)
+
+    @property
+    def place(self) -> Place:
+        """Where the frames live."""
+        return self._stages.place
 
     @property
     def overlay(self) -> ImagePainter:
@@ -150,6 +166,15 @@ class Pipeline:
             facts=facts_of(self._runner, stages.painter.painter.path),
         )
 
+    def _most_held(self, plan: Plan) -> Needs:
+        """What the plan, the outputs, the caller and the picture of an outage may hold of the place at a time."""
+        info, window, name = self._source.info, self._stages.window, self._stages.place.name
+        outputs = sum(sink.keeps for sink in self._sinks if sink.takes_pictures and name in sink.takes)
+        # The writing thread and the caller have a frame each, and one before; the outage has the last one, and its own.
+        pictures = plan.pictures + QUEUE + 2 * HANDS + 2 + outputs
+        samples = window.extent + plan.clips * self._runner.frames + HANDS
+        return Needs((info.width, info.height), info.layout, pictures, samples, self._runner.manifest.input)
+
     def _write_all(self) -> None:
         outputs = self._stages.outputs
         try:
@@ -170,9 +195,17 @@ class Pipeline:
         except Stopped:
             pass
         except BaseException as error:  # raised again in the caller's thread
+            _let_go(error)
             with self._error_lock:
                 self._error = self._error or error
             self.halt()
         finally:
             for channel in stage.outputs:
                 channel.end()
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empties the variables of the calls that an error came through: they hold the frames that those were busy with."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__

@@ -23,6 +23,8 @@ from .sync import Aligned, Delayed, Live, Placed
 
 QUEUE = 4
 """Capacity of the channels between stages: enough to even out jitter, few enough to keep memory and delay small."""
+HANDS = 2
+"""Most items that a thread holds at a time: while it takes the next one, it still has the one before."""
 T = TypeVar("T")
 
 
@@ -59,6 +61,8 @@ class AlignedPlan:
             Stage(self._explain_all, (self._explained,)),
             Stage(self._draw_all, (self.drawn,)),
         )
+        self.pictures = 3 * HANDS + 3 * QUEUE + Aligned.most_held(stages.window.extent, stages.options.hop)
+        self.clips = 2 * HANDS + QUEUE
 
     def _read_all(self) -> None:
         for frame in self._do.frames():
@@ -108,6 +112,8 @@ class _Parallel:
         can_be_away = stages.source.health().can_be_away
         self.drawn: Channel[Drawn] = Channel(QUEUE, writers=2 + can_be_away)
         self.channels: dict[str, Channel[Any]] = {"read": self._read, "clip": self._clips, "drawn": self.drawn}
+        self.pictures = 2 * HANDS + QUEUE + held + QUEUE
+        self.clips = 2 * HANDS + clips
         self._away: tuple[Stage, ...] = (Stage(self._show_outages, (self.drawn,)),) if can_be_away else ()
 
     def _read_frames(self, clips_before_gaps: bool) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ...engine.draw.host import HostPlace
@@ -60,6 +60,10 @@ class Plan(Protocol):
     channels: dict[str, Channel[Any]]
     """name in telemetry -> channel, with `drawn`"""
     stages: tuple[Stage, ...]
+    pictures: int
+    """the most frames of the stream that are alive at a time, from reading to writing"""
+    clips: int
+    """the most clips that are alive at a time"""
 
 
 class Stages:
@@ -80,8 +84,8 @@ class Stages:
         self._pool = ThreadPoolExecutor(options.overlay_threads, "saliency-tubes overlay")
         self.place = place or HostPlace(options.overlay, bands=options.overlay_threads, run=self._pool.map)
         sampler = self.place.sampler(runner.manifest.input)
-        self._window = Window(sampler, runner.frames, options.stride, 1 if live else options.hop)
-        freshness = Freshness(window=self._window.spans(source.info.rate or FALLBACK_RATE))
+        self.window = Window(sampler, runner.frames, options.stride, 1 if live else options.hop)
+        freshness = Freshness(window=self.window.spans(source.info.rate or FALLBACK_RATE))
         self.watch, self.stats, self.gaps = Stopwatch(), Stats(freshness), Gaps()
         self.painter = Painter(self.place, options.style)
         self.seat = (batcher or Batcher(runner)).seat(self.watch)
@@ -92,7 +96,7 @@ class Stages:
         self.newest: Explanation | None = None
         """the newest explanation; the explaining thread sets it, any thread may read it"""
         self.outputs, self._wall = Sinks(sinks, self.place), LocalClock(name=options.name)
-        self.outage = Outage(source, self.stats, self.place, self.outputs.signal)
+        self.outage = Outage(source, self.stats, self.outputs.downloads, self.outputs.signal)
         self.stopping, self.halted = threading.Event(), threading.Event()
         """stopping: no more frames are read. halted: everything ends as soon as possible"""
 
@@ -105,10 +109,17 @@ class Stages:
             if frame is None:
                 return
             self.stats.frame_in(frame.index, self.source.health().dropped, frame.damaged)
-            frame = breaks.mark(frame)
+            frame = self._brought(breaks.mark(frame))
             if frame.gap:
                 self.gaps.add(frame.index)
             yield self._wall.stamped(frame) if self.source.live else frame
+
+    def _brought(self, frame: Frame) -> Frame:
+        """The frame with its image in the place of the stream."""
+        if frame.image.where == self.place.name:
+            return frame
+        with self.watch("upload"):
+            return replace(frame, image=self.place.bring(frame.image))
 
     def push(self, frame: Frame) -> tuple[Clip | None, Clip | None]:
         """The clips that a frame completes: one of the frames before it, if it follows a gap, and one that ends with
@@ -116,14 +127,14 @@ class Stages:
         replan = self.options.replan
         with self.watch("sample"):
             stride = replan(frame.rate) if replan is not None and frame.rate is not None else None
-            before = self._window.cut(stride) if frame.gap else None
+            before = self.window.cut(stride) if frame.gap else None
             if frame.rate is not None:
-                self.stats.freshness.window = self._window.spans(frame.rate)
-            return before, self._window.push(frame)
+                self.stats.freshness.window = self.window.spans(frame.rate)
+            return before, self.window.push(frame)
 
     def rest(self) -> Clip | None:
         """At the end of the stream: a clip of the frames that are in no clip yet (`Window.flush`)."""
-        return self._window.flush()
+        return self.window.flush()
 
     def explain(self, turn: Turn, clip: Clip) -> Explanation:
         """Runs a clip through the network. In the explaining thread."""
@@ -160,9 +171,12 @@ class Stages:
         return shown
 
     def close(self) -> None:
-        """Ends the threads that draw, and frees what drawing holds of a device. Nothing may be drawn any more."""
+        """Ends the threads that draw, and lets go of the place's memory. Nothing may be drawn any more."""
         self._pool.shutdown()
         self.painter.close()
+        self.window.cut()
+        self.outage.last = None
+        self.outputs.forget()
 
     def stop(self) -> None:
         """Stops reading; frames that were read are finished. From any thread."""

@@ -44,15 +44,28 @@ class Aligned:
         self._hop = hop
         self._frames: deque[Frame] = deque()
         self._windows: deque[Explanation] = deque(maxlen=2)
+        self._sound = False
+        """whether a frame has come since the last gap that is not damaged: windows begin there"""
+
+    @staticmethod
+    def most_held(extent: int, hop: int) -> int:
+        """The most frames that wait at a time: those up to the end of the first window, or from one window's centre to
+        the end of the next one. extent: frames from the first to the last of a window, both counted."""
+        return max(extent, hop + (extent + 1) // 2) + 1
 
     def push(self, frame: Frame) -> list[Placed]:
-        """Takes the next frame. Returns the frames that no further window will see: those before a gap."""
-        if not frame.gap:
+        """Takes the next frame. Returns the frames that no further window will see: those before a gap, and damaged
+        ones before the first sound one, with which windows begin."""
+        ended = []
+        if frame.gap:
+            ended = list(self.finish())
+            self._windows.clear()
+            self._sound = False
+        self._sound = self._sound or not frame.damaged
+        if self._sound:
             self._frames.append(frame)
-            return []
-        ended = list(self.finish())
-        self._windows.clear()
-        self._frames.append(frame)
+        else:
+            ended.append(self._place(frame))
         return ended
 
     def explain(self, explanation: Explanation) -> Iterator[Placed]:

@@ -41,6 +41,11 @@ class Window:
         """Seconds from the first to the last frame of a clip, at so many frames a second."""
         return float((self._extent - 1) / rate)
 
+    @property
+    def extent(self) -> int:
+        """Frames from the first to the last of a clip, both counted."""
+        return self._extent
+
     def push(self, frame: Frame) -> Clip | None:
         """The clip that this frame completes, if it completes one. A frame after a gap starts anew.
 

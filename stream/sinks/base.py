@@ -141,6 +141,8 @@ class Sink(Condition):
     """the places from which `write` takes frames (`Image.where`); others are brought to the host's memory for it"""
     takes_pictures = True
     """whether `write` does something"""
+    keeps = 1
+    """maximum number of frames that it holds at a time, the one that is being written included"""
     shows_outages = False
     """whether people watch this output, so that `write` also gets frames with `Shown.outage`, which it does not
     count"""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...engine.picture import Image
 from ...engine.place import Place
 from ...engine.types import Shown
+from ..media.downloads import Downloads
 from ..media.fit import fitted
 from ..media.info import VideoInfo
 from ..telemetry.events import Event
@@ -19,6 +21,10 @@ class Sinks:
     def __init__(self, sinks: Sequence[Sink], place: Place) -> None:
         """place: of the frames."""
         self._sinks, self._place = sinks, place
+        self.downloads = Downloads(place)
+        """frames in the host's memory, for outputs that take them there and for whoever else needs them"""
+        self._notice: tuple[Image, Image] | None = None
+        """the newest picture of an outage, and the same in the place of the frames"""
         self._newest = -1
         """index of the last frame written"""
 
@@ -42,22 +48,18 @@ class Sinks:
         shown = fitted(drawn, self._info, self._place.fit) if drawn is not None else None
         if shown is not None:
             self._newest = shown.frame.index
-        brought: dict[int, Shown] = {}
         for sink in self._sinks:
             if drawn is not None and shown is not None:
-                sink.write(self._reachable(sink, drawn if sink.follows_size else shown, brought))
+                sink.write(self._reachable(sink, drawn if sink.follows_size else shown))
             if event is not None:
                 sink.event(event)
         return shown
 
-    def _reachable(self, sink: Sink, shown: Shown, brought: dict[int, Shown]) -> Shown:
-        """The frame where the output can take it from. brought: those copied for other outputs, by image."""
-        image = shown.frame.image
-        if image.where in sink.takes or not sink.takes_pictures:
+    def _reachable(self, sink: Sink, shown: Shown) -> Shown:
+        """The frame where the output can take it from."""
+        if shown.frame.image.where in sink.takes or not sink.takes_pictures:
             return shown
-        if id(image) not in brought:
-            brought[id(image)] = replace(shown, frame=replace(shown.frame, image=self._place.host(image)))
-        return brought[id(image)]
+        return self.downloads.shown(shown)
 
     def show_outage(self, shown: Shown) -> bool:
         """Writes a frame of an outage to the outputs that people watch. False: the camera is back already."""
@@ -65,8 +67,19 @@ class Sinks:
             return False
         for sink in self._sinks:
             if sink.shows_outages:
-                sink.write(shown)
+                sink.write(shown if shown.frame.image.where in sink.takes else self._brought(shown))
         return True
+
+    def _brought(self, shown: Shown) -> Shown:
+        """A frame of an outage, made on the host, in the place of the frames: the same picture is brought once."""
+        image = shown.frame.image
+        if self._notice is None or self._notice[0] is not image:
+            self._notice = image, self._place.bring(image)
+        return replace(shown, frame=replace(shown.frame, image=self._notice[1]))
+
+    def forget(self) -> None:
+        """Lets go of the images that are kept for outputs."""
+        self._notice = None
 
     def signal(self, since: float | None) -> None:
         """Tells all outputs since when the camera has been away, in seconds since 1970; None: it is back. From any

@@ -62,7 +62,7 @@ class Threaded(Sink):
         """how often the sink was opened again"""
         self._lost, self._counting = {}, threading.Lock()
         self._box: Mailbox[Shown | Event] = Mailbox(EVENTS, frames, lost=self._drop, weigh=counted)
-        self._drain = drain_seconds
+        self._drain, self._frames = drain_seconds, frames
         self._backoff = Backoff(DELAYS, REFUSED_DELAYS, SPREAD)
         self._ready = self._dead = False
         """ready: the sink is open. dead: it will never work again"""
@@ -95,6 +95,10 @@ class Threaded(Sink):
     @property
     def takes(self) -> frozenset[str]:  # type: ignore[override]
         return self.inner.takes
+
+    @property
+    def keeps(self) -> int:  # type: ignore[override]
+        return self._frames + self.inner.keeps
 
     @property
     def queued(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
-from ...engine.picture import Picture
+from ...engine.picture import Image
 from ..media.limits import Size, too_large
 from ..net.address import Address
 from ..net.diagnose import diagnose
@@ -79,9 +79,9 @@ class FeedEnded(FeedError):
 
 @dataclass(frozen=True, eq=False)
 class FeedFrame:
-    """One decoded frame of a connection, with its picture in memory of its own."""
+    """One decoded frame of a connection, with its image in memory of its own."""
 
-    picture: Picture
+    image: Image
     arrived: float
     """when it was decoded, in seconds of the monotonic clock"""
     pts: int | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...engine.errors import SourceError
 from ...engine.fit import fit
+from ...engine.place import Fit, Place
 from ...engine.types import Frame
 from ..media.info import FALLBACK_RATE, VideoInfo
 from ..media.timeline import Timeline
@@ -23,9 +24,9 @@ class GstFile:
 
     live = False
 
-    def __init__(self, feed: GstFeed, name: str) -> None:
-        """Raises SourceError if no frame comes."""
-        self.name = name
+    def __init__(self, feed: GstFeed, name: str, fit: Fit = fit) -> None:
+        """fit: the `fit` of the place where the feed's images lie. Raises SourceError if no frame comes."""
+        self.name, self._fit = name, fit
         self._feed, self._closed = feed, False
         try:
             first = self._next()
@@ -34,16 +35,16 @@ class GstFile:
         if first is None:
             raise SourceError(f"{name}: no frame of its video can be decoded")
         self._first: FeedFrame | None = first
-        picture = first.picture
-        self._color, self._lost = picture.color, ""
+        image = first.image
+        self._color, self._lost = image.color, ""
         self.info = VideoInfo(
-            picture.width,
-            picture.height,
+            image.width,
+            image.height,
             Fraction(1, 90_000),
             first.rate,
             pixel_aspect=first.pixel_aspect,
-            layout=picture.layout,
-            color=picture.color,
+            layout=image.layout,
+            color=image.color,
             matrix=first.matrix,
         )
         self._frames = self._read()
@@ -96,13 +97,13 @@ class GstFile:
             if got is None:
                 return
             pts = timeline.next(None if got.pts is None else round(got.pts * got.time_base / info.time_base))
-            picture = fit(got.picture, (info.width, info.height), info.layout, self._color)
-            yield Frame(index, pts, info.time_base, picture, info.pixel_aspect, damaged=got.damaged)
+            image = self._fit(got.image, (info.width, info.height), info.layout, self._color)
+            yield Frame(index, pts, info.time_base, image, info.pixel_aspect, damaged=got.damaged)
             index += 1
 
 
-def open_file(address: Address, path: Path, options: SourceOptions) -> GstFile:
-    """Opens a file. path: the one that the address means.
+def open_file(address: Address, path: Path, options: SourceOptions, place: Place | None = None) -> GstFile:
+    """Opens a file. path: the one that the address means. place: as for `open_source`.
 
     Raises SourceError if it is not a video, UsageError if GStreamer is not installed.
     """
@@ -118,4 +119,4 @@ def open_file(address: Address, path: Path, options: SourceOptions) -> GstFile:
         feed = GstFeed(description, address, settings, 10.0, drop=False, max_size=options.max_size)
     except FeedError as error:
         raise SourceError(f"{name}: {error}") from None
-    return GstFile(feed, name)
+    return GstFile(feed, name, place.fit if place else fit)

@@ -16,7 +16,7 @@ from fractions import Fraction
 
 from ...engine.errors import SourceError
 from ...engine.fit import fit
-from ...engine.picture import Picture
+from ...engine.picture import Image
 from ...engine.place import Fit
 from ...engine.types import Frame
 from ..media.info import VideoInfo
@@ -74,7 +74,7 @@ class LiveSource:
             self.close()
             raise
         self._connections.waiting_for_first = False
-        self._color, self._size = self._first.picture.color, (self.info.width, self.info.height)
+        self._color, self._size = self._first.image.color, (self.info.width, self.info.height)
         """of the first picture; width and height of the newest one"""
         self._timeline = LiveTimeline(self.info.rate)
         self._camera = CameraClock()
@@ -168,7 +168,7 @@ class LiveSource:
             self.reconnects += again
             again = False
             rate = self._new_rate(got.rate, index)
-            gap = self._new_size(got.picture, index) or gap or rate is not None
+            gap = self._new_size(got.image, index) or gap or rate is not None
             if self._connections.bursts and self._hold(float(pts * LIVE_TIME_BASE), gap):
                 break
             wall = self._camera.at(float(pts * LIVE_TIME_BASE), got.sent, gap)
@@ -185,14 +185,14 @@ class LiveSource:
         return placed
 
     def _make(self, got: FeedFrame, index: int, pts: int, gap: bool) -> Frame:
-        image = self._fit(got.picture, self._size, self.info.layout, self._color)
+        image = self._fit(got.image, self._size, self.info.layout, self._color)
         as_first = self._size == (self.info.width, self.info.height)
         aspect = self.info.pixel_aspect if as_first else got.pixel_aspect
         return Frame(index, pts, self.info.time_base, image, aspect, gap, damaged=got.damaged)
 
-    def _new_size(self, picture: Picture, index: int) -> bool:
+    def _new_size(self, image: Image, index: int) -> bool:
         """Whether the picture has another size than the one before; logs the change."""
-        before, self._size = self._size, (picture.width, picture.height)
+        before, self._size = self._size, (image.width, image.height)
         if self._size == before:
             return False
         came, first = "{}x{}".format(*self._size), f"{self.info.width}x{self.info.height}"
@@ -221,15 +221,15 @@ class LiveSource:
 
 
 def _describe(first: FeedFrame) -> VideoInfo:
-    picture = first.picture
+    image = first.image
     return VideoInfo(
-        width=picture.width,
-        height=picture.height,
+        width=image.width,
+        height=image.height,
         time_base=LIVE_TIME_BASE,
         rate=first.rate,
         pixel_aspect=first.pixel_aspect,
-        layout=picture.layout,
-        color=picture.color,
+        layout=image.layout,
+        color=image.color,
         matrix=first.matrix,
         primaries=first.primaries,
         transfer=first.transfer,

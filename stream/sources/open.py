@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...engine.errors import UsageError
+from ...engine.fit import fit
 from ...engine.lazy import lazily
+from ...engine.place import Place
 from ..net.address import PORTS, Address, AddressLike
 from ..net.tls import check_authorities
 from .base import NETWORK, Source, SourceOptions
@@ -26,9 +28,11 @@ def open_source(
     *,
     stream: str = "",
     given_up: Callable[[], bool] = lambda: False,
+    place: Place | None = None,
 ) -> Source:
     """Opens the input and waits for its first frame. stream: what it is called in the log, where there are several.
-    given_up: asked between two attempts to connect: whether there is to be none after it.
+    given_up: asked between two attempts to connect: whether there is to be none after it. place: where the frames are
+    to live; they are decoded there if that can be, else in the host's memory. None: in the host's memory.
 
     `uri`: a path or file://, rtsp(s)://, http(s)://, udp://, srt://, rtmp://, /dev/videoN or v4l2:///dev/videoN,
     csi://N, gst://PIPELINE, test://?size=1280x720&rate=30&frames=300.
@@ -44,9 +48,9 @@ def open_source(
     if address.is_standard:
         raise UsageError(f"{address}: standard input is not an input of this version; {ACCEPTED}")
     if address.scheme in _LIVE:
-        return _open_live(address, options, stream, given_up)
+        return _open_live(address, options, stream, given_up, place)
     if address.file is not None:
-        return _open_file(address, address.file, options)
+        return _open_file(address, address.file, options, place)
     if address.scheme in _BY_SCHEME:
         return _BY_SCHEME[address.scheme](address, options)
     raise UsageError(f"{address}: {address.scheme}:// is not an input of this version; {ACCEPTED}")
@@ -73,12 +77,12 @@ def backend_of(address: Address, options: SourceOptions) -> str:
     return "gst" if options.backend == "gst" or (address.scheme == "srt" and options.backend == "auto") else "av"
 
 
-def _open_file(address: Address, path: Path, options: SourceOptions) -> Source:
+def _open_file(address: Address, path: Path, options: SourceOptions, place: Place | None) -> Source:
     def once() -> Source:
         if backend_of(address, options) == "gst":
             from .gst_file import open_file
 
-            return open_file(address, path, options)
+            return open_file(address, path, options, place)
         from .av_file import AvSource
 
         return AvSource(path, address.shown, options.max_size)
@@ -90,7 +94,9 @@ def _open_file(address: Address, path: Path, options: SourceOptions) -> Source:
     return Replay(once, options.realtime, options.loop)
 
 
-def _open_live(address: Address, options: SourceOptions, stream: str, given_up: Callable[[], bool]) -> Source:
+def _open_live(
+    address: Address, options: SourceOptions, stream: str, given_up: Callable[[], bool], place: Place | None
+) -> Source:
     from .live import LiveSource
     from .patience import Patience
 
@@ -108,4 +114,11 @@ def _open_live(address: Address, options: SourceOptions, stream: str, given_up: 
     else:
         from .av_feed import connector
     patience = Patience(stall, options.first_timeout, options.wait, options.retries)
-    return LiveSource(connector(address, options, stall), address.shown, patience, stream=stream, given_up=given_up)
+    return LiveSource(
+        connector(address, options, stall),
+        address.shown,
+        patience,
+        stream=stream,
+        given_up=given_up,
+        fit=place.fit if place else fit,
+    )

@@ -13,6 +13,7 @@ from saliency_tubes.engine.draw.notice import notice
 from saliency_tubes.engine.picture import Color, Layout
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Frame, Shown
+from saliency_tubes.stream.media.downloads import Downloads
 from saliency_tubes.stream.pipeline.outage import GRACE, Outage, no_signal
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.threaded import Threaded
@@ -52,7 +53,7 @@ class World:
         self.shown: list[Shown] = []
         self.told: list[float | None] = []
         self.outage = Outage(
-            self.source, self.stats, HostPlace(), self.told.append,
+            self.source, self.stats, Downloads(HostPlace()), self.told.append,
             clock=lambda: self.now, wall=lambda: self.now + self.ahead,
         )  # fmt: skip
         for index in range(3):

@@ -17,10 +17,10 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from ..engine.errors import ModelError, UsageError, one_line
+from ..engine.files import write_whole
 from ..engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from ..engine.picture import F32
 from .bounds import FILE_WORDS, PRECISION_KEY
-from .files import write_whole
 from .noise import smooth_noise
 
 BOUND = 1e-3

@@ -18,6 +18,7 @@ from ..engine.missed import OWN
 from ..engine.picture import F32
 from ..engine.precision import precision_word
 from ..engine.runtimes.base import HostRunner
+from ..engine.runtimes.build_plan import onnx_sha256
 from ..engine.runtimes.models import read_manifest
 from ..engine.runtimes.open import open_runner
 from ..engine.runtimes.planfile import PlanInfo, read_plan
@@ -25,7 +26,6 @@ from ..engine.runtimes.tensorrt import find_place
 from ..engine.types import Outputs
 from .bounds import BF16, BOUNDS, TF32, Errors, read_precision
 from .noise import smooth_noise
-from .plan import onnx_sha256
 from .report import CheckReport, Row
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from . import build_cli, check_cli, cli
+from . import check_cli, cli
 
 Command = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
 
@@ -13,5 +13,4 @@ COMMANDS: dict[str, Command] = {
     "export": (cli.add_export_arguments, cli.export),
     "check": (check_cli.add_check_arguments, check_cli.check_file),
     "manifest": (cli.add_manifest_arguments, cli.manifest_add),
-    "build": (build_cli.add_arguments, build_cli.run),
 }

@@ -49,12 +49,12 @@ examples:
 
 MACHINE_COMMANDS = {
     "doctor": "say what is installed, which way each stage takes here, and what would make it faster",
+    "build": "make a TensorRT plan from a model file",
 }
 EXPORT_COMMANDS = {
     "export": "make a model file from a network in PyTorch",
     "check": "compare what the runtimes here say of a model file",
     "manifest": "give an ONNX file made elsewhere a manifest",
-    "build": "make a TensorRT plan from a model file",
 }
 
 
@@ -113,11 +113,15 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Ar
 
 def _command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]:
     """What adds a command's arguments, and what runs it. Both are imported when the command is given: `export` needs
-    PyTorch or TensorRT."""
+    PyTorch."""
     if name == "doctor":
         from ..doctor.command import add_arguments, run
 
         return add_arguments, run
+    if name == "build":
+        from . import build_cli
+
+        return build_cli.add_arguments, build_cli.run
     from ...export.commands import COMMANDS
 
     return COMMANDS[name]

@@ -14,7 +14,7 @@ import pytest
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.runtimes.device import Device, find_device
 from saliency_tubes.engine.runtimes.tensorrt import Kit
-from saliency_tubes.export.tensorrt import find_kit
+from saliency_tubes.engine.runtimes.tensorrt_builder import find_kit
 
 KINDS = ("cuda", "tensorrt")
 PROMISED = [word.strip() for word in os.environ.get("SALIENCY_TUBES_GPU", "").split(",") if word.strip()]

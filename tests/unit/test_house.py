@@ -91,7 +91,7 @@ NO_CLOCK = ("threading", "multiprocessing", "concurrent", "asyncio", "time")
 ONLY_IN = {
     **dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript"), ("export/*",)),
     **dict.fromkeys(NO_CLOCK, ("stream/*", "export/*")),
-    **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("engine/runtimes/tensorrt.py", "export/tensorrt.py")),
+    **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("engine/runtimes/tensorrt*.py",)),
     "cuda": ("engine/runtimes/device.py", "engine/cuda/driver.py", "engine/cuda/program.py"),
     "openvino": ("engine/runtimes/openvino*.py",),
     "onnxruntime": ("engine/runtimes/onnxruntime.py", "export/*"),

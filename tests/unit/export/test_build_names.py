@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from saliency_tubes.export import tensorrt as builder
+from saliency_tubes.engine.runtimes import tensorrt_builder as builder
 from theirnames import Source
 
 TABLE = json.loads(Path(__file__).with_name("tensorrt_api.json").read_text(encoding="utf-8"))

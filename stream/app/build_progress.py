@@ -10,12 +10,11 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Generic, TextIO, TypeVar
-
-from .build_options import Cancelled
 
 LINE_EVERY = 5.0
 """seconds between plain lines, within a phase"""
@@ -26,14 +25,6 @@ SHOWN_PHASES = 3
 """levels of nesting on one line"""
 
 T = TypeVar("T")
-
-
-class BuildStopped(Exception):
-    """A signal asked the build to end; nothing was written."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
 
 
 @dataclass
@@ -146,33 +137,49 @@ class _Work(threading.Thread, Generic[T]):
             self.error = error
 
 
-def attended(work: Callable[[], T], progress: BuildProgress) -> T:
-    """Calls `work` and shows `progress` meanwhile. To be called from the main thread.
+def attended(work: Callable[[], T], progress: BuildProgress, given_up: Callable[[], bool] = lambda: False) -> T:
+    """Calls `work` in a thread of its own, shows `progress` meanwhile, and returns what the work returns.
 
-    Ctrl-C sets `progress.cancelled`, and BuildStopped is raised once the work has ended by Cancelled; pressed again,
-    KeyboardInterrupt is raised at once.
+    TensorRT keeps the thread that calls it, so this one stays free for signals and for the picture of the progress. An
+    exception here, such as a signal's, and `given_up` cancel the work, which is waited for; a second exception leaves
+    it. Raises what the work raises, Cancelled among it.
     """
     thread = _Work(work)
+    thread.start()
+    try:
+        while thread.is_alive():
+            progress.cancelled = progress.cancelled or given_up()
+            progress.draw()
+            thread.join(DRAW_EVERY)
+    except BaseException:
+        if not progress.cancelled:  # otherwise it is the second signal, which leaves at once
+            progress.cancelled = True
+            thread.join()
+        raise
+    finally:
+        progress.close()
+    if thread.error is not None:
+        raise thread.error
+    return thread.result[0]
+
+
+@contextmanager
+def stopped_by_signals(progress: BuildProgress) -> Iterator[list[int]]:
+    """For the main thread: while the block lasts, Ctrl-C and SIGTERM cancel the build; again, they end the process.
+
+    Yields the list of the signals that came.
+    """
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
         received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
         progress.cancelled = True
 
     previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        thread.start()
-        while thread.is_alive():
-            progress.draw()
-            thread.join(DRAW_EVERY)
+        yield received
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        progress.close()
-    if isinstance(thread.error, Cancelled):
-        raise BuildStopped(received[0])
-    if thread.error is not None:
-        raise thread.error
-    return thread.result[0]

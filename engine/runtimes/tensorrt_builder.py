@@ -13,15 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import ModelError, UsageError
-from ..engine.manifest import Manifest
-from ..engine.runtimes.base import check_shapes
-from ..engine.runtimes.device import Device, find_device
-from ..engine.runtimes.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY, Range, Shape, TensorInfo
-from ..engine.runtimes.tensorrt import INSTALL as ANYWHERE
-from ..engine.runtimes.tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising, uncollected
+from ..errors import ModelError, UsageError
+from ..files import write_whole
+from ..manifest import Manifest
+from .base import check_shapes
 from .build_options import BuildOptions, BuildWatch, Cancelled
-from .files import write_whole
+from .device import Device, find_device
+from .planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY, Range, Shape, TensorInfo
+from .tensorrt import INSTALL as ANYWHERE
+from .tensorrt import MOST_REASONS, Kit, dtype_name, load_kit, logger, one_line, raising, uncollected
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """by builder; the first that is installed is taken. tensorrt_lean and tensorrt_dispatch run plans, and build none"""
@@ -261,7 +261,7 @@ def _save_cache(config: Any, path: Path) -> None:
 
 
 def _monitor(trt: Any, watch: BuildWatch) -> Any:
-    class BuildMonitor(trt.IProgressMonitor):
+    class BuildMonitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base class is known only once trt is imported
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
 

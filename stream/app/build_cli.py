@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
-from ..engine.runtimes.models import find_model
-from ..engine.runtimes.planfile import json_path
-from .build_options import COMPATIBILITIES, BuildOptions
-from .build_progress import BuildProgress, BuildStopped, attended
-from .plan import NEW, Built, build_plan
-from .tensorrt import MODULES
+from ...engine.runtimes.build_options import COMPATIBILITIES, BuildOptions, Cancelled
+from ...engine.runtimes.build_plan import NEW, Built, build_plan
+from ...engine.runtimes.models import find_model
+from ...engine.runtimes.planfile import json_path
+from ...engine.runtimes.tensorrt_builder import MODULES
+from .build_progress import BuildProgress, attended, stopped_by_signals
 
 EXAMPLES = """\
 examples:
@@ -109,21 +110,23 @@ def run(args: argparse.Namespace) -> int:
         force=args.force,
         watch=progress,
     )
+    began = time.monotonic()
     try:
-        built = attended(work, progress)
-    except BuildStopped as stopped:
-        return stopped.exit_code
-    _print(plan, built)
+        with stopped_by_signals(progress) as received:
+            built = attended(work, progress)
+    except Cancelled:
+        return 128 + received[0]
+    _print(plan, built, time.monotonic() - began)
     return 0
 
 
-def _print(plan: Path, built: Built) -> None:
+def _print(plan: Path, built: Built, seconds: float) -> None:
     info = built.info
     if not built.why:
         print(f"{plan}: nothing has changed since it was built by {info.made_by} (--force builds it again)")
         return
     again = "" if built.why == NEW else f": {built.why}"
-    print(f"{plan}: {info.manifest.title}, built in {built.seconds:.1f} s{again}")
+    print(f"{plan}: {info.manifest.title}, built in {seconds:.1f} s{again}")
     for name, text in info.rows():
         print(f"  {name:<9} {text}")
     print(f"  {'beside it':<9} {json_path(plan).name}")

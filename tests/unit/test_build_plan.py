@@ -1,19 +1,23 @@
 """Building, less TensorRT: when a plan is built again, what is left behind, what is refused."""
 
 import argparse
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import MANIFEST_KEY
+from saliency_tubes.engine.runtimes import build_plan as plan
 from saliency_tubes.engine.runtimes import tensorrt as running
+from saliency_tubes.engine.runtimes import tensorrt_builder as tensorrt
+from saliency_tubes.engine.runtimes.build_options import BuildOptions, Cancelled
+from saliency_tubes.engine.runtimes.build_plan import NEW, build_plan
 from saliency_tubes.engine.runtimes.device import Device
 from saliency_tubes.engine.runtimes.planfile import Range, TensorInfo, json_path, read_plan
 from saliency_tubes.engine.runtimes.tensorrt import Kit
-from saliency_tubes.export import build_cli, plan, tensorrt
-from saliency_tubes.export.build_options import BuildOptions, Cancelled
-from saliency_tubes.export.plan import NEW, build_plan
-from saliency_tubes.export.tensorrt import Engine
+from saliency_tubes.engine.runtimes.tensorrt_builder import Engine
+from saliency_tubes.stream.app import build_cli
 from stubs import make_manifest
 
 CLIP = (1, 3, 8, 32, 32)
@@ -301,7 +305,9 @@ class TestCommand:
 
     def test_a_build_that_was_stopped(self, here, onnx, tmp_path, monkeypatch):
         def stop(work, progress):
-            raise build_cli.BuildStopped(2)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert progress.cancelled
+            raise Cancelled
 
         monkeypatch.setattr(build_cli, "attended", stop)
         assert self.run(str(onnx)) == 130

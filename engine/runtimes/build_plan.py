@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine.errors import ModelError, UsageError
-from ..engine.runtimes.models import is_plan, read_manifest
-from ..engine.runtimes.onnxfile import read_metadata
-from ..engine.runtimes.planfile import PlanInfo, json_path, read_plan, sha256
-from ..engine.runtimes.tensorrt import Kit
+from ..errors import ModelError, UsageError
 from .build_options import BuildOptions, BuildWatch
-from .tensorrt import Engine, build, find_kit, target
+from .models import is_plan, read_manifest
+from .onnxfile import read_metadata
+from .planfile import PlanInfo, json_path, read_plan, sha256
+from .tensorrt import Kit
+from .tensorrt_builder import Engine, build, find_kit, target
 
 if TYPE_CHECKING:
-    from ..engine.runtimes.device import Device
+    from .device import Device
 
 
 NEW = "there was none"
@@ -34,7 +33,6 @@ class Built:
     info: PlanInfo
     why: str
     """what had changed since the last build; empty: nothing, and nothing was built"""
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def build_plan(
     serve, ModelError with TensorRT's own reason for a file that cannot be built, Cancelled if `watch` was cancelled;
     then what was there is still there.
     """
-    options, watch, began = options or BuildOptions(), watch or Silent(), time.monotonic()
+    options, watch = options or BuildOptions(), watch or Silent()
     if is_plan(onnx):
         raise UsageError(f"{onnx} is a plan already: build takes the ONNX file that it was built from")
     for wrong, reason in (
@@ -143,7 +141,7 @@ def build_plan(
     request = Request(kit, device, metadata, options, frames, onnx_sha256(onnx))
     why = request.why_build(plan) or ("it was asked for" if force else "")
     if not why:
-        return Built(read_plan(plan, verify=False), "", time.monotonic() - began)
+        return Built(read_plan(plan, verify=False), "")
     try:
         # made before the build, which may take minutes: a folder that cannot be written to is told at once
         with tempfile.TemporaryDirectory(dir=plan.parent, prefix=f".{plan.name}.") as folder:
@@ -153,7 +151,7 @@ def build_plan(
             _write(info.to_json().encode(), Path(folder) / json_path(plan).name, json_path(plan))
     except OSError as error:
         raise ModelError(f"cannot write {plan}: {error.strerror}") from None
-    return Built(info, why, time.monotonic() - began)
+    return Built(info, why)
 
 
 def _write(data: Any, part: Path, path: Path) -> None:

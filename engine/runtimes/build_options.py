@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..engine.errors import UsageError
-from ..engine.runtimes.planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY
+from ..errors import UsageError
+from .planfile import AMPERE_PLUS, NOT_COMPATIBLE, SAME_CAPABILITY
 
 COMPATIBILITIES = (NOT_COMPATIBLE, SAME_CAPABILITY, AMPERE_PLUS)
 

@@ -8,7 +8,7 @@ from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.engine.runtimes.device import Device
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
 from saliency_tubes.stream.app.speed import Speeds
-from saliency_tubes.stream.doctor.system import Asked, FoundKit, Model, Processor, System
+from saliency_tubes.stream.doctor.system import Answers, FoundKit, Model, Processor, System
 from saliency_tubes.stream.doctor.video import ELEMENTS, JETSON, NVCODEC
 from saliency_tubes.stream.media.encoders import ABSENT, Chosen
 
@@ -21,7 +21,7 @@ PLAIN = frozenset(ELEMENTS) - {*NVCODEC, *JETSON}
 NO_CUDA_PROVIDER = "this onnxruntime cannot run on cuda: it has CPUExecutionProvider"
 X264 = {"PyAV": Chosen("libx264"), "GStreamer": Chosen("x264enc")}
 
-ASKED = Asked(
+ASKED = Answers(
     device="no NVIDIA driver (libcuda.so.1 was not found)",
     kernels="no NVIDIA driver (libcuda.so.1 was not found)",
     model=Model("i3d", read_manifest(find_model("i3d"))),

@@ -27,11 +27,9 @@ from ..telemetry.memory import kept_small
 from .arguments import Parser, add_run_arguments, parse_run
 from .config import Config
 from .contact import ContactSheet
+from .demo import DEMO_CLIP, DEMO_FRAMES
 from .fleet import Fleet, Interrupted
 from .settings import Settings, read_settings
-
-DEMO_CLIP = Path(__file__).parents[1] / "assets" / "bigbuckbunny.mp4"
-DEMO_FRAMES = 132
 
 RUN_EXAMPLES = """\
 examples:
@@ -49,6 +47,7 @@ examples:
 
 MACHINE_COMMANDS = {
     "doctor": "say what is installed, which way each stage takes here, and what would make it faster",
+    "bench": "measure how fast each stage is here, and how many live streams this machine holds",
     "build": "make a TensorRT plan from a model file",
 }
 EXPORT_COMMANDS = {
@@ -122,6 +121,10 @@ def _command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], Call
         from . import build_cli
 
         return build_cli.add_arguments, build_cli.run
+    if name == "bench":
+        from ..bench import command
+
+        return command.add_arguments, command.run
     from ...export.commands import COMMANDS
 
     return COMMANDS[name]

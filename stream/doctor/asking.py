@@ -24,7 +24,7 @@ from ..media.encoders import Chosen
 from ..net.address import Address
 from ..sources.base import SourceOptions
 from ..sources.open import backend_of
-from .system import Asked, FoundKit, Model
+from .system import Answers, FoundKit, Model
 from .video import ELEMENTS
 
 _T = TypeVar("_T")
@@ -38,12 +38,12 @@ INPUTS = {
 LIBRARIES = {"av": "PyAV", "gst": "GStreamer"}
 
 
-def ask(model: str) -> Asked:
+def ask(model: str) -> Answers:
     """What is chosen for a run with this model."""
     found = _answer(lambda: _model(model))
     runner = _answer(lambda: choices(model)) if isinstance(found, Model) else found
     gst = _gstreamer()
-    return Asked(
+    return Answers(
         device=find_device(),
         kernels=_kernels(),
         kits=tuple(_kits()),

@@ -56,7 +56,7 @@ def this_system(model: str) -> System:
         kernel=platform.release(),
         machine=platform.machine(),
         python=f"{platform.python_version()}, {sys.executable}",
-        processor=_processor(),
+        processor=processor(),
         packages=packages,
         required=_required(),
         files={path: text for path, text in files.items() if not _is_other_card(path, text)},
@@ -116,7 +116,8 @@ def _operating_system() -> str:
     return named[1] if named else platform.system()
 
 
-def _processor() -> Processor:
+def processor() -> Processor:
+    """The processor, with the cores that this process may use."""
     text = _or_none(lambda: Path("/proc/cpuinfo").read_text(errors="replace")) or ""
     named = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
     name = named[1] if named else platform.processor() or platform.machine()

@@ -1,7 +1,7 @@
 """A machine as the doctor sees it: plain values, so that a test can describe any machine.
 
 Two kinds of facts: what is installed and allowed (`System`), and what the code that chooses says when it is asked
-(`Asked`). The doctor has no rules of its own about what is chosen. Where something was asked for and refused, the
+(`Answers`). The doctor has no rules of its own about what is chosen. Where something was asked for and refused, the
 answer is a `str`: the reason, in the words of the code that refused.
 """
 
@@ -57,7 +57,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answers:
     """What the code that chooses says on this machine."""
 
     device: Device | str = "no NVIDIA driver"
@@ -125,7 +125,7 @@ class System:
     """bytes of /dev/shm"""
     cache: str = ""
     """folder of the cache"""
-    asked: Asked = Asked()
+    asked: Answers = Answers()
 
     @property
     def in_container(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
-from saliency_tubes.stream.app.cli import DEMO_CLIP
+from saliency_tubes.stream.app.demo import DEMO_CLIP
 
 CLIP = DEMO_CLIP
 """1280x720, 25 fps, 132 frames"""

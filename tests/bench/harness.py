@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-Times = dict[str, list[float]]
-"""name -> seconds, one for each round"""
+from saliency_tubes.stream.bench.turns import Times, interleave
+
+__all__ = ["Row", "Setup", "Subject", "Target", "Times", "exit_code", "interleave", "ratio", "table", "write"]
 
 
 @dataclass(frozen=True)
@@ -72,30 +72,6 @@ class Setup:
 
 
 Subject = Callable[[Setup], list[Row]]
-
-
-def interleave(
-    work: Mapping[str, Callable[[], object]],
-    rounds: int,
-    *,
-    warmup: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Times:
-    """Times every callable once in each round, so that a machine that slows down does so for all of them.
-
-    Every second round goes backwards: none always follows the same neighbour. Warm-up rounds are not in the result.
-    """
-    if rounds < 1:
-        raise ValueError(f"rounds must be 1 or more, got {rounds}")
-    times: Times = {name: [] for name in work}
-    for number in range(-warmup, rounds):
-        for name in list(work)[:: -1 if number % 2 else 1]:
-            start = clock()
-            work[name]()
-            spent = clock() - start
-            if number >= 0:
-                times[name].append(spent)
-    return times
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:

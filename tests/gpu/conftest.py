@@ -1,13 +1,15 @@
 """What these tests need. Without it they are skipped; where SALIENCY_TUBES_GPU promises it, they fail.
 
 SALIENCY_TUBES_GPU: what is promised, with commas: cuda (a GPU and its driver), tensorrt (such a GPU, and a TensorRT
-that runs on it). Not every GPU has one: TensorRT-RTX has none for compute capability 9.0.
+that runs on it), nvdec (a GPU that decodes, and GStreamer's elements for it), jetson (a Jetson with its own elements).
+Not every GPU has a TensorRT: TensorRT-RTX has none for compute capability 9.0. `run.py` runs all of it.
 """
 
 from __future__ import annotations
 
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -15,8 +17,10 @@ from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.runtimes.device import Device, find_device
 from saliency_tubes.engine.runtimes.tensorrt import Kit
 from saliency_tubes.engine.runtimes.tensorrt_builder import find_kit
+from saliency_tubes.stream.doctor.video import JETSON, NVCODEC
+from saliency_tubes.stream.media.gst_load import Missing, load
 
-KINDS = ("cuda", "tensorrt")
+KINDS = ("cuda", "tensorrt", "nvdec", "jetson")
 PROMISED = [word.strip() for word in os.environ.get("SALIENCY_TUBES_GPU", "").split(",") if word.strip()]
 if not set(PROMISED) <= set(KINDS):
     raise pytest.UsageError(f"SALIENCY_TUBES_GPU promises {', '.join(KINDS)}, got {', '.join(PROMISED)}")
@@ -45,3 +49,26 @@ def kit(gpu: Device) -> Kit:
         missing(f"needs cuda-bindings: {error}", "tensorrt")
     except UsageError as error:
         missing(str(error), "tensorrt")
+
+
+@pytest.fixture(scope="session")
+def nvdec(gpu: Device) -> frozenset[str]:
+    """The elements of GStreamer's nvcodec that are there; without a decoder among them nothing can be tested."""
+    return _elements(NVCODEC, "nvh264dec", "nvdec")
+
+
+@pytest.fixture(scope="session")
+def jetson(gpu: Device) -> frozenset[str]:
+    """The elements of GStreamer that a Jetson brings."""
+    if not Path("/etc/nv_tegra_release").exists():
+        missing("needs a Jetson: there is no /etc/nv_tegra_release", "jetson")
+    return _elements(JETSON, "nvv4l2decoder", "jetson")
+
+
+def _elements(names: tuple[str, ...], needed: str, kind: str) -> frozenset[str]:
+    try:
+        gst = load().Gst
+    except Missing as error:
+        missing(str(error), kind)
+    found = frozenset(name for name in names if gst.ElementFactory.find(name))
+    return found if needed in found else missing(f"GStreamer has no {needed}", kind)

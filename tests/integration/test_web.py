@@ -20,7 +20,7 @@ import pytest
 from commands import COMMAND
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream.app.cli import DEMO_CLIP
+from saliency_tubes.stream.app.demo import DEMO_CLIP
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.sinks import web_server
 from saliency_tubes.stream.sinks.base import SinkOptions

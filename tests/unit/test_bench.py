@@ -52,6 +52,13 @@ def test_rounds_take_turns_and_alternate_their_order() -> None:
     assert work.turns == list("abccbaabc")
 
 
+def test_no_round_begins_that_the_budget_has_no_time_for() -> None:
+    for budget, rounds in ((9.9, 1), (19.9, 1), (20, 2), (35, 3), (1000, 5)):
+        work = Work()
+        times = interleave({"a": work.taking("a", *[10] * 5)}, 5, warmup=0, budget=budget, clock=work.clock)
+        assert len(times["a"]) == rounds
+
+
 def test_times_are_in_the_order_of_rounds_without_the_warm_up() -> None:
     work = Work()
     calls = {"a": work.taking("a", 90, 1, 2), "b": work.taking("b", 80, 3, 4)}

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from itertools import product
 from pathlib import Path
 
 import pytest
 from saliency_tubes.stream.app.arguments import known_options
+from saliency_tubes.stream.app.cli import main
 from saliency_tubes.stream.sinks.condition import STATES
 from saliency_tubes.stream.sinks.open import _BY_SCHEME
 from saliency_tubes.stream.sources.base import NETWORK
 from saliency_tubes.stream.sources.open import _BY_SCHEME as SOURCES
 from saliency_tubes.stream.sources.pattern import LARGEST, MOST_FRAMES, RATES, SMALLEST
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "engine", "export")
@@ -209,3 +219,61 @@ def test_the_pages_are_found_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert "(docs/live.md)" in text
     assert "(docs/troubleshooting.md)" in text
+    for page in ("performance", "gpu", "jetson", "tensorrt"):
+        assert f"(docs/{page}.md)" in text
+
+
+# commands
+
+
+MACHINES = tuple(ROOT / "docs" / f"{name}.md" for name in ("gpu", "jetson", "performance"))
+
+
+def commands_in(page: Path) -> list[list[str]]:
+    """The words of each `saliency-tubes` command on a page, in blocks of code and in sentences, without comments."""
+    text = page.read_text().replace("\\\n", " ")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`(saliency-tubes [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    found = [re.search(r"(?<![\w'/\[])saliency-tubes (\w.*)", line) for line in lines]
+    return [shlex.split(match[1]) for match in found if match]
+
+
+@cache
+def flags_of(command: str) -> frozenset[str]:
+    if command == "run":
+        return frozenset({"--config", *(f"--{name}" for name in known_options())})
+    with redirect_stdout(StringIO()) as told, pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    return frozenset(re.findall(r"--[a-z][a-z-]*", told.getvalue()))
+
+
+@pytest.mark.parametrize("page", MACHINES, ids=lambda page: page.name)
+def test_commands_and_their_flags_exist(page: Path) -> None:
+    found = commands_in(page)
+    assert found
+    for name, *words in found:
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert given <= flags_of(name), (name, words)
+
+
+def test_a_command_that_does_not_exist_is_found_out() -> None:
+    with pytest.raises(AssertionError):
+        flags_of("cure")
+    assert "--nowhere" not in flags_of("build")
+    assert "--batch" in flags_of("build")
+
+
+@pytest.mark.parametrize("page", MACHINES, ids=lambda page: page.name)
+def test_extras_and_promises_exist(page: Path) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    text = page.read_text()
+    named = {name for many in re.findall(r"'(?:saliency-tubes|\.)\[([\w,-]+)\]'", text) for name in many.split(",")}
+    assert named <= extras.keys()
+    kinds = re.search(r"^KINDS = \((.*)\)$", (ROOT / "tests" / "gpu" / "conftest.py").read_text(), re.MULTILINE)
+    assert kinds is not None
+    promised = {word for many in re.findall(r"SALIENCY_TUBES_GPU=([\w,]+)", text) for word in many.split(",")}
+    assert promised <= set(re.findall(r"\w+", kinds[1]))
+    for file in re.findall(r"(?:python|pytest) (tests/[\w/.]+)", text):
+        assert (ROOT / file).exists(), file

@@ -63,6 +63,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("engine", "engine.draw", "engine.cuda", "engine.runtimes", "stream.net", "stream.media", "stream.sources"),
         *("stream.sinks", "stream.app"),
     ),
+    "stream.bench": (
+        *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
+        *("stream.telemetry", "stream.pipeline", "stream.app", "stream.doctor"),
+    ),
     "stream": (),
     "stream.api": (
         *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
@@ -80,7 +84,7 @@ FOR_ALL_OF_STREAM = "stream.telemetry.log"
 """says what happens, wherever it happens; of the project it imports only what hides passwords"""
 OPENERS = {
     "engine.draw.overlay": ("engine.cuda.staged",),
-    "stream.app.cli": ("export", "stream.doctor"),
+    "stream.app.cli": ("export", "stream.doctor", "stream.bench"),
     "export.cli": ("export.zoo",),
 }
 """modules that import, inside a function and when they are asked to, what is not below them"""

@@ -1,0 +1,95 @@
+"""The command `saliency-tubes bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from ...engine.errors import UsageError
+from ...engine.runtimes.device import Device, find_device
+from ...engine.runtimes.models import find_model, read_manifest
+from ...engine.runtimes.open import choices
+from ..doctor.here import processor
+from .film import SIZES, make_film
+from .power import Meter
+from .report import as_text
+from .results import Results
+from .stages import Asked, first_explanation, time_network, time_run, time_stages
+from .streams import first_count, hold
+
+LENGTH, QUICK_LENGTH = 450, 150
+"""Number of frames of the films."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments to its parser."""
+    parser.add_argument("model", nargs="?", default="i3d", help="model file or TensorRT plan (default: i3d)")
+    parser.add_argument("--runtime", default="auto", help="as of run")
+    parser.add_argument("--device", default="auto", help="as of run")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: about how fast, in half a minute")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="write the JSON into a file as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, and prints. Progress goes to stderr."""
+    if args.to is not None and not args.to.resolve().parent.is_dir():
+        raise UsageError(f"--to {args.to}: there is no folder {args.to.resolve().parent}")
+    results = measure(Asked(args.model, args.runtime, args.device, args.quick))
+    told = json.dumps(results.record(), ensure_ascii=False, indent=1)
+    if args.to is not None:
+        try:
+            args.to.write_text(told + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--to {args.to}: {error.strerror}") from None
+    print(told if args.json else as_text(results), end="\n" if args.json else "")
+    return 0
+
+
+def measure(asked: Asked) -> Results:
+    """Everything. Takes one to two minutes, or half of one. Raises UsageError, ModelError."""
+    begun, meter = time.monotonic(), Meter()
+    manifest = read_manifest(find_model(asked.model))
+    title = choices(asked.model, runtime=asked.runtime, device=asked.device).title
+    with tempfile.TemporaryDirectory(prefix="saliency-tubes-bench-") as folder:
+        _say("two films are being made")
+        length = QUICK_LENGTH if asked.quick else LENGTH
+        films = [make_film(Path(folder), size, length) for size in SIZES]
+        _say("the network is being timed")
+        explanation, evidence = first_explanation(films[0], asked)
+        network = time_network(films[0], manifest, asked, _say)
+        _say("decoding, sampling, drawing and encoding are being timed")
+        timings = [*time_stages(films, manifest, explanation, asked), *network, evidence]
+        _say("a whole run from file to file is being timed")
+        timings.append(time_run(films[0], asked))
+        cores = processor().usable
+        runs = []
+        for film in films:
+            _say(f"live streams of {film.size} are being run")
+            runs += hold(film, first_count(timings, film.size, cores), asked, meter, _say)
+    return Results(
+        version("saliency-tubes"),
+        _device(),
+        manifest.title,
+        title,
+        tuple(timings),
+        tuple(runs),
+        meter.source,
+        time.monotonic() - begun,
+    )
+
+
+def _device() -> str:
+    """ "AMD EPYC, 2 cores", and the GPU where there is one."""
+    cpu, gpu = processor(), find_device()
+    cores = f"{cpu.name}, {cpu.usable} cores"
+    return f"{gpu.name}; {cores}" if isinstance(gpu, Device) else cores
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)

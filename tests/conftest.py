@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gpu_double.fixture import gpu_double  # noqa: F401  # a fixture for all tests
 
 # OpenVINO reports its import to web analytics, from a thread, where it can: not from here (engine/runtimes/openvino.py)
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -237,7 +237,7 @@ def test_streams(stream, handle):
 
 
 def test_why_not(monkeypatch):
-    assert "no NVIDIA driver" in (why_not() or "no NVIDIA driver")
+    assert "no " in (why_not() or "no driver")
     monkeypatch.setattr(cuda_driver, "find_device", lambda index: "no GPU 3: there are 1, counted from 0")
     assert why_not(3) == "no GPU 3: there are 1, counted from 0"
     with pytest.raises(UsageError, match="cannot run: no GPU 3"):

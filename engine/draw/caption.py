@@ -68,12 +68,33 @@ def draw_caption(
 ) -> None:
     """Draws in the upper left corner, in place. opacity: 0 (nothing) to 1, for explanations that grow old."""
     size = (picture.height, picture.width)
-    patches = _patches(caption, style, picture.layout, picture.color, size, round(pixel_aspect, 3))
-    for plane, (top, left, cover, added) in zip(picture.planes, patches, strict=True):
-        part = plane[top : top + cover.shape[0], left : left + cover.shape[1]]
-        cover, added = cover[: part.shape[0], : part.shape[1]], added[: part.shape[0], : part.shape[1]]
-        samples = part.reshape(*added.shape)
-        samples[...] = np.clip(samples * (1 - opacity * cover) + opacity * added + 0.5, 0, 255)
+    patches = caption_patches(caption, style, picture.layout, picture.color, size, pixel_aspect)
+    for plane, patch in zip(picture.planes, patches, strict=True):
+        height, width, _ = patch.added.shape
+        part = plane[patch.top : patch.top + height, patch.left : patch.left + width]
+        samples = part.reshape(patch.added.shape)
+        samples[...] = np.clip(samples * (1 - opacity * patch.cover) + opacity * patch.added + 0.5, 0, 255)
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The caption's part of one plane, which lies within it: sample -> floor(sample * (1 - cover) + added + 0.5),
+    limited to 0..255, each step rounded to float32."""
+
+    top: int
+    left: int
+    cover: F32
+    """[h, w, 1], 0..1"""
+    added: F32
+    """[h, w, channels], in the plane's own samples"""
+
+
+def caption_patches(
+    caption: Caption, style: Style, layout: Layout, color: Color, size: tuple[int, int], pixel_aspect: float = 1.0
+) -> tuple[Patch, ...]:
+    """The caption as a patch for each plane of a picture of `size` = (height, width). The same object for the same
+    arguments, as long as few others come between: what lies on a device is kept by it."""
+    return _patches(caption, style, layout, color, size, round(pixel_aspect, 3))
 
 
 def _score(score: ClassScore) -> str:
@@ -83,22 +104,23 @@ def _score(score: ClassScore) -> str:
 @lru_cache(maxsize=16)
 def _patches(
     caption: Caption, style: Style, layout: Layout, color: Color, size: tuple[int, int], pixel_aspect: float
-) -> list[tuple[int, int, F32, F32]]:
-    """For each plane: top, left, cover [h, w, 1] and what is added [h, w, channels], in the plane's own samples."""
+) -> tuple[Patch, ...]:
     note = caption.is_note
     cover, rgb = _render_note(caption.text, size, pixel_aspect) if note else _render(caption, style, size, pixel_aspect)
     margin = max(2, size[0] // 60 // 2 * 2)
     values = rgb if layout is Layout.RGB else cv2.transform(rgb, np.column_stack(color.rgb_to_yuv()).astype(np.float32))
     values = values * cover
-    out: list[tuple[int, int, F32, F32]] = []
-    for index, channels in enumerate(CHANNELS[layout]):
+    made = list[Patch]()
+    for index, (channels, plane) in enumerate(zip(CHANNELS[layout], layout.shapes(size[::-1]), strict=True)):
         step = 2 if layout is not Layout.RGB and index else 1
         shape = (cover.shape[1] // step, cover.shape[0] // step)
         # the mean of the pixels that a sample covers
         small = (cv2.resize(part, shape, interpolation=cv2.INTER_AREA) for part in (cover, values[..., channels]))
         covered, added = (np.asarray(part, np.float32).reshape(shape[1], shape[0], -1) for part in small)
-        out.append((margin // step, margin // step, covered, added))
-    return out
+        top, left = min(margin // step, plane[0]), min(margin // step, plane[1])
+        inside = np.s_[: plane[0] - top, : plane[1] - left]
+        made.append(Patch(top, left, covered[inside], added[inside]))
+    return tuple(made)
 
 
 def _render(caption: Caption, style: Style, size: tuple[int, int], pixel_aspect: float) -> tuple[F32, F32]:

@@ -1,0 +1,94 @@
+// What is written on a frame beside its evidence, drawn on a GPU by one launch, in place: the outline of what the network
+// sees, and over it the caption.
+//
+// Both are made on the CPU, by engine/draw/outline.py and engine/draw/caption.py: the outline is a few rectangles of one
+// colour, the caption a patch for each plane. The arithmetic is that of caption.py, so the bytes are the CPU's.
+
+#include "device.h"
+
+namespace tubes {
+
+constexpr int MARK_THREADS = 256;
+constexpr int MARK_PLANES = 3;
+constexpr int MOST_LINES = 8;  // four sides, of two colours
+
+// These structs are mirrored in engine/cuda/marks.py.
+struct Box {
+    int32_t top, left, rows, columns;  // columns hold all channels of a pixel
+
+    TUBES_DEVICE bool holds(int y, int x) const {
+        return y >= top && y < top + rows && x >= left && x < left + columns;
+    }
+    TUBES_DEVICE int blocks() const { return (rows * columns + MARK_THREADS - 1) / MARK_THREADS; }
+};
+
+struct Line {
+    Box box;
+    uint16_t value[4];  // of each channel, as it lies in memory
+};
+
+struct MarkedPlane {
+    uint8_t* data;
+    int64_t pitch;  // bytes from one row to the next
+    const float* kept;  // [rows, columns] of the patch: how much of the sample is kept
+    const float* added;  // [rows, columns, drawn]: what is added to it
+    Box patch;  // rows is 0 where there is none
+    int32_t sample_bytes, channels;
+    int32_t drawn;  // channels that are drawn: a fourth is alpha, left as it is
+    int32_t line_count;
+    Line lines[MOST_LINES];  // they do not overlap
+};
+
+struct Marks {
+    MarkedPlane planes[MARK_PLANES];
+    int32_t plane_count, unused;
+};
+
+static_assert(sizeof(Line) == 24 && sizeof(MarkedPlane) == 256 && sizeof(Marks) == 776, "a contract");
+
+// The sample with the caption over it, as numpy rounds: after each step.
+TUBES_DEVICE int32_t captioned(int32_t sample, float kept, float added, float top) {
+    const float value = TUBES_ADD(TUBES_ADD(TUBES_MUL((float)sample, kept), added), 0.5f);
+    return (int32_t)(value > 0.0f ? value < top ? value : top : 0.0f);
+}
+
+// One pixel of a box: the patch, for which `line` is -1, or a line. Where a line lies under the patch, the patch's thread
+// draws both.
+template <class T>
+TUBES_DEVICE void mark(const MarkedPlane& plane, int line, int index) {
+    const Box& box = line < 0 ? plane.patch : plane.lines[line].box;
+    if (index >= box.rows * box.columns) return;
+    const int y = box.top + index / box.columns, x = box.left + index % box.columns;
+    const bool covered = line < 0;
+    if (!covered && plane.patch.holds(y, x)) return;
+    for (int i = 0; covered && i < plane.line_count; ++i)
+        if (plane.lines[i].box.holds(y, x)) line = i;
+    T* samples = (T*)(plane.data + y * plane.pitch) + (int64_t)x * plane.channels;
+    constexpr int SHIFT = sizeof(T) == 1 ? 0 : 6;  // 16-bit samples hold ten bits, in the upper ones (P010)
+    const float kept = covered ? plane.kept[index] : 0.0f;
+    for (int c = 0; c < plane.drawn; ++c) {
+        int32_t sample = (line < 0 ? samples[c] : plane.lines[line].value[c]) >> SHIFT;
+        if (covered)
+            sample = captioned(sample, kept, plane.added[index * plane.drawn + c], sizeof(T) == 1 ? 255.0f : 1023.0f);
+        samples[c] = (T)(sample << SHIFT);
+    }
+}
+
+}  // namespace tubes
+
+// Grid: as many blocks as all patches and lines have. Blocks of MARK_THREADS.
+extern "C" __global__ void __launch_bounds__(tubes::MARK_THREADS) marks(const __grid_constant__ tubes::Marks marks) {
+    int block = blockIdx.x;
+    for (int index = 0; index < marks.plane_count; ++index) {
+        const tubes::MarkedPlane& plane = marks.planes[index];
+        for (int line = -1; line < plane.line_count; ++line) {
+            const int blocks = (line < 0 ? plane.patch : plane.lines[line].box).blocks();
+            if (block < blocks) {
+                const int pixel = block * tubes::MARK_THREADS + threadIdx.x;
+                return plane.sample_bytes == 1 ? tubes::mark<uint8_t>(plane, line, pixel)
+                                               : tubes::mark<uint16_t>(plane, line, pixel);
+            }
+            block -= blocks;
+        }
+    }
+}

@@ -22,7 +22,7 @@ struct Box {
     TUBES_DEVICE int blocks() const { return (rows * columns + MARK_THREADS - 1) / MARK_THREADS; }
 };
 
-struct Line {
+struct MarkLine {
     Box box;
     uint16_t value[4];  // of each channel, as it lies in memory
 };
@@ -36,7 +36,7 @@ struct MarkedPlane {
     int32_t sample_bytes, channels;
     int32_t drawn;  // channels that are drawn: a fourth is alpha, left as it is
     int32_t line_count;
-    Line lines[MOST_LINES];  // they do not overlap
+    MarkLine lines[MOST_LINES];  // they do not overlap
 };
 
 struct Marks {
@@ -44,7 +44,7 @@ struct Marks {
     int32_t plane_count, unused;
 };
 
-static_assert(sizeof(Line) == 24 && sizeof(MarkedPlane) == 256 && sizeof(Marks) == 776, "a contract");
+static_assert(sizeof(MarkLine) == 24 && sizeof(MarkedPlane) == 256 && sizeof(Marks) == 776, "a contract");
 
 // The sample with the caption over it, as numpy rounds: after each step.
 TUBES_DEVICE int32_t captioned(int32_t sample, float kept, float added, float top) {

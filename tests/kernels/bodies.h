@@ -6,6 +6,7 @@
 #include "cuda_shim.h"
 
 #include "../../engine/kernels/evidence.cu"
+#include "../../engine/kernels/marks.cu"
 #include "../../engine/kernels/overlay.cu"
 #include "../../engine/kernels/preprocess.cu"
 #include "reach.h"
@@ -90,10 +91,28 @@ void evidence_reach(Reach& reach, Dim3, const T* const& activation, const float*
     reach.write(out, cells * sizeof(float));
 }
 
+inline void marks_reach(Reach& reach, Dim3, const tubes::Marks& marks) {
+    for (int p = 0; p < marks.plane_count; ++p) {
+        const tubes::MarkedPlane& plane = marks.planes[p];
+        for (int line = -1; line < plane.line_count; ++line) {
+            const tubes::Box& box = line < 0 ? plane.patch : plane.lines[line].box;
+            if (box.rows < 1 || box.columns < 1) continue;
+            const size_t column = (size_t)plane.channels * plane.sample_bytes;
+            const uint8_t* first = plane.data + box.top * plane.pitch + box.left * column;
+            const size_t size = (size_t)(box.rows - 1) * plane.pitch + box.columns * column;
+            if (line < 0) reach.read(first, size);
+            reach.write(first, size);
+        }
+        const size_t pixels = (size_t)plane.patch.rows * plane.patch.columns * sizeof(float);
+        reach.read(plane.kept, pixels), reach.read(plane.added, pixels * plane.drawn);
+    }
+}
+
 inline const std::map<std::string, Body>& bodies() {
     static const std::map<std::string, Body> made = {
         {"overlay_linear", body(overlay_linear, 256, overlay_reach<false>)},
         {"overlay_cubic", body(overlay_cubic, 256, overlay_reach<true>)},
+        {"marks", body(marks, 256, marks_reach)},
         {"preprocess", body(preprocess, 256, preprocess_reach)},
         {"evidence_float", body(evidence_float, 512, evidence_reach<float>)},
         {"evidence_half", body(evidence_half, 512, evidence_reach<uint16_t>)},

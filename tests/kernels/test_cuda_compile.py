@@ -15,8 +15,8 @@ from saliency_tubes.engine.errors import ModelError, UsageError
 
 ARCHITECTURES = (120, *(pytest.param(one, marks=pytest.mark.slow) for one in (75, 80, 86, 87, 89, 90, 100, 110)))
 """the newest every time, and the others in the slow run"""
-PROGRAMS = ("overlay", "evidence", "preprocess")
-KERNEL_NAMES = {"overlay_linear", "overlay_cubic", "evidence_float", "evidence_half", "preprocess"}
+PROGRAMS = ("overlay", "evidence", "preprocess", "marks")
+KERNEL_NAMES = {"overlay_linear", "overlay_cubic", "evidence_float", "evidence_half", "preprocess", "marks"}
 
 
 def libraries():

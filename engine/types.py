@@ -176,16 +176,37 @@ class Clip:
             raise ValueError(f"repeated must be 0 to {self.span.frames - 1}, got {self.repeated}")
 
 
+class Outputs(Protocol):
+    """What the network says of one clip. Explaining needs the logits and `evidence`, never the activation itself, so a
+    device need not copy that to the host."""
+
+    @property
+    def logits(self) -> F32:
+        """[K], on the host"""
+        ...
+
+    @property
+    def weights(self) -> F32 | None:
+        """[C] on the host: the gradient of the class asked for, summed over all cells; None where the head is linear"""
+        ...
+
+    @property
+    def activation(self) -> F32:
+        """[C, t, h, w], the output of the layer that is explained, on the host. One that lies elsewhere is copied."""
+        ...
+
+    def evidence(self, weights: F32) -> F32:
+        """S[t, y, x] = sum over k of weights[k] A[k, t, y, x] (arXiv 1902.01078): [C] to [t, h, w], on the host."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
-class Outputs:
-    """What the network says of one clip."""
+class HostOutputs:
+    """Outputs in the host's memory."""
 
     logits: F32
-    """[K]"""
     activation: F32
-    """[C, t, h, w], the output of the layer that is explained"""
     weights: F32 | None = None
-    """[C], the gradient of the class asked for, summed over all cells; None where the head is linear"""
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 1 or self.activation.ndim != 4:
@@ -194,10 +215,7 @@ class Outputs:
             raise ValueError(f"weights must be {self.activation.shape[:1]}, got {self.weights.shape}")
 
     def evidence(self, weights: F32) -> F32:
-        """S[t, y, x] = sum over k of weights[k] A[k, t, y, x] (arXiv 1902.01078): [C] to [t, h, w], on the host.
-
-        Explaining needs only this and never the activation, so a device need not copy the activation to the host.
-        """
+        """As `Outputs.evidence`."""
         channels = self.activation.shape[0]
         return (weights @ self.activation.reshape(channels, -1)).reshape(self.activation.shape[1:])
 

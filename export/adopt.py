@@ -20,7 +20,7 @@ from ..engine.errors import ModelError, UsageError, one_line
 from ..engine.files import write_whole
 from ..engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from ..engine.picture import F32
-from .bounds import FILE_WORDS, PRECISION_KEY
+from ..engine.runtimes.bounds import FILE_WORDS, PRECISION_KEY
 from .noise import smooth_noise
 
 BOUND = 1e-3

@@ -18,13 +18,14 @@ from ..engine.missed import OWN
 from ..engine.picture import F32
 from ..engine.precision import precision_word
 from ..engine.runtimes.base import HostRunner
+from ..engine.runtimes.bounds import BF16, BOUNDS, TF32, Errors, read_precision
 from ..engine.runtimes.build_plan import onnx_sha256
+from ..engine.runtimes.compare import compare
 from ..engine.runtimes.models import read_manifest
 from ..engine.runtimes.open import open_runner
 from ..engine.runtimes.planfile import PlanInfo, read_plan
 from ..engine.runtimes.tensorrt import find_place
-from ..engine.types import Outputs
-from .bounds import BF16, BOUNDS, TF32, Errors, read_precision
+from ..engine.types import HostOutputs, Outputs
 from .noise import smooth_noise
 from .report import CheckReport, Row
 
@@ -96,45 +97,6 @@ def _find_plan(onnx: Path, named: Path | None) -> PlanInfo | str:
     return info
 
 
-def compare(found: Outputs, expected: Outputs, manifest: Manifest, frames: int) -> Errors:
-    """The errors of `found` against `expected`, both of one clip; weights, if any, of `expected`'s top class."""
-    with np.errstate(
-        all="ignore"
-    ):  # what is not a number, or infinite, comes out as NaN or infinite: beyond all bounds
-        difference = np.linalg.norm((found.activation - expected.activation).ravel())
-        head = manifest.head
-        if head is not None:
-            weights = expected_weights = head.class_weights[int(np.argmax(expected.logits))]
-            weights_error = None
-        elif found.weights is None or expected.weights is None:
-            raise ModelError(f"{manifest.name} has no linear head, and its graph gives no weights")
-        else:
-            weights, expected_weights = found.weights, expected.weights
-            weights_error = float(np.linalg.norm(weights - expected_weights) / np.linalg.norm(expected_weights))
-        return Errors(
-            logits=float(np.abs(found.logits - expected.logits).max() / np.abs(expected.logits).max()),
-            activation=float(difference / np.linalg.norm(expected.activation.ravel())),
-            tube=_correlation(
-                np.tensordot(weights, found.activation, 1), np.tensordot(expected_weights, expected.activation, 1)
-            ),
-            completeness=None if head is None else completeness(found, manifest, frames),
-            weights=weights_error,
-        )
-
-
-def completeness(outputs: Outputs, manifest: Manifest, frames: int) -> float:
-    """How far the tubes of all classes are from adding up: max |sum_i w_i mean(S_c,i) + b_c - logit_c| / max |logit|.
-
-    S_c = sum_k w_ck A_k, so the mean over space may be taken of A first (Zhou et al., CVPR 2016, eq. 1 and 2).
-    """
-    head, activation = manifest.head, outputs.activation.astype(np.float64)
-    if head is None:
-        raise ValueError(f"{manifest.name} has no linear head to be complete")
-    pooled = np.tensordot(activation, manifest.window(frames).pool(*activation.shape[2:]), 3)
-    rebuilt = head.class_weights.astype(np.float64) @ pooled + head.bias
-    return float(np.abs(rebuilt - outputs.logits).max() / np.abs(outputs.logits).max())
-
-
 @dataclass(frozen=True, eq=False)
 class _Group:
     """The clips of one length."""
@@ -193,7 +155,7 @@ def _torch(model: nn.Module, manifest: Manifest) -> Callable[[F32, int | None], 
     def linear(clip: F32, class_id: int | None) -> Outputs:
         with torch.no_grad(), evaluating(model):
             logits, activation = Tapped(model, manifest.tap)(torch.from_numpy(clip))
-        return Outputs(logits[0].numpy(), activation[0].numpy())
+        return HostOutputs(logits[0].numpy(), activation[0].numpy())
 
     def gradient(clip: F32, class_id: int | None) -> Outputs:
         with torch.enable_grad(), evaluating(model), cut(model, manifest.tap) as kept:
@@ -201,7 +163,7 @@ def _torch(model: nn.Module, manifest: Manifest) -> Callable[[F32, int | None], 
             chosen = int(logits[0].argmax()) if class_id is None else class_id
             (slopes,) = torch.autograd.grad(logits[0, chosen], kept[0])
         weights = slopes[0].sum((1, 2, 3)).numpy()
-        return Outputs(logits[0].detach().numpy(), kept[0][0].detach().numpy(), weights)
+        return HostOutputs(logits[0].detach().numpy(), kept[0][0].detach().numpy(), weights)
 
     return gradient if manifest.head is None else linear
 
@@ -253,13 +215,3 @@ class _Judge:
 def _said_once(rows: Sequence[Row]) -> tuple[Row, ...]:
     """What was not run, whatever the length, once and at the end."""
     return tuple(sorted(dict.fromkeys(rows), key=lambda row: row.frames == 0))
-
-
-def _correlation(one: F32, other: F32) -> float:
-    """Pearson's; 1 for two tubes without contrast, which have nothing to correlate; NaN if anything is not finite."""
-    a, b = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
-    a, b = a - a.mean(), b - b.mean()
-    lengths = np.linalg.norm(a) * np.linalg.norm(b)
-    if a.size and not a.any() and not b.any():
-        return 1.0
-    return float(a @ b / lengths)

@@ -23,7 +23,7 @@ from ..engine.errors import ModelError, one_line
 from ..engine.manifest import Manifest
 from ..engine.picture import F32
 from ..engine.precision import EXPORT_PRECISIONS, check_precision
-from .bounds import FILE_WORDS, PRECISION_KEY
+from ..engine.runtimes.bounds import FILE_WORDS, PRECISION_KEY
 from .half import round_to_half
 
 _FLOAT, _HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..engine.missed import Missed
-from .bounds import AGREEMENT, BOUNDS, Errors
+from ..engine.runtimes.bounds import AGREEMENT, BOUNDS, Errors
 from .table import table
 
 HEADER = ("runtime", "T", "logits", "activation", "tube", "head", "top-1", "ms")

@@ -24,7 +24,7 @@ from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32, Layout, Picture
 from saliency_tubes.engine.saliency import Normalize, Target
-from saliency_tubes.engine.types import Frame, Outputs, Shown
+from saliency_tubes.engine.types import Frame, HostOutputs, Outputs, Shown
 from saliency_tubes.stream.pipeline.batcher import Batcher
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import Sink
@@ -143,7 +143,7 @@ class ExactRunner(StubRunner):
         head = self.manifest.head
         assert head is not None
         logits = head.class_weights @ activation.reshape(3, -1).mean(axis=1) + head.bias
-        return Outputs(logits.astype(np.float32), activation)
+        return HostOutputs(logits.astype(np.float32), activation)
 
 
 @dataclass

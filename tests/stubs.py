@@ -14,7 +14,18 @@ from saliency_tubes.engine.errors import SinkError, SourceError
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32, Color, Layout, Picture
 from saliency_tubes.engine.runtimes.base import HostRunner
-from saliency_tubes.engine.types import ClassScore, Crop, Explanation, Frame, Outputs, Scale, Shown, Span, Tube
+from saliency_tubes.engine.types import (
+    ClassScore,
+    Crop,
+    Explanation,
+    Frame,
+    HostOutputs,
+    Outputs,
+    Scale,
+    Shown,
+    Span,
+    Tube,
+)
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.sinks.base import Sink
 from saliency_tubes.stream.sources.base import SourceHealth
@@ -74,7 +85,7 @@ class StubRunner(HostRunner):
         activation = blocks.mean(axis=(1, 3, 5))[None]
         assert self.manifest.head is not None
         logits = self.manifest.head.class_weights @ activation.reshape(1, -1).mean(axis=1)
-        return Outputs(logits.astype(np.float32), activation.astype(np.float32))
+        return HostOutputs(logits.astype(np.float32), activation.astype(np.float32))
 
 
 class StubSource:

@@ -14,7 +14,7 @@ from ..errors import ModelError
 from ..manifest import Manifest
 from ..picture import F32
 from ..preprocess import tensor
-from ..types import Clip, Outputs
+from ..types import Clip, HostOutputs, Outputs
 
 ONNX_RUNTIMES = {"openvino": "OpenVinoRunner", "onnxruntime": "OnnxRuntimeRunner"}
 """What runs ONNX files: the name of its package, and of its module here -> the class of its Runner. The first one
@@ -42,6 +42,8 @@ class Runner(Protocol):
     """N, the most clips one run takes: as many as were asked for, or 1 where the file takes no more"""
     description: str
     """runtime, version, device and precision, as printed at start-up"""
+    place: str
+    """where it reads samples without copying them there: "host", or "cuda:0" for the first GPU; it takes others too"""
 
     def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         """What is said of each of 1 to N clips.
@@ -52,9 +54,18 @@ class Runner(Protocol):
         ...
 
 
-class HostRunner(Runner):
-    """A runner whose input is made in the host's memory."""
+class TensorRunner(Runner):
+    """A runner that takes the network's input itself too, as it is compared with others."""
 
+    @abstractmethod
+    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
+        """As `run`, of clips that are [1..N, 3, T, H, W] float32 already, normalised as `preprocess.tensor` does."""
+
+
+class HostRunner(TensorRunner):
+    """A runner whose input is made in the host's memory. A subclass has `infer`."""
+
+    place = "host"
     _memory: F32 | None = None
     """[N, 3, T, H, W], filled again for every run: new memory takes as long as filling it"""
 
@@ -64,10 +75,6 @@ class HostRunner(Runner):
         if self._memory is None:
             self._memory = np.empty((self.batch, 3, self.frames, *spec.size), np.float32)
         return self.infer(tensor(clips, spec, self._memory[: len(clips)]), class_ids)
-
-    @abstractmethod
-    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        """As `run`, of clips that are [1..N, 3, T, H, W] float32 already, normalised as `preprocess.tensor` does."""
 
 
 def run_one(runner: Runner, clip: Clip, class_id: int | None = None) -> Outputs:
@@ -89,7 +96,7 @@ def outputs(manifest: Manifest, values: Mapping[str, F32]) -> list[Outputs]:
     """What a graph gave for each clip, by the names in `manifest.outputs`."""
     names = tuple(manifest.outputs)
     rows = zip(*(values[name] for name in names), strict=True)
-    return [Outputs(**dict(zip(names, row, strict=True))) for row in rows]
+    return [HostOutputs(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def check_shapes(manifest: Manifest, frames: int, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -23,7 +23,7 @@ from saliency_tubes.engine.preprocess import black_clip
 from saliency_tubes.engine.runtimes.base import HostRunner, Runner
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
 from saliency_tubes.engine.runtimes.open import open_runner
-from saliency_tubes.engine.types import Outputs
+from saliency_tubes.engine.types import HostOutputs, Outputs
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline, Summary
 from saliency_tubes.stream.sinks.av_file import H264
 from saliency_tubes.stream.sinks.open import open_sink
@@ -93,7 +93,7 @@ class StubRunner(HostRunner):
         activation = np.tensordot(weights / (weights @ weights), evidence, 0).astype(np.float32)
         logits = np.zeros(len(self.manifest.labels), np.float32)
         logits[0] = 10
-        self._outputs = Outputs(logits, activation)
+        self._outputs = HostOutputs(logits, activation)
 
     def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         return [self._outputs] * len(data)

@@ -12,7 +12,7 @@ import pytest
 from saliency_tubes.engine.preprocess import black_clip
 from saliency_tubes.engine.runtimes.base import RUNTIMES, Runner
 from saliency_tubes.engine.runtimes.open import open_runner
-from saliency_tubes.engine.types import Clip, HostSample, Outputs
+from saliency_tubes.engine.types import Clip, HostOutputs, HostSample, Outputs
 from stubs import StubRunner
 
 BATCH = 3
@@ -66,7 +66,7 @@ def near(one: Outputs, other: Outputs) -> bool:
 
 def copied(outputs: Outputs) -> Outputs:
     weights = None if outputs.weights is None else outputs.weights.copy()
-    return Outputs(outputs.logits.copy(), outputs.activation.copy(), weights)
+    return HostOutputs(outputs.logits.copy(), outputs.activation.copy(), weights)
 
 
 def test_it_says_what_it_is(runner: Runner) -> None:

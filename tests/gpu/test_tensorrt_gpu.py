@@ -12,14 +12,15 @@ pytest.importorskip("onnxruntime", reason="it is what plans are compared with")
 
 from graphs import graph_of, network, save
 from saliency_tubes.engine.errors import ModelError
+from saliency_tubes.engine.runtimes.bounds import BOUNDS, TF32
 from saliency_tubes.engine.runtimes.build_options import BuildOptions
 from saliency_tubes.engine.runtimes.build_plan import build_plan
+from saliency_tubes.engine.runtimes.compare import compare
 from saliency_tubes.engine.runtimes.device import Gpu
 from saliency_tubes.engine.runtimes.models import ASSETS
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.runtimes.planfile import json_path, read_plan, sha256
-from saliency_tubes.export.bounds import BOUNDS, TF32
-from saliency_tubes.export.check import check, compare
+from saliency_tubes.export.check import check
 
 pytestmark = pytest.mark.usefixtures("kit")
 

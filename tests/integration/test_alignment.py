@@ -20,7 +20,7 @@ from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.preprocess import place
 from saliency_tubes.engine.runtimes.base import HostRunner
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.types import Crop, Frame, Outputs, Shown
+from saliency_tubes.engine.types import Crop, Frame, HostOutputs, Outputs, Shown
 from saliency_tubes.stream.app.job import plan_delay
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
@@ -77,7 +77,7 @@ class MarkRunner(HostRunner):
         mark = (clip.mean(axis=0) > BRIGHT).reshape(SLICES, FRAMES // SLICES, CELLS, size, CELLS, size)
         cells = mark.mean(axis=(1, 3, 5), dtype=np.float32)
         logit = 10 * cells.mean()
-        return Outputs(np.array([logit, -logit], np.float32), cells[None])
+        return HostOutputs(np.array([logit, -logit], np.float32), cells[None])
 
 
 class Cut:

@@ -9,11 +9,12 @@ torch = pytest.importorskip("torch", reason="export needs torch")
 pytest.importorskip("openvino", reason="it runs the file")  # here: its telemetry starts a thread that outlives a test
 
 from saliency_tubes.engine.preprocess import sample  # noqa: E402
+from saliency_tubes.engine.runtimes.compare import compare, completeness  # noqa: E402
 from saliency_tubes.engine.runtimes.models import ASSETS, read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
-from saliency_tubes.engine.types import Outputs  # noqa: E402
+from saliency_tubes.engine.types import HostOutputs  # noqa: E402
 from saliency_tubes.export import zoo  # noqa: E402
-from saliency_tubes.export.check import check, compare, completeness  # noqa: E402
+from saliency_tubes.export.check import check  # noqa: E402
 from saliency_tubes.export.onnx import describe, write_onnx  # noqa: E402
 from saliency_tubes.export.tap import Tapped  # noqa: E402
 from saliency_tubes.export.zoo import i3d_weights as weights  # noqa: E402
@@ -60,7 +61,7 @@ def expected(network, real):
     for frames, clip in real.items():
         with torch.no_grad():
             logits, activation = network(torch.from_numpy(clip))
-        found[frames] = Outputs(logits[0].numpy(), activation[0].numpy())
+        found[frames] = HostOutputs(logits[0].numpy(), activation[0].numpy())
     return found
 
 
@@ -168,5 +169,5 @@ def test_a_layer_far_from_the_head(checkpoint, real, tmp_path):
             if row.errors and "bf16" not in row.runtime:
                 errors.setdefault(row.runtime, []).append(row.errors.weights)
     assert errors
-    for found in errors.values():  # export/bounds.py says why a clip may come out far worse than the others
+    for found in errors.values():  # engine/runtimes/bounds.py says why a clip may come out far worse than the others
         assert np.median(found) <= 1e-5

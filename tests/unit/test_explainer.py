@@ -12,7 +12,7 @@ from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.manifest import WindowSpec
 from saliency_tubes.engine.runtimes.base import run_one
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.types import Clip, Crop, Explanation, HostSample, Outputs, Scale, Span
+from saliency_tubes.engine.types import Clip, Crop, Explanation, HostOutputs, HostSample, Outputs, Scale, Span
 from saliency_tubes.stream.pipeline.explainer import Explainer, Look
 from saliency_tubes.stream.pipeline.sync import Gaps
 from saliency_tubes.stream.telemetry.stopwatch import Stopwatch
@@ -39,7 +39,7 @@ class Told(StubRunner):
         logits = np.log(np.array([p, 1 - p], np.float32))
         best = int(logits.argmax()) if class_id is None else class_id
         weights = None if self.manifest.head is not None else np.array([(10.0, -10.0)[best]], np.float32)
-        return [Outputs(logits, np.full((1, 2, 4, 4), 1.0, np.float32), weights)]
+        return [HostOutputs(logits, np.full((1, 2, 4, 4), 1.0, np.float32), weights)]
 
 
 class Padded(Told):

@@ -18,7 +18,7 @@ from saliency_tubes.engine.geometry import axis_positions, axis_weights, blend_c
 from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.saliency import Normalize, scale_of
 from saliency_tubes.engine.spline import zoom_weights
-from saliency_tubes.engine.types import Crop, Explanation, Outputs, Span, Tube
+from saliency_tubes.engine.types import Crop, Explanation, HostOutputs, Span, Tube
 from stubs import even_pool
 
 WHOLE = Crop()
@@ -82,7 +82,7 @@ def test_the_papers_geometry_takes_all_of_the_cells(cells, pixels, low, extent):
 
 
 def evidence_of(inputs):
-    return Outputs(np.zeros(1, np.float32), inputs["activation"]).evidence(inputs["weights"])
+    return HostOutputs(np.zeros(1, np.float32), inputs["activation"]).evidence(inputs["weights"])
 
 
 class TestGolden:

@@ -25,7 +25,7 @@ from saliency_tubes.engine.saliency import (
     softmax,
     top_classes,
 )
-from saliency_tubes.engine.types import Clip, Crop, Explanation, HostSample, Outputs, Scale, Span, Tube
+from saliency_tubes.engine.types import Clip, Crop, Explanation, HostOutputs, HostSample, Outputs, Scale, Span, Tube
 from scipy.ndimage import zoom
 from stubs import even_pool
 
@@ -62,7 +62,7 @@ class Head:
 
     @property
     def outputs(self) -> Outputs:
-        return Outputs(self.logits, self.activation)
+        return HostOutputs(self.logits, self.activation)
 
     @property
     def manifest(self) -> Manifest:
@@ -80,7 +80,7 @@ class Gradient(Head):
         wanted = class_ids or [None] * len(clips)
         self.asked += wanted
         rows = (self.weights[self.top if one is None else one] for one in wanted)
-        return [Outputs(self.logits, self.activation, row) for row in rows]
+        return [HostOutputs(self.logits, self.activation, row) for row in rows]
 
     @property
     def top(self) -> int:

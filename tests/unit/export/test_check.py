@@ -16,12 +16,13 @@ from graphs import graph_of, manifest_of, network, save  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
 from saliency_tubes.engine.runtimes import tensorrt as running  # noqa: E402
+from saliency_tubes.engine.runtimes.bounds import BOUNDS, TF32, Errors  # noqa: E402
+from saliency_tubes.engine.runtimes.compare import compare, completeness  # noqa: E402
 from saliency_tubes.engine.runtimes.planfile import json_path, sha256  # noqa: E402
 from saliency_tubes.engine.runtimes.tensorrt import TensorRtRunner  # noqa: E402
-from saliency_tubes.engine.types import Outputs  # noqa: E402
+from saliency_tubes.engine.types import HostOutputs  # noqa: E402
 from saliency_tubes.export import check as checking  # noqa: E402
-from saliency_tubes.export.bounds import BOUNDS, TF32, Errors  # noqa: E402
-from saliency_tubes.export.check import check, compare, completeness  # noqa: E402
+from saliency_tubes.export.check import check  # noqa: E402
 from saliency_tubes.export.noise import smooth_noise  # noqa: E402
 from saliency_tubes.export.precision import convert  # noqa: E402
 from saliency_tubes.export.table import table  # noqa: E402
@@ -277,7 +278,7 @@ def test_errors_are_what_they_say(manifest, path):
 def test_a_tube_without_contrast_correlates_with_itself_and_with_nothing_else(manifest):
     flat = np.ones((8, 4, 32, 48), np.float32)
     weights = None if manifest.head is not None else np.ones(8, np.float32)
-    expected = Outputs(np.array([1, 0, 0], np.float32), flat, weights)
+    expected = HostOutputs(np.array([1, 0, 0], np.float32), flat, weights)
     assert compare(expected, expected, manifest, 8).tube == 1.0
     other = flat.copy()
     other[:, 0] = 2
@@ -287,7 +288,7 @@ def test_a_tube_without_contrast_correlates_with_itself_and_with_nothing_else(ma
 def test_completeness_needs_a_linear_head():
     manifest = manifest_of(network(False))
     with pytest.raises(ValueError, match="has no linear head to be complete"):
-        completeness(Outputs(np.zeros(3, np.float32), np.zeros((8, 4, 32, 48), np.float32)), manifest, 8)
+        completeness(HostOutputs(np.zeros(3, np.float32), np.zeros((8, 4, 32, 48), np.float32)), manifest, 8)
 
 
 @pytest.mark.parametrize("name", ["logits", "activation", "tube", "completeness", "weights"])

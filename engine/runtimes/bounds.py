@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.missed import miss_in_words
-from ..engine.precision import precision_word
-from ..engine.runtimes.onnxfile import read_metadata
+from ..missed import miss_in_words
+from ..precision import precision_word
+from .onnxfile import read_metadata
 
 PRECISION_KEY = "saliency_tubes.precision"
 """the entry of an ONNX file's metadata that names its precision; files without one store kernels as float16"""

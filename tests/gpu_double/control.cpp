@@ -85,16 +85,20 @@ void set(const std::string& name, const std::string& value) {
     if (name == "fail") add_failure(value);
 }
 
-void configure(const char* text) {
+// NAME=VALUE, separated by blanks; a + stands for a blank in a value.
+void set_all(const char* text) {
     std::stringstream words(text);
-    std::string word;
-    while (words >> word) {
+    for (std::string word; words >> word;) {
         const size_t at = word.find('=');
         if (at == std::string::npos) continue;
         std::string value = word.substr(at + 1);
         std::replace(value.begin(), value.end(), '+', ' ');
         set(word.substr(0, at), value);
     }
+}
+
+void configure(const char* text) {
+    set_all(text);
     world().random.seed(world().settings.seed);
 }
 
@@ -140,8 +144,7 @@ API void gpu_double_start(const char* settings) {
 
 API void gpu_double_set(const char* settings) {
     Lock lock(world().mutex);
-    std::stringstream words(settings);
-    for (std::string word; words >> word;) set(word.substr(0, word.find('=')), word.substr(word.find('=') + 1));
+    set_all(settings);
 }
 
 // The report as JSON; to be freed by gpu_double_free.
@@ -151,6 +154,12 @@ API char* gpu_double_report() {
 }
 API void gpu_double_free(char* text) {
     free(text);
+}
+
+// Forgets which rules were broken.
+API void gpu_double_forgive() {
+    Lock lock(world().mutex);
+    world().violations.clear();
 }
 
 // Memory on a GPU that belongs to the test, not to the program.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from saliency_tubes.engine.cuda import driver
 
 from .double import Double, build, load
 from .nvrtc import StubNvrtc
@@ -52,8 +55,13 @@ def gpu_double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         made[:] = [Double(tmp_path, kind, seed, gpus, **settings)]
         return made[0]
 
+    opened: dict[int, Any] = {}
+    monkeypatch.setattr(driver, "GPUS", opened, raising=False)  # those of another test are gone
     yield start
     try:
+        gc.collect()
+        for gpu in opened.values():
+            gpu.clear()
         for double in made:
             double.check()
     finally:

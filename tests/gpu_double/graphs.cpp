@@ -5,7 +5,7 @@ namespace gpu {
 namespace {
 
 int capturing = 0;
-std::map<uint64_t, std::shared_ptr<Capture>> graphs;  // graphs, and what was instantiated from them
+auto& graphs = *new std::map<uint64_t, std::shared_ptr<Capture>>;  // never destroyed. Graphs, and what was instantiated from them
 
 }  // namespace
 

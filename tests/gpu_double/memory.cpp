@@ -23,7 +23,7 @@ char *closed, *opened;  // the two views
 int file = -1;
 size_t next_page = PAGE;
 int numbers = 0;
-std::map<uint64_t, AllocationPtr> allocations;  // by the address of the first byte, freed ones too
+auto& allocations = *new std::map<uint64_t, AllocationPtr>;  // never destroyed, as all here. By the address of the first byte, freed ones too
 
 struct sigaction before;
 
@@ -176,6 +176,7 @@ void forget_memory() {
         if (allocation->kind != Kind::PINNED) release(allocation);  // arrays of an earlier test may still be there
     }
     allocations.clear();
+    numbers = 0;
 }
 
 void Window::check(const Op& op, const Allocation& allocation, const Range& range) {

@@ -18,8 +18,8 @@ struct Function {
     uint64_t module;
     std::string name;
 };
-std::map<uint64_t, Module> modules;
-std::map<uint64_t, Function> functions;
+auto& modules = *new std::map<uint64_t, Module>;  // never destroyed: threads may end after that
+auto& functions = *new std::map<uint64_t, Function>;
 
 // Images have no length: that of machine code (ELF) is in its header, PTX and others end with a zero.
 std::string text_of(const void* image) {

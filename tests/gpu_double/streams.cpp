@@ -13,9 +13,9 @@ namespace gpu {
 
 namespace {
 
-std::map<CUstream, StreamPtr> streams;
-std::vector<StreamPtr> busy;  // streams that have operations in their queue, those destroyed meanwhile too
-std::map<CUevent, EventPtr> events;
+auto& streams = *new std::map<CUstream, StreamPtr>;  // never destroyed: threads may end after that
+auto& busy = *new std::vector<StreamPtr>;  // streams that have operations in their queue, those destroyed meanwhile too
+auto& events = *new std::map<CUevent, EventPtr>;
 
 double now() {
     timespec at;

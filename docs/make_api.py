@@ -100,7 +100,7 @@ SECTIONS = {
         ),
     ),
     "Types": (
-        *("Address", "Frame", "Image", "Picture", "Layout", "Color", "WallTime", "VideoInfo", "ClassScore"),
+        *("Address", "Frame", "Image", "Picture", "Place", "Layout", "Color", "WallTime", "VideoInfo", "ClassScore"),
         *("Tube", "Span", "Crop", "Scale", "Target", "Clip", "Sample", "HostSample", "Outputs", "HostOutputs"),
     ),
     "Errors": ("TubesError", "UsageError", "ModelError", "SourceError", "SinkError"),

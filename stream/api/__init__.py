@@ -10,6 +10,7 @@ from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.errors import ModelError, SinkError, SourceError, TubesError, UsageError
 from saliency_tubes.engine.manifest import Manifest
 from saliency_tubes.engine.picture import Color, Image, Layout, Picture
+from saliency_tubes.engine.place import Place
 from saliency_tubes.engine.runtimes.base import HostRunner, Runner
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Normalize, Target
@@ -68,6 +69,7 @@ __all__ = [
     "Picture",
     "Pipeline",
     "PipelineOptions",
+    "Place",
     "PlainExplanation",
     "PlainShown",
     "RunOptions",

@@ -18,7 +18,7 @@ def slice_weights(span: Span, slices: int, frame: float, geometry: str = "linear
     alone. paper: a cubic spline with the first slice on the window's first frame and the last slice on its last frame.
     """
     if geometry == "paper":
-        position = (frame - span.start) / (span.stride * max(span.frames - 1, 1)) * (slices - 1)
+        position = (frame - span.start) / (span.stride * max(span.clip_length - 1, 1)) * (slices - 1)
         return np.asarray(spline_weights(slices, np.clip([position], 0, slices - 1))[0])
     return np.asarray(linear_weights(slices, np.array([span.slice_at(frame, slices)]))[0])
 

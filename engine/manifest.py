@@ -149,7 +149,7 @@ class Manifest:
     input: InputSpec
     windows: Mapping[int, WindowSpec]
     """by T, the number of frames in a clip"""
-    default_frames: int
+    default_clip_length: int
     labels: tuple[str, ...]
     """[K]"""
     tap: str
@@ -184,15 +184,15 @@ class Manifest:
         )
         require(all(map(is_count, self.windows)), f"windows must be of 1 frame or more, got {sorted(self.windows)}")
         require(
-            is_count(self.default_frames) and self.default_frames in self.windows,
-            f"default_frames {self.default_frames} is not one of windows {sorted(self.windows)}",
+            is_count(self.default_clip_length) and self.default_clip_length in self.windows,
+            f"default_frames {self.default_clip_length} is not one of windows {sorted(self.windows)}",
         )
 
-    def window(self, frames: int) -> WindowSpec:
-        """The entry for clips of `frames` frames. Raises ModelError, naming those there are."""
-        if frames not in self.windows:
-            raise ModelError(f"{self.name} takes clips of {_listed(sorted(self.windows))} frames, got {frames}")
-        return self.windows[frames]
+    def window(self, clip_length: int) -> WindowSpec:
+        """The entry for clips of `clip_length` frames. Raises ModelError, naming those there are."""
+        if clip_length not in self.windows:
+            raise ModelError(f"{self.name} takes clips of {_listed(sorted(self.windows))} frames, got {clip_length}")
+        return self.windows[clip_length]
 
     def missed_precisions(self, runtime: str) -> frozenset[str]:
         """The precisions of a runtime in which the error was too large: use one only if the user asks for it."""
@@ -206,8 +206,8 @@ class Manifest:
             "title": self.title,
             "license": self.license,
             "input": asdict(self.input),
-            "windows": {str(frames): asdict(spec) for frames, spec in sorted(self.windows.items())},
-            "default_frames": self.default_frames,
+            "windows": {str(clip_length): asdict(spec) for clip_length, spec in sorted(self.windows.items())},
+            "default_frames": self.default_clip_length,
             "tap": self.tap,
             "channels": self.channels,
             "outputs": dict(self.outputs),
@@ -227,7 +227,7 @@ class Manifest:
             }
             properties[WEIGHTS_KEY] = base64.b64encode(stored.tobytes()).decode("ascii")
         if self.missed:
-            text["missed"] = [asdict(one) for one in self.missed]
+            text["missed"] = [missed.to_json() for missed in self.missed]
         text["labels"] = list(self.labels)
         return {MANIFEST_KEY: json.dumps(text, ensure_ascii=False), **properties}
 
@@ -271,15 +271,15 @@ class Manifest:
             title=str(text["title"]),
             license=str(text["license"]),
             input=InputSpec(**inputs),
-            windows={int(frames): _window(spec) for frames, spec in text["windows"].items()},
-            default_frames=text["default_frames"],
+            windows={int(clip_length): _window(spec) for clip_length, spec in text["windows"].items()},
+            default_clip_length=text["default_frames"],
             labels=_strings("labels", text["labels"]),
             tap=str(text["tap"]),
             channels=text["channels"],
             head=head,
             outputs=dict(text["outputs"]),
             class_input=text["head"].get("class_input", "class"),
-            missed=tuple(Missed(**one) for one in text.get("missed", [])),
+            missed=tuple(Missed.from_json(missed) for missed in text.get("missed", [])),
         )
 
 

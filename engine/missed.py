@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from .require import is_count, is_finite, require
 
@@ -17,7 +19,7 @@ class Missed:
 
     runtime: str
     precision: str
-    frames: int
+    clip_length: int
     """the clip length T with the largest error"""
     what: str
     """what had the error: logits, activation, tube, completeness or weights; or run: the runtime failed"""
@@ -31,13 +33,23 @@ class Missed:
             value = getattr(self, name)
             require(isinstance(value, str) and value.isprintable(), f"missed.{name} must be a line, got {value!r}")
         require(self.precision != OWN, f"missed.precision must not be {OWN}, which a file has to be right in")
-        require(is_count(self.frames), f"missed.frames must be 1 or more, got {self.frames!r}")
+        require(is_count(self.clip_length), f"missed.frames must be 1 or more, got {self.clip_length!r}")
         numbers = {"measured": self.measured, "allowed": self.allowed}
         for name, number in numbers.items():
             require(number is None or is_finite(number), f"missed.{name} must be a number or null, got {number!r}")
         require(
             (self.allowed is None) == (self.what == "run"), f"missed.allowed must be a number, got {self.allowed!r}"
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept in a manifest, where the clip length is called frames."""
+        return {"frames" if name == "clip_length" else name: value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Missed:
+        """The inverse of `to_json`. Raises ModelError, TypeError or KeyError for what is missing or ill-typed."""
+        rest = dict(data)
+        return cls(clip_length=rest.pop("frames"), **rest)
 
     @property
     def excess(self) -> float:
@@ -51,7 +63,7 @@ class Missed:
     def words(self) -> str:
         """As in: openvino in bf16 at 16 frames: activation error 3.5e-02 (at most 3e-02 is accepted)."""
         error = "does not run" if self.allowed is None else miss_in_words(self.what, self.measured, self.allowed)
-        return f"{self.runtime} in {self.precision} at {self.frames} frames: {error}"
+        return f"{self.runtime} in {self.precision} at {self.clip_length} frames: {error}"
 
 
 def miss_in_words(what: str, measured: float | None, allowed: float) -> str:

@@ -101,10 +101,10 @@ def tensor(clips: Sequence[Clip], spec: InputSpec, out: F32 | None = None) -> F3
     return made
 
 
-def black_clip(spec: InputSpec, frames: int) -> Clip:
-    """A clip of `frames` black samples, for runs whose outputs nobody needs."""
+def black_clip(spec: InputSpec, clip_length: int) -> Clip:
+    """A clip of `clip_length` black samples, for runs whose outputs nobody needs."""
     black = HostSample(np.zeros((*spec.size, 3), np.uint8))
-    return Clip((black,) * frames, Span(0, frames), black.crop, (0, frames - 1), Fraction(1))
+    return Clip((black,) * clip_length, Span(0, clip_length), black.crop, (0, clip_length - 1), Fraction(1))
 
 
 @lru_cache(maxsize=8)

@@ -121,13 +121,13 @@ def make_explanation(
     previous: Scale | None = None,
 ) -> Explanation:
     """Everything one window says. `weights`: the target's, [C]; `previous`: the scale to smooth with (live mode)."""
-    spec = manifest.window(clip.span.frames)
+    spec = manifest.window(clip.span.clip_length)
     cells = outputs.evidence(weights)
     tube = Tube(cells, clip.span, clip.crop, spec.pool(*cells.shape[1:]), spec.trusted)
     first = top_classes(outputs.logits, 1)[0] if target.first is None else target.first
     ids = [first] if target.against is None else [first, target.against]
     explained = scores(outputs.logits, ids, manifest.labels)
-    volume = (clip.span.frames, *manifest.input.size) if geometry == "paper" else None
+    volume = (clip.span.clip_length, *manifest.input.size) if geometry == "paper" else None
     scale = smooth(previous, scale_of(tube, normalize, volume))
     top = scores(outputs.logits, top_classes(outputs.logits, 5), manifest.labels)
     facts = (clip.pts, clip.time_base, clip.repeated, clip.wall, clip.damaged)

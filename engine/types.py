@@ -83,20 +83,20 @@ class Crop:
 
 @dataclass(frozen=True)
 class Span:
-    """Which frames a window sampled: `frames` of them, `stride` apart, from frame `start` on."""
+    """Which frames a window sampled: `clip_length` of them, `stride` apart, from frame `start` on."""
 
     start: int
-    frames: int
+    clip_length: int
     stride: int = 1
 
     def __post_init__(self) -> None:
-        if self.start < 0 or self.frames < 1 or self.stride < 1:
-            raise ValueError(f"a span needs start >= 0, frames >= 1 and stride >= 1, got {self}")
+        if self.start < 0 or self.clip_length < 1 or self.stride < 1:
+            raise ValueError(f"a span needs start >= 0, clip_length >= 1 and stride >= 1, got {self}")
 
     @property
     def last(self) -> int:
         """Index of the last sampled frame."""
-        return self.start + (self.frames - 1) * self.stride
+        return self.start + (self.clip_length - 1) * self.stride
 
     @property
     def center(self) -> float:
@@ -104,16 +104,16 @@ class Span:
 
     def __contains__(self, frame: float) -> bool:
         """Whether the window saw this frame: each sample counts for the `stride` frames around it."""
-        reach = self.frames * self.stride / 2
+        reach = self.clip_length * self.stride / 2
         return -reach <= frame - self.center < reach  # half-open: neighbouring windows neither share nor lose a frame
 
     def slice_center(self, index: int, slices: int) -> float:
         """The frame at the centre of slice `index` of `slices`: start + ((i + 0.5) T / t - 0.5) stride."""
-        return self.start + ((index + 0.5) * self.frames / slices - 0.5) * self.stride
+        return self.start + ((index + 0.5) * self.clip_length / slices - 0.5) * self.stride
 
     def slice_at(self, frame: float, slices: int) -> float:
         """The position of a frame on the axis of slices, the inverse of `slice_center`; not limited to the span."""
-        return ((frame - self.start) / self.stride + 0.5) * slices / self.frames - 0.5
+        return ((frame - self.start) / self.stride + 0.5) * slices / self.clip_length - 0.5
 
 
 class Sample(Protocol):
@@ -168,12 +168,12 @@ class Clip:
 
     def __post_init__(self) -> None:
         sizes = {sample.size for sample in self.samples}
-        if len(sizes) != 1 or len(self.samples) != self.span.frames:
+        if len(sizes) != 1 or len(self.samples) != self.span.clip_length:
             raise ValueError(
-                f"{self.span.frames} frames need as many samples of one size, got {len(self.samples)} of {sizes}"
+                f"{self.span.clip_length} frames need as many samples of one size, got {len(self.samples)} of {sizes}"
             )
-        if not 0 <= self.repeated < self.span.frames:
-            raise ValueError(f"repeated must be 0 to {self.span.frames - 1}, got {self.repeated}")
+        if not 0 <= self.repeated < self.span.clip_length:
+            raise ValueError(f"repeated must be 0 to {self.span.clip_length - 1}, got {self.repeated}")
 
 
 class Outputs(Protocol):

@@ -35,7 +35,7 @@ class Adoption:
 
     input: InputSpec
     """`name` is replaced by the graph's own"""
-    frames: int
+    clip_length: int
     """T"""
     labels: tuple[str, ...]
     activation: str
@@ -66,7 +66,7 @@ def adopt(path: Path, output: Path, adoption: Adoption, seed: int = 0) -> Manife
     clip_name = _clip_input(proto)
     logits = _logits(proto, adoption)
     _tap(proto, adoption.activation)
-    clip = smooth_noise(adoption.input, adoption.frames, seed)
+    clip = smooth_noise(adoption.input, adoption.clip_length, seed)
     found, activation = _run(proto, {clip_name: clip}, [logits, adoption.activation])
     if activation.ndim != 5:
         raise UsageError(f"{adoption.activation} is {list(activation.shape)}; a tap needs [batch, C, t, h, w]")
@@ -80,8 +80,8 @@ def adopt(path: Path, output: Path, adoption: Adoption, seed: int = 0) -> Manife
         title=adoption.title or path.stem,
         license=adoption.license,
         input=InputSpec(**{**vars(spec), "name": clip_name}),
-        windows={adoption.frames: WindowSpec((1 / slices,) * slices, (0, slices))},
-        default_frames=adoption.frames,
+        windows={adoption.clip_length: WindowSpec((1 / slices,) * slices, (0, slices))},
+        default_clip_length=adoption.clip_length,
         labels=adoption.labels,
         tap=adoption.activation,
         channels=channels,

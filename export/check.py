@@ -61,20 +61,24 @@ def check(
     groups = _grouped(manifest, clips, seed)
     built = _find_plan(path, plan)
     rows: list[Row] = []
-    for frames, group in groups.items():
-        source = _reference(path, model, reference, manifest, frames)
+    for clip_length, group in groups.items():
+        source = _reference(path, model, reference, manifest, clip_length)
         expected, milliseconds = _timed(source.run, group.clips, None)
         if not source.checked:
-            rows.append(Row(source.name, frames, BOUNDS[precision], milliseconds=milliseconds))
-        judge = _Judge(manifest, frames, group, expected)
+            rows.append(Row(source.name, clip_length, BOUNDS[precision], milliseconds=milliseconds))
+        judge = _Judge(manifest, clip_length, group, expected)
         rows.extend(judge.row(path, *how, BOUNDS[precision]) for how in RUNTIMES)
-        if isinstance(built, PlanInfo) and built.frames == frames:
+        if isinstance(built, PlanInfo) and built.clip_length == clip_length:
             bounds = BOUNDS[precision].loosened(TF32) if built.options.get("tf32", True) else BOUNDS[precision]
             rows.append(judge.row(plan or path.with_suffix(".plan"), "tensorrt", "f32", bounds))
     if isinstance(built, str):
         rows.append(Row("TensorRT", 0, BOUNDS[precision], remark=f"not run: {built}", failed=plan is not None))
     report = CheckReport(
-        manifest.name, precision, source.name, _said_once(rows), {frames: one.what for frames, one in groups.items()}
+        manifest.name,
+        precision,
+        source.name,
+        _said_once(rows),
+        {clip_length: one.what for clip_length, one in groups.items()},
     )
     misses = report.misses()
     if misses and not force:
@@ -110,15 +114,15 @@ class _Group:
 
 
 def _grouped(manifest: Manifest, clips: Sequence[F32], seed: int) -> dict[int, _Group]:
-    groups: dict[int, list[F32]] = {frames: [] for frames in sorted(manifest.windows)}
+    groups: dict[int, list[F32]] = {clip_length: [] for clip_length in sorted(manifest.windows)}
     for clip in clips:
         if clip.ndim != 5 or clip.shape != (1, 3, clip.shape[2], *manifest.input.size) or clip.dtype != np.float32:
             raise UsageError(f"clips must be float32 [1, 3, T, H, W] of {manifest.input.size}, got {clip.shape}")
         manifest.window(clip.shape[2])
         groups[clip.shape[2]].append(clip)
     return {
-        frames: _Group(given or [smooth_noise(manifest.input, frames, seed)], bool(given))
-        for frames, given in groups.items()
+        clip_length: _Group(given or [smooth_noise(manifest.input, clip_length, seed)], bool(given))
+        for clip_length, given in groups.items()
     }
 
 
@@ -131,11 +135,11 @@ class _Reference:
 
 
 def _reference(
-    path: Path, model: nn.Module | None, reference: Path | None, manifest: Manifest, frames: int
+    path: Path, model: nn.Module | None, reference: Path | None, manifest: Manifest, clip_length: int
 ) -> _Reference:
     if model is not None:
         return _Reference(f"PyTorch {version('torch')}", _torch(model, manifest))
-    runner = open_runner(reference or path, frames=frames, runtime="onnxruntime")
+    runner = open_runner(reference or path, clip_length=clip_length, runtime="onnxruntime")
     if reference is None or reference == path:
         return _Reference(f"itself in {runner.description}", partial(_infer, runner), checked=True)
     return _Reference(f"{reference.name} in {runner.description}", partial(_infer, runner))
@@ -185,7 +189,7 @@ class _Judge:
     """Compares runtimes on the clips of one length with what the reference said of them."""
 
     manifest: Manifest
-    frames: int
+    clip_length: int
     group: _Group
     expected: list[Outputs]
     tops: list[int] = field(init=False)
@@ -199,19 +203,21 @@ class _Judge:
         title = f"{runtime}, {precision}"
         spare = (runtime, precision) if precision != OWN else None
         try:
-            runner = open_runner(path, frames=self.frames, runtime=runtime, precision=precision)
+            runner = open_runner(path, clip_length=self.clip_length, runtime=runtime, precision=precision)
             found, milliseconds = _timed(partial(_infer, runner), self.group.clips, self.tops)
         except UsageError as error:
             return Row(title, 0, bounds, remark=f"not run: {error}")
         except ModelError as error:
-            return Row(title, self.frames, bounds, remark=f"failed: {error}", failed=True, spare=spare)
+            return Row(title, self.clip_length, bounds, remark=f"failed: {error}", failed=True, spare=spare)
         pairs = zip(found, self.expected, strict=True)
-        errors = Errors.worst([compare(one, other, self.manifest, self.frames) for one, other in pairs])
+        errors = Errors.worst([compare(one, other, self.manifest, self.clip_length) for one, other in pairs])
         agreed = sum(int(np.argmax(one.logits)) == top for one, top in zip(found, self.tops, strict=True))
         held = self.group.real and precision != "bf16"
-        return Row(runner.description, self.frames, bounds, errors, agreed, len(found), milliseconds, held, spare=spare)
+        return Row(
+            runner.description, self.clip_length, bounds, errors, agreed, len(found), milliseconds, held, spare=spare
+        )
 
 
 def _said_once(rows: Sequence[Row]) -> tuple[Row, ...]:
     """What was not run, whatever the length, once and at the end."""
-    return tuple(sorted(dict.fromkeys(rows), key=lambda row: row.frames == 0))
+    return tuple(sorted(dict.fromkeys(rows), key=lambda row: row.clip_length == 0))

@@ -48,12 +48,12 @@ def check_file(args: argparse.Namespace) -> int:
     manifest = read_manifest(path)
     if args.frames is not None and not args.clip:
         raise UsageError(f"--frames {args.frames} goes with --clip: without clips all lengths are checked, on noise")
-    frames = manifest.default_frames if args.frames is None else args.frames
+    clip_length = manifest.default_clip_length if args.frames is None else args.frames
     try:
-        manifest.window(frames)
+        manifest.window(clip_length)
     except ModelError as error:
         raise UsageError(str(error)) from None
-    clips = read_clips(args.clip, manifest.input, frames)
+    clips = read_clips(args.clip, manifest.input, clip_length)
     report = check(path, reference=args.reference, plan=args.plan, clips=clips, force=args.force)
     print(report.table)
     _warn(report, manifest)

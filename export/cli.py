@@ -110,10 +110,14 @@ def export(args: argparse.Namespace) -> int:
     if not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     # a quarter longer than the window: how far slices can be trusted shows by shifting it
-    longer = [clip for frames in recipe.frames for clip in _clips(args.clip, recipe.input, frames + frames // 4)]
+    longer = [
+        clip
+        for clip_length in recipe.clip_lengths
+        for clip in _clips(args.clip, recipe.input, clip_length + clip_length // 4)
+    ]
     manifest, analysis = describe(model, recipe, head=args.head, layer=args.layer, clips=longer)
-    clips = [clip for frames in recipe.frames for clip in _clips(args.clip, recipe.input, frames)]
-    calibration = _clips(args.calibrate, recipe.input, recipe.default_frames)
+    clips = [clip for clip_length in recipe.clip_lengths for clip in _clips(args.clip, recipe.input, clip_length)]
+    calibration = _clips(args.calibrate, recipe.input, recipe.default_clip_length)
     try:
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
             unchecked = Path(folder) / output.name
@@ -156,8 +160,8 @@ def manifest_add(args: argparse.Namespace) -> int:
         raise UsageError(f"manifest add needs {', '.join(missing)}: pip install 'saliency-tubes[export,onnxruntime]'")
     from .adopt import Adoption, adopt
 
-    spec, frames = _input_spec(args)
-    adoption = Adoption(spec, frames, _labels(args.labels), args.activation, args.logits, args.class_weights)
+    spec, clip_length = _input_spec(args)
+    adoption = Adoption(spec, clip_length, _labels(args.labels), args.activation, args.logits, args.class_weights)
     manifest = adopt(args.model, args.output, adoption)
     _print(args.output, manifest, "linear: found among the initializers, and it adds up to the logits")
     return 0
@@ -195,7 +199,7 @@ def _zoo_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
     model, recipe = load(
         args.model,
         weights=None if args.weights == "random" else args.weights or "default",
-        frames=args.frames,
+        clip_lengths=args.frames,
         size=args.size,
         labels=_labels(args.labels) if args.labels else None,
     )
@@ -217,22 +221,22 @@ def _users_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
     for count in args.frames or ():
         if count < 1:
             raise UsageError(f"--frames must be 1 or more, got {count}")
-    spec, frames = _input_spec(args)
+    spec, clip_length = _input_spec(args)
     model = user.load_network(
-        args.model, None if args.weights in (None, "random") else Path(args.weights), spec, frames
+        args.model, None if args.weights in (None, "random") else Path(args.weights), spec, clip_length
     )
-    classes = user.count_classes(model, spec, frames)
+    classes = user.count_classes(model, spec, clip_length)
     if args.classes not in (None, classes):
         raise UsageError(f"--classes is {args.classes}, the network has {classes}")
-    served = tuple(sorted(set(args.frames or [frames])))
+    served = tuple(sorted(set(args.frames or [clip_length])))
     name = args.model.rpartition(":")[2]
     return model, Recipe(
         name=name,
         title=name,
         license="unknown",
         input=spec,
-        frames=served,
-        default_frames=frames if frames in served else max(served),
+        clip_lengths=served,
+        default_clip_length=clip_length if clip_length in served else max(served),
         labels=labels.load(args.labels, classes) if args.labels else labels.numbered(classes),
         compact=bool(args.compact),
     )
@@ -247,17 +251,17 @@ def _labels(name: str) -> tuple[str, ...]:
 def _input_spec(args: argparse.Namespace) -> tuple[InputSpec, int]:
     """How the network sees, and T."""
     try:
-        channels, frames, height, width = map(int, args.input_shape.split(","))
+        channels, clip_length, height, width = map(int, args.input_shape.split(","))
     except ValueError:
-        channels = frames = height = width = 0
-    if channels != 3 or min(frames, height, width) < 1:
+        channels = clip_length = height = width = 0
+    if channels != 3 or min(clip_length, height, width) < 1:
         raise UsageError(f"--input-shape must be 3,T,H,W, got {args.input_shape!r}")
     given = {name: value for name in PREPROCESSING if (value := getattr(args, name)) is not None}
     seen = {**PREPROCESSING, **given, **_colors(args)}
     seen["short_side"] = max(height, width) if args.short_side is None else args.short_side
     with _as_usage():
         spec = InputSpec(size=(height, width), **seen)
-    return spec, frames
+    return spec, clip_length
 
 
 def _colors(args: argparse.Namespace) -> dict[str, Any]:
@@ -278,10 +282,10 @@ def _as_usage() -> Iterator[None]:
         raise UsageError(str(error)) from None
 
 
-def _clips(paths: Sequence[Path], spec: InputSpec, frames: int) -> list[F32]:
+def _clips(paths: Sequence[Path], spec: InputSpec, clip_length: int) -> list[F32]:
     from .clips import read_clips
 
-    return read_clips(paths, spec, frames) if paths else []
+    return read_clips(paths, spec, clip_length) if paths else []
 
 
 def _list_layers(model: nn.Module, recipe: Recipe) -> int:
@@ -290,7 +294,7 @@ def _list_layers(model: nn.Module, recipe: Recipe) -> int:
     from .table import table
     from .tap import candidates, find_tap
 
-    example = torch.zeros(1, 3, recipe.default_frames, *recipe.input.size)
+    example = torch.zeros(1, 3, recipe.default_clip_length, *recipe.input.size)
     rows: list[Sequence[str]] = [("layer", "C", "t", "h", "w", "")]
     for one in candidates(model, example):
         rows.append((one.name, *map(str, one.shape[1:]), "" if one.dominates else "not all passes through it"))
@@ -306,10 +310,10 @@ def _require_packages() -> None:
 
 
 def _print(output: Path, manifest: Manifest, reason: str) -> None:
-    size, frames = "{}, {}".format(*manifest.input.size), ", ".join(map(str, manifest.windows))
-    window = manifest.window(manifest.default_frames)
+    size, clip_lengths = "{}, {}".format(*manifest.input.size), ", ".join(map(str, manifest.windows))
+    window = manifest.window(manifest.default_clip_length)
     print(f"{output}: {manifest.title}, ONNX, {output.stat().st_size / 1e6:.1f} MB")
-    print(f"  input       {manifest.input.name} [batch, 3, T, {size}], T = {frames}")
+    print(f"  input       {manifest.input.name} [batch, 3, T, {size}], T = {clip_lengths}")
     print(f"  activation  {manifest.tap}, {manifest.channels} channels, {window.slices_in_words}")
     weights = "" if manifest.head else "; weights by gradient"
     print(f"  head        {reason}{weights}; {len(manifest.labels)} classes")

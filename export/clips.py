@@ -20,16 +20,16 @@ from ..stream.sources.av_file import AvSource
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
 
 
-def read_clips(paths: Sequence[Path], spec: InputSpec, frames: int, per_clip: int = 1) -> list[F32]:
+def read_clips(paths: Sequence[Path], spec: InputSpec, clip_length: int, per_clip: int = 1) -> list[F32]:
     """`per_clip` windows of each video, evenly spread over it, each [1, 3, T, H, W] float32, normalised.
 
     A folder stands for the videos in it, by name. Samples are as far apart as in a run that is told no stride; a video
     shorter than a window has its last frame repeated. Raises UsageError for a folder without videos, SourceError for a
     file that cannot be read.
     """
-    if frames < 1 or per_clip < 1:
-        raise UsageError(f"frames and clips must be 1 or more, got {frames} and {per_clip}")
-    return [clip for path in find_videos(paths) for clip in _windows(path, spec, frames, per_clip)]
+    if clip_length < 1 or per_clip < 1:
+        raise UsageError(f"clip length and clips must be 1 or more, got {clip_length} and {per_clip}")
+    return [clip for path in find_videos(paths) for clip in _windows(path, spec, clip_length, per_clip)]
 
 
 def find_videos(paths: Sequence[Path]) -> list[Path]:
@@ -46,17 +46,19 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _windows(path: Path, spec: InputSpec, frames: int, count: int) -> Iterator[F32]:
+def _windows(path: Path, spec: InputSpec, clip_length: int, count: int) -> Iterator[F32]:
     source = AvSource(path)
     try:
         stride = default_stride(spec, source.info.rate)
-        extent = (frames - 1) * stride + 1
+        extent = (clip_length - 1) * stride + 1
         starts = _starts(source.info.expected_frames or 0, extent, count)
-        clips = list(_cut(source, [Window(HostSampler(spec), frames, stride, hop=extent) for _ in starts], starts))
+        clips = list(_cut(source, [Window(HostSampler(spec), clip_length, stride, hop=extent) for _ in starts], starts))
     finally:
         source.close()
     if not clips:
-        raise SourceError(f"{path}: it ends before frame {starts[0]}, where the first clip of {frames} frames begins")
+        raise SourceError(
+            f"{path}: it ends before frame {starts[0]}, where the first clip of {clip_length} frames begins"
+        )
     for clip in clips:
         yield tensor([clip], spec)
 

@@ -10,13 +10,13 @@ from ..engine.picture import F32
 BLOB_FRAMES, BLOB_PIXELS = 8, 32
 
 
-def smooth_noise(spec: InputSpec, frames: int, seed: int = 0) -> F32:
+def smooth_noise(spec: InputSpec, clip_length: int, seed: int = 0) -> F32:
     """A clip [1, 3, T, H, W] of smooth noise between black and white, as the model sees it.
 
     Smooth, in blobs of 8 frames and 32 pixels, since a video is: white noise leaves a network next to nothing to say.
     """
-    size = (frames, *spec.size)
-    blobs = (frames // BLOB_FRAMES + 1, spec.size[0] // BLOB_PIXELS + 1, spec.size[1] // BLOB_PIXELS + 1)
+    size = (clip_length, *spec.size)
+    blobs = (clip_length // BLOB_FRAMES + 1, spec.size[0] // BLOB_PIXELS + 1, spec.size[1] // BLOB_PIXELS + 1)
     pixels = np.random.default_rng(seed).random((3, *blobs), np.float32).astype(np.float64)
     for axis, (cells, samples) in enumerate(zip(blobs, size, strict=True), start=1):
         positions = (np.arange(samples) + 0.5) * cells / samples - 0.5

@@ -52,17 +52,20 @@ def describe(
     gradient (`head.analyse_head`); `clips` [1, 3, T, H, W], normalised, are what trust is measured on. The network is
     left as it was. Raises UsageError for a network, layer or head that will not do.
     """
-    shortest = min(recipe.frames)
-    examples = {frames: torch.from_numpy(smooth_noise(recipe.input, frames)) for frames in sorted(set(recipe.frames))}
+    shortest = min(recipe.clip_lengths)
+    examples = {
+        clip_length: torch.from_numpy(smooth_noise(recipe.input, clip_length))
+        for clip_length in sorted(set(recipe.clip_lengths))
+    }
     tap = find_tap(model, examples[shortest], layer or recipe.layer)
     analysis = analyse_head(model, tap, examples[shortest], head)
     if analysis.classes != len(recipe.labels):
         raise UsageError(f"the network has {analysis.classes} classes, the labels are {len(recipe.labels)}")
     windows = {}
-    for frames, example in examples.items():
-        pool = analysis.pool if frames == shortest else _pool(model, tap, example, analysis.head)
-        trusted = trusted_slices(model, tap, recipe.input, frames, len(pool.slice_weights), clips)
-        windows[frames] = WindowSpec(pool.slice_weights, trusted, pool.cell_weights)
+    for clip_length, example in examples.items():
+        pool = analysis.pool if clip_length == shortest else _pool(model, tap, example, analysis.head)
+        trusted = trusted_slices(model, tap, recipe.input, clip_length, len(pool.slice_weights), clips)
+        windows[clip_length] = WindowSpec(pool.slice_weights, trusted, pool.cell_weights)
     linear = analysis.head
     if linear is not None and recipe.compact:
         linear = replace(linear, class_weights=stored_weights(linear.class_weights))
@@ -73,7 +76,7 @@ def describe(
         license=recipe.license,
         input=recipe.input,
         windows=windows,
-        default_frames=recipe.default_frames,
+        default_clip_length=recipe.default_clip_length,
         labels=recipe.labels,
         tap=tap,
         channels=analysis.shape[0],
@@ -87,17 +90,17 @@ def write_onnx(model: nn.Module, manifest: Manifest, path: Path, recipe: Recipe,
     """Writes `clip` [batch, 3, T, H, W] to `logits` [batch, K] and `activation` [batch, C, t, h, w], float32 all.
 
     Without a linear head, also `class` [batch] int64 to `weights` [batch, C] (`gradient.WithGradient`). T is dynamic,
-    by the recipe's `frames_step`, where the manifest has several windows. A batch that cannot be made dynamic is 1, and
-    then the reason is returned, in words; else "". The same inputs give the same bytes under the same versions of torch
-    and onnxscript. Raises ModelError if the network cannot be traced, the file not written.
+    by the recipe's `clip_length_step`, where the manifest has several windows. A batch that cannot be made dynamic is
+    1, and then the reason is returned, in words; else "". The same inputs give the same bytes under the same versions
+    of torch and onnxscript. Raises ModelError if the network cannot be traced, the file not written.
     """
     remark = ""
     try:
-        proto = _trace(model, manifest, recipe.frames_step, dynamic_batch)
+        proto = _trace(model, manifest, recipe.clip_length_step, dynamic_batch)
     except ModelError as error:
         if not dynamic_batch:
             raise
-        proto, dynamic_batch, remark = _trace(model, manifest, recipe.frames_step, False), False, str(error)
+        proto, dynamic_batch, remark = _trace(model, manifest, recipe.clip_length_step, False), False, str(error)
     _strip(proto)
     _name_dimensions(proto, manifest, dynamic_batch)
     if recipe.compact:
@@ -135,12 +138,12 @@ def _pool(model: nn.Module, tap: str, example: Tensor, head: LinearHead | None) 
     return Pool.even(activation.shape[2])
 
 
-def _trace(model: nn.Module, manifest: Manifest, frames_step: int, dynamic_batch: bool) -> onnx.ModelProto:
+def _trace(model: nn.Module, manifest: Manifest, clip_length_step: int, dynamic_batch: bool) -> onnx.ModelProto:
     batch: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)} if dynamic_batch else {}
     clip_shape, inputs = dict(batch), [manifest.input.name]
     if len(manifest.windows) > 1:
-        shortest, longest = min(manifest.windows) // frames_step, max(manifest.windows) // frames_step
-        clip_shape[2] = frames_step * torch.export.Dim("steps", min=shortest, max=longest)
+        shortest, longest = min(manifest.windows) // clip_length_step, max(manifest.windows) // clip_length_step
+        clip_shape[2] = clip_length_step * torch.export.Dim("steps", min=shortest, max=longest)
     # a traced size of 1 would be taken for a constant
     clip = torch.zeros(2 if dynamic_batch else 1, 3, max(manifest.windows), *manifest.input.size)
     arguments: tuple[Tensor, ...] = (clip,)
@@ -206,8 +209,8 @@ def _messages(proto: onnx.ModelProto) -> Iterator[Any]:
 def _name_dimensions(proto: onnx.ModelProto, manifest: Manifest, dynamic_batch: bool) -> None:
     """Gives the dynamic sizes the names users will read, in place of the tracer's symbols."""
     if len(manifest.windows) > 1:
-        for value, frames in ((proto.graph.input[0], "frames"), (proto.graph.output[1], "slices")):
-            value.type.tensor_type.shape.dim[2].dim_param = frames
+        for value, axis in ((proto.graph.input[0], "frames"), (proto.graph.output[1], "slices")):
+            value.type.tensor_type.shape.dim[2].dim_param = axis
     if dynamic_batch:
         for value in (*proto.graph.input, *proto.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"

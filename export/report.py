@@ -18,7 +18,7 @@ class Row:
     """One runtime on the clips of one length."""
 
     runtime: str
-    frames: int
+    clip_length: int
     """T; 0 for a runtime that was not run"""
     bounds: Errors
     errors: Errors | None = None
@@ -36,15 +36,21 @@ class Row:
     spare: tuple[str, str] | None = None
     """runtime and precision, where runs can do without it: then nothing here is a reason to refuse the file"""
 
+    def title(self, model: str) -> str:
+        """Such as "i3d at 16 frames, OpenVINO on CPU"; without the length for a runtime that was not run."""
+        return (
+            f"{model} at {self.clip_length} frames, {self.runtime}" if self.clip_length else f"{model}, {self.runtime}"
+        )
+
     def missed(self) -> list[Missed]:
         """What is not as it must be, in a row that runs can do without."""
         if self.spare is None:
             return []
         if self.failed:
-            return [Missed(*self.spare, self.frames, "run")]
+            return [Missed(*self.spare, self.clip_length, "run")]
         beyond = self.errors.beyond(self.bounds) if self.errors else []
         return [
-            Missed(*self.spare, self.frames, what, measured if math.isfinite(measured) else None, allowed)
+            Missed(*self.spare, self.clip_length, what, measured if math.isfinite(measured) else None, allowed)
             for what, measured, allowed in beyond
         ]
 
@@ -59,16 +65,16 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """As `HEADER` names them. `head` is the error of completeness, or of the weights where the graph gives them."""
-        name, frames = self.runtime, str(self.frames or "")
+        name, clip_length = self.runtime, str(self.clip_length or "")
         if self.remark:
-            return (name, frames, self.remark)
+            return (name, clip_length, self.remark)
         errors = self.errors
         if errors is None:
-            return (name, frames, "reference", "", "", "", "", f"{self.milliseconds:.0f}")
+            return (name, clip_length, "reference", "", "", "", "", f"{self.milliseconds:.0f}")
         head = errors.weights if errors.completeness is None else errors.completeness
         return (
             name,
-            frames,
+            clip_length,
             f"{errors.logits:.1e}",
             f"{errors.activation:.1e}",
             f"{errors.tube:.5f}",
@@ -93,7 +99,7 @@ class CheckReport:
     def misses(self) -> list[str]:
         """One phrase for each thing that is not as it must be, with where: reasons to refuse the file."""
         return [
-            f"{self.name}{f' at {row.frames} frames' if row.frames else ''}, {row.runtime}: {'; '.join(found)}"
+            f"{row.title(self.name)}: {'; '.join(found)}"
             for row in self.rows
             if row.spare is None and (found := row.misses())
         ]
@@ -113,7 +119,7 @@ class CheckReport:
         gradient = any(row.errors and row.errors.weights is not None for row in self.rows)
         head = bounds.weights if gradient else bounds.completeness
         limits = (f"{bounds.logits:.0e}", f"{bounds.activation:.0e}", f"{bounds.tube:g}", f"{head:.0e}", "", "")
-        inputs = ", ".join(f"T = {frames}: {what}" for frames, what in self.inputs.items())
+        inputs = ", ".join(f"T = {clip_length}: {what}" for clip_length, what in self.inputs.items())
         lines = table([HEADER, *(row.cells() for row in self.rows), (f"accepted ({self.precision})", "", *limits)])
         kind = "the weights" if gradient else "completeness"
         return f"checked against {self.reference}, on {inputs}; head: error of {kind}\n{lines}"

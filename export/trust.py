@@ -21,9 +21,9 @@ SEEDS = (0,)
 
 
 def trusted_slices(
-    model: nn.Module, tap: str, spec: InputSpec, frames: int, slices: int, clips: Sequence[F32] = ()
+    model: nn.Module, tap: str, spec: InputSpec, clip_length: int, slices: int, clips: Sequence[F32] = ()
 ) -> tuple[int, int]:
-    """Slices [first, end) of the activation of `frames` frames that zero padding in time does not spoil.
+    """Slices [first, end) of the activation of `clip_length` frames that zero padding in time does not spoil.
 
     The measure: two windows T/t samples apart see the same frames in slices i + 1 and i. What padding does not reach is
     the same in both; the relative L2 difference of the two, e[i] = |A[i+1] - B[i]| / mean of |A[i+1]| and |B[i]|, the
@@ -41,14 +41,16 @@ def trusted_slices(
     `clips`: [1, 3, T', H, W] as the network takes them; those of T + T/t frames and more are used, else seeded noise.
     All are trusted where slices are not a whole number of frames long.
     """
-    if slices < 4 or frames % slices:
+    if slices < 4 or clip_length % slices:
         return 0, slices
-    shift = frames // slices
-    long = [clip for clip in clips if clip.shape[2] >= frames + shift]
-    used = long or [smooth_noise(spec, frames + shift, seed) for seed in SEEDS]
+    shift = clip_length // slices
+    long = [clip for clip in clips if clip.shape[2] >= clip_length + shift]
+    used = long or [smooth_noise(spec, clip_length + shift, seed) for seed in SEEDS]
     tapped = Tapped(model, tap)
     with evaluating(model), torch.no_grad():
-        changes = np.mean([_changes(tapped, torch.from_numpy(clip), frames, shift) for clip in used], axis=0).tolist()
+        changes = np.mean(
+            [_changes(tapped, torch.from_numpy(clip), clip_length, shift) for clip in used], axis=0
+        ).tolist()
     most = slices // 4
     return _spoiled(changes[: most + 1]), slices - _spoiled(changes[: -most - 2 : -1])
 
@@ -61,10 +63,10 @@ def _spoiled(changes: list[float]) -> int:
     return falls.index(max(falls)) + 1
 
 
-def _changes(tapped: Tapped, clip: Tensor, frames: int, shift: int) -> list[float]:
+def _changes(tapped: Tapped, clip: Tensor, clip_length: int, shift: int) -> list[float]:
     """e[0..t-2] of one clip."""
-    _, early = tapped(clip[:, :, :frames])
-    _, late = tapped(clip[:, :, shift : shift + frames])
+    _, early = tapped(clip[:, :, :clip_length])
+    _, late = tapped(clip[:, :, shift : shift + clip_length])
     one, other = early[0, :, 1:].double(), late[0, :, :-1].double()
     sizes = (_norms(one) + _norms(other)) / 2
     return list((_norms(one - other) / sizes.clamp_min(torch.finfo(torch.float64).tiny)).tolist())

@@ -80,21 +80,21 @@ def _initialize(name: str, model: nn.Module, clip: torch.Tensor) -> None:
         ) from error
 
 
-def load_network(name: str, weights: Path | None, spec: InputSpec, frames: int) -> nn.Module:
+def load_network(name: str, weights: Path | None, spec: InputSpec, clip_length: int) -> nn.Module:
     """`load_factory`, with the weights of a file if there is one (`weights.load_state` and `weights.fit`).
 
-    Lazy layers are given their shapes by a clip [1, 3, `frames`, H, W].
+    Lazy layers are given their shapes by a clip [1, 3, `clip_length`, H, W].
     """
     model = load_factory(name)
-    _initialize(name, model, torch.from_numpy(smooth_noise(spec, frames)))
+    _initialize(name, model, torch.from_numpy(smooth_noise(spec, clip_length)))
     if weights is not None:
         fit(model, load_state(weights))
     return model
 
 
-def count_classes(model: nn.Module, spec: InputSpec, frames: int) -> int:
-    """K, by one run of a clip [1, 3, `frames`, H, W]. Raises UsageError if the network does not give logits for it."""
-    clip = torch.from_numpy(smooth_noise(spec, frames))
+def count_classes(model: nn.Module, spec: InputSpec, clip_length: int) -> int:
+    """K, by one run of a clip [1, 3, `clip_length`, H, W]. Raises UsageError if it does not give logits for it."""
+    clip = torch.from_numpy(smooth_noise(spec, clip_length))
     with evaluating(model), torch.no_grad():
         logits, _ = logits_of(model, clip)
     return int(logits.shape[1])

@@ -411,16 +411,16 @@ class Here:
 
 
 def write_plan(
-    onnx: Path, plan: Path, *, batch: tuple[int, int] = (1, 1), frames: int | None = None, **changes: Any
+    onnx: Path, plan: Path, *, batch: tuple[int, int] = (1, 1), clip_length: int | None = None, **changes: Any
 ) -> Path:
     """A plan of an ONNX file, with its JSON, as `saliency-tubes build` would write them.
 
     changes: fields of PlanInfo; `on_host`: names of tensors; `engine`: what the plan itself says otherwise than it
     """
     manifest = read_manifest(onnx)
-    frames, low_high = frames or manifest.default_frames, sorted({*batch})
+    clip_length, low_high = clip_length or manifest.default_clip_length, sorted({*batch})
     engine, on_host = changes.pop("engine", {}), changes.pop("on_host", [])
-    rest = {manifest.input.name: ((3, frames, *manifest.input.size), "float32")}
+    rest = {manifest.input.name: ((3, clip_length, *manifest.input.size), "float32")}
     if manifest.head is None:
         rest[manifest.class_input] = ((), "int64")
     first = batch[0] if len(low_high) == 1 else -1
@@ -446,7 +446,7 @@ def write_plan(
         "version": "10.3.0",
         "compute_capability": (ORIN.compute_capability,),
         "device": ORIN.name,
-        "frames": frames,
+        "clip_length": clip_length,
         "inputs": inputs,
         "outputs": outputs,
         "profile": profile,

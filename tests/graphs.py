@@ -51,7 +51,7 @@ def manifest_of(model: Branches) -> Manifest:
         license="none",
         input=InputSpec(SIZE, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2), short_side=96),
         windows={4: WindowSpec((0.5,) * 2, (0, 2)), 8: WindowSpec((0.25,) * 4, (1, 3))},
-        default_frames=8,
+        default_clip_length=8,
         labels=("a", "b", "c"),
         tap="tap",
         channels=CHANNELS,

@@ -121,7 +121,7 @@ def exact_manifest(resize: str) -> Manifest:
         license="none",
         input=InputSpec((SIDE, SIDE), (0.0,) * 3, (1.0,) * 3, resize=resize, short_side=SIDE + 8),
         windows={8: WindowSpec((1 / SLICES,) * SLICES, (0, SLICES))},
-        default_frames=8,
+        default_clip_length=8,
         labels=("bright", "dark", "red", "moss", "moving", "still"),
         tap="pool",
         channels=3,
@@ -136,10 +136,10 @@ class ExactRunner(StubRunner):
         levels = np.rint(clip * 255).astype(np.int64)
         change = np.abs(np.diff(levels.sum(axis=0), axis=0, append=0))
         change[-1] = change[-2]
-        block, frames = SIDE // CELLS, self.frames // SLICES
+        block, depth = SIDE // CELLS, self.clip_length // SLICES
         shown = np.stack([levels.sum(axis=0) // 3, levels[0] - levels[2], change])
-        blocks = shown.reshape(3, SLICES, frames, CELLS, block, CELLS, block).sum(axis=(2, 4, 6))
-        activation = (blocks // (frames * block * block)).astype(np.float32) / 16
+        blocks = shown.reshape(3, SLICES, depth, CELLS, block, CELLS, block).sum(axis=(2, 4, 6))
+        activation = (blocks // (depth * block * block)).astype(np.float32) / 16
         head = self.manifest.head
         assert head is not None
         logits = head.class_weights @ activation.reshape(3, -1).mean(axis=1) + head.bias

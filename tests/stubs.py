@@ -39,15 +39,15 @@ def even_pool(cells: np.ndarray) -> F32:
     return np.full(cells.shape, 1 / cells.size, np.float32)
 
 
-def make_manifest(frames: int = 8) -> Manifest:
+def make_manifest(clip_length: int = 8) -> Manifest:
     """Two classes: "bright", whose evidence is brightness, and "dark"."""
     return Manifest(
         name="stub",
         title="Stub",
         license="none",
         input=InputSpec((SIDE, SIDE), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), resize="stretch"),
-        windows={frames: WindowSpec((1 / SLICES,) * SLICES, (0, SLICES))},
-        default_frames=frames,
+        windows={clip_length: WindowSpec((1 / SLICES,) * SLICES, (0, SLICES))},
+        default_clip_length=clip_length,
         labels=("bright", "dark"),
         tap="pool",
         channels=1,
@@ -60,7 +60,7 @@ class StubRunner(HostRunner):
     """The activation [1, 2, 4, 4] is a clip's mean brightness by blocks; the head is linear, so it is exact."""
 
     manifest: Manifest = field(default_factory=make_manifest)
-    frames: int = 8
+    clip_length: int = 8
     batch: int = 1
     description: str = "stub"
     delay: float = 0.0
@@ -71,7 +71,7 @@ class StubRunner(HostRunner):
 
     def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         assert 1 <= len(data) <= self.batch
-        assert data.shape[1:] == (3, self.frames, SIDE, SIDE)
+        assert data.shape[1:] == (3, self.clip_length, SIDE, SIDE)
         assert data.dtype == np.float32
         if len(self.sizes) == self.fail_at:
             raise RuntimeError("the network failed")
@@ -81,7 +81,7 @@ class StubRunner(HostRunner):
 
     def _look_at(self, clip: F32) -> Outputs:
         block = SIDE // CELLS
-        blocks = clip.mean(axis=0).reshape(SLICES, self.frames // SLICES, CELLS, block, CELLS, block)
+        blocks = clip.mean(axis=0).reshape(SLICES, self.clip_length // SLICES, CELLS, block, CELLS, block)
         activation = blocks.mean(axis=(1, 3, 5))[None]
         assert self.manifest.head is not None
         logits = self.manifest.head.class_weights @ activation.reshape(1, -1).mean(axis=1)

@@ -153,14 +153,16 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def clip(frames: int = FRAMES, batch: int = 1, seed: int = 1) -> torch.Tensor:
-    return torch.randn(batch, 3, frames, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed))
+def clip(clip_length: int = FRAMES, batch: int = 1, seed: int = 1) -> torch.Tensor:
+    return torch.randn(batch, 3, clip_length, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed))
 
 
-def recipe(frames: tuple[int, ...] = (FRAMES,), **options: object) -> Recipe:
+def recipe(clip_lengths: tuple[int, ...] = (FRAMES,), **options: object) -> Recipe:
     spec = InputSpec((HEIGHT, WIDTH), (0.5, 0.4, 0.3), (0.5, 0.4, 0.3), short_side=WIDTH)
-    fields = {"name": "tiny", "title": "Tiny", "license": "none", "labels": tuple("abcde"), "frames_step": 2}
-    return Recipe(**{**fields, "input": spec, "frames": frames, "default_frames": max(frames), **options})
+    fields = {"name": "tiny", "title": "Tiny", "license": "none", "labels": tuple("abcde"), "clip_length_step": 2}
+    return Recipe(
+        **{**fields, "input": spec, "clip_lengths": clip_lengths, "default_clip_length": max(clip_lengths), **options}
+    )
 
 
 def export_onnx(

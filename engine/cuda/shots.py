@@ -86,9 +86,9 @@ def shot_of(
         data = place.pointer + (index - 1 if interleaved else 0)
         shot["planes"][index] = (data, place.pitch, (*across, 0), (*down, 0), 1 + interleaved, 0)
     height, width = spec.size
-    frames = clip.shape[-3]
+    clip_length = clip.shape[-3]
     shot["out"] = clip.pointer + slot * height * width * clip.dtype.itemsize
-    shot["channel_stride"], shot["width"], shot["height"] = frames * height * width, width, height
+    shot["channel_stride"], shot["width"], shot["height"] = clip_length * height * width, width, height
     shot["half"] = clip.dtype == np.float16
     shot["matrix"], shot["table"] = surface.color.yuv_to_rgb(), table
     return shot

@@ -36,7 +36,7 @@ class Runner(Protocol):
     """A network ready to run clips of one length, one or several at a time."""
 
     manifest: Manifest
-    frames: int
+    clip_length: int
     """T"""
     batch: int
     """N, the most clips one run takes: as many as were asked for, or 1 where the file takes no more"""
@@ -73,7 +73,7 @@ class HostRunner(TensorRunner):
         """As `Runner.run`."""
         spec = self.manifest.input
         if self._memory is None:
-            self._memory = np.empty((self.batch, 3, self.frames, *spec.size), np.float32)
+            self._memory = np.empty((self.batch, 3, self.clip_length, *spec.size), np.float32)
         return self.infer(tensor(clips, spec, self._memory[: len(clips)]), class_ids)
 
 
@@ -99,11 +99,11 @@ def outputs(manifest: Manifest, values: Mapping[str, F32]) -> list[Outputs]:
     return [HostOutputs(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def check_shapes(manifest: Manifest, frames: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check_shapes(manifest: Manifest, clip_length: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raises ModelError where the shapes a graph gives for one clip, by output, contradict its manifest."""
     classes, channels = len(manifest.labels), manifest.channels
     logits, activation = shapes["logits"], shapes["activation"]
-    slices = len(manifest.window(frames).slice_weights)
+    slices = len(manifest.window(clip_length).slice_weights)
     if logits != (1, classes):
         raise ModelError(f"logits of shape {logits} do not fit the manifest's {classes} labels")
     if len(activation) != 5 or activation[:3] != (1, channels, slices):
@@ -111,4 +111,4 @@ def check_shapes(manifest: Manifest, frames: int, shapes: Mapping[str, tuple[int
         raise ModelError(f"activation of shape {activation} does not fit the manifest, which needs {expected}")
     if "weights" in shapes and shapes["weights"] != (1, channels):
         raise ModelError(f"weights of shape {shapes['weights']} do not fit the manifest's {channels} channels")
-    manifest.window(frames).pool(*activation[3:])
+    manifest.window(clip_length).pool(*activation[3:])

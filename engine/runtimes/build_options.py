@@ -17,7 +17,7 @@ class BuildOptions:
 
     batch: tuple[int, int, int] = (1, 1, 1)
     """least, most usual and most clips at a time"""
-    frames: int | None = None
+    clip_length: int | None = None
     """T; None: the manifest's default"""
     workspace: int | None = None
     """MiB of GPU memory the plan's layers may use for themselves; None: all there is"""
@@ -42,10 +42,13 @@ class BuildOptions:
         if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
             raise UsageError(f"optimization level must be 0 to 5, got {self.optimization_level}")
 
-    def to_json(self, frames: int) -> dict[str, Any]:
-        """As it is kept beside the plan; `frames` is T, chosen or the manifest's."""
-        kept = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-        return {**kept, "frames": frames}
+    def to_json(self, clip_length: int) -> dict[str, Any]:
+        """As it is kept beside the plan; `clip_length` is T, chosen or the manifest's."""
+        kept = {
+            "frames" if name == "clip_length" else name: list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+        }
+        return {**kept, "frames": clip_length}
 
 
 class BuildWatch(Protocol):

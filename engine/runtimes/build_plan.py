@@ -43,7 +43,7 @@ class Request:
     device: Device | None
     metadata: Mapping[str, str]
     options: BuildOptions
-    frames: int
+    clip_length: int
     onnx_sha256: str
 
     @property
@@ -58,7 +58,7 @@ class Request:
             info = read_plan(plan)
         except ModelError as error:
             return str(error)
-        asked = self.options.to_json(self.frames)
+        asked = self.options.to_json(self.clip_length)
         changed = [
             name.replace("_", " ")
             for name in asked
@@ -79,11 +79,11 @@ class Request:
             version=self.kit.version,
             compute_capability=self.compute_capability,
             device=self._device_name,
-            frames=engine.frames,
+            clip_length=engine.clip_length,
             inputs=engine.inputs,
             outputs=engine.outputs,
             profile=engine.profile,
-            options=self.options.to_json(self.frames),
+            options=self.options.to_json(self.clip_length),
             onnx_sha256=self.onnx_sha256,
             plan_sha256=hashlib.sha256(engine.data).hexdigest(),
             plan_bytes=engine.data.nbytes,
@@ -135,10 +135,10 @@ def build_plan(
     kit = find_kit(builder)
     device = target(kit, options)
     manifest = read_manifest(onnx)
-    frames = manifest.default_frames if options.frames is None else options.frames
-    manifest.window(frames)
+    clip_length = manifest.default_clip_length if options.clip_length is None else options.clip_length
+    manifest.window(clip_length)
     metadata = {name: text for name, text in read_metadata(onnx).items() if name.startswith(OURS)}
-    request = Request(kit, device, metadata, options, frames, onnx_sha256(onnx))
+    request = Request(kit, device, metadata, options, clip_length, onnx_sha256(onnx))
     why = request.why_build(plan) or ("it was asked for" if force else "")
     if not why:
         return Built(read_plan(plan, verify=False), "")

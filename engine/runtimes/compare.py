@@ -11,7 +11,7 @@ from ..types import Outputs
 from .bounds import Errors
 
 
-def compare(found: Outputs, expected: Outputs, manifest: Manifest, frames: int) -> Errors:
+def compare(found: Outputs, expected: Outputs, manifest: Manifest, clip_length: int) -> Errors:
     """The errors of `found` against `expected`, both of one clip; weights, if any, of `expected`'s top class."""
     with np.errstate(
         all="ignore"
@@ -32,12 +32,12 @@ def compare(found: Outputs, expected: Outputs, manifest: Manifest, frames: int) 
             tube=_correlation(
                 np.tensordot(weights, found.activation, 1), np.tensordot(expected_weights, expected.activation, 1)
             ),
-            completeness=None if head is None else completeness(found, manifest, frames),
+            completeness=None if head is None else completeness(found, manifest, clip_length),
             weights=weights_error,
         )
 
 
-def completeness(outputs: Outputs, manifest: Manifest, frames: int) -> float:
+def completeness(outputs: Outputs, manifest: Manifest, clip_length: int) -> float:
     """How far the tubes of all classes are from adding up: max |sum_i w_i mean(S_c,i) + b_c - logit_c| / max |logit|.
 
     S_c = sum_k w_ck A_k, so the mean over space may be taken of A first (Zhou et al., CVPR 2016, eq. 1 and 2).
@@ -45,7 +45,7 @@ def completeness(outputs: Outputs, manifest: Manifest, frames: int) -> float:
     head, activation = manifest.head, outputs.activation.astype(np.float64)
     if head is None:
         raise ValueError(f"{manifest.name} has no linear head to be complete")
-    pooled = np.tensordot(activation, manifest.window(frames).pool(*activation.shape[2:]), 3)
+    pooled = np.tensordot(activation, manifest.window(clip_length).pool(*activation.shape[2:]), 3)
     rebuilt = head.class_weights.astype(np.float64) @ pooled + head.bias
     return float(np.abs(rebuilt - outputs.logits).max() / np.abs(outputs.logits).max())
 

@@ -35,7 +35,9 @@ def provider_of(device: str) -> tuple[str, dict[str, str]]:
 class OnnxRuntimeRunner(HostRunner):
     """A Runner in float32 on the CPU or on CUDA."""
 
-    def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, clip_length: int, precision: str, device: str, batch: int
+    ) -> None:
         provider, settings = provider_of(device)
         if precision == "bf16":
             raise UsageError(f"onnxruntime runs in f32, got precision {precision!r}")
@@ -43,7 +45,7 @@ class OnnxRuntimeRunner(HostRunner):
             raise UsageError(
                 f"this onnxruntime cannot run on {device}: it has {', '.join(ort.get_available_providers())}"
             )
-        self.manifest, self.frames = manifest, frames
+        self.manifest, self.clip_length = manifest, clip_length
         options = ort.SessionOptions()
         options.log_severity_level = 3
         try:
@@ -59,7 +61,7 @@ class OnnxRuntimeRunner(HostRunner):
             raise ModelError(f"the graph has no output {', '.join(sorted(missing))}: it has {', '.join(sorted(names))}")
         # The shapes in the graph may be open: running a clip of zeros shows them, before any output is opened.
         found = self._run(self._nothing(1), None)
-        check_shapes(manifest, frames, {name: value.shape for name, value in found.items()})
+        check_shapes(manifest, clip_length, {name: value.shape for name, value in found.items()})
         self.batch = batch if batch > 1 and self._takes_batches() else 1
         self.description = f"{_title(device)}, f32"
 
@@ -76,7 +78,7 @@ class OnnxRuntimeRunner(HostRunner):
         return dict(zip(names, values, strict=True))
 
     def _nothing(self, clips: int) -> F32:
-        return np.zeros((clips, 3, self.frames, *self.manifest.input.size), np.float32)
+        return np.zeros((clips, 3, self.clip_length, *self.manifest.input.size), np.float32)
 
     def _takes_batches(self) -> bool:
         """Whether the file leaves the batch size open, and gives two results for two clips."""

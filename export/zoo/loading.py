@@ -26,19 +26,19 @@ def load(
     name: str,
     *,
     weights: str | Path | None = DEFAULT_WEIGHTS,
-    frames: Sequence[int] | None = None,
+    clip_lengths: Sequence[int] | None = None,
     size: int | None = None,
     labels: tuple[str, ...] | None = None,
 ) -> tuple[nn.Module, Recipe]:
     """The network, in eval mode, and how to export it.
 
-    `weights` is a file, "default" for the published ones, or None for random ones. `frames` are the clip lengths to
-    serve and `size` the input's height and width in pixels, else as published. The number of classes is that of the
+    `weights` is a file, "default" for the published ones, or None for random ones. `clip_lengths` are those
+    to serve and `size` the input's height and width in pixels, else as published. The number of classes is that of the
     weights; `labels` are their names, else those of the set the weights were published with, else numbers. Raises
     UsageError for arguments that cannot be met, ModelError for weights that cannot be had or do not fit, in one line.
     """
     network = _named(name)
-    served = _served(name, network, frames)
+    served = _served(name, network, clip_lengths)
     side = _side(name, network, size)
     module, classes = _with_weights(name, network, weights, labels)
     if labels is None:
@@ -52,11 +52,11 @@ def load(
         title=f"{network.title}, {label_sets.describe(labels)}",
         license=network.license if published else f"that of the weights given (those published: {network.license})",
         input=_input_spec(network, side),
-        frames=served,
-        default_frames=network.trained_frames if network.trained_frames in served else max(served),
+        clip_lengths=served,
+        default_clip_length=network.trained_clip_length if network.trained_clip_length in served else max(served),
         labels=labels,
         layer=network.layer,
-        frames_step=network.frames_step,
+        clip_length_step=network.clip_length_step,
         compact=network.compact,
     )
     return module.eval(), recipe
@@ -87,17 +87,17 @@ def _named(name: str) -> Network:
     return NETWORKS[name]
 
 
-def _served(name: str, network: Network, frames: Sequence[int] | None) -> tuple[int, ...]:
-    served = tuple(sorted(set(network.frames if frames is None else frames)))
-    if network.fixed and served != network.frames:
-        raise UsageError(f"{name} takes clips of {network.frames[0]} frames only, got {list(served)}")
+def _served(name: str, network: Network, clip_lengths: Sequence[int] | None) -> tuple[int, ...]:
+    served = tuple(sorted(set(network.clip_lengths if clip_lengths is None else clip_lengths)))
+    if network.fixed and served != network.clip_lengths:
+        raise UsageError(f"{name} takes clips of {network.clip_lengths[0]} frames only, got {list(served)}")
     for count in served:
-        if count < network.frames_least or count % network.frames_step:
-            least, step = max(network.frames_least, network.frames_step), network.frames_step
+        if count < network.frames_least or count % network.clip_length_step:
+            least, step = max(network.frames_least, network.clip_length_step), network.clip_length_step
             rule = f"{least} frames or more" + (f", by {step}" if step > 1 else "")
             raise UsageError(f"{name} takes clips of {rule}, got {count}")
     if not served:
-        raise UsageError(f"{name} needs a clip length, as {network.trained_frames}")
+        raise UsageError(f"{name} needs a clip length, as {network.trained_clip_length}")
     return served
 
 

@@ -88,6 +88,6 @@ def every(clip: Tensor, step: int) -> Tensor:
 
     These are pytorchvideo's linspace(0, T - 1, T // step), rounded down, in whole numbers so that T may be dynamic.
     """
-    frames = clip.shape[2]
-    index = torch.arange(frames // step, device=clip.device) * (frames - 1) // (frames // step - 1)
+    clip_length = clip.shape[2]
+    index = torch.arange(clip_length // step, device=clip.device) * (clip_length - 1) // (clip_length // step - 1)
     return clip.index_select(2, index)

@@ -81,19 +81,19 @@ class Explainer:
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be 1 or more, got {value}")
         self._rate = rate_of(fps)
-        runner = open_runner(model, frames=frames, runtime=runtime, precision=precision, device=device)
+        runner = open_runner(model, clip_length=frames, runtime=runtime, precision=precision, device=device)
         self.manifest: Manifest = runner.manifest
         """what the model says of itself: its classes (`labels`), its input, its windows"""
         self.stride = stride or default_stride(self.manifest.input, self._rate)
         """frames from one sample of a window to the next"""
-        self.hop = hop or max(1, runner.frames * self.stride // 4)
+        self.hop = hop or max(1, runner.clip_length * self.stride // 4)
         """frames from one window to the next"""
         self.style = read_preset(preset) if isinstance(preset, str) else preset
         """how explanations draw themselves"""
         self.latest: Explanation | None = None
         """the newest explanation; None before the first window is full"""
         self._look = explainer.Look(parse_target(explain, self.manifest.labels), self.style)
-        self._window = Window(HostSampler(self.manifest.input), runner.frames, self.stride, self.hop)
+        self._window = Window(HostSampler(self.manifest.input), runner.clip_length, self.stride, self.hop)
         self._gaps = Gaps()
         self._explainer = explainer.Explainer(self.manifest, Stopwatch(), self._gaps, steady=steady, hold=hold)
         self._run: Run | None = partial(run_one, runner)

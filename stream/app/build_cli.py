@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     plan: Path = args.output or Path(args.onnx).with_suffix(".plan")
     options = BuildOptions(
         batch=args.batch,
-        frames=args.frames,
+        clip_length=args.frames,
         workspace=args.workspace,
         compute_capability=tuple(args.compute_capability),
         version_compatible=args.version_compatible,

@@ -194,9 +194,9 @@ def _describe_model(manifest: Manifest) -> list[tuple[str, str]]:
         ("license", manifest.license),
         ("input", f"{spec.name} [1, 3, T, {height}, {width}], RGB, {spec.resize}, from video at {spec.rate:g} fps"),
     ]
-    for frames, window in sorted(manifest.windows.items()):
-        mark = ", the default" if frames == manifest.default_frames else ""
-        rows.append((f"T = {frames}", window.slices_in_words + mark))
+    for clip_length, window in sorted(manifest.windows.items()):
+        mark = ", the default" if clip_length == manifest.default_clip_length else ""
+        rows.append((f"T = {clip_length}", window.slices_in_words + mark))
     head = "linear: the tube adds up to the logit" if manifest.head else "not linear: weights by gradient"
     return [
         *rows,

@@ -53,7 +53,7 @@ class Config:
         group=EXPLAIN,
         live=True,
     )
-    samples: int | None = option(
+    clip_length: int | None = option(
         None,
         "frames in a window",
         more="See [How long a window is](live.md#how-long-a-window-is-and-in-which-precision).",

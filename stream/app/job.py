@@ -85,12 +85,12 @@ def _plan(
     stride: int,
 ) -> Options:
     """The pipeline's options: those of the user, and those chosen for this input and model. Raises UsageError."""
-    reach = runner.frames * stride
+    reach = runner.clip_length * stride
     hop, delay = config.hop or max(1, reach // 4), 0.0
     if sync == "aligned" and hop > reach:
         raise UsageError(f"hop must be 1 to {reach} so that a window sees every frame, got {hop}")
     if sync == "aligned" and source.live:
-        hop, delay = plan_delay(runner.frames, stride, hop, _rate(source), model.window_seconds(runner))
+        hop, delay = plan_delay(runner.clip_length, stride, hop, _rate(source), model.window_seconds(runner))
     follows = sync == "live" and config.stride is None
     return Options(
         target=target,
@@ -115,7 +115,7 @@ def _rate(source: Source) -> float:
     return float(source.info.rate or FALLBACK_RATE)
 
 
-def plan_delay(frames: int, stride: int, hop: int, rate: float, explaining: float) -> tuple[int, float]:
+def plan_delay(clip_length: int, stride: int, hop: int, rate: float, explaining: float) -> tuple[int, float]:
     """The hop that a model can keep up with, and the seconds that each frame of a live stream must be held. Pure.
 
     rate: frames a second. explaining: seconds that the model takes for a window. A frame just after a window's centre
@@ -123,5 +123,5 @@ def plan_delay(frames: int, stride: int, hop: int, rate: float, explaining: floa
     of `explaining` is added because the model may become slower, and a tenth of a second for everything else.
     """
     sustained = max(hop, math.ceil(1.15 * explaining * rate))
-    reach = ((frames - 1) * stride + 1) / 2
+    reach = ((clip_length - 1) * stride + 1) / 2
     return sustained, (sustained + reach) / rate + 1.5 * explaining + 0.1

@@ -29,7 +29,7 @@ class OwnModel:
         self.manifest = read_manifest(find_model(config.model))
         self._config = config
         self._speeds: Speeds | None = None
-        self._chooses = config.samples is None and config.sync != "aligned" and len(self.manifest.windows) > 1
+        self._chooses = config.clip_length is None and config.sync != "aligned" and len(self.manifest.windows) > 1
         """whether the length of the windows may be chosen, if they are drawn live"""
 
     def measure(self) -> None:
@@ -95,18 +95,23 @@ def model_speeds(config: Config, manifest: Manifest, live: bool, chooses: bool =
     if len(there.precisions) < 2 and not wanted:
         return None
     # The shortest window is measured fastest, and the precision that is fastest for it is so for longer ones.
-    frames = config.samples or min(manifest.windows)
-    manifest.window(frames)
+    clip_length = config.clip_length or min(manifest.windows)
+    manifest.window(clip_length)
 
     def measure() -> Speeds:
-        load = partial(_open, config, batch=1, frames=frames)
-        return speeds_of(find_model(config.model), there, frames, lambda precision: load(precision=precision))
+        load = partial(_open, config, batch=1, clip_length=clip_length)
+        return speeds_of(find_model(config.model), there, clip_length, lambda precision: load(precision=precision))
 
     return made_behind(measure) if live else measure()
 
 
 def load_runner(
-    config: Config, speeds: Speeds | None = None, *, behind: bool = False, batch: int = 1, frames: int | None = None
+    config: Config,
+    speeds: Speeds | None = None,
+    *,
+    behind: bool = False,
+    batch: int = 1,
+    clip_length: int | None = None,
 ) -> Runner:
     """The model that a run asks for, in the fastest precision if that was measured (`model_speeds`).
 
@@ -114,7 +119,7 @@ def load_runner(
     """
     named = None if config.precision == "auto" else config.precision
     precision = named or (speeds.quickest if speeds else "f32")
-    load = partial(_open, config, precision=precision, batch=batch, frames=config.samples or frames)
+    load = partial(_open, config, precision=precision, batch=batch, clip_length=config.clip_length or clip_length)
     runner = made_behind(load) if behind else load()
     if speeds is not None and named is None:
         runner.description += f": {speeds.in_words or 'the only precision here'}"
@@ -136,25 +141,25 @@ def load_young(
     The time of a window is measured now; `speeds` may be from an earlier start and only tells where to begin. streams:
     number of streams that take turns, one window at a time.
     """
-    guessed = {speeds.frames: streams * speeds.seconds[speeds.quickest]} if speeds else {}
+    guessed = {speeds.clip_length: streams * speeds.seconds[speeds.quickest]} if speeds else {}
     seconds: dict[int, float] = {}
     runner: Runner | None = None
     while True:
         known = seconds or guessed
         chosen = fit(manifest, stride, rate, config.max_age, known) if known else None
-        frames = chosen.frames if chosen else min(manifest.windows)
-        if runner is None or runner.frames != frames:
+        clip_length = chosen.clip_length if chosen else min(manifest.windows)
+        if runner is None or runner.clip_length != clip_length:
             runner = None  # free its memory before the next one is loaded
-            runner = load_runner(config, speeds, behind=behind, batch=batch, frames=frames)
-        if chosen is not None and frames in seconds:
+            runner = load_runner(config, speeds, behind=behind, batch=batch, clip_length=clip_length)
+        if chosen is not None and clip_length in seconds:
             return runner, chosen.in_words
-        seconds[frames] = streams * run_takes(runner, 1)
+        seconds[clip_length] = streams * run_takes(runner, 1)
 
 
-def _open(config: Config, *, precision: str, batch: int, frames: int | None) -> Runner:
+def _open(config: Config, *, precision: str, batch: int, clip_length: int | None) -> Runner:
     return open_runner(
         config.model,
-        frames=frames,
+        clip_length=clip_length,
         runtime=config.runtime,
         precision=precision,
         device=config.device,
@@ -186,7 +191,7 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     manifest = read_manifest(find_model(config.model))
     if live:
         say("model", f"what this machine can do for {streams} streams is being measured")
-    chooses = bool(drawn_live) and config.samples is None and len(manifest.windows) > 1
+    chooses = bool(drawn_live) and config.clip_length is None and len(manifest.windows) > 1
     asked = config.batch or (streams if live else 1)
     most = min(asked, streams)
     speeds, young = model_speeds(config, manifest, live, chooses), ""
@@ -196,7 +201,7 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
         runner, young = load_young(strictest, manifest, seen.stride, seen.rate, speeds, live, streams, most)
     else:
         runner = load_runner(config, speeds, behind=live, batch=most)
-    frames, size = runner.frames, runner.batch
+    clip_length, size = runner.clip_length, runner.batch
     why = "there are no more streams" if size == most else "the model takes no more at once"
     if config.batch or not live:
         takes = {size: run_takes(runner, size)}
@@ -206,14 +211,14 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     if size < runner.batch:
         why = "more at once would make tubes no younger"
         del runner  # free the memory that larger runs have taken
-        runner = load_runner(config, speeds, behind=live, batch=size, frames=frames)
+        runner = load_runner(config, speeds, behind=live, batch=size, clip_length=clip_length)
     words = f"{size} windows at a time" if size > 1 else "one window at a time"
     if size < asked:
         words += f": {why}"
     seconds = takes[size] * math.ceil(streams / size)
     remark = f"{streams} streams share it, {words}"
     if live:
-        remark = f"{streams} streams: a window of {frames} frames every {in_words(seconds)} each, {words}"
+        remark = f"{streams} streams: a window of {clip_length} frames every {in_words(seconds)} each, {words}"
     return SharedModel(Batcher(runner), seconds, f"{remark}; {young}" if young else remark)
 
 

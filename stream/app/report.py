@@ -36,11 +36,13 @@ class Report:
         pace = "as often as the model can" if options.sync == "live" else f"every {options.hop}"
         held = f", delay {options.delay:.1f} s" if options.delay else ""
         young = f": {self._job.young}" if self._job.young else ""
-        self._say("window", f"{runner.frames} frames, stride {options.stride}, {pace}; {options.sync}{held}{young}")
+        self._say(
+            "window", f"{runner.clip_length} frames, stride {options.stride}, {pace}; {options.sync}{held}{young}"
+        )
         self._say("overlay", self._job.pipeline.overlay.description)
         chosen = [f"{sink.name} ({sink.description})" if sink.description else sink.name for sink in self._job.sinks]
         self._say("output", ", ".join(chosen) or "none")
-        if options.delay and options.hop > runner.frames * options.stride:
+        if options.delay and options.hop > runner.clip_length * options.stride:
             self._note("the model is too slow for this rate: some frames are seen by no window, and drawn bare")
         self._notes()
 
@@ -55,7 +57,7 @@ class Report:
         self._notes()
         summary, seconds = self._job.pipeline.summary, self._progress.elapsed
         if summary.repeated:
-            window = f"a window of {self._job.runner.frames} frames"
+            window = f"a window of {self._job.runner.clip_length} frames"
             self._note(f"the video is shorter than {window}: its last frame is repeated")
         for sighting in summary.saw[:SEEN]:
             self._say(

@@ -33,9 +33,9 @@ Seconds = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Speeds:
-    """How long a window of `frames` frames takes in each precision."""
+    """How long a window of `clip_length` frames takes in each precision."""
 
-    frames: int
+    clip_length: int
     seconds: Seconds = field(default_factory=dict)
     kept: bool = False
     """whether it was measured at an earlier start"""
@@ -56,41 +56,43 @@ class Speeds:
             f"{milliseconds(spent)} in {name}" for name, spent in self.seconds.items() if name != self.quickest
         )
         how = "kept from an earlier start" if self.kept else "measured"
-        return f"{milliseconds(self.seconds[self.quickest])} a window of {self.frames} against {others}, {how}"
+        return f"{milliseconds(self.seconds[self.quickest])} a window of {self.clip_length} against {others}, {how}"
 
 
 def speeds_of(
     model: Path,
     choices: Choices,
-    frames: int,
+    clip_length: int,
     load: Callable[[str], Runner],
     *,
     folder: Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Speeds:
-    """How long a window of `frames` frames takes in each precision, from the cache, or measured and kept there.
+    """How long a window of `clip_length` frames takes in each precision, from the cache, or measured and kept there.
 
     load: opens the model in a precision. If another precision than the first cannot be run, the first is measured
     alone. A measurement is used only for the same processor, number of cores, runtime, model and precisions. Raises
     ModelError.
     """
-    kept = kept_speeds(model, choices, frames, folder=folder)
+    kept = kept_speeds(model, choices, clip_length, folder=folder)
     if kept is not None:
         return kept
     seconds = _measured(choices.precisions, load, clock)
-    write_cached(*_kept_at(model, choices, frames, folder), json.dumps(seconds).encode())
-    return Speeds(frames, seconds)
+    write_cached(*_kept_at(model, choices, clip_length, folder), json.dumps(seconds).encode())
+    return Speeds(clip_length, seconds)
 
 
-def kept_speeds(model: Path, choices: Choices, frames: int, *, folder: Path | None = None) -> Speeds | None:
+def kept_speeds(model: Path, choices: Choices, clip_length: int, *, folder: Path | None = None) -> Speeds | None:
     """What `speeds_of` measured at an earlier start, and would take now; None if it would measure."""
-    kept = _parse(read_cached(*_kept_at(model, choices, frames, folder)), choices.precisions)
-    return None if kept is None else Speeds(frames, kept, kept=True)
+    kept = _parse(read_cached(*_kept_at(model, choices, clip_length, folder)), choices.precisions)
+    return None if kept is None else Speeds(clip_length, kept, kept=True)
 
 
-def _kept_at(model: Path, choices: Choices, frames: int, folder: Path | None) -> tuple[Path, bytes]:
+def _kept_at(model: Path, choices: Choices, clip_length: int, folder: Path | None) -> tuple[Path, bytes]:
     """The file of a measurement, and its head."""
-    key = key_of(processor_identity(), str(_cores()), choices.title, *choices.precisions, _digest(model), str(frames))
+    key = key_of(
+        processor_identity(), str(_cores()), choices.title, *choices.precisions, _digest(model), str(clip_length)
+    )
     path = (folder or cache_folder("speeds")) / f"{model.stem[:40]}-{key[:32]}.json"
     return path, _MAGIC + key.encode() + b"\n"
 
@@ -112,7 +114,7 @@ def race(runners: Mapping[str, Runner], clock: Callable[[], float] = time.perf_c
 def run_takes(runner: Runner, size: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds for a run of `size` windows: those of the second run, because the first allocates memory, unless the
     first takes long."""
-    clips = [black_clip(runner.manifest.input, runner.frames)] * size
+    clips = [black_clip(runner.manifest.input, runner.clip_length)] * size
     spent = 0.0
     for _ in range(2):
         start = clock()
@@ -126,7 +128,7 @@ def run_takes(runner: Runner, size: int, clock: Callable[[], float] = time.perf_
 def _round(runners: Mapping[str, Runner], clock: Callable[[], float]) -> dict[str, float]:
     spent = {}
     for name, runner in runners.items():
-        clip = black_clip(runner.manifest.input, runner.frames)
+        clip = black_clip(runner.manifest.input, runner.clip_length)
         begun = clock()
         runner.run([clip])
         spent[name] = clock() - begun

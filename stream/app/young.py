@@ -11,7 +11,7 @@ SPARE = 1.5
 """Factor on the measured time of the model: decoder, encoder and other programs use the processor as well."""
 
 
-def worst_age(window: WindowSpec, frames: int, stride: int, rate: float, seconds: float) -> float:
+def worst_age(window: WindowSpec, clip_length: int, stride: int, rate: float, seconds: float) -> float:
     """Maximum age of live evidence in seconds: just before the evidence of the next window replaces it.
 
     Evidence is taken from the newest slice that can be trusted, some frames before the window's end. The window waits
@@ -20,7 +20,7 @@ def worst_age(window: WindowSpec, frames: int, stride: int, rate: float, seconds
     of others.
     """
     slices, end = len(window.slice_weights), window.trusted[1]
-    behind = (frames - 0.5 - (end - 0.5) * frames / slices) * stride  # as `Span.slice_center`
+    behind = (clip_length - 0.5 - (end - 0.5) * clip_length / slices) * stride  # as `Span.slice_center`
     return (behind + 1) / rate + 2 * seconds
 
 
@@ -28,7 +28,7 @@ def worst_age(window: WindowSpec, frames: int, stride: int, rate: float, seconds
 class Fit:
     """The chosen length of windows."""
 
-    frames: int
+    clip_length: int
     """T"""
     age: float
     """maximum age of its tubes in seconds"""
@@ -45,9 +45,9 @@ class Fit:
             return f"a tube may be {age} s old, {limit}: the model is too slow here, and tubes will fade"
         if self.longer is None:
             return f"a tube is {age} s old at the worst"
-        frames, older = self.longer
+        clip_length, older = self.longer
         would = _rounded(older, self.max_age)
-        return f"a tube is {age} s old at the worst; {frames} frames would make it {would} s, {limit}"
+        return f"a tube is {age} s old at the worst; {clip_length} frames would make it {would} s, {limit}"
 
 
 def fit(manifest: Manifest, stride: int, rate: float, max_age: float, seconds: Mapping[int, float]) -> Fit:
@@ -56,18 +56,18 @@ def fit(manifest: Manifest, stride: int, rate: float, max_age: float, seconds: M
     seconds: T -> measured time of a window of this stream; the time of other windows is estimated in proportion.
     """
     ages = {
-        frames: worst_age(window, frames, stride, rate, SPARE * _estimate(seconds, frames))
-        for frames, window in sorted(manifest.windows.items())
+        clip_length: worst_age(window, clip_length, stride, rate, SPARE * _estimate(seconds, clip_length))
+        for clip_length, window in sorted(manifest.windows.items())
     }
-    young = [frames for frames, age in ages.items() if age <= max_age]
+    young = [clip_length for clip_length, age in ages.items() if age <= max_age]
     chosen = max(young, default=min(ages))
-    longer = next(((frames, age) for frames, age in ages.items() if frames > chosen), None)
+    longer = next(((clip_length, age) for clip_length, age in ages.items() if clip_length > chosen), None)
     return Fit(chosen, ages[chosen], max_age, longer)
 
 
-def _estimate(seconds: Mapping[int, float], frames: int) -> float:
-    nearest = min(seconds, key=lambda measured: abs(measured - frames))
-    return seconds[nearest] * frames / nearest
+def _estimate(seconds: Mapping[int, float], clip_length: int) -> float:
+    nearest = min(seconds, key=lambda measured: abs(measured - clip_length))
+    return seconds[nearest] * clip_length / nearest
 
 
 def _rounded(age: float, max_age: float) -> str:

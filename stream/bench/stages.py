@@ -171,7 +171,7 @@ def time_network(film: Film, manifest: Manifest, asked: Asked, say: Say) -> list
     work: dict[str, Callable[[], object]] = {}
     counts: dict[str, int] = {}
     precisions = choices(asked.model, runtime=asked.runtime, device=asked.device).precisions
-    lengths = sorted({min(manifest.windows), manifest.default_frames})[: 1 if asked.quick else 2]
+    lengths = sorted({min(manifest.windows), manifest.default_clip_length})[: 1 if asked.quick else 2]
     for precision in precisions:
         for length in lengths:
             batches = (1, BATCH) if length == lengths[0] else (1,)
@@ -192,7 +192,7 @@ def open_it(asked: Asked, precision: str, length: int | None = None, batch: int 
     """The model as it is asked for. length: T; None: the model's own."""
     return open_runner(
         asked.model,
-        frames=length,
+        clip_length=length,
         runtime=asked.runtime,
         precision=precision,
         device=asked.device,
@@ -210,4 +210,4 @@ def _clips(film: Film, runner: Runner) -> list[Clip]:
 
 
 def _length(runner: Runner) -> int:
-    return runner.frames
+    return runner.clip_length

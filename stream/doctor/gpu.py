@@ -127,7 +127,7 @@ def plan(machine: System) -> Finding | None:
         check_runtime(info, usable[0].name, usable[0].version, found.compute_capability)
     except ModelError as error:
         return Finding(BROKEN, "plan", f"{model.path}: {error}", again)
-    return Finding(OK, "plan", f"{model.path}: {info.made_by}, T = {info.frames}, for {info.made_for}")
+    return Finding(OK, "plan", f"{model.path}: {info.made_by}, T = {info.clip_length}, for {info.made_for}")
 
 
 def install_tensorrt(machine: System) -> str:

@@ -172,7 +172,7 @@ class Pipeline:
         outputs = sum(sink.keeps for sink in self._sinks if sink.takes_pictures and name in sink.takes)
         # The writing thread and the caller have a frame each, and one before; the outage has the last one, and its own.
         pictures = plan.pictures + QUEUE + 2 * HANDS + 2 + outputs
-        samples = window.extent + plan.clips * self._runner.frames + HANDS
+        samples = window.extent + plan.clips * self._runner.clip_length + HANDS
         return Needs((info.width, info.height), info.layout, pictures, samples, self._runner.manifest.input)
 
     def _write_all(self) -> None:

@@ -84,7 +84,7 @@ class Stages:
         self._pool = ThreadPoolExecutor(options.overlay_threads, "saliency-tubes overlay")
         self.place = place or HostPlace(options.overlay, bands=options.overlay_threads, run=self._pool.map)
         sampler = self.place.sampler(runner.manifest.input)
-        self.window = Window(sampler, runner.frames, options.stride, 1 if live else options.hop)
+        self.window = Window(sampler, runner.clip_length, options.stride, 1 if live else options.hop)
         freshness = Freshness(window=self.window.spans(source.info.rate or FALLBACK_RATE))
         self.watch, self.stats, self.gaps = Stopwatch(), Stats(freshness), Gaps()
         self.painter = Painter(self.place, options.style)

@@ -139,7 +139,7 @@ def _crossfade(index: int, windows: list[Explanation], hop: int) -> tuple[tuple[
         return tuple((window, 1.0) for window in saw)
     first, second = (window.tube.span for window in saw)
     # The cross-fade is limited to the frames that both windows saw.
-    reach = first.frames * first.stride / 2
+    reach = first.clip_length * first.stride / 2
     begin, end = max(first.center, second.center - reach), min(first.center + hop, first.center + reach)
     # If windows between the two were lost, there may be no such frames.
     share = min(1.0, max(0.0, (index - begin) / (end - begin))) if end > begin else float(index >= begin)

@@ -22,13 +22,13 @@ class _Held:
 
 
 class Window:
-    """Cuts a stream into clips of `frames` samples, `stride` frames apart, a new one every `hop` frames."""
+    """Cuts a stream into clips of `clip_length` samples, `stride` frames apart, a new one every `hop` frames."""
 
-    def __init__(self, sampler: Sampler, frames: int, stride: int, hop: int) -> None:
-        if frames < 1 or stride < 1 or hop < 1:
-            raise ValueError(f"frames, stride and hop must be 1 or more, got {frames}, {stride}, {hop}")
-        self._sampler, self._frames, self._stride, self._hop = sampler, frames, stride, hop
-        self._extent = (frames - 1) * stride + 1
+    def __init__(self, sampler: Sampler, clip_length: int, stride: int, hop: int) -> None:
+        if clip_length < 1 or stride < 1 or hop < 1:
+            raise ValueError(f"clip_length, stride and hop must be 1 or more, got {clip_length}, {stride}, {hop}")
+        self._sampler, self._clip_length, self._stride, self._hop = sampler, clip_length, stride, hop
+        self._extent = (clip_length - 1) * stride + 1
         self._samples: deque[_Held] = deque(maxlen=self._extent)
         self._seen = 0
         self._next = self._extent
@@ -89,7 +89,7 @@ class Window:
         clip = self._clip() if self._covered < self._seen and len(self._samples) == self._extent else None
         self._gaps += self._seen > 0
         if stride is not None:
-            self._stride, self._extent = stride, (self._frames - 1) * stride + 1
+            self._stride, self._extent = stride, (self._clip_length - 1) * stride + 1
         self._samples = deque(maxlen=self._extent)
         self._seen = self._covered = 0
         self._next = self._extent
@@ -98,13 +98,13 @@ class Window:
     def _clip(self) -> Clip:
         self._covered = self._seen
         held = list(self._samples)
-        offsets = [i * self._stride for i in range(self._frames)]
+        offsets = [i * self._stride for i in range(self._clip_length)]
         last_sample = (len(held) - 1) // self._stride * self._stride
         chosen = [held[min(offset, last_sample)] for offset in offsets]
         first, last = held[0], chosen[-1]
         return Clip(
             samples=tuple(one.seen for one in chosen),
-            span=Span(first.index, self._frames, self._stride),
+            span=Span(first.index, self._clip_length, self._stride),
             crop=first.seen.crop,
             pts=(first.pts, last.pts),
             time_base=first.time_base,

@@ -39,13 +39,13 @@ def rows(setup: Setup) -> list[Row]:
     """For every T: milliseconds of the network and of the explanation, and their ratio."""
     work: dict[str, Callable[[], object]] = {}
     for length, hop in HOPS.items():
-        runner = open_runner(frames=length)
-        speeds = model_speeds(Config("test://", samples=length), runner.manifest, live=True)
+        runner = open_runner(clip_length=length)
+        speeds = model_speeds(Config("test://", clip_length=length), runner.manifest, live=True)
         clip, frames = _window(runner)
         data = tensor([clip], runner.manifest.input)
         work[f"infer {length}"] = partial(runner.infer, data)
         if speeds is not None and speeds.quickest != "f32":
-            live = open_runner(frames=length, precision=speeds.quickest)
+            live = open_runner(clip_length=length, precision=speeds.quickest)
             work[f"live {length}"] = partial(live.infer, data)
         work[f"explain {length}"] = _Explain(runner, clip, frames[:hop])
     times = interleave(work, setup.pick(ROUNDS), warmup=setup.pick(1, 0))
@@ -87,11 +87,11 @@ class _Explain:
 def _window(runner: Runner) -> tuple[Clip, list[Frame]]:
     """The clip's first window, and its middle frames on."""
     source = open_source(str(CLIP))
-    frames = list(islice(source, runner.frames))
+    frames = list(islice(source, runner.clip_length))
     source.close()
-    window = Window(HostSampler(runner.manifest.input), runner.frames, 1, runner.frames)
+    window = Window(HostSampler(runner.manifest.input), runner.clip_length, 1, runner.clip_length)
     clips = [window.push(frame) for frame in frames]
     clip = clips[-1]
     if clip is None:
-        raise RuntimeError(f"{CLIP} has fewer than {runner.frames} frames")
-    return clip, frames[runner.frames // 2 :]
+        raise RuntimeError(f"{CLIP} has fewer than {runner.clip_length} frames")
+    return clip, frames[runner.clip_length // 2 :]

@@ -238,7 +238,7 @@ class _Silent:
 
     def __init__(self) -> None:
         self.manifest = read_manifest(find_model("i3d"))
-        self.frames, self.batch = self.manifest.default_frames, 1
+        self.clip_length, self.batch = self.manifest.default_clip_length, 1
         self.description = "never answers"
 
     def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:

@@ -189,7 +189,7 @@ def _run(streams: int, seconds: int, cores: int, batch: int | None, sync: str) -
     config = Config(
         CAMERA,
         ("null://",),
-        samples=FRAMES,
+        clip_length=FRAMES,
         stride=STRIDE,
         hop=HOP,
         sync=sync,

@@ -78,12 +78,12 @@ class StubRunner(HostRunner):
     It looks at what I3D looks at, in a few pixels: what is measured is decoding, drawing and encoding.
     """
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, clip_length: int) -> None:
         manifest = read_manifest(find_model("i3d"))
         self.manifest: Manifest = replace(manifest, input=replace(manifest.input, size=(28, 28), short_side=32))
-        self.frames, self.batch = frames, 1
+        self.clip_length, self.batch = clip_length, 1
         self.description = "precomputed outputs"
-        slices = len(self.manifest.window(frames).slice_weights)
+        slices = len(self.manifest.window(clip_length).slice_weights)
         strength = np.sin(np.pi * (np.arange(slices) + 0.5) / slices)
         evidence = strength[:, None, None] * blob(7)
         if self.manifest.head is None:
@@ -130,7 +130,7 @@ class _Job:
         self.summaries: list[Summary] = []
 
     def __call__(self) -> None:
-        options = Options(hop=HOPS[self._runner.frames], limit=self.frames)
+        options = Options(hop=HOPS[self._runner.clip_length], limit=self.frames)
         source = open_source(str(self._clip))
         try:
             with Pipeline(source, self._runner, [open_sink(str(self._output))], options) as pipeline:
@@ -142,10 +142,10 @@ class _Job:
             raise RuntimeError(f"{self.frames} frames went in, {written} came out")
 
 
-def _ready(frames: int) -> Runner:
+def _ready(clip_length: int) -> Runner:
     """A runner after its first run, which allocates."""
-    runner = open_runner(frames=frames)
-    runner.run([black_clip(runner.manifest.input, frames)])
+    runner = open_runner(clip_length=clip_length)
+    runner.run([black_clip(runner.manifest.input, clip_length)])
     return runner
 
 

@@ -42,19 +42,19 @@ def runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     file = request.getfixturevalue("folder") / f"{head}.onnx"
     if runtime != "tensorrt":
         pytest.importorskip(runtime)
-        return open_runner(file, runtime=runtime, frames=8, batch=BATCH)
+        return open_runner(file, runtime=runtime, clip_length=8, batch=BATCH)
     pytest.importorskip("onnxruntime", reason="the double of the GPU computes by it")
     from fakegpu import Here, write_plan
 
     Here().install(monkeypatch)
-    return open_runner(write_plan(file, tmp_path / "x.plan", batch=(1, BATCH), frames=8), batch=BATCH)
+    return open_runner(write_plan(file, tmp_path / "x.plan", batch=(1, BATCH), clip_length=8), batch=BATCH)
 
 
 def clips_of(runner: Runner, count: int = 1, seed: int = 0) -> list[Clip]:
     """Of random pixels, darker than grey: brighter ones leave all of the hidden layer of `graphs` at zero."""
-    shape = (count, runner.frames, *runner.manifest.input.size, 3)
+    shape = (count, runner.clip_length, *runner.manifest.input.size, 3)
     pixels = np.random.default_rng(seed).integers(0, 128, shape, np.uint8)
-    black = black_clip(runner.manifest.input, runner.frames)
+    black = black_clip(runner.manifest.input, runner.clip_length)
     return [replace(black, samples=tuple(map(HostSample, one))) for one in pixels]
 
 
@@ -70,8 +70,8 @@ def copied(outputs: Outputs) -> Outputs:
 
 
 def test_it_says_what_it_is(runner: Runner) -> None:
-    assert runner.frames == 8
-    assert runner.frames in runner.manifest.windows
+    assert runner.clip_length == 8
+    assert runner.clip_length in runner.manifest.windows
     assert runner.batch == BATCH
     assert runner.description.isprintable()
     assert runner.description
@@ -79,7 +79,7 @@ def test_it_says_what_it_is(runner: Runner) -> None:
 
 def test_outputs_are_what_the_manifest_says(runner: Runner) -> None:
     manifest, (outputs,) = runner.manifest, runner.run(clips_of(runner))
-    slices = len(manifest.window(runner.frames).slice_weights)
+    slices = len(manifest.window(runner.clip_length).slice_weights)
     assert outputs.logits.shape == (len(manifest.labels),)
     assert outputs.activation.shape[:2] == (manifest.channels, slices)
     assert (outputs.weights is None) == (manifest.head is not None)
@@ -92,7 +92,7 @@ def test_the_evidence_of_a_linear_head_adds_up_to_its_logits(runner: Runner) -> 
     if head is None:
         pytest.skip("the head is not linear")
     (outputs,) = runner.run(clips_of(runner))
-    pool = runner.manifest.window(runner.frames).pool(*outputs.activation.shape[2:])
+    pool = runner.manifest.window(runner.clip_length).pool(*outputs.activation.shape[2:])
     for weights, bias, logit in zip(head.class_weights, head.bias, outputs.logits, strict=True):
         found = (pool * outputs.evidence(weights)).sum() + bias
         assert found == pytest.approx(logit, rel=1e-3, abs=1e-3)

@@ -42,8 +42,8 @@ def plan(onnx, kit):
     return onnx.with_suffix(".plan")
 
 
-def clip_of(seed, frames=8):
-    return np.random.default_rng(seed).normal(size=(1, 3, frames, 64, 96)).astype(np.float32)
+def clip_of(seed, clip_length=8):
+    return np.random.default_rng(seed).normal(size=(1, 3, clip_length, 64, 96)).astype(np.float32)
 
 
 def test_memory_goes_there_and_back(gpu):
@@ -114,8 +114,8 @@ def test_check_has_a_row_of_it(onnx, plan):
 def test_i3d(folder, kit):
     """The bundled network, as TensorRT likes it best: with TF32."""
     plan = folder / "i3d.plan"
-    build_plan(ASSETS / "i3d.onnx", plan, BuildOptions(frames=16), builder=kit.name)
-    runner, reference = open_runner(plan), open_runner("i3d", frames=16, runtime="onnxruntime")
+    build_plan(ASSETS / "i3d.onnx", plan, BuildOptions(clip_length=16), builder=kit.name)
+    runner, reference = open_runner(plan), open_runner("i3d", clip_length=16, runtime="onnxruntime")
     clip = np.random.default_rng(0).uniform(-1, 1, (1, 3, 16, 224, 224)).astype(np.float32)
     bounds = BOUNDS["compact"].loosened(TF32)
     assert not compare(runner.infer(clip)[0], reference.infer(clip)[0], runner.manifest, 16).misses(bounds)

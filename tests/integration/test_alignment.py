@@ -61,7 +61,7 @@ class MarkRunner(HostRunner):
             license="none",
             input=InputSpec((SIDE, SIDE), (0.0,) * 3, (1.0,) * 3, self.resize, SIDE + 16),  # type: ignore[arg-type]
             windows={FRAMES: WindowSpec((1 / SLICES,) * SLICES, self.trusted)},
-            default_frames=FRAMES,
+            default_clip_length=FRAMES,
             labels=("mark", "none"),
             tap="pool",
             channels=1,

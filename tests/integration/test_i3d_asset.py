@@ -59,10 +59,14 @@ def tensors(proto):
 
 def test_what_the_file_says_of_itself():
     manifest = read_manifest(ASSET)
-    assert (manifest.name, manifest.tap, manifest.default_frames) == ("i3d", "Mixed_5c", 64)
+    assert (manifest.name, manifest.tap, manifest.default_clip_length) == ("i3d", "Mixed_5c", 64)
     assert (manifest.input.size, manifest.input.short_side, manifest.input.rate) == ((224, 224), 256, 25.0)
     assert manifest.input.mean == manifest.input.std == (0.5, 0.5, 0.5)
-    assert {frames: spec.trusted for frames, spec in manifest.windows.items()} == {16: (0, 2), 32: (1, 3), 64: (1, 7)}
+    assert {clip_length: spec.trusted for clip_length, spec in manifest.windows.items()} == {
+        16: (0, 2),
+        32: (1, 3),
+        64: (1, 7),
+    }
     assert manifest.windows[64].slice_weights == pytest.approx([1 / 14, *[1 / 7] * 6, 1 / 14])
     assert "Apache-2.0" in manifest.license
     assert manifest.labels == labels.named("kinetics400")

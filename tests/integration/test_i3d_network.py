@@ -51,24 +51,26 @@ def manifest():
 @pytest.fixture(scope="module")
 def real(clips, manifest):
     """The clips of CASES as [1, 3, T, 224, 224] float32 in -1..1."""
-    return {frames: read_clip(clips / f"{name}.mp4", frames, manifest) for frames, (name, _) in CASES.items()}
+    return {
+        clip_length: read_clip(clips / f"{name}.mp4", clip_length, manifest) for clip_length, (name, _) in CASES.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def expected(network, real):
     """What PyTorch says of each, with the weights as they came: float32, batch norm and all."""
     found = {}
-    for frames, clip in real.items():
+    for clip_length, clip in real.items():
         with torch.no_grad():
             logits, activation = network(torch.from_numpy(clip))
-        found[frames] = HostOutputs(logits[0].numpy(), activation[0].numpy())
+        found[clip_length] = HostOutputs(logits[0].numpy(), activation[0].numpy())
     return found
 
 
-def read_clip(path, frames, manifest):
+def read_clip(path, clip_length, manifest):
     source = open_source(str(path))
     try:
-        pictures = [sample(frame, manifest.input).pixels for frame, _ in zip(source, range(frames), strict=False)]
+        pictures = [sample(frame, manifest.input).pixels for frame, _ in zip(source, range(clip_length), strict=False)]
     finally:
         source.close()
     clip = np.stack(pictures).transpose(3, 0, 1, 2)[None]
@@ -122,43 +124,43 @@ def literal_i3d(arrays, clip):
     return logits.mean(2), x
 
 
-@pytest.mark.parametrize("frames", [16, 32])
-def test_the_module_is_the_definition_written_out(checkpoint, real, expected, frames):
+@pytest.mark.parametrize("clip_length", [16, 32])
+def test_the_module_is_the_definition_written_out(checkpoint, real, expected, clip_length):
     with torch.no_grad():
-        logits, activation = literal_i3d(weights.read_checkpoint(checkpoint), torch.from_numpy(real[frames]))
+        logits, activation = literal_i3d(weights.read_checkpoint(checkpoint), torch.from_numpy(real[clip_length]))
     logits, activation = logits[0].numpy(), activation[0].numpy()
-    assert np.abs(expected[frames].logits - logits).max() <= 1e-4 * np.abs(logits).max()
-    assert np.linalg.norm(expected[frames].activation - activation) <= 1e-4 * np.linalg.norm(activation)
+    assert np.abs(expected[clip_length].logits - logits).max() <= 1e-4 * np.abs(logits).max()
+    assert np.linalg.norm(expected[clip_length].activation - activation) <= 1e-4 * np.linalg.norm(activation)
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize("frames", CASES)
-def test_the_shipped_file_says_what_the_network_says(real, expected, manifest, frames, runtime):
+@pytest.mark.parametrize("clip_length", CASES)
+def test_the_shipped_file_says_what_the_network_says(real, expected, manifest, clip_length, runtime):
     pytest.importorskip(runtime, reason=f"needs {runtime}")
-    found = open_runner(ASSET, frames=frames, runtime=runtime, precision="f32").infer(real[frames])[0]
-    assert manifest.labels[int(found.logits.argmax())] == CASES[frames][1]
-    errors = compare(found, expected[frames], manifest, frames)
+    found = open_runner(ASSET, clip_length=clip_length, runtime=runtime, precision="f32").infer(real[clip_length])[0]
+    assert manifest.labels[int(found.logits.argmax())] == CASES[clip_length][1]
+    errors = compare(found, expected[clip_length], manifest, clip_length)
     assert not errors.misses(), errors
     assert errors.completeness <= 1e-5
 
 
-@pytest.mark.parametrize("frames", CASES)
-def test_the_tube_adds_up_to_the_logit(real, manifest, frames):
+@pytest.mark.parametrize("clip_length", CASES)
+def test_the_tube_adds_up_to_the_logit(real, manifest, clip_length):
     """Needs no checkpoint: weighted mean of the tube plus bias, of the class seen, cell by cell."""
-    outputs = open_runner(ASSET, frames=frames).infer(real[frames])[0]
-    assert completeness(outputs, manifest, frames) <= 1e-5
-    seen = manifest.labels.index(CASES[frames][1])
+    outputs = open_runner(ASSET, clip_length=clip_length).infer(real[clip_length])[0]
+    assert completeness(outputs, manifest, clip_length) <= 1e-5
+    seen = manifest.labels.index(CASES[clip_length][1])
     tube = np.einsum("c,cthw->thw", manifest.head.class_weights[seen], outputs.activation, dtype=np.float64)
-    total = np.dot(manifest.window(frames).slice_weights, tube.mean(axis=(1, 2))) + manifest.head.bias[seen]
+    total = np.dot(manifest.window(clip_length).slice_weights, tube.mean(axis=(1, 2))) + manifest.head.bias[seen]
     assert total == pytest.approx(outputs.logits[seen], rel=1e-4)
-    if frames > 16:
+    if clip_length > 16:
         assert abs(tube.mean() + manifest.head.bias[seen] - outputs.logits[seen]) > 1e-2
 
 
 @pytest.mark.slow
 def test_a_layer_far_from_the_head(checkpoint, real, tmp_path):
     """Two Inception blocks and two max pools lie behind Mixed_4f: the graph gives weights by gradient."""
-    model, recipe = zoo.load("i3d", weights=checkpoint, frames=[16])
+    model, recipe = zoo.load("i3d", weights=checkpoint, clip_lengths=[16])
     path, recipe = tmp_path / "4f.onnx", replace(recipe, compact=False)
     manifest, analysis = describe(model, recipe, layer="Mixed_4f")
     assert not analysis.linear

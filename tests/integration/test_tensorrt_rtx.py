@@ -31,7 +31,7 @@ CHANNELS, CLASSES, SIDE, FRAMES = 4, 3, 16, 8
 F32, F16, I64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 
 
-def make_manifest(gradient=False, frames=(FRAMES,), slices=2, side=SIDE):
+def make_manifest(gradient=False, clip_lengths=(FRAMES,), slices=2, side=SIDE):
     head = None if gradient else LinearHead(np.ones((CLASSES, CHANNELS), np.float32), np.zeros(CLASSES, np.float32))
     outputs = {name: name for name in ("logits", "activation", *(["weights"] if gradient else []))}
     return Manifest(
@@ -39,8 +39,8 @@ def make_manifest(gradient=False, frames=(FRAMES,), slices=2, side=SIDE):
         title="Tiny",
         license="none",
         input=InputSpec((side, side), (0.0,) * 3, (1.0,) * 3, resize="stretch"),
-        windows={count: WindowSpec((1 / slices,) * slices, (0, slices)) for count in frames},
-        default_frames=frames[0],
+        windows={count: WindowSpec((1 / slices,) * slices, (0, slices)) for count in clip_lengths},
+        default_clip_length=clip_lengths[0],
         labels=tuple("abc"),
         tap="conv",
         channels=CHANNELS,
@@ -66,7 +66,9 @@ def weights(name, *shape):
     return numpy_helper.from_array(np.random.default_rng(0).standard_normal(shape).astype(np.float32) / 8, name)
 
 
-def tiny(path, *, batch="batch", frames=FRAMES, dtype=F32, extra=(), gradient=False, manifest=None, rename="logits"):
+def tiny(
+    path, *, batch="batch", clip_length=FRAMES, dtype=F32, extra=(), gradient=False, manifest=None, rename="logits"
+):
     """clip -> Conv3d, stride (4, 4, 4) -> activation -> mean -> linear -> logits; `extra` nodes after that."""
     nodes = [
         helper.make_node("Conv", ["clip", "kernel"], ["raw"], name="conv", strides=[4, 4, 4]),
@@ -74,7 +76,7 @@ def tiny(path, *, batch="batch", frames=FRAMES, dtype=F32, extra=(), gradient=Fa
         helper.make_node("ReduceMean", ["activation", "axes"], ["pooled"], name="pool", keepdims=0),
         helper.make_node("MatMul", ["pooled", "linear"], [rename], name="linear"),
     ]
-    inputs = [value("clip", [batch, 3, frames, SIDE, SIDE])]
+    inputs = [value("clip", [batch, 3, clip_length, SIDE, SIDE])]
     outputs = [value(rename, [batch, CLASSES], dtype), value("activation", [batch, CHANNELS, None, 4, 4])]
     held = [
         weights("kernel", CHANNELS, 3, 4, 4, 4),
@@ -103,14 +105,14 @@ def build_with(trt_kit, path, options=None):
 class TestI3D:
     """The bundled model: kernels stored as float16 and cast."""
 
-    @pytest.mark.parametrize(("frames", "slices"), [(16, 2), (64, 8)])
-    def test_a_plan_and_what_is_said_of_it(self, frames, slices, tmp_path):
+    @pytest.mark.parametrize(("clip_length", "slices"), [(16, 2), (64, 8)])
+    def test_a_plan_and_what_is_said_of_it(self, clip_length, slices, tmp_path):
         path = tmp_path / "i3d.plan"
-        built = build_plan(I3D, path, BuildOptions(frames=frames), builder=RTX)
+        built = build_plan(I3D, path, BuildOptions(clip_length=clip_length), builder=RTX)
         assert path.stat().st_size > 40e6
         info = read_plan(path)
-        assert (info.builder, info.version, info.frames) == (RTX, trt.__version__, frames)
-        assert info.inputs == (TensorInfo("clip", (1, 3, frames, 224, 224), "float32"),)
+        assert (info.builder, info.version, info.clip_length) == (RTX, trt.__version__, clip_length)
+        assert info.inputs == (TensorInfo("clip", (1, 3, clip_length, 224, 224), "float32"),)
         assert info.outputs == (
             TensorInfo("logits", (1, 400), "float32"),
             TensorInfo("activation", (1, 1024, slices, 7, 7), "float32"),
@@ -123,7 +125,7 @@ class TestI3D:
         assert not [left for left in tmp_path.iterdir() if left.name not in ("i3d.plan", "i3d.plan.json")]
 
     def test_several_clips_on_two_kinds_of_gpu(self, tmp_path):
-        options = BuildOptions(batch=(1, 2, 4), frames=16, compute_capability=("8.9", "12.0"))
+        options = BuildOptions(batch=(1, 2, 4), clip_length=16, compute_capability=("8.9", "12.0"))
         info = build_plan(I3D, tmp_path / "i3d.plan", options, builder=RTX).info
         assert info.profile == {"clip": Range(*((n, 3, 16, 224, 224) for n in (1, 2, 4)))}
         assert info.inputs[0].shape == (-1, 3, 16, 224, 224)
@@ -132,14 +134,16 @@ class TestI3D:
 
     def test_turing_cannot_take_it(self, tmp_path):
         with pytest.raises(ModelError, match=r"Turing \(SM75\): FP32 3D convolution is not supported\)?$") as error:
-            build_plan(I3D, tmp_path / "i3d.plan", BuildOptions(frames=16, compute_capability=("7.5",)), builder=RTX)
+            build_plan(
+                I3D, tmp_path / "i3d.plan", BuildOptions(clip_length=16, compute_capability=("7.5",)), builder=RTX
+            )
         assert str(I3D) in str(error.value)
         assert "_src" not in str(error.value)
         assert not list(tmp_path.iterdir())
 
     def test_too_little_memory(self, tmp_path):
         with pytest.raises(ModelError, match="OutOfMemory"):
-            build_plan(I3D, tmp_path / "i3d.plan", BuildOptions(frames=16, workspace=1), builder=RTX)
+            build_plan(I3D, tmp_path / "i3d.plan", BuildOptions(clip_length=16, workspace=1), builder=RTX)
 
 
 @pytest.mark.slow
@@ -171,8 +175,8 @@ def test_networks_of_the_zoo(name, most, tmp_path):
 
 
 def expect_outputs(info, manifest):
-    frames = manifest.default_frames
-    inputs = {manifest.input.name: ((1, 3, frames, *manifest.input.size), "float32")}
+    clip_length = manifest.default_clip_length
+    inputs = {manifest.input.name: ((1, 3, clip_length, *manifest.input.size), "float32")}
     if manifest.head is None:
         inputs[manifest.class_input] = ((1,), "int64")
     assert {tensor.name: (tensor.shape, tensor.dtype) for tensor in info.inputs} == inputs
@@ -180,7 +184,7 @@ def expect_outputs(info, manifest):
     assert {tensor.dtype for tensor in info.outputs} == {"float32"}
     assert set(found) == set(manifest.outputs.values())
     assert found[manifest.outputs["logits"]] == (1, len(manifest.labels))
-    slices = len(manifest.window(frames).slice_weights)
+    slices = len(manifest.window(clip_length).slice_weights)
     assert found[manifest.outputs["activation"]][:3] == (1, manifest.channels, slices)
     if manifest.head is None:
         assert found[manifest.outputs["weights"]] == (1, manifest.channels)
@@ -221,7 +225,10 @@ class TestWhatTheNetworkIs:
         [
             ({"rename": "scores"}, "no output logits: it has scores, activation"),
             ({"dtype": F16}, "output logits is float16, and should be float32"),
-            ({"frames": 12}, r"input clip is \[-1, 3, 12, 16, 16\] float32; the manifest says \[-1, 3, 8, 16, 16\]"),
+            (
+                {"clip_length": 12},
+                r"input clip is \[-1, 3, 12, 16, 16\] float32; the manifest says \[-1, 3, 8, 16, 16\]",
+            ),
             ({"manifest": make_manifest(slices=3)}, r"activation of shape \(1, 4, 2, 4, 4\) does not fit"),
             ({"manifest": make_manifest(gradient=True)}, "inputs are clip; the manifest says clip, class"),
             ({"manifest": make_manifest(), "gradient": True}, "inputs are clip, class; the manifest says clip"),
@@ -264,7 +271,7 @@ class TestRefusals:
             build_with(kit(), path, wrong)
 
     def test_a_profile_outside_what_the_network_takes(self, tmp_path):
-        path = tiny(tmp_path / "a.onnx", frames="frames", manifest=make_manifest(frames=(2,), slices=1))
+        path = tiny(tmp_path / "a.onnx", clip_length="frames", manifest=make_manifest(clip_lengths=(2,), slices=1))
         with pytest.raises(
             ModelError, match=r"cannot build .* for these shapes: .*image size is smaller than filter size"
         ):

@@ -125,7 +125,7 @@ class Exported:
     def run(self, runtime, target):
         """The engine's outputs, weights and explanation of the clip."""
         if runtime not in self.found:
-            runner, self.found[runtime] = open_runner(self.path, frames=self.clip.shape[2], runtime=runtime), {}
+            runner, self.found[runtime] = open_runner(self.path, clip_length=self.clip.shape[2], runtime=runtime), {}
             for one in self.targets:
                 outputs, weights = run_target(
                     lambda data, class_id, runner=runner: runner.infer(data, [class_id])[0],
@@ -135,8 +135,8 @@ class Exported:
         return self.found[runtime][target]
 
     def explain(self, outputs, weights, target):
-        frames = self.clip.shape[2]
-        clip = black_clip(self.manifest.input, frames)
+        clip_length = self.clip.shape[2]
+        clip = black_clip(self.manifest.input, clip_length)
         return make_explanation(outputs, weights, self.manifest, clip, target, window=0, normalize=Normalize())
 
     @cached_property
@@ -177,8 +177,8 @@ def cases():
 @pytest.fixture(scope="module", params=cases())
 def exported(request, tmp_path_factory):
     name, small = request.param
-    frames, size = SMALL[name] if small else (None, None)
-    model, recipe = zoo.load(name, weights=None, frames=frames, size=size)
+    clip_lengths, size = SMALL[name] if small else (None, None)
+    model, recipe = zoo.load(name, weights=None, clip_lengths=clip_lengths, size=size)
     # rounded kernels have bounds of their own: tests/unit/export/test_export_graph.py holds them
     recipe = dataclasses.replace(recipe, compact=False)
     randomise(model)
@@ -289,13 +289,13 @@ def test_the_other_lengths_of_one_file_are_served_too(exported, runtime):
     pytest.importorskip(runtime, reason=f"needs {runtime}")
     others = sorted(exported.manifest.windows)[:-1]
     assert bool(others) == (exported.name == "i3d")
-    for frames in others:
-        clip = smooth_noise(exported.manifest.input, frames, seed=1)
-        outputs = open_runner(exported.path, frames=frames, runtime=runtime).infer(clip)[0]
+    for clip_length in others:
+        clip = smooth_noise(exported.manifest.input, clip_length, seed=1)
+        outputs = open_runner(exported.path, clip_length=clip_length, runtime=runtime).infer(clip)[0]
         with torch.no_grad():
             logits = exported.model(torch.from_numpy(clip))[0].numpy()
         assert error(outputs.logits, logits) <= LOGITS
-        head, spec = exported.manifest.head, exported.manifest.window(frames)
+        head, spec = exported.manifest.head, exported.manifest.window(clip_length)
         weights = spec.pool(*outputs.activation.shape[2:])
         totals = head.class_weights @ np.tensordot(outputs.activation, weights, 3) + head.bias
         assert error(totals, logits) <= COMPLETENESS

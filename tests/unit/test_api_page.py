@@ -98,7 +98,7 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "explanation": explanation,
         "source": source,
         "sinks": [],
-        "runner": open_runner(frames=16),
+        "runner": open_runner(clip_length=16),
         "options": PipelineOptions(),
     }
     blocks = examples(page)

@@ -539,8 +539,8 @@ class TestHowMany:
         opened = []
         monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: takes[clips])
         monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
-        monkeypatch.setattr(model_choice, "load_runner", loading(lambda frames, batch: opened.append(batch)))
-        shared = share_model([Config("test://", batch=asked, samples=8)] * 4)
+        monkeypatch.setattr(model_choice, "load_runner", loading(lambda clip_length, batch: opened.append(batch)))
+        shared = share_model([Config("test://", batch=asked, clip_length=8)] * 4)
         assert shared.batcher.runner.batch == opened[-1] == size
         assert shared.seconds == seconds
         assert shared.remark == f"4 streams: a window of 8 frames every {seconds:.1f} s each, {words}"
@@ -550,20 +550,20 @@ class TestHowMany:
         monkeypatch.setattr(model_choice, "BUDGET", 0.0)
         monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: sizes.append(clips) or 1.0)
         monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
-        monkeypatch.setattr(model_choice, "load_runner", loading(lambda frames, batch: None))
+        monkeypatch.setattr(model_choice, "load_runner", loading(lambda clip_length, batch: None))
         with caplog.at_level("INFO", "saliency_tubes"):
-            shared = share_model([Config("test://", samples=8)] * 4)
+            shared = share_model([Config("test://", clip_length=8)] * 4)
         assert (sizes, shared.batcher.runner.batch) == ([1], 1)
         assert "what this machine can do for 4 streams is being measured" in caplog.text
 
     def test_a_model_that_takes_one_at_a_time(self, monkeypatch):
         monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
         monkeypatch.setattr(model_choice, "load_runner", lambda *_, **__: StubRunner(batch=1))
-        remark = share_model([Config("test://", samples=8)] * 4).remark
+        remark = share_model([Config("test://", clip_length=8)] * 4).remark
         assert remark.endswith("one window at a time: the model takes no more at once")
 
     @pytest.mark.parametrize(
-        ("a_frame_takes", "streams", "frames", "says"),
+        ("a_frame_takes", "streams", "clip_length", "says"),
         [
             (0.002, 2, 64, "2 streams: a window of 64 frames every 0.3 s each, "),
             (0.008, 4, 16, "4 streams: a window of 16 frames every 0.5 s each, "),
@@ -571,19 +571,19 @@ class TestHowMany:
         ],
     )
     def test_windows_are_as_short_as_the_number_of_streams_asks(
-        self, a_frame_takes, streams, frames, says, monkeypatch
+        self, a_frame_takes, streams, clip_length, says, monkeypatch
     ):
         """As for one stream alone, to which a window takes as long as those of all."""
-        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: clips * runner.frames * a_frame_takes)
+        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: clips * runner.clip_length * a_frame_takes)
         monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
-        monkeypatch.setattr(model_choice, "load_runner", loading(lambda frames, batch: None))
+        monkeypatch.setattr(model_choice, "load_runner", loading(lambda clip_length, batch: None))
         shared = share_model([Config("test://")] * streams)
-        assert shared.batcher.runner.frames == frames
+        assert shared.batcher.runner.clip_length == clip_length
         assert says in shared.remark
 
     def test_files_alone_have_the_models_own_windows(self, monkeypatch):
         monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: 9.0)
-        monkeypatch.setattr(model_choice, "load_runner", loading(lambda frames, batch: None))
+        monkeypatch.setattr(model_choice, "load_runner", loading(lambda clip_length, batch: None))
         shared = share_model([Config("a.mp4"), Config("b.mp4")])
         assert shared.remark == "2 streams share it, one window at a time"
 
@@ -591,10 +591,10 @@ class TestHowMany:
 def loading(tell):
     """In the place of model_choice.load_runner: tells the T and the batch that it is asked for."""
 
-    def load(config, speeds=None, *, behind=False, batch=1, frames=None):
-        tell(frames, batch)
+    def load(config, speeds=None, *, behind=False, batch=1, clip_length=None):
+        tell(clip_length, batch)
         runner = StubRunner(batch=batch)
-        runner.frames = config.samples or frames or 8
+        runner.clip_length = config.clip_length or clip_length or 8
         return runner
 
     return load

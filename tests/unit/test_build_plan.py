@@ -42,7 +42,7 @@ class Here:
         profile = {"clip": Range(CLIP, CLIP, CLIP)}
         inputs = (TensorInfo("clip", CLIP, "float32"),)
         data = memoryview(f"plan {self.built}".encode())
-        return Engine(data, inputs, OUTPUTS, profile, manifest.default_frames)
+        return Engine(data, inputs, OUTPUTS, profile, manifest.default_clip_length)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ class TestBuilding:
 
     def test_frames_that_are_the_default_are_no_change(self, here, onnx, tmp_path):
         build_plan(onnx, tmp_path / "a.plan")
-        assert not build_plan(onnx, tmp_path / "a.plan", BuildOptions(frames=8)).why
+        assert not build_plan(onnx, tmp_path / "a.plan", BuildOptions(clip_length=8)).why
 
     @pytest.mark.parametrize(
         ("change", "why"),
@@ -187,7 +187,7 @@ class TestNothingIsLeftBehind:
 
     def test_a_clip_length_the_model_does_not_serve(self, here, onnx, tmp_path):
         with pytest.raises(ModelError, match="stub takes clips of 8 frames, got 9"):
-            build_plan(onnx, tmp_path / "a.plan", BuildOptions(frames=9))
+            build_plan(onnx, tmp_path / "a.plan", BuildOptions(clip_length=9))
 
     def test_an_onnx_file_of_someone_else(self, here, tmp_path):
         (tmp_path / "b.onnx").write_bytes(b"\x3a\x00")

@@ -132,7 +132,7 @@ def test_several_streams(tmp_path):
     one, two = settings(tmp_path, text).streams
     assert (one.name, two.name) == ("door", "stream2")
     assert (one.style.alpha, two.style.alpha) == (0.4, 0.7)
-    assert one.samples == two.samples == 16
+    assert one.clip_length == two.clip_length == 16
 
 
 STREAM = '[[stream]]\nname = "a"\ninput = "in.mp4"\noutputs = ["null://"]\n'

@@ -74,8 +74,8 @@ class TestBreaks:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=120), st.integers(2, 9), st.integers(1, 3), st.integers(1, 9))
-def test_no_window_has_garbage_in_it(damaged, frames, stride, hop) -> None:
-    window, breaks, clips = Window(HostSampler(SPEC), frames, stride, hop), Breaks(), []
+def test_no_window_has_garbage_in_it(damaged, clip_length, stride, hop) -> None:
+    window, breaks, clips = Window(HostSampler(SPEC), clip_length, stride, hop), Breaks(), []
     for index, bad in enumerate(damaged):
         one = breaks.mark(frame(index, bad))
         clips += [window.cut() if one.gap else None, window.push(one)]
@@ -84,7 +84,7 @@ def test_no_window_has_garbage_in_it(damaged, frames, stride, hop) -> None:
         assert GARBAGE not in pictures
         last = clip.span.last - clip.repeated * stride
         assert clip.damaged == sum(damaged[first : last + 1])
-        for place, picture in enumerate(pictures[: frames - clip.repeated]):
+        for place, picture in enumerate(pictures[: clip_length - clip.repeated]):
             index = first + place * stride
             good = next(one for one in range(index, -1, -1) if not damaged[one])
             assert picture == good, "each damaged frame shows the one before it"

@@ -150,7 +150,7 @@ def plan_of(version: str, capability: str) -> PlanInfo:
         version=version,
         compute_capability=(capability,),
         device="",
-        frames=8,
+        clip_length=8,
         inputs=(TensorInfo("clip", clip, "float32"),),
         outputs=(TensorInfo("logits", (1, 2), "float32"), TensorInfo("activation", (1, 1, 2, 4, 4), "float32")),
         profile={"clip": Range(clip, clip, clip)},

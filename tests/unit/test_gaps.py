@@ -31,10 +31,10 @@ def frame(index: int, gap: bool = False) -> Frame:
     return Frame(index, index, StubSource().info.time_base, Picture(Layout.RGB, (plane,)), gap=gap)
 
 
-def explanation(start: int, frames: int = 8, stride: int = 1) -> Explanation:
+def explanation(start: int, clip_length: int = 8, stride: int = 1) -> Explanation:
     cells = np.ones((2, 1, 1), np.float32)
-    tube = Tube(cells, Span(start, frames, stride), Crop(), even_pool(cells), (0, 2))
-    return Explanation(start, (), (), tube, Scale(0, 1), (start, start + frames - 1), frame(0).time_base)
+    tube = Tube(cells, Span(start, clip_length, stride), Crop(), even_pool(cells), (0, 2))
+    return Explanation(start, (), (), tube, Scale(0, 1), (start, start + clip_length - 1), frame(0).time_base)
 
 
 def numbers(clip: Clip) -> list[int]:
@@ -50,8 +50,8 @@ class TestWindow:
         st.integers(1, 80),
         st.sets(st.integers(1, 79), max_size=5),
     )
-    def test_no_clip_mixes_before_and_after(self, frames, stride, hop, count, gaps):
-        window, clips = Window(HostSampler(SPEC), frames, stride, hop), []
+    def test_no_clip_mixes_before_and_after(self, clip_length, stride, hop, count, gaps):
+        window, clips = Window(HostSampler(SPEC), clip_length, stride, hop), []
         for index in range(count):
             if index in gaps:
                 clips.append(window.cut())

@@ -46,7 +46,7 @@ def manifest_of(head: LinearHead | None, outputs: dict[str, str], **more: str) -
         license="MIT",
         input=InputSpec((8, 6), (0.5, 0.25, 0.125), (0.5, 0.25, 0.2), "center", 9, 2, 12.5, "video"),
         windows={4: WindowSpec((0.5, 0.5), (0, 2), CELLS), 8: WindowSpec((0.125, 0.375, 0.375, 0.125), (1, 3))},
-        default_frames=8,
+        default_clip_length=8,
         labels=("a", "b: ü", "日本"),
         tap="tail",
         channels=2 if head is None else head.class_weights.shape[1],
@@ -96,7 +96,7 @@ class TestRoundTrip:
         one = make_manifest(weights)
         properties = one.to_properties()
         other = Manifest.from_properties(properties)
-        for name in ("name", "title", "license", "input", "default_frames", "labels", "tap", "channels"):
+        for name in ("name", "title", "license", "input", "default_clip_length", "labels", "tap", "channels"):
             assert getattr(one, name) == getattr(other, name), name
         assert dict(other.windows) == dict(one.windows)
         assert dict(other.outputs) == dict(one.outputs)
@@ -123,6 +123,8 @@ class TestRoundTrip:
         both = (Missed("openvino", "bf16", 4, "tube", 0.9, 0.995), Missed("other", "f16", 8, "run"))
         other = Manifest.from_properties(replace(make_manifest(), missed=both).to_properties())
         assert other.missed == both
+        kept = json.loads(other.to_properties()[MANIFEST_KEY])["missed"][0]
+        assert list(kept) == ["runtime", "precision", "frames", "what", "measured", "allowed"]
         assert (other.missed_precisions("openvino"), other.missed_precisions("other")) == ({"bf16"}, {"f16"})
         assert [one.words for one in both] == [
             "openvino in bf16 at 4 frames: tube correlation 0.9000 (at least 0.995 is accepted)",
@@ -249,7 +251,8 @@ class TestDamage:
             (["channels"], 3, ["(3, 2)", "3 channels"]),
             (["missed"], 3, ["manifest is wrong"]),
             (["missed"], [3], ["manifest is wrong"]),
-            (["missed"], [{"runtime": "openvino"}], ["missing", "'precision'"]),
+            (["missed"], [{"runtime": "openvino", "frames": 8}], ["missing", "'precision'"]),
+            (["missed"], [{"runtime": "openvino"}], ["lacks 'frames'"]),
             (["missed"], [{**MISSED, "color": 1}], ["color"]),
             (["missed"], [{**MISSED, "runtime": 1}], ["missed.runtime must be a line", "1"]),
             (["missed"], [{**MISSED, "what": "a\nb"}], ["missed.what must be a line"]),

@@ -123,7 +123,7 @@ class TestKeywords:
             {"frames": 16, "max_age": 1, "alpha": 0.3, "encoder_preset": "fast", "rtsp_user": "me", "tls_ca": "any"},
         )
         assert (made.input, made.outputs) == (Address.parse("a.mp4"), (Address.parse("b.mp4"),))
-        assert (made.samples, made.max_age) == (16, 1)
+        assert (made.clip_length, made.max_age) == (16, 1)
         assert made.style == Style(alpha=0.3)
         assert made.sink == SinkOptions(preset="fast", user="me", tls_ca="any")
         assert made.source == SourceOptions(tls_ca="any")

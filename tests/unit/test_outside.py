@@ -81,7 +81,7 @@ class Own(Sink):
 
 
 def parts() -> None:
-    source, runner = open_source("test://?frames=30"), open_runner("i3d", frames=16)
+    source, runner = open_source("test://?frames=30"), open_runner("i3d", clip_length=16)
     assert_type(runner.manifest.labels, tuple[str, ...])
     try:
         with Pipeline(source, runner, [open_sink("out.mkv")], PipelineOptions(hop=4)) as pipeline:

@@ -25,11 +25,11 @@ WHOLE = Crop()
 
 
 def make_explanation(
-    tube: np.ndarray, frames: int, normalize: Normalize, volume=None, crop: Crop = WHOLE, trusted=None
+    tube: np.ndarray, clip_length: int, normalize: Normalize, volume=None, crop: Crop = WHOLE, trusted=None
 ) -> Explanation:
     slices = len(tube)
-    made = Tube(tube, Span(0, frames), crop, even_pool(tube), trusted or (0, slices))
-    return Explanation(0, (), (), made, scale_of(made, normalize, volume), (0, frames - 1), Fraction(1, 25))
+    made = Tube(tube, Span(0, clip_length), crop, even_pool(tube), trusted or (0, slices))
+    return Explanation(0, (), (), made, scale_of(made, normalize, volume), (0, clip_length - 1), Fraction(1, 25))
 
 
 @pytest.mark.parametrize(("cells", "pixels"), [(7, 224), (7, 100), (8, 16), (2, 16), (1, 9), (32, 33)])

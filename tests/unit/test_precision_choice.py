@@ -35,30 +35,36 @@ class Models:
         self.raced: list[tuple[int, tuple[str, ...]]] = []
         self._seconds = seconds
         monkeypatch.setattr(model_choice, "open_runner", self.open)
-        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: seconds[runner.frames, runner.precision])
+        monkeypatch.setattr(
+            model_choice, "run_takes", lambda runner, clips: seconds[runner.clip_length, runner.precision]
+        )
         monkeypatch.setattr(model_choice, "choices", lambda model, **options: Choices("stub", ("f32", "bf16")))
         monkeypatch.setattr(model_choice, "speeds_of", self.race)
         monkeypatch.setattr(model_choice, "read_manifest", lambda path: MANIFEST)
 
-    def open(self, model: object, *, frames: int | None, precision: str, batch: int, **options: Any) -> StubRunner:
-        frames = frames or MANIFEST.default_frames
-        self.opened.append((frames, precision, batch))
-        runner = StubRunner(MANIFEST, frames, batch)
+    def open(self, model: object, *, clip_length: int | None, precision: str, batch: int, **options: Any) -> StubRunner:
+        clip_length = clip_length or MANIFEST.default_clip_length
+        self.opened.append((clip_length, precision, batch))
+        runner = StubRunner(MANIFEST, clip_length, batch)
         runner.precision = precision  # type: ignore[attr-defined]
         return runner
 
-    def race(self, model: Path, choices: Choices, frames: int, load: Any) -> Speeds:
-        self.raced.append((frames, choices.precisions))
-        return Speeds(frames, {name: self._seconds[frames, name] for name in choices.precisions})
+    def race(self, model: Path, choices: Choices, clip_length: int, load: Any) -> Speeds:
+        self.raced.append((clip_length, choices.precisions))
+        return Speeds(clip_length, {name: self._seconds[clip_length, name] for name in choices.precisions})
 
 
-WINDOWS = {frames: WindowSpec((1 / SLICES,) * SLICES, (0, SLICES)) for frames in (8, 16, 32)}
+WINDOWS = {clip_length: WindowSpec((1 / SLICES,) * SLICES, (0, SLICES)) for clip_length in (8, 16, 32)}
 MANIFEST = replace(make_manifest(32), windows=WINDOWS)
 
 
 def seconds(f32: float, bf16: float) -> dict[tuple[int, str], float]:
     """Of a frame, by precision; a window's are in proportion."""
-    return {(frames, name): frames * spent for frames in WINDOWS for name, spent in (("f32", f32), ("bf16", bf16))}
+    return {
+        (clip_length, name): clip_length * spent
+        for clip_length in WINDOWS
+        for name, spent in (("f32", f32), ("bf16", bf16))
+    }
 
 
 @pytest.mark.parametrize(
@@ -91,10 +97,10 @@ def test_bf16_that_is_slower_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_window_asked_for_is_the_one_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     models = Models(monkeypatch, seconds(0.02, 0.01))
-    model_speeds(Config("rtsp://camera/live", samples=16), MANIFEST, True, chooses=False)
+    model_speeds(Config("rtsp://camera/live", clip_length=16), MANIFEST, True, chooses=False)
     assert models.raced == [(16, ("f32", "bf16"))]
     with pytest.raises(ModelError, match="takes clips of 8, 16 or 32 frames, got 9"):
-        model_speeds(Config("rtsp://camera/live", samples=9), MANIFEST, True)
+        model_speeds(Config("rtsp://camera/live", clip_length=9), MANIFEST, True)
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
@@ -127,12 +133,12 @@ def test_files_that_share_a_model_are_exact_too(
 ) -> None:
     """And each by itself: what a window gives may depend, if little, on those beside it."""
     models = Models(monkeypatch, seconds(0.02, 0.01))
-    share_model([Config(one, ("null://",), batch=batch, samples=32) for one in inputs])
+    share_model([Config(one, ("null://",), batch=batch, clip_length=32) for one in inputs])
     assert models.opened[-1] == (32, chosen, size)
 
 
 @pytest.mark.parametrize(
-    ("syncs", "max_ages", "frames"),
+    ("syncs", "max_ages", "clip_length"),
     [
         (("auto", "auto"), (2.0, 2.0), 16),
         (("aligned", "aligned"), (2.0, 2.0), 32),
@@ -141,7 +147,7 @@ def test_files_that_share_a_model_are_exact_too(
     ],
 )
 def test_windows_are_short_for_those_streams_that_are_drawn_live(
-    syncs: tuple[str, str], max_ages: tuple[float, float], frames: int, monkeypatch: pytest.MonkeyPatch
+    syncs: tuple[str, str], max_ages: tuple[float, float], clip_length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of those that wait for their windows, tubes are of age 0, however long the windows are."""
     Models(monkeypatch, seconds(0.013, 0.013))
@@ -149,14 +155,14 @@ def test_windows_are_short_for_those_streams_that_are_drawn_live(
         Config(f"rtsp://camera/{sync}", ("null://",), sync=sync, max_age=max_age)
         for sync, max_age in zip(syncs, max_ages, strict=True)
     ]
-    assert share_model(configs).batcher.runner.frames == frames
+    assert share_model(configs).batcher.runner.clip_length == clip_length
 
 
 def young(models: Models, guess: Speeds | None, rate: float = 30.0, **options: Any) -> tuple[int, str]:
     config = Config("rtsp://camera/live", **options)
     runner, why = load_young(config, MANIFEST, 1, rate, guess, behind=False)
-    assert runner.frames == models.opened[-1][0]
-    return runner.frames, why
+    assert runner.clip_length == models.opened[-1][0]
+    return runner.clip_length, why
 
 
 def guess(spent: float) -> Speeds:
@@ -180,9 +186,9 @@ def test_live_takes_the_longest_window_whose_tubes_are_young_now(
     guessed: Speeds | None, now: float, opened: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = Models(monkeypatch, seconds(now, now))
-    frames, why = young(models, guessed)
+    clip_length, why = young(models, guessed)
     assert [one[0] for one in models.opened] == opened
-    assert frames == opened[-1]
+    assert clip_length == opened[-1]
     assert why == fit(MANIFEST, 1, 30.0, 2.0, {8: 8 * now}).in_words
 
 
@@ -199,21 +205,21 @@ def test_a_longer_patience_allows_longer_windows(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("options", "frames"),
-    [({}, 16), ({"samples": 32}, 32), ({"sync": "aligned"}, 32)],
+    ("options", "clip_length"),
+    [({}, 16), ({"clip_length": 32}, 32), ({"sync": "aligned"}, 32)],
     ids=["by itself", "--frames", "aligned"],
 )
 def test_a_run_with_a_camera_says_why_its_window_is_so_long(
-    options: dict[str, Any], frames: int, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], clip_length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Models(monkeypatch, seconds(0.03, 0.03))
     said = io.StringIO()
     with logging_to(said), open_job(Config("test://?size=160x96&rate=30", ("null://",), limit=3, **options)) as opened:
         Report(opened, None).begin()
-        assert opened.runner.frames == frames
+        assert opened.runner.clip_length == clip_length
         list(opened.pipeline)
     (line,) = [line for line in said.getvalue().splitlines() if line.startswith("window")]
-    assert line.startswith(f"window   {frames} frames")
+    assert line.startswith(f"window   {clip_length} frames")
     assert ("a tube is" in line) == (not options)
     assert not options or opened.young == ""
     assert options or line.endswith("; 32 frames would make it 3.2 s, older than max-age 2 s")

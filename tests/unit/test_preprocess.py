@@ -168,11 +168,11 @@ def test_tiny_frames_can_be_sampled(rule):
     seed=st.integers(0, 99),
 )
 def test_tensor_is_the_formula(shape, mean, std, seed):
-    frames, height, width = shape
-    pictures = np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
-    clip = Clip(tuple(map(HostSample, pictures)), Span(0, frames), Crop(), (0, 1), Fraction(1, 25))
+    clip_length, height, width = shape
+    pictures = np.random.default_rng(seed).integers(0, 256, (clip_length, height, width, 3), dtype=np.uint8)
+    clip = Clip(tuple(map(HostSample, pictures)), Span(0, clip_length), Crop(), (0, 1), Fraction(1, 25))
     got = tensor([clip], InputSpec((height, width), mean, std, "stretch"))
-    assert got.shape == (1, 3, frames, height, width)
+    assert got.shape == (1, 3, clip_length, height, width)
     assert got.dtype == np.float32
     assert got.flags.c_contiguous
     expected = np.moveaxis((pictures / 255 - mean) / std, -1, 0)

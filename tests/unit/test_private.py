@@ -13,7 +13,7 @@ def refuse(*arguments, **options):
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from saliency_tubes.engine.runtimes.open import open_runner
 import numpy as np
-runner = open_runner("i3d", frames=16, runtime="openvino")
+runner = open_runner("i3d", clip_length=16, runtime="openvino")
 runner.infer(np.zeros((1, 3, 16, 224, 224), np.float32))
 print("telemetry", sys.modules.get("openvino_telemetry"))
 print("threads", [thread.name for thread in threading.enumerate()])

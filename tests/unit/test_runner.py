@@ -36,7 +36,7 @@ def make_manifest(**changes: object) -> Manifest:
         "license": "MIT",
         "input": InputSpec((SIDE, SIDE), (0, 0, 0), (1, 1, 1), "stretch", name="clip"),
         "windows": {4: WindowSpec((0.5, 0.5), (0, 2)), 8: WindowSpec((0.25,) * 4, (1, 3))},
-        "default_frames": 4,
+        "default_clip_length": 4,
         "labels": ("a", "b", "c"),
         "tap": "conv",
         "channels": CHANNELS,
@@ -132,14 +132,14 @@ def reference_gradient(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def reference(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits [K] and activation [C, t, h, w] in NumPy: a convolution of stride 2 over blocks of 2x2x2."""
-    _, _, frames, height, width = clip.shape
-    blocks = clip[0].reshape(3, frames // 2, 2, height // 2, 2, width // 2, 2).astype(np.float64)
+    _, _, clip_length, height, width = clip.shape
+    blocks = clip[0].reshape(3, clip_length // 2, 2, height // 2, 2, width // 2, 2).astype(np.float64)
     activation = np.maximum(np.einsum("oiabc,itaxbyc->otxy", CONV.astype(np.float64), blocks), 0)
     return WEIGHTS @ activation.mean(axis=(1, 2, 3)) + BIAS, activation
 
 
-def clip_of(frames: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(1, 3, frames, SIDE, SIDE)).astype(np.float32)
+def clip_of(clip_length: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(1, 3, clip_length, SIDE, SIDE)).astype(np.float32)
 
 
 def message(error: pytest.ExceptionInfo[TubesError], *words: object) -> None:
@@ -174,13 +174,13 @@ def runtime(request):
 
 
 class TestContract:
-    @pytest.mark.parametrize("frames", [4, 8, None])
-    def test_outputs_are_the_networks(self, tiny, runtime, frames):
-        runner = open_runner(tiny, frames=frames, runtime=runtime)
-        assert runner.frames == (frames or 4)
+    @pytest.mark.parametrize("clip_length", [4, 8, None])
+    def test_outputs_are_the_networks(self, tiny, runtime, clip_length):
+        runner = open_runner(tiny, clip_length=clip_length, runtime=runtime)
+        assert runner.clip_length == (clip_length or 4)
         assert runner.manifest.labels == ("a", "b", "c")
         for seed in range(3):
-            clip = clip_of(runner.frames, seed)
+            clip = clip_of(runner.clip_length, seed)
             before = clip.copy()
             outputs = runner.infer(clip)[0]
             logits, activation = reference(clip)
@@ -282,10 +282,10 @@ class TestGradient:
         assert np.allclose(outputs.weights, weights[1], atol=1e-4)
         assert np.allclose(outputs.activation, reference(clip)[1], atol=1e-4)
 
-    @pytest.mark.parametrize("frames", [4, 8])
-    def test_a_class_by_its_index(self, path, runtime, frames):
-        runner = open_runner(path, frames=frames, runtime=runtime)
-        clip = clip_of(frames)
+    @pytest.mark.parametrize("clip_length", [4, 8])
+    def test_a_class_by_its_index(self, path, runtime, clip_length):
+        runner = open_runner(path, clip_length=clip_length, runtime=runtime)
+        clip = clip_of(clip_length)
         logits, weights = reference_gradient(clip)
         for index in (2, 0, 1):
             outputs = runner.infer(clip, [index])[0]
@@ -378,7 +378,7 @@ class TestGradient:
 class TestRefused:
     def test_frames(self, tiny, runtime):
         with pytest.raises(ModelError) as error:
-            open_runner(tiny, frames=5, runtime=runtime)
+            open_runner(tiny, clip_length=5, runtime=runtime)
         message(error, "4 or 8", 5)
 
     def test_no_batch(self, tiny, runtime):
@@ -388,7 +388,7 @@ class TestRefused:
 
     def test_no_frames(self, tiny, runtime):
         with pytest.raises(TubesError):
-            open_runner(tiny, frames=0, runtime=runtime)
+            open_runner(tiny, clip_length=0, runtime=runtime)
 
     def test_device(self, tiny, runtime):
         with pytest.raises(UsageError) as error:

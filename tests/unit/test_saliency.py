@@ -35,7 +35,7 @@ LABELS = ("abseiling", "juggling balls", "juggling fire", "yoga", "tossing: sala
 class Head:
     """A synthetic network's last layers: pool (weighted by cell) and a linear layer, in float64. Runs as a Runner."""
 
-    frames, batch, description = 8, 1, "head"
+    clip_length, batch, description = 8, 1, "head"
 
     def __init__(self, seed: int, classes: int, channels: int, cells: tuple[int, int, int], even: bool = True) -> None:
         rng = np.random.default_rng(seed)

@@ -95,10 +95,12 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def ask(model: Path, choices: Choices = BOTH, frames: int = 8, machine: Machine | None = None) -> tuple[Speeds, int]:
+def ask(
+    model: Path, choices: Choices = BOTH, clip_length: int = 8, machine: Machine | None = None
+) -> tuple[Speeds, int]:
     """What is said, and how many models were opened to find out."""
     machine = machine or Machine(f32=[0.4], bf16=[0.2])
-    found = speeds_of(model, choices, frames, machine.load, folder=model.parent / "cache", clock=machine.clock)
+    found = speeds_of(model, choices, clip_length, machine.load, folder=model.parent / "cache", clock=machine.clock)
     return found, len(machine.opened)
 
 
@@ -109,23 +111,23 @@ def test_it_is_measured_once(model: Path):
     assert (again.seconds, again.kept, opened) == (first.seconds, True, 0)
 
 
-@pytest.mark.parametrize("what", ["model", "runtime", "frames", "precisions", "processor", "cores"])
+@pytest.mark.parametrize("what", ["model", "runtime", "clip_length", "precisions", "processor", "cores"])
 def test_of_something_else_it_is_measured_anew(what: str, model: Path, monkeypatch: pytest.MonkeyPatch):
     ask(model)
-    choices, frames = BOTH, 8
+    choices, clip_length = BOTH, 8
     if what == "model":
         model.write_bytes(b"another network")
     elif what == "runtime":
         choices = Choices("OpenVINO 2 on CPU", BOTH.precisions)
-    elif what == "frames":
-        frames = 16
+    elif what == "clip_length":
+        clip_length = 16
     elif what == "precisions":
         choices = Choices(BOTH.title, ("f32",))
     elif what == "processor":
         monkeypatch.setattr(speed, "processor_identity", lambda: "another one")
     else:
         monkeypatch.setattr(speed, "_cores", lambda: 99)
-    found, opened = ask(model, choices, frames)
+    found, opened = ask(model, choices, clip_length)
     assert (found.kept, opened) == (False, len(choices.precisions))
 
 

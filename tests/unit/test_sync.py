@@ -22,25 +22,25 @@ def frame(index: int, pts: int | None = None, base: Fraction = BASE) -> Frame:
 
 def explanation(
     start: int,
-    frames: int = 16,
+    clip_length: int = 16,
     stride: int = 1,
     slices: int = 8,
     trusted: tuple[int, int] | None = None,
     pts: int = -1,
 ) -> Explanation:
-    span = Span(start, frames, stride)
+    span = Span(start, clip_length, stride)
     cells = np.ones((slices, 1, 1), np.float32)
     tube = Tube(cells, span, Crop(), even_pool(cells), trusted or (0, slices))
     first = start if pts < 0 else pts
     return Explanation(start, (), (), tube, Scale(0, 1), (first, first + span.last - start), BASE)
 
 
-def windows_of(count: int, frames: int, stride: int, hop: int) -> list[Explanation]:
+def windows_of(count: int, clip_length: int, stride: int, hop: int) -> list[Explanation]:
     """Those that a window gives, the one over the tail included."""
-    extent = (frames - 1) * stride + 1
+    extent = (clip_length - 1) * stride + 1
     starts = [start for start in range(0, count, hop) if start + extent <= count]
     last = max(0, count - extent)
-    return [explanation(start, frames, stride) for start in sorted({*starts, last})]
+    return [explanation(start, clip_length, stride) for start in sorted({*starts, last})]
 
 
 def run(count: int, windows: list[Explanation], hop: int, late: int = 0) -> list[Placed]:
@@ -78,9 +78,9 @@ class TestAligned:
     @settings(max_examples=200, deadline=None)
     @given(cases, st.integers(0, 30))
     def test_against_brute_force(self, case, late):
-        count, frames, stride, hop = case
-        half = hop <= frames * stride / 2
-        windows = windows_of(count, frames, stride, hop)
+        count, clip_length, stride, hop = case
+        half = hop <= clip_length * stride / 2
+        windows = windows_of(count, clip_length, stride, hop)
         placed = run(count, windows, hop, late)
         assert [one.frame.index for one in placed] == list(range(count))
         for one in placed:
@@ -95,9 +95,9 @@ class TestAligned:
     @settings(max_examples=200, deadline=None)
     @given(cases)
     def test_nothing_jumps_where_windows_overlap_by_half(self, case):
-        count, frames, stride, hop = case
-        hop = max(1, min(hop, frames * stride // 2))
-        windows = windows_of(count, frames, stride, hop)
+        count, clip_length, stride, hop = case
+        hop = max(1, min(hop, clip_length * stride // 2))
+        windows = windows_of(count, clip_length, stride, hop)
         placed = run(count, windows, hop)
         for one, two in pairwise(placed):
             before = {part.tube.span.start: share for part, share in one.parts}
@@ -148,8 +148,8 @@ class TestDelayed:
     @settings(max_examples=300, deadline=None)
     @given(cases, st.data())
     def test_whatever_windows_the_model_had_no_time_for(self, case, data):
-        count, frames, stride, hop = case
-        windows = windows_of(count, frames, stride, hop)
+        count, clip_length, stride, hop = case
+        windows = windows_of(count, clip_length, stride, hop)
         kept = [window for window in windows if data.draw(st.booleans())]
         delayed = Delayed(hop, Gaps())
         for window in kept:

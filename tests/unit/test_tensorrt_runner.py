@@ -55,8 +55,8 @@ def plan(folder, tmp_path):
     return write_plan(folder / LINEAR, tmp_path / "x.plan")
 
 
-def clip_of(frames=8, seed=1):
-    return np.random.default_rng(seed).normal(size=(1, 3, frames, 64, 96)).astype(np.float32)
+def clip_of(clip_length=8, seed=1):
+    return np.random.default_rng(seed).normal(size=(1, 3, clip_length, 64, 96)).astype(np.float32)
 
 
 def same(one, other):
@@ -78,17 +78,20 @@ def refused(kind, *words, call=open_runner, **options):
 
 
 class TestRunning:
-    @pytest.mark.parametrize("frames", [8, 4])
+    @pytest.mark.parametrize("clip_length", [8, 4])
     @pytest.mark.parametrize("batch", [(1, 1), (1, 4)])
     @pytest.mark.parametrize("name", [LINEAR, GRADIENT])
-    def test_outputs_are_those_of_the_onnx_file(self, name, batch, frames, folder, tmp_path, trt):
-        path = write_plan(folder / name, tmp_path / "x.plan", batch=batch, frames=frames)
-        runner, reference = open_runner(path), open_runner(folder / name, frames=frames, runtime="onnxruntime")
-        assert runner.frames == frames
+    def test_outputs_are_those_of_the_onnx_file(self, name, batch, clip_length, folder, tmp_path, trt):
+        path = write_plan(folder / name, tmp_path / "x.plan", batch=batch, clip_length=clip_length)
+        runner, reference = (
+            open_runner(path),
+            open_runner(folder / name, clip_length=clip_length, runtime="onnxruntime"),
+        )
+        assert runner.clip_length == clip_length
         for seed, class_id in ((1, None), (2, 2), (3, 0), (4, None)):
             same(
-                runner.infer(clip_of(frames, seed), [class_id])[0],
-                reference.infer(clip_of(frames, seed), [class_id])[0],
+                runner.infer(clip_of(clip_length, seed), [class_id])[0],
+                reference.infer(clip_of(clip_length, seed), [class_id])[0],
             )
 
     @pytest.mark.parametrize("name", [LINEAR, GRADIENT])
@@ -114,7 +117,7 @@ class TestRunning:
         assert open_runner(plan).description == "TensorRT 10.3.0 on Orin, plan x.plan, float32 I/O"
 
     @pytest.mark.parametrize("name", ["x.plan", "x.engine"])
-    @pytest.mark.parametrize("options", [{}, {"runtime": "tensorrt"}, {"frames": 8}, {"device": "CUDA"}])
+    @pytest.mark.parametrize("options", [{}, {"runtime": "tensorrt"}, {"clip_length": 8}, {"device": "CUDA"}])
     def test_options_that_fit(self, name, options, folder, tmp_path, trt):
         path = write_plan(folder / LINEAR, tmp_path / name)
         assert open_runner(path, **options).infer(clip_of())[0].logits.shape == (3,)
@@ -155,10 +158,10 @@ class TestRunning:
         same(runner.infer(clip_of())[0], open_runner(folder / LINEAR, runtime="onnxruntime").infer(clip_of())[0])
 
     def test_the_manifest_is_that_of_its_one_length(self, folder, tmp_path, trt):
-        path = write_plan(folder / LINEAR, tmp_path / "x.plan", frames=4)
-        assert read_manifest(folder / LINEAR).default_frames == 8
+        path = write_plan(folder / LINEAR, tmp_path / "x.plan", clip_length=4)
+        assert read_manifest(folder / LINEAR).default_clip_length == 8
         manifest = read_manifest(path)
-        assert (manifest.default_frames, sorted(manifest.windows)) == (4, [4])
+        assert (manifest.default_clip_length, sorted(manifest.windows)) == (4, [4])
         assert open_runner(path).manifest.to_properties() == manifest.to_properties()
 
     @pytest.mark.parametrize(("builder", "module"), [("tensorrt", "tensorrt"), ("tensorrt-rtx", "tensorrt_rtx")])
@@ -287,7 +290,7 @@ class TestWhereItCannotRun:
         refused(UsageError, "TensorRT runs on cuda or cuda:N", repr(device), model=plan, device=device)
 
     def test_another_length(self, plan):
-        refused(ModelError, f"{plan} takes clips of 8 frames, got 4: a plan serves one", model=plan, frames=4)
+        refused(ModelError, f"{plan} takes clips of 8 frames, got 4: a plan serves one", model=plan, clip_length=4)
 
     def test_a_precision(self, plan):
         refused(UsageError, "types it was built with", "'bf16'", plan, model=plan, precision="bf16")
@@ -435,7 +438,7 @@ class TestCommand:
         assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
 
     def test_the_plans_own_length_is_the_default(self, folder, tmp_path, trt, capfd):
-        path = write_plan(folder / LINEAR, tmp_path / "x.plan", frames=4)
+        path = write_plan(folder / LINEAR, tmp_path / "x.plan", clip_length=4)
         assert self.run(capfd, "run", folder / "clip.mp4", "null://", "--model", path)[0] == 0
         line = self.error(capfd, 1, "run", folder / "clip.mp4", "null://", "--model", path, "--frames", 8)
         assert line.endswith("x.plan takes clips of 4 frames, got 8: a plan serves one length")

@@ -93,7 +93,7 @@ def test_a_frames_time_is_exact():
 
 @given(spans, st.integers(-50, 2000))
 def test_a_window_sees_the_frames_its_samples_stand_for(span, frame):
-    sampled = [span.start + i * span.stride for i in range(span.frames)]
+    sampled = [span.start + i * span.stride for i in range(span.clip_length)]
     assert span.last == sampled[-1]
     assert span.center == np.mean(sampled)
     nearest = min(abs(frame - one) for one in sampled)
@@ -110,7 +110,7 @@ def test_slices_share_the_window_evenly(span, slices):
     centers = [span.slice_center(i, slices) for i in range(slices)]
     # the same from first principles: slice i covers T / t samples, a sample the stride around it
     edge = span.start - span.stride / 2
-    extent = span.frames * span.stride
+    extent = span.clip_length * span.stride
     assert centers == pytest.approx([edge + extent * (i + 0.5) / slices for i in range(slices)])
     assert np.mean(centers) == pytest.approx(span.center)
     for i, center in enumerate(centers):

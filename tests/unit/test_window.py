@@ -38,16 +38,16 @@ def run(window: Window, count: int, pts: list[int] | None = None) -> tuple[list[
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 40), st.integers(0, 80))
-def test_which_frames_are_in_which_clip(frames, stride, hop, count):
-    found, rest = run(Window(HostSampler(SPEC), frames, stride, hop), count)
-    extent = (frames - 1) * stride + 1
+def test_which_frames_are_in_which_clip(clip_length, stride, hop, count):
+    found, rest = run(Window(HostSampler(SPEC), clip_length, stride, hop), count)
+    extent = (clip_length - 1) * stride + 1
     # window k starts at k * hop, and is complete with its last sample
     starts = [start for start in range(0, count, hop) if start + extent <= count]
     assert [index for index, _ in found] == [start + extent - 1 for start in starts]
     for start, (_, clip) in zip(starts, found, strict=True):
-        expected = [start + i * stride for i in range(frames)]
+        expected = [start + i * stride for i in range(clip_length)]
         assert numbers(clip) == expected
-        assert (clip.span.start, clip.span.frames, clip.span.stride) == (start, frames, stride)
+        assert (clip.span.start, clip.span.clip_length, clip.span.stride) == (start, clip_length, stride)
         assert clip.span.last == expected[-1]
         assert clip.pts == (3600 * expected[0], 3600 * expected[-1])
         assert (clip.time_base, clip.repeated) == (BASE, 0)
@@ -55,10 +55,10 @@ def test_which_frames_are_in_which_clip(frames, stride, hop, count):
     assert (rest is None) == (count == 0 or complete)
     if rest is not None:
         first = max(0, count - extent)
-        wanted = [first + i * stride for i in range(frames)]
+        wanted = [first + i * stride for i in range(clip_length)]
         inside = [one for one in wanted if one < count]
         assert rest.span.start == first
-        assert rest.repeated == frames - len(inside)
+        assert rest.repeated == clip_length - len(inside)
         assert numbers(rest)[: len(inside)] == inside
         assert all(first <= number < count for number in numbers(rest))
         assert rest.pts[0] == 3600 * first
@@ -66,17 +66,17 @@ def test_which_frames_are_in_which_clip(frames, stride, hop, count):
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 4), st.data())
-def test_windows_and_flush_see_every_frame(frames, stride, data):
+def test_windows_and_flush_see_every_frame(clip_length, stride, data):
     """Where windows are no further apart than they are long, as aligned mode asks for."""
-    hop = data.draw(st.integers(1, frames * stride))
+    hop = data.draw(st.integers(1, clip_length * stride))
     count = data.draw(st.integers(1, 80))
-    found, rest = run(Window(HostSampler(SPEC), frames, stride, hop), count)
+    found, rest = run(Window(HostSampler(SPEC), clip_length, stride, hop), count)
     spans = [clip.span for _, clip in found] + ([rest.span] if rest else [])
     unseen = [index for index in range(count) if not any(index in span for span in spans)]
-    if stride % 2 or hop < frames * stride:
+    if stride % 2 or hop < clip_length * stride:
         assert not unseen
     else:  # half-way between two windows side by side
-        assert all(any(abs(index - span.center) == frames * stride / 2 for span in spans) for index in unseen)
+        assert all(any(abs(index - span.center) == clip_length * stride / 2 for span in spans) for index in unseen)
 
 
 def test_no_frame_is_lost_between_windows_side_by_side():

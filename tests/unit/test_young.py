@@ -20,24 +20,24 @@ PICTURE = Picture(Layout.RGB, (np.zeros((1, 1, 3), np.uint8),))
 I3D = read_manifest(find_model("i3d"))
 
 
-def explanation(start: int, frames: int, stride: int, window: WindowSpec, base: Fraction) -> Explanation:
-    span, cells = Span(start, frames, stride), np.ones((len(window.slice_weights), 1, 1), np.float32)
+def explanation(start: int, clip_length: int, stride: int, window: WindowSpec, base: Fraction) -> Explanation:
+    span, cells = Span(start, clip_length, stride), np.ones((len(window.slice_weights), 1, 1), np.float32)
     tube = Tube(cells, span, Crop(), even_pool(cells), window.trusted)
     return Explanation(0, (), (), tube, Scale(0, 1), (start, span.last), base)
 
 
-def oldest(window: WindowSpec, frames: int, stride: int, rate: int, seconds: float) -> float:
+def oldest(window: WindowSpec, clip_length: int, stride: int, rate: int, seconds: float) -> float:
     """Played: frames leave at once, and the model takes the newest window whenever it is free."""
-    base, extent = Fraction(1, rate), (frames - 1) * stride + 1
+    base, extent = Fraction(1, rate), (clip_length - 1) * stride + 1
     live, newest, busy, ages = Live(max_age=1e6), None, None, []
     for index in range(extent - 1, extent + int(6 * seconds * rate) + 20):
         now = index / rate
         if busy is not None and busy[0] <= now:
             # It is free between two frames, and takes the window of the frame before.
             newest, free = busy[1], busy[0]
-            busy = (free + seconds, explanation(index - extent, frames, stride, window, base))
+            busy = (free + seconds, explanation(index - extent, clip_length, stride, window, base))
         if busy is None:
-            busy = (now + seconds, explanation(index - extent + 1, frames, stride, window, base))
+            busy = (now + seconds, explanation(index - extent + 1, clip_length, stride, window, base))
         placed = live.place(Frame(index, index, base, PICTURE), newest)
         ages += [placed.age] if placed.parts else []
     return max(ages)
@@ -45,22 +45,22 @@ def oldest(window: WindowSpec, frames: int, stride: int, rate: int, seconds: flo
 
 @settings(max_examples=60, deadline=None)
 @given(
-    frames=st.sampled_from([16, 32, 64]),
+    clip_length=st.sampled_from([16, 32, 64]),
     stride=st.integers(1, 3),
     rate=st.sampled_from([10, 25, 30, 60]),
     seconds=st.floats(0.05, 2.0),
 )
-def test_no_tube_is_older_and_some_nearly_are(frames: int, stride: int, rate: int, seconds: float):
-    window = I3D.windows[frames]
-    said = worst_age(window, frames, stride, rate, seconds)
-    assert said - 3 / rate - 1e-6 <= oldest(window, frames, stride, rate, seconds) <= said + 1e-6
+def test_no_tube_is_older_and_some_nearly_are(clip_length: int, stride: int, rate: int, seconds: float):
+    window = I3D.windows[clip_length]
+    said = worst_age(window, clip_length, stride, rate, seconds)
+    assert said - 3 / rate - 1e-6 <= oldest(window, clip_length, stride, rate, seconds) <= said + 1e-6
 
 
 ZEN4_F32, ZEN4_BF16 = {32: 0.5}, {32: 0.277}
 
 
 @pytest.mark.parametrize(
-    ("seconds", "max_age", "frames"),
+    ("seconds", "max_age", "clip_length"),
     [
         ({16: 0.05}, 2.0, 64),
         (ZEN4_BF16, 2.0, 32),
@@ -73,18 +73,20 @@ ZEN4_F32, ZEN4_BF16 = {32: 0.5}, {32: 0.277}
         ({16: 0.2, 64: 0.1}, 2.0, 64),  # each as measured
     ],
 )
-def test_the_longest_window_whose_tubes_are_young(seconds: dict[int, float], max_age: float, frames: int):
+def test_the_longest_window_whose_tubes_are_young(seconds: dict[int, float], max_age: float, clip_length: int):
     found = fit(I3D, 1, 30.0, max_age, seconds)
-    assert found.frames == frames
-    assert found.age <= max_age or frames == 16
+    assert found.clip_length == clip_length
+    assert found.age <= max_age or clip_length == 16
 
 
 def test_streams_that_share_a_model_have_less_of_it():
-    assert [fit(I3D, 1, 30.0, 2.0, {16: 0.06 * streams}).frames for streams in (1, 2, 4, 8)] == [64, 64, 32, 16]
+    assert [fit(I3D, 1, 30.0, 2.0, {16: 0.06 * streams}).clip_length for streams in (1, 2, 4, 8)] == [64, 64, 32, 16]
 
 
 def test_a_slow_camera_has_older_tubes():
-    assert [fit(I3D, stride, rate, 2.0, {16: 0.1}).frames for stride, rate in ((1, 30.0), (1, 8.0), (4, 25.0))] == [
+    assert [
+        fit(I3D, stride, rate, 2.0, {16: 0.1}).clip_length for stride, rate in ((1, 30.0), (1, 8.0), (4, 25.0))
+    ] == [
         *(64, 16, 16),
     ]
 

@@ -122,12 +122,14 @@ def test_data_that_lies_elsewhere_and_is_not_there(model, tmp_path):
         ({"activation": "nothing"}, UsageError, "no tensor 'nothing'"),
         ({"logits": "nothing"}, UsageError, "--logits must be one of scores"),
         ({"class_weights": "nothing"}, UsageError, "no initializer 'nothing'"),
-        ({"frames": 9}, ModelError, "does not run on such a clip"),
+        ({"clip_length": 9}, ModelError, "does not run on such a clip"),
     ],
 )
 def test_what_does_not_fit_is_refused(model, tmp_path, changes, error, says):
     _, path = model
-    adoption = Adoption(**{"input": SPEC, "frames": 8, "labels": LABELS, "activation": activation_of(path), **changes})
+    adoption = Adoption(
+        **{"input": SPEC, "clip_length": 8, "labels": LABELS, "activation": activation_of(path), **changes}
+    )
     with pytest.raises(error, match=says) as caught:
         adopt(path, tmp_path / "out.onnx", adoption)
     assert "\n" not in str(caught.value)

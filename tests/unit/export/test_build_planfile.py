@@ -28,7 +28,7 @@ def make_info(**changes):
         "version": "10.3.0",
         "compute_capability": ("8.7",),
         "device": "Orin",
-        "frames": 8,
+        "clip_length": 8,
         "inputs": (TensorInfo("clip", (-1, *clip[1:]), "float32"),),
         "outputs": (TensorInfo("logits", (-1, 2), "float32"), TensorInfo("activation", (-1, 1, 2, 4, 4), "float32")),
         "profile": {"clip": Range(clip, clip, (4, *clip[1:]))},

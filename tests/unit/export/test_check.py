@@ -56,7 +56,7 @@ def damaged(path, folder, name, change):
 
 
 def outputs_of(manifest, path, clip):
-    return checking.open_runner(path, frames=clip.shape[2], runtime="onnxruntime").infer(clip)[0]
+    return checking.open_runner(path, clip_length=clip.shape[2], runtime="onnxruntime").infer(clip)[0]
 
 
 def test_every_runtime_says_what_the_network_says(path, model, manifest):
@@ -65,7 +65,7 @@ def test_every_runtime_says_what_the_network_says(path, model, manifest):
     assert report.reference.startswith("PyTorch")
     assert report.inputs == {4: "noise", 8: "noise"}
     ran = [row for row in report.rows if row.errors]
-    assert {(row.runtime.split()[0], row.frames) for row in ran} >= {("onnxruntime", 4), ("OpenVINO", 8)}
+    assert {(row.runtime.split()[0], row.clip_length) for row in ran} >= {("onnxruntime", 4), ("OpenVINO", 8)}
     for row in ran:
         assert (row.errors.completeness is None) == (manifest.head is None)
         assert (row.errors.weights is None) == (manifest.head is not None)
@@ -89,7 +89,7 @@ def test_the_weights_of_a_graph_are_held_to_autograd(path, model, manifest, tmp_
 def test_without_a_reference_runtimes_are_compared_with_one_another(path):
     report = check(path)
     assert report.reference.startswith("itself in onnxruntime")
-    assert all(row.errors for row in report.rows if row.frames)
+    assert all(row.errors for row in report.rows if row.clip_length)
     assert not report.misses()
 
 
@@ -103,7 +103,7 @@ def test_another_file_may_be_the_reference(path, manifest, tmp_path):
 def test_clips_given_take_the_place_of_noise(path, model, manifest):
     report = check(path, model, manifest, clips=[smooth_noise(manifest.input, 8, seed) for seed in range(3)])
     assert report.inputs == {4: "noise", 8: "3 clips"}
-    assert {(row.frames, row.clips) for row in report.rows if row.errors} == {(4, 1), (8, 3)}
+    assert {(row.clip_length, row.clips) for row in report.rows if row.errors} == {(4, 1), (8, 3)}
     assert "3 of 3" in report.table
 
 
@@ -163,8 +163,8 @@ def test_where_each_place_counts_is_part_of_the_sum(path, model, manifest):
     even, uneven = np.full((32, 48), 1 / 1536), np.arange(1536).reshape(32, 48) / (1535 * 768)
     for cells, fits in ((even, True), (uneven, False)):
         windows = {
-            frames: dataclasses.replace(spec, cell_weights=tuple(map(tuple, cells.tolist())))
-            for frames, spec in manifest.windows.items()
+            clip_length: dataclasses.replace(spec, cell_weights=tuple(map(tuple, cells.tolist())))
+            for clip_length, spec in manifest.windows.items()
         }
         stated = dataclasses.replace(manifest, windows=windows)
         assert bool(check(path, model, stated, force=True).misses()) != fits
@@ -192,9 +192,9 @@ class TestPlan:
 
     @pytest.mark.parametrize("name", ["m.plan", "other.engine"])
     def test_it_is_run_for_its_length(self, name, onnx_file, tmp_path, trt):
-        plan = write_plan(onnx_file, tmp_path / name, frames=4)
+        plan = write_plan(onnx_file, tmp_path / name, clip_length=4)
         row = self.row(check(onnx_file, plan=None if name == "m.plan" else plan))
-        assert (row.runtime, row.frames) == (f"TensorRT 10.3.0 on Orin, plan {name}, float32 I/O", 4)
+        assert (row.runtime, row.clip_length) == (f"TensorRT 10.3.0 on Orin, plan {name}, float32 I/O", 4)
         assert row.errors.logits == row.errors.activation == 0
 
     @pytest.mark.parametrize(("tf32", "passes"), [(True, True), (False, False)])

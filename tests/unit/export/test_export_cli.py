@@ -28,8 +28,8 @@ def test_defaults_leave_all_to_the_network():
 
 
 def test_a_users_network_is_fed_as_most_are_unless_told_otherwise():
-    spec, frames = cli._input_spec(parse("a.py:b", "--input-shape", "3,8,48,64"))
-    assert (frames, spec.size, spec.mean, spec.std) == (8, (48, 64), (0.45,) * 3, (0.225,) * 3)
+    spec, clip_length = cli._input_spec(parse("a.py:b", "--input-shape", "3,8,48,64"))
+    assert (clip_length, spec.size, spec.mean, spec.std) == (8, (48, 64), (0.45,) * 3, (0.225,) * 3)
     assert (spec.resize, spec.short_side, spec.rate, spec.stride) == ("center", 64, 25.0, 1)
 
 
@@ -42,8 +42,8 @@ def test_a_users_network_with_everything():
     assert (args.output, args.weights, args.frames, args.classes) == (Path("a.onnx"), "w.pt", [8, 16], 7)
     assert (args.calibrate, args.clip) == ([Path("videos")], [Path("a.mp4"), Path("b.mp4")])
     assert (args.layer, args.list_layers, args.compact) == ("1", True, False)
-    spec, frames = cli._input_spec(args)
-    assert (frames, spec.size, spec.mean, spec.std) == (16, (64, 96), (0, 0.5, 1), (1, 2, 3))
+    spec, clip_length = cli._input_spec(args)
+    assert (clip_length, spec.size, spec.mean, spec.std) == (16, (64, 96), (0, 0.5, 1), (1, 2, 3))
     assert (spec.resize, spec.short_side, spec.rate, spec.stride) == ("stretch", 96, 30, 2)
 
 

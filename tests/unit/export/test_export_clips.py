@@ -62,7 +62,7 @@ def test_what_is_no_video_is_named(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(SourceError, match=r"text\.mp4: not a video"):
         read_clips([tmp_path / "text.mp4"], SPEC, 8)
-    with pytest.raises(UsageError, match="frames and clips must be 1 or more"):
+    with pytest.raises(UsageError, match="clip length and clips must be 1 or more"):
         read_clips([], SPEC, 8, per_clip=0)
 
 

@@ -45,19 +45,19 @@ def network(kind):
 def exported(request, tmp_path_factory):
     kind, layer = request.param
     model, path = network(kind), tmp_path_factory.mktemp("gradient") / "tiny.onnx"
-    frames = (8, 12) if kind == "deep" else (8,)
-    return model, layer, path, export_onnx(model, path, tiny.recipe(frames), layer=layer, head="gradient")
+    clip_lengths = (8, 12) if kind == "deep" else (8,)
+    return model, layer, path, export_onnx(model, path, tiny.recipe(clip_lengths), layer=layer, head="gradient")
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_runtimes_give_what_autograd_gives(exported, runtime):
     pytest.importorskip(runtime, reason=f"needs {runtime}")
     model, layer, path, manifest = exported
-    for frames in manifest.windows:
-        runner = open_runner(path, frames=frames, runtime=runtime)
+    for clip_length in manifest.windows:
+        runner = open_runner(path, clip_length=clip_length, runtime=runtime)
         for class_id in (None, 3):
-            found = runner.infer(tiny.clip(frames).numpy(), [class_id])[0]
-            logits, weights = by_autograd(model, layer, tiny.clip(frames), class_id)
+            found = runner.infer(tiny.clip(clip_length).numpy(), [class_id])[0]
+            logits, weights = by_autograd(model, layer, tiny.clip(clip_length), class_id)
             np.testing.assert_allclose(found.weights, weights, atol=1e-4 * np.abs(weights).max())
             np.testing.assert_allclose(found.logits, logits, atol=1e-4 * np.abs(logits).max())
 

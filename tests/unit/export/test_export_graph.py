@@ -46,8 +46,8 @@ def shapes(path):
     }
 
 
-def completeness(outputs, manifest, frames):
-    pooled = np.tensordot(outputs.activation, manifest.window(frames).pool(*outputs.activation.shape[2:]), 3)
+def completeness(outputs, manifest, clip_length):
+    pooled = np.tensordot(outputs.activation, manifest.window(clip_length).pool(*outputs.activation.shape[2:]), 3)
     rebuilt = manifest.head.class_weights @ pooled + manifest.head.bias
     return np.abs(rebuilt - outputs.logits).max() / np.abs(outputs.logits).max()
 
@@ -56,14 +56,14 @@ def completeness(outputs, manifest, frames):
 def test_runtimes_say_what_the_network_says_at_every_length(model, exported, runtime):
     pytest.importorskip(runtime, reason=f"needs {runtime}")
     path, manifest = exported
-    for frames in (4, 8):
-        found = open_runner(path, frames=frames, runtime=runtime).infer(tiny.clip(frames).numpy())[0]
+    for clip_length in (4, 8):
+        found = open_runner(path, clip_length=clip_length, runtime=runtime).infer(tiny.clip(clip_length).numpy())[0]
         with torch.no_grad():
-            logits, activation = (value[0].numpy() for value in Tapped(model, "trunk")(tiny.clip(frames)))
+            logits, activation = (value[0].numpy() for value in Tapped(model, "trunk")(tiny.clip(clip_length)))
         # float16 storage
         np.testing.assert_allclose(found.logits, logits, atol=1e-3 * np.abs(logits).max())
         np.testing.assert_allclose(found.activation, activation, atol=1e-3 * np.abs(activation).max())
-        assert completeness(found, manifest, frames) < 1e-4
+        assert completeness(found, manifest, clip_length) < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["conv-pool", "pool-conv-mean", "two-linears", "uneven"])

@@ -28,7 +28,7 @@ class Padded(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("reach", "value", "frames", "expected"),
+    ("reach", "value", "clip_length", "expected"),
     [
         (0, 0.0, 16, (0, 8)),  # no padding
         (1, 50.0, 16, (1, 7)),
@@ -39,9 +39,9 @@ class Padded(nn.Module):
         (1, 1e-3, 16, (0, 8)),  # padding that hardly shows
     ],
 )
-def test_slices_that_padding_reaches_are_not_trusted(reach, value, frames, expected):
+def test_slices_that_padding_reaches_are_not_trusted(reach, value, clip_length, expected):
     model = Padded(reach, value).train()
-    assert trusted_slices(model, "relu", SPEC, frames, frames // 2) == expected
+    assert trusted_slices(model, "relu", SPEC, clip_length, clip_length // 2) == expected
     assert model.training
 
 

@@ -22,11 +22,11 @@ def noise(*shape, seed=0):
 
 
 @pytest.mark.parametrize("name", ["MaxPool3d_2a_3x3", "MaxPool3d_3a_3x3", "MaxPool3d_4a_3x3", "MaxPool3d_5a_2x2"])
-@pytest.mark.parametrize("frames", [4, 8, 16])
-def test_pools_of_stride_2_pad_as_same_does(name, frames):
+@pytest.mark.parametrize("clip_length", [4, 8, 16])
+def test_pools_of_stride_2_pad_as_same_does(name, clip_length):
     pool = I3D(4).get_submodule(name)
     kernel, stride = (v if isinstance(v, tuple) else (v,) * 3 for v in (pool.kernel_size, pool.stride))
-    x = noise(1, 3, frames, 12, 20)
+    x = noise(1, 3, clip_length, 12, 20)
     expected = F.max_pool3d(same_pad(x, kernel, stride, -torch.inf), kernel, stride)
     assert torch.equal(pool(x), expected)
 

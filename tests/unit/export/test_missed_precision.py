@@ -53,11 +53,11 @@ def bf16(monkeypatch):
     """Lets bfloat16 be off by a factor, by the number of frames if it is a dictionary; whatever this machine has."""
 
     def script(factor):
-        def opened(model, *, frames=None, runtime="auto", precision="f32", **options):
-            inner = open_runner(model, frames=frames, runtime=runtime, precision="f32", **options)
+        def opened(model, *, clip_length=None, runtime="auto", precision="f32", **options):
+            inner = open_runner(model, clip_length=clip_length, runtime=runtime, precision="f32", **options)
             if precision == "f32":
                 return inner
-            return Scripted(inner, factor[frames] if isinstance(factor, dict) else factor)
+            return Scripted(inner, factor[clip_length] if isinstance(factor, dict) else factor)
 
         monkeypatch.setattr(checking, "open_runner", opened)
 
@@ -80,7 +80,7 @@ def test_a_precision_of_a_runtime_is_no_reason_to_refuse_a_file_that_is_right(pa
     report = check(path, model)
     assert report.misses() == []
     (missed,) = report.missed
-    assert (missed.runtime, missed.precision, missed.frames, missed.what) == ("openvino", "bf16", 8, "activation")
+    assert (missed.runtime, missed.precision, missed.clip_length, missed.what) == ("openvino", "bf16", 8, "activation")
     assert missed.measured == pytest.approx(0.035, rel=1e-3)
     assert missed.allowed == 0.03
     assert missed.words == "openvino in bf16 at 8 frames: activation error 3.5e-02 (at most 3e-02 is accepted)"
@@ -161,7 +161,7 @@ def test_a_plan_says_what_its_file_says(path):
 
     missed = Missed("openvino", "bf16", 8, "activation", 0.035, 0.03)
     restate(path, dataclasses.replace(read_manifest(path), missed=(missed,)))
-    plan = write_plan(path, path.with_suffix(".plan"), frames=4)
+    plan = write_plan(path, path.with_suffix(".plan"), clip_length=4)
     assert read_manifest(plan).missed == (missed,)
 
 

@@ -116,7 +116,7 @@ def test_runtimes_take_what_was_converted(model, graph, manifest, seen, tmp_path
     report = check(path, model, manifest, clips=seen[:8])
     ran = [row for row in report.rows if row.errors]
     assert {row.runtime.split()[0] for row in ran} == {"onnxruntime", "OpenVINO"}
-    assert {row.frames for row in ran} == {4, 8}
+    assert {row.clip_length for row in ran} == {4, 8}
     if precision == "f16":
         assert all(row.errors.activation < 1.2e-3 for row in ran if "bf16" not in row.runtime)
 
@@ -241,7 +241,7 @@ def on_real_clips(i3d, precision, videos, tmp_path):
     spec = manifest.input
     calibration = read_clips(videos, spec, 16, 2) if precision == "int8" else []
     converted = save(convert(proto, precision, manifest=manifest, calibration=calibration), tmp_path / "i3d.onnx")
-    only = Manifest(**{**vars(manifest), "windows": {16: manifest.windows[16]}, "default_frames": 16})
+    only = Manifest(**{**vars(manifest), "windows": {16: manifest.windows[16]}, "default_clip_length": 16})
     # other windows than those it was calibrated on
     return check(converted, manifest=only, reference=path, clips=read_clips(videos, spec, 16, 1))
 

@@ -35,8 +35,8 @@ def test_every_network_has_a_recipe_as_published(name):
     entry = zoo.NETWORKS[name]
     assert not network.training
     assert recipe.name == name
-    assert recipe.frames == entry.frames
-    assert recipe.default_frames == entry.trained_frames
+    assert recipe.clip_lengths == entry.clip_lengths
+    assert recipe.default_clip_length == entry.trained_clip_length
     assert recipe.input.size == (entry.size, entry.size)
     whole = isinstance(entry.scaled, tuple)
     assert (recipe.input.stretch_to if whole else recipe.input.short_side) == entry.scaled
@@ -49,7 +49,7 @@ def test_every_network_has_a_recipe_as_published(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "frames", "stride", "rate", "size", "scaled"),
+    ("name", "clip_length", "stride", "rate", "size", "scaled"),
     [
         ("i3d", 64, 1, 25, 224, 256),
         ("mfnet", 16, 2, 25, 224, (256, 256)),
@@ -63,9 +63,9 @@ def test_every_network_has_a_recipe_as_published(name):
         ("slowfast_r50", 32, 2, 30, 224, 256),
     ],
 )
-def test_sampling_is_as_documented(name, frames, stride, rate, size, scaled):
+def test_sampling_is_as_documented(name, clip_length, stride, rate, size, scaled):
     entry = zoo.NETWORKS[name]
-    assert (entry.trained_frames, entry.stride, entry.rate) == (frames, stride, rate)
+    assert (entry.trained_clip_length, entry.stride, entry.rate) == (clip_length, stride, rate)
     assert (entry.size, entry.scaled) == (size, scaled)
 
 
@@ -88,15 +88,19 @@ def test_mfnet_scales_as_its_authors_do():
 @pytest.mark.parametrize("name", SMALL)
 def test_any_clip_length_and_size_on_the_grid_is_served(name):
     entry = zoo.NETWORKS[name]
-    least = max(entry.frames_least, entry.frames_step)
-    frames, size = [least, least + entry.frames_step], 2 * entry.size_step
+    least = max(entry.frames_least, entry.clip_length_step)
+    clip_lengths, size = [least, least + entry.clip_length_step], 2 * entry.size_step
     with torch.device("meta"):
-        network, recipe = zoo.load(name, weights=None, frames=reversed(frames), size=size, labels=("a", "b", "c"))
-    assert recipe.frames == tuple(frames)
-    assert recipe.default_frames == (entry.trained_frames if entry.trained_frames in frames else frames[-1])
+        network, recipe = zoo.load(
+            name, weights=None, clip_lengths=reversed(clip_lengths), size=size, labels=("a", "b", "c")
+        )
+    assert recipe.clip_lengths == tuple(clip_lengths)
+    assert recipe.default_clip_length == (
+        entry.trained_clip_length if entry.trained_clip_length in clip_lengths else clip_lengths[-1]
+    )
     assert recipe.input.size == (size, size)
     assert min(recipe.input.stretch_to or (recipe.input.short_side,)) >= size
-    for count in frames:
+    for count in clip_lengths:
         assert network(torch.empty(1, 3, count, size, size, device="meta")).shape == (1, 3)
 
 
@@ -105,9 +109,9 @@ def test_any_clip_length_and_size_on_the_grid_is_served(name):
 def test_every_network_traces(name):
     entry = zoo.NETWORKS[name]
     size = entry.size if entry.fixed else 2 * entry.size_step
-    frames = entry.trained_frames if entry.fixed else max(entry.frames_least, entry.frames_step)
+    clip_length = entry.trained_clip_length if entry.fixed else max(entry.frames_least, entry.clip_length_step)
     network = entry.build(3).eval()
-    clip = torch.zeros(1, 3, frames, size, size)
+    clip = torch.zeros(1, 3, clip_length, size, size)
     with torch.no_grad():
         program = torch.export.export(network, (clip,), strict=False)
         torch.testing.assert_close(program.module()(clip), network(clip))
@@ -117,12 +121,12 @@ def test_every_network_traces(name):
     ("name", "options", "message"),
     [
         ("r3d18", {}, "no network 'r3d18': there are i3d, mfnet, .*did you mean r3d_18"),
-        ("i3d", {"frames": [8]}, "i3d takes clips of 16 frames or more, by 8, got 8"),
-        ("i3d", {"frames": [20]}, "by 8, got 20"),
-        ("r3d_18", {"frames": [12]}, "r3d_18 takes clips of 8 frames or more, by 8, got 12"),
-        ("x3d_s", {"frames": [0]}, "x3d_s takes clips of 1 frames or more, got 0"),
-        ("x3d_s", {"frames": []}, "x3d_s needs a clip length, as 13"),
-        ("c3d", {"frames": [32]}, r"c3d takes clips of 16 frames only, got \[32\]"),
+        ("i3d", {"clip_lengths": [8]}, "i3d takes clips of 16 frames or more, by 8, got 8"),
+        ("i3d", {"clip_lengths": [20]}, "by 8, got 20"),
+        ("r3d_18", {"clip_lengths": [12]}, "r3d_18 takes clips of 8 frames or more, by 8, got 12"),
+        ("x3d_s", {"clip_lengths": [0]}, "x3d_s takes clips of 1 frames or more, got 0"),
+        ("x3d_s", {"clip_lengths": []}, "x3d_s needs a clip length, as 13"),
+        ("c3d", {"clip_lengths": [32]}, r"c3d takes clips of 16 frames only, got \[32\]"),
         ("c3d", {"size": 224}, "c3d takes 112x112 pixels only, got 224"),
         ("mfnet", {"size": 200}, "mfnet takes heights and widths that are multiples of 32, got 200"),
         ("mfnet", {"weights": "default"}, "no weights of mfnet to fetch: give the authors' MF-Net .*, with --weights"),
@@ -169,7 +173,7 @@ def test_weights_of_another_network_are_told(tmp_path):
 
 def test_i3d_takes_its_own_checkpoint_and_files_of_its_names(tmp_path):
     torch.save(zoo.NETWORKS["i3d"].build(4).state_dict(), tmp_path / "own.pth")
-    _, recipe = zoo.load("i3d", weights=tmp_path / "own.pth", frames=[16])
+    _, recipe = zoo.load("i3d", weights=tmp_path / "own.pth", clip_lengths=[16])
     assert recipe.title == "I3D (Inception-v1), 4 classes"
     (tmp_path / "other.ckpt").write_bytes(b"other")
     assert "SHA-256" in refusal("i3d", weights=tmp_path / "other.ckpt", error=ModelError)
@@ -206,4 +210,4 @@ def test_published_weights_are_put_in_place(monkeypatch):
 def test_a_usage_error_comes_before_any_weights_are_sought(monkeypatch):
     monkeypatch.setattr(published, "fetch", lambda name: pytest.fail("fetched"))
     with pytest.raises(TubesError, match="by 8"):
-        zoo.load("r3d_18", frames=[12])
+        zoo.load("r3d_18", clip_lengths=[12])

@@ -95,9 +95,9 @@ def test_s3d_is_torchvisions_at_its_own_size():
 @pytest.mark.parametrize("name", ["x3d_xs", "x3d_s"])
 def test_x3d_is_pytorchvideos(name):
     create = pytest.importorskip("pytorchvideo.models.x3d", reason="the original").create_x3d
-    frames = NETWORKS[name].trained_frames
-    original = unmade(create, input_clip_length=frames, input_crop_size=64, head_activation=None)
-    same_as(filled(original), name, noise(2, 3, frames, 64, 64))
+    clip_length = NETWORKS[name].trained_clip_length
+    original = unmade(create, input_clip_length=clip_length, input_crop_size=64, head_activation=None)
+    same_as(filled(original), name, noise(2, 3, clip_length, 64, 64))
 
 
 def test_slow_is_pytorchvideos():
@@ -116,10 +116,10 @@ def test_slowfast_is_pytorchvideos_with_one_input():
     same_as(original, "slowfast_r50", noise(1, 3, 32, 64, 64), pathways)
 
 
-@pytest.mark.parametrize("frames", range(8, 129, 4))
-def test_the_slow_pathways_frames_are_pytorchvideos(frames):
-    clip = torch.arange(frames).reshape(1, 1, frames, 1, 1)
-    assert every(clip, 4).flatten().tolist() == torch.linspace(0, frames - 1, frames // 4).long().tolist()
+@pytest.mark.parametrize("clip_length", range(8, 129, 4))
+def test_the_slow_pathways_frames_are_pytorchvideos(clip_length):
+    clip = torch.arange(clip_length).reshape(1, 1, clip_length, 1, 1)
+    assert every(clip, 4).flatten().tolist() == torch.linspace(0, clip_length - 1, clip_length // 4).long().tolist()
 
 
 def test_slowfasts_activation_holds_both_pathways_and_its_head_is_their_mean():

@@ -21,6 +21,8 @@ import numpy.typing as npt
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 OPTIONS = ["-std=c++17", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas"]
+OTHERS = {"nvcuvid.cpp": "libnvcuvid.so.1", "nvencode.cpp": "encode/libnvidia-encode.so.1"}
+"""Sources of libraries of their own."""
 KINDS = {
     "discrete": {"name": "Discrete+double", "capability": "8.9", "driver": 13000, "memory": 8 << 30},
     "integrated": {"name": "Orin+double", "capability": "8.7", "driver": 13000, "memory": 7 << 30},
@@ -60,9 +62,12 @@ def _compile(compiler: str, sources: Sequence[Path], folder: Path) -> None:
         return folder / f"{source.stem}.o"
 
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compiled, [source for source in sources if source.stem not in ("nvcuvid", "nvencode")]))
+        objects = list(pool.map(compiled, [source for source in sources if source.name not in OTHERS]))
     exports = f"-Wl,--version-script={HERE / 'exports.map'}"
     run("-shared", "-Wl,-soname,libcuda.so.1", exports, "-o", folder / "libcuda.so.1", *objects, "-ldl", "-lpthread")
+    for name, library in OTHERS.items():
+        (folder / library).parent.mkdir(exist_ok=True)
+        run(*OPTIONS, "-shared", f"-Wl,-soname,{Path(library).name}", "-o", folder / library, HERE / name)
 
 
 @lru_cache
@@ -154,10 +159,16 @@ class Double:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For a child process that is to find this GPU too; each has memory of its own."""
-        path = os.pathsep.join(filter(None, [str(build()), os.environ.get("LD_LIBRARY_PATH")]))
-        values = {"LD_LIBRARY_PATH": path, "GPU_DOUBLE": f"{self.settings} loud=1"}
-        return {**os.environ, **values, "GPU_DOUBLE_REPORT": str(self.report_of_children)}
+        """For a child process that is to find this GPU too; each has memory of its own. GStreamer has its elements for
+        NVIDIA there; PyNvVideoCodec can be imported if `build() / "encode"` is added to LD_LIBRARY_PATH."""
+        folder = build()
+        return {
+            **os.environ,
+            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")])),
+            "GST_REGISTRY": str(folder / "gstreamer.registry"),  # GStreamer keeps there which elements it has
+            "GPU_DOUBLE": f"{self.settings} loud=1",
+            "GPU_DOUBLE_REPORT": str(self.report_of_children),
+        }
 
     # What is to happen.
 

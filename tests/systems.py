@@ -18,7 +18,6 @@ PACKAGES = dict(zip(REQUIRED, ("18.1.0", "2.4.6", "5.0.0", "2026.4.1", "13.0.0")
 CUDA_13 = {"cuda-bindings": "13.5.0", "nvidia-cuda-nvrtc": "13.0.88"}
 CUDA_12 = {"cuda-bindings": "12.9.4", "nvidia-cuda-nvrtc-cu12": "12.6.85"}
 PLAIN = frozenset(ELEMENTS) - {*NVCODEC, *JETSON}
-NO_CUDA_PROVIDER = "this onnxruntime cannot run on cuda: it has CPUExecutionProvider"
 X264 = {"PyAV": Chosen("libx264"), "GStreamer": Chosen("x264enc")}
 
 ASKED = Answers(
@@ -26,7 +25,8 @@ ASKED = Answers(
     kernels="no NVIDIA driver (libcuda.so.1 was not found)",
     model=Model("i3d", read_manifest(find_model("i3d"))),
     runner=Choices("OpenVINO 2026.4.1 on CPU", ("f32", "bf16")),
-    on_cuda="onnxruntime is not installed: pip install onnxruntime",
+    on_cuda="nothing here runs ONNX files by CUDA",
+    onnxruntime="onnxruntime is not installed",
     overlay=("avx2", "generic", "numpy"),
     decode={"files": "PyAV", "network cameras": "PyAV", "USB cameras": "PyAV", "CSI cameras": "GStreamer"},
     encoders=X264,
@@ -77,6 +77,7 @@ DESKTOP = replace(
         device=RTX_4060,
         kernels="",
         kits=(FoundKit("tensorrt-rtx", "1.7.1.116"),),
+        on_cuda=Choices("TensorRT-RTX 1.7.1.116 on NVIDIA GeForce RTX 4060", ("f32",)),
         speeds=Speeds(16, {"f32": 0.141, "bf16": 0.079}, kept=True),
         overlay=("avx512", "avx2", "generic", "numpy"),
         encoders={"PyAV": Chosen("h264_nvenc"), "GStreamer": Chosen("nvh264enc")},
@@ -98,6 +99,7 @@ DATA_CENTRE = replace(
         device=Device("NVIDIA H200", "9.0"),
         kits=(),
         on_cuda=Choices("onnxruntime 1.32.0 on CUDA", ("f32",)),
+        onnxruntime=Choices("onnxruntime 1.32.0 on CUDA", ("f32",)),
         encoders={
             "PyAV": Chosen("libx264", (("h264_nvenc", "No capable devices found"),)),
             "GStreamer": Chosen("x264enc", (("nvh264enc", ABSENT),)),
@@ -141,6 +143,7 @@ ORIN = replace(
         device=Device("Orin", "8.7"),
         kernels="",
         kits=(FoundKit("tensorrt", "10.3.0"),),
+        on_cuda=Choices("TensorRT 10.3.0 on Orin", ("f32",)),
         runner=Choices("OpenVINO 2026.4.1 on CPU", ("f32",)),
         overlay=("neon", "generic", "numpy"),
         gstreamer="1.20.3",
@@ -178,7 +181,7 @@ THOR = replace(
     },
     commands={"nvpmodel -q": "NV Power Mode: 120W\n1\n"},
     cuda=(13, 0),
-    asked=replace(ORIN.asked, device=Device("NVIDIA Thor", "11.0"), kits=(), gstreamer="1.24.2"),
+    asked=replace(ORIN.asked, device=Device("NVIDIA Thor", "11.0"), kits=(), on_cuda=ASKED.on_cuda, gstreamer="1.24.2"),
 )
 
 SYSTEMS = {

@@ -142,7 +142,7 @@ def install_tensorrt(machine: System) -> str:
 
 def onnxruntime(machine: System) -> Finding | None:
     """onnxruntime on the GPU: the way without TensorRT."""
-    found, offered = machine.asked.device, machine.asked.on_cuda
+    found, offered = machine.asked.device, machine.asked.onnxruntime
     if isinstance(found, str):
         return None
     if not isinstance(offered, str):

@@ -68,7 +68,9 @@ class Answers:
     runner: Choices | str = "not asked for"
     """the runtime for the model, and the precisions that it offers"""
     on_cuda: Choices | str = "not asked for"
-    """the same by onnxruntime on an NVIDIA GPU"""
+    """the same with `--device cuda`"""
+    onnxruntime: Choices | str = "not asked for"
+    """the same with `--device cuda --runtime onnxruntime`"""
     speeds: Speeds | None = None
     """time of a window by precision, if it was measured at an earlier start"""
     overlay: tuple[str, ...] = ("numpy",)

@@ -34,15 +34,13 @@ def inference(machine: System) -> Finding:
     if isinstance(runner, str):
         return Finding(BROKEN, "inference", runner, "" if model.plan else "pip install openvino")
     text = f"{runner.title}, {_precision(runner.precisions, machine.asked.speeds)}"
-    if model.plan is None and isinstance(machine.asked.device, Device) and "CUDA" not in runner.title.upper():
-        fast = [kit for kit in machine.asked.kits if not kit.refused]
-        if fast and "TensorRT" not in runner.title:
-            return Finding(SLOWER, "inference", text, f"saliency-tubes build {model.path}    # then --model PLAN")
-        if not fast and isinstance(machine.asked.on_cuda, str):
-            return Finding(SLOWER, "inference", text, install_tensorrt(machine))
-        if not fast:
-            return Finding(SLOWER, "inference", text, "saliency-tubes run INPUT OUTPUT --device cuda")
-    return Finding(OK, "inference", text)
+    if model.plan is not None or isinstance(machine.asked.device, str):
+        return Finding(OK, "inference", text)
+    # a GPU that the model file is not run on unless that is asked for
+    offered = machine.asked.on_cuda
+    if isinstance(offered, str):
+        return Finding(SLOWER, "inference", text, install_tensorrt(machine))
+    return Finding(SLOWER, "inference", f"{text}; or {offered.title}", "saliency-tubes run INPUT OUTPUT --device cuda")
 
 
 def _precision(offered: tuple[str, ...], speeds: Speeds | None) -> str:

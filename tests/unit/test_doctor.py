@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from saliency_tubes.engine.draw import overlay
@@ -53,7 +55,7 @@ SAID: dict[str, dict[str, tuple[str, str, str]]] = {
         "kernels": ("ok", "cuda-bindings 13.5.0, nvidia-cuda-nvrtc 13.0.88", ""),
         "encoder": ("ok", "NVENC, by h264_nvenc", ""),
         "nvcodec": ("ok", "nvh264dec", ""),
-        "inference": ("slower", "live bf16: 79 ms a window of 16", "saliency-tubes build i3d"),
+        "inference": ("slower", "live bf16: 79 ms a window of 16", "saliency-tubes run INPUT OUTPUT --device cuda"),
     },
     "old driver": {
         "driver": ("ok", "NVIDIA 535.183.01, CUDA 12.2", ""),
@@ -90,6 +92,7 @@ SAID: dict[str, dict[str, tuple[str, str, str]]] = {
         "JetPack": ("ok", "JetPack 7", ""),
         "power mode": ("slower", "120W", "sudo nvpmodel -m 0"),
         "TensorRT": ("slower", "none", "sudo apt-get install -y python3-libnvinfer"),
+        "inference": ("slower", "OpenVINO", "sudo apt-get install -y python3-libnvinfer"),
     },
 }
 """system -> finding -> its status, part of its text, part of its command; an empty part means that there is none"""
@@ -260,6 +263,22 @@ def test_without_the_compiled_part_the_code_itself_says_so(monkeypatch: pytest.M
     monkeypatch.setattr(overlay, "_compiled", None)
     system = here.this_system("i3d")
     assert found(system)["overlay"].text == "NumPy and OpenCV"
+
+
+def test_a_gpu_is_asked_for_what_it_is(gpu_double: Callable[..., object]) -> None:
+    """The real questions, on a GPU that is not there."""
+    gpu_double(kind="integrated", driver=12060)
+    findings = found(here.this_system("i3d"))
+    assert findings["GPU"].text == "Orin double, compute capability 8.7"
+    assert findings["driver"].text.endswith("CUDA 12.6")
+    assert "CUDA 12.6, which is too old for cuda-bindings 13" in findings["kernels"].text
+    assert findings["TensorRT"].status == "slower", "TensorRT-RTX has nothing for 8.7"
+
+
+def test_no_memory_is_taken_of_a_gpu_that_is_asked(gpu_double: Callable[..., Any]) -> None:
+    double = gpu_double()
+    here.this_system("i3d")
+    assert double.counts["allocations"] == 0
 
 
 def test_the_quota_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ std::string report() {
         {"pinned_allocations", all.pinned_allocations}, {"pinned_frees", all.pinned_frees},
         {"modules_loaded", all.modules_loaded}, {"contexts_made", all.contexts_made},
         {"streams_made", all.streams_made},     {"events_made", all.events_made},
-        {"graphs_made", all.graphs_made},       {"graph_launches", all.graph_launches},
+        {"pageable_copies", all.pageable_copies}, {"graphs_made", all.graphs_made},       {"graph_launches", all.graph_launches},
         {"memory_peak", (long)all.memory_peak}, {"pending", (long)pending()},
         {"pushed", pushed_here()},
     };
@@ -58,7 +58,7 @@ std::string report() {
     std::string violations;
     for (const std::string& text : world().violations) violations += (violations.empty() ? "" : ", ") + quoted(text);
     return "{\"counts\": " + object(single) + ", \"live\": " + object(live) + ", \"calls\": " + object(all.calls) +
-           ", \"launches\": " + object(all.launches) + ", \"copies\": " + object(all.copies) +
+           ", \"launches\": " + object(all.launches) + ", \"launched_on\": " + object(all.launched_on) + ", \"copies\": " + object(all.copies) +
            ", \"copied_bytes\": " + object(all.copied_bytes) + ", \"waits\": " + object(all.waits) +
            ", \"broken\": " + std::to_string(world().broken) + ", \"violations\": [" + violations + "]}";
 }
@@ -121,7 +121,7 @@ void reset() {
 
 struct AtTheEnds {
     AtTheEnds() {
-        if (const char* text = getenv("GPU_DOUBLE")) configure(text);
+        if (const char* text = getenv("GPU_DOUBLE")) configure(text), world().settings.only_its_own = true;
     }
     ~AtTheEnds() {
         const char* path = getenv("GPU_DOUBLE_REPORT");

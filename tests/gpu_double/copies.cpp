@@ -62,6 +62,7 @@ CUresult copy(Lock& lock, const char* function, Copy what, CUstream handle, bool
         if (!to_pageable)
             reach.write((void*)shared->to.address, Copy::span(shared->to, shared->width, shared->height));
     };
+    world().counters.pageable_copies += from_pageable || to_pageable;
     ++world().counters.copies[direction];
     world().counters.copied_bytes[direction] += shared->width * shared->height;
     const std::string name = std::string(function) + " of " + std::to_string(shared->width * shared->height) + " bytes";

@@ -173,7 +173,8 @@ static void* found(const char* name, int version) {
 }
 
 API CUresult cuGetProcAddress_v2(const char* name, void** function, int version, uint64_t, int* status) {
-    *function = version > 13099 ? nullptr : found(name, version);
+    const Settings& all = world().settings;
+    *function = all.only_its_own && version > all.driver_version ? nullptr : found(name, version);
     if (status) *status = *function ? 0 : 1;
     return *function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }

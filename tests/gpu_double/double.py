@@ -115,9 +115,12 @@ class Double:
 
     @property
     def report(self) -> dict[str, Any]:
-        """Everything that was counted. counts: allocations, frees, ...; live: what exists now; calls, launches, copies
+        """Everything that was counted.
+
+        counts: allocations, frees, ...; live: what exists now; calls, launches, launched_on (kernel and stream), copies
         and copied_bytes by their names; waits by thread, function, stream, whether there was something to wait for, and
-        whether the thread slept."""
+        whether the thread slept.
+        """
         text = self._library.gpu_double_report()
         try:
             return json.loads(ctypes.string_at(text))

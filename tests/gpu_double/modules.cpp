@@ -65,6 +65,7 @@ CUresult launch(const StreamPtr& stream, const std::string& name, Dim3 grid, Dim
         return found;
     };
     ++world().counters.launches[name];
+    ++world().counters.launched_on[name + "|" + name_of(stream)];
     enqueue(stream, {"kernel " + name, [=, &body](Reach& reach) { body.reach(reach, grid, pointers().data()); },
                      [=, &body] {
                          auto found = pointers();

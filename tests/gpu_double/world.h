@@ -23,6 +23,7 @@ struct Settings {
     int gpus = 1;
     uint32_t seed = 0;  // 0: work is done as late as can be; 1: at once; else at random moments, in random order
     int driver_version = 13000;
+    bool only_its_own = false;  // whether functions of newer drivers are missing: bindings look for them once a process
     size_t memory = (size_t)8 << 30;
     std::string name = "Double";
     int major = 8, minor = 9;
@@ -38,9 +39,10 @@ struct Failure {
 };
 
 struct Counters {
-    std::map<std::string, long> calls, launches, waits, copies, copied_bytes;
+    std::map<std::string, long> calls, launches, launched_on, waits, copies, copied_bytes;
     long allocations = 0, frees = 0, pinned_allocations = 0, pinned_frees = 0;
     long modules_loaded = 0, contexts_made = 0, streams_made = 0, events_made = 0, graphs_made = 0, graph_launches = 0;
+    long pageable_copies = 0;  // asynchronous by name only
     size_t memory_peak = 0;
 };
 

@@ -13,11 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <functional>
 #include <vector>
+
+#include "coroutine.h"
 
 #define __device__
 #define __global__
@@ -42,10 +43,10 @@ namespace shim {
 constexpr size_t STACK = 64 * 1024;
 
 struct Thread {
-    ucontext_t context;
+    Coroutine context;
     bool done;
 };
-inline ucontext_t home;
+inline Coroutine home;
 inline std::vector<Thread> threads;
 inline std::vector<char> stacks;
 inline int running;
@@ -56,6 +57,7 @@ inline const std::function<void()>* body;
 inline void enter() {
     (*body)();
     threads[running].done = true;
+    threads[running].context.leave(home);  // for good
 }
 
 inline void run_block(bool backwards) {
@@ -68,10 +70,7 @@ inline void run_block(bool backwards) {
     for (int i = 0; i < count; ++i) {
         Thread& thread = threads[i];
         thread.done = false;
-        getcontext(&thread.context);
-        thread.context.uc_stack = {&stacks[i * STACK], 0, STACK};
-        thread.context.uc_link = &home;
-        makecontext(&thread.context, enter, 0);
+        thread.context.prepare(&stacks[i * STACK], STACK, enter);
     }
     for (int alive = count; alive;) {  // once around: up to the next barrier, or to the end
         const int before = alive;
@@ -80,7 +79,7 @@ inline void run_block(bool backwards) {
             running = backwards ? count - 1 - i : i;
             if (threads[running].done) continue;
             threadIdx = {running % blockDim.x, running / blockDim.x % blockDim.y, running / blockDim.x / blockDim.y};
-            swapcontext(&home, &threads[running].context);
+            home.leave(threads[running].context);
             alive -= threads[running].done;
         }
         if (alive && alive != before) {
@@ -107,7 +106,7 @@ inline void launch(Dim3 grid, Dim3 block, bool backwards, const std::function<vo
 
 inline void __syncthreads() {
     const Dim3 index = threadIdx;
-    swapcontext(&shim::threads[shim::running].context, &shim::home);
+    shim::threads[shim::running].context.leave(shim::home);
     threadIdx = index;
 }
 

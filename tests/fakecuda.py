@@ -63,6 +63,7 @@ class FakeDriver(ModuleType):
         self.kernels, self.backwards = kernels, backwards
         self.memory: dict[int, Any] = {}
         """what was allocated"""
+        self.pinned: dict[int, Any] = {}
         self.others: dict[int, Any] = {}
         """what the test says is on the GPU"""
         self.kept: list[np.ndarray] = []
@@ -80,6 +81,12 @@ class FakeDriver(ModuleType):
         base = array if array.base is None else array.base
         self.kept.append(base)
         self.others[base.ctypes.data] = (ctypes.c_ubyte * base.nbytes).from_address(base.ctypes.data)
+
+    def finish(self) -> None:
+        """Does all that is queued."""
+        for queue in self.queues.values():
+            while queue:
+                queue.pop(0)()
 
     def held(self, address: int, size: int) -> bool:
         spans = [*self.memory.items(), *self.others.items()]
@@ -108,8 +115,48 @@ class FakeDriver(ModuleType):
         self.contexts += 1
         return CUresult.SUCCESS, Handle(0x77)
 
-    def cuDevicePrimaryCtxRelease(self, dev):
-        self.contexts -= 1
+    class CUdevice_attribute(enum.IntEnum):
+        CU_DEVICE_ATTRIBUTE_INTEGRATED = 18
+
+    def cuDeviceGetAttribute(self, attrib, dev):
+        assert isinstance(dev, Handle)
+        return CUresult.SUCCESS, 0
+
+    def cuCtxGetStreamPriorityRange(self):
+        return self._code("cuCtxGetStreamPriorityRange"), 0, -5
+
+    def cuStreamCreateWithPriority(self, flags, priority):
+        assert flags == 1
+        assert priority in (0, -5)
+        return self._code("cuStreamCreateWithPriority"), Handle(self.stream())
+
+    def cuStreamDestroy(self, hStream):
+        return (self.cuStreamSynchronize(hStream)[0],)
+
+    def cuStreamWaitEvent(self, hStream, hEvent, Flags):
+        assert Flags == 0
+        return (self.cuEventSynchronize(hEvent)[0],)
+
+    def cuStreamIsCapturing(self, hStream):
+        return self._code("cuStreamIsCapturing", hStream), 0
+
+    def cuEventQuery(self, hEvent):
+        stream = getattr(hEvent, "stream", None)
+        return (600 if stream is not None and self.queues[stream] else 0,)
+
+    def cuMemGetInfo(self):
+        return self._code("cuMemGetInfo"), 1 << 30, 1 << 31
+
+    def cuMemHostAlloc(self, bytesize, Flags):
+        assert Flags == 1
+        if code := self._code("cuMemHostAlloc"):
+            return code, None
+        data = (ctypes.c_ubyte * bytesize)()
+        self.pinned[ctypes.addressof(data)] = data
+        return CUresult.SUCCESS, ctypes.addressof(data)
+
+    def cuMemFreeHost(self, p):
+        del self.pinned[int(p)]
         return (CUresult.SUCCESS,)
 
     def cuCtxPushCurrent(self, ctx):
@@ -124,9 +171,7 @@ class FakeDriver(ModuleType):
         return CUresult.SUCCESS, Handle(0x77)
 
     def cuCtxSynchronize(self):
-        for queue in self.queues.values():
-            while queue:
-                queue.pop(0)()
+        self.finish()
         return (self._code("cuCtxSynchronize"),)
 
     def cuStreamSynchronize(self, hStream):
@@ -136,7 +181,7 @@ class FakeDriver(ModuleType):
         return (code,)
 
     def cuEventCreate(self, Flags):
-        assert Flags == 2
+        assert Flags == 3
         self.events += 1
         return CUresult.SUCCESS, Handle(self.events)
 
@@ -173,11 +218,16 @@ class FakeDriver(ModuleType):
     def cuMemcpyHtoDAsync(self, dstDevice, srcHost, ByteCount, hStream):
         assert type(srcHost) is int
         assert self.held(int(dstDevice), ByteCount), "beyond its memory"
-        data = ctypes.string_at(srcHost, ByteCount)  # from pageable memory: copied before it returns
-        return self._queue("cuMemcpyHtoDAsync", hStream, lambda: ctypes.memmove(int(dstDevice), data, ByteCount))
+        self._check_pinned(srcHost, ByteCount)
+        return self._queue("cuMemcpyHtoDAsync", hStream, lambda: ctypes.memmove(int(dstDevice), srcHost, ByteCount))
+
+    def _check_pinned(self, address: int, size: int) -> None:
+        spans = self.pinned.items()
+        assert any(at <= address and address + size <= at + len(data) for at, data in spans), "not pinned"
 
     def cuMemcpyDtoHAsync(self, dstHost, srcDevice, ByteCount, hStream):
         assert self.held(int(srcDevice), ByteCount), "beyond its memory"
+        self._check_pinned(dstHost, ByteCount)
         return self._queue("cuMemcpyDtoHAsync", hStream, lambda: ctypes.memmove(dstHost, int(srcDevice), ByteCount))
 
     def cuModuleLoadData(self, image):

@@ -1,29 +1,31 @@
-"""The driver's side of the CUDA kernels: programs, memory and launches on a GPU, through NVIDIA's cuda-bindings.
+"""A GPU by way of NVIDIA's cuda-bindings: its context, streams, memory, programs and launches.
 
-engine/runtimes/device.py has another, simpler `Gpu` for TensorRT, with one stream and memory that lives as long as it
-does. Here work is queued on the callers' streams, and memory is allocated and freed as needed.
+Everything in this project that uses a GPU uses it through the one `Gpu` of that index.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
-from ..runtimes.device import Device, find_device, given
+from ..errors import ModelError, UsageError
+from ..runtimes.device import Device, find_device
 from .memory import View, contiguous
 from .program import INSTALL, build, load_nvrtc
+from .resources import CudaEvent, Memory, Stream, given, pinned_array
+from .staging import Staging
 
 MOST_KEPT = 512
 """Maximum number of arrays on the GPU that are kept for later frames."""
-SLOTS = 8
-"""Maximum number of uploads in progress; the next one waits for the oldest."""
+LEGACY_STREAM, PER_THREAD_STREAM = 1, 2
+"""CUDA's two default streams as handles: CU_STREAM_LEGACY, which 0 means too, and CU_STREAM_PER_THREAD."""
 
 
 def why_not(index: int = 0) -> str | None:
@@ -32,13 +34,20 @@ def why_not(index: int = 0) -> str | None:
     if isinstance(device, str):
         return device
     try:
-        import_module("cuda.bindings.driver")
+        _bindings()
         load_nvrtc()
     except UsageError as error:
         return str(error)
-    except Exception as error:
-        return f"NVIDIA's cuda-bindings cannot be loaded ({error}): {INSTALL}"
     return None
+
+
+def _bindings() -> Any:
+    """The module cuda.bindings.driver. Raises UsageError, in one line, if it is not installed."""
+    try:
+        return import_module("cuda.bindings.driver")
+    except Exception as error:  # not installed, or for another CUDA than this driver's
+        wrong = "are not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
+        raise UsageError(f"NVIDIA's cuda-bindings {wrong}: {INSTALL}") from None
 
 
 def stream_of(stream: Any) -> int:
@@ -57,57 +66,205 @@ def stream_of(stream: Any) -> int:
     return int(stream)
 
 
-class Driver:
-    """One GPU's primary context, which torch, cupy and TensorRT use too. It is made current for the time of a call.
+class Gpu:
+    """A GPU's primary context, which torch, cupy and TensorRT use too. `of` opens it.
 
-    For one thread at a time. Raises UsageError where `why_not` names a reason, ModelError with CUDA's own message where
-    CUDA fails. `close` frees everything.
+    Any thread may call any method; those that take or give work, memory or events are called within `entered`. Raises
+    ModelError with CUDA's own message where CUDA fails.
     """
 
-    def __init__(self, index: int = 0) -> None:
+    @classmethod
+    def of(cls, index: int = 0) -> Gpu:
+        """The GPU of that number, from 0, opened now if this process has not used it before.
+
+        It stays open: others rely on the same context. Raises UsageError, in one line, where `why_not` names a reason.
+        """
+        with _OPENING:
+            if index not in GPUS:
+                GPUS[index] = cls(index)
+            return GPUS[index]
+
+    def __init__(self, index: int) -> None:
+        """For `of` alone."""
         reason = why_not(index)
         if reason is not None:
-            raise UsageError(f"the CUDA overlay cannot run: {reason}")
-        self.device = self._find(index)
-        self._cuda: Any = import_module("cuda.bindings.driver")
-        self._modules: dict[str, Any] = {}
-        self._functions: dict[str, Any] = {}
-        self._kept: OrderedDict[Hashable, View] = OrderedDict()
-        self._slots: list[_Slot] = []
-        self._turn = 0
-        self._memory: set[int] = set()
-        self._given(self._cuda.cuInit(0))
-        self._handle = self._given(self._cuda.cuDeviceGet(index))
-        self._context: Any = self._given(self._cuda.cuDevicePrimaryCtxRetain(self._handle))
-
-    @staticmethod
-    def _find(index: int) -> Device:
+            raise UsageError(f"GPU {index} cannot be used: {reason}")
         device = find_device(index)
         assert isinstance(device, Device)  # otherwise why_not has named the reason
-        return device
+        self.cuda: Any = _bindings()
+        self.device = device
+        self.dropped: deque[tuple[str, int, list[CudaEvent]]] = deque()
+        """memory that is garbage, to be freed: the function that does, the address, the events to wait for"""
+        self._lock = threading.Lock()  # never held where garbage is put into the queues
+        self._spare: deque[Any] = deque()
+        self._modules: dict[str, Any] = {}
+        self._functions: dict[tuple[str, str], Any] = {}
+        self._kept: OrderedDict[Hashable, View] = OrderedDict()
+        self._captured: set[Hashable] = set()
+        self._staging = Staging(self)
+        self._given(self.cuda.cuInit(0))
+        handle = self._given(self.cuda.cuDeviceGet(index))
+        self._context: Any = self._given(self.cuda.cuDevicePrimaryCtxRetain(handle))
+        attribute = self.cuda.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_INTEGRATED
+        self.integrated = bool(self._given(self.cuda.cuDeviceGetAttribute(attribute, handle)))
+        """whether it has no memory of its own but uses the host's, as a Jetson does"""
+
+    @property
+    def name(self) -> str:
+        """cuda:0"""
+        return f"cuda:{self.device.index}"
 
     @property
     def architecture(self) -> int:
+        """87 for compute capability 8.7"""
         return int(self.device.compute_capability.replace(".", ""))
 
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Makes the GPU current for the calling thread while the block lasts; afterwards the previous one is again."""
-        if self._context is None:
-            raise UsageError("the GPU was given back: close was called")
-        self._given(self._cuda.cuCtxPushCurrent(self._context))
+        self._given(self.cuda.cuCtxPushCurrent(self._context))
         try:
             yield
         finally:
-            self._cuda.cuCtxPopCurrent()
+            self.cuda.cuCtxPopCurrent()
+
+    # Streams and events
+
+    def stream(self, priority: str = "low") -> Stream:
+        """A new stream. priority: high, whose kernels start before those that wait on other streams, or low."""
+        least, greatest = self._given(self.cuda.cuCtxGetStreamPriorityRange())
+        chosen = {"low": least, "high": greatest}[priority]
+        return Stream(self, self._given(self.cuda.cuStreamCreateWithPriority(_NON_BLOCKING, chosen)))
+
+    def record(self, stream: int) -> CudaEvent:
+        """The moment at which all that is queued on a stream so far is done."""
+        event = CudaEvent(self.cuda, self._spare)
+        self._given(self.cuda.cuEventRecord(event.handle, stream))
+        return event
+
+    def wait(self, stream: int) -> None:
+        """Waits until all that is queued on a stream so far is done; the thread sleeps."""
+        self.record(stream).synchronize()
+
+    def follow(self, view: View, stream: int) -> None:
+        """Lets the stream wait for the work that makes an array of another library's, on the GPU: this returns at once.
+
+        An array says of itself on which stream that is: `stream` of `__cuda_array_interface__`; by DLPack its library
+        does the waiting. For an array that says nothing, its work must be queued before on the same stream.
+        """
+        if view.dlpack is not None:
+            view.dlpack.__dlpack__(stream=stream or LEGACY_STREAM)
+        elif view.stream is not None and view.stream != (stream or LEGACY_STREAM):
+            event = self.record(view.stream)
+            self._given(self.cuda.cuStreamWaitEvent(stream, event.handle, 0))
+
+    # Memory
+
+    def memory_left(self) -> tuple[int, int]:
+        """Bytes of the GPU's memory that are free, and all of them."""
+        free, total = self._given(self.cuda.cuMemGetInfo())
+        return int(free), int(total)
+
+    def allocate(self, size: int) -> Memory:
+        """New memory of `size` bytes."""
+        self.collect()
+        return Memory(self, int(self._given(self.cuda.cuMemAlloc(size))), size)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any = np.uint8) -> npt.NDArray[Any]:
+        """A new array of zeros in the host's memory that the GPU can copy by itself."""
+        self.collect()
+        return pinned_array(self, shape, dtype)
+
+    def collect(self) -> None:
+        """Frees memory that is garbage and no longer used."""
+        waiting, synchronized = [], False
+        while self.dropped:
+            try:
+                item = free, pointer, uses = self.dropped.popleft()
+            except IndexError:  # another thread took it
+                break
+            if not all(use.done() for use in uses):
+                waiting.append(item)
+                continue
+            if not uses and not synchronized:  # nobody has said what still uses it
+                self._given(self.cuda.cuCtxSynchronize())
+                synchronized = True
+            self._given(getattr(self.cuda, free)(pointer))
+        self.dropped.extend(waiting)
+
+    def send(self, pointer: int, array: npt.NDArray[Any], stream: int) -> None:
+        """Queues a copy to the GPU. array: of `pinned`, contiguous, and unchanged until the copy is done."""
+        self._given(self.cuda.cuMemcpyHtoDAsync(pointer, array.ctypes.data, array.nbytes, stream))
+
+    def fetch(self, array: npt.NDArray[Any], pointer: int, stream: int) -> None:
+        """Queues a copy to the host. array: of `pinned`, contiguous, and not read until the copy is done."""
+        self._given(self.cuda.cuMemcpyDtoHAsync(array.ctypes.data, pointer, array.nbytes, stream))
+
+    def write(self, pointer: int, array: npt.NDArray[Any], stream: int) -> None:
+        """Queues a copy to the GPU of any array, which may be changed as soon as this returns."""
+        self._staging.write(pointer, array, stream)
+
+    def read(self, pointer: int, array: npt.NDArray[Any], stream: int) -> None:
+        """Fills any array from the GPU, and waits for that."""
+        self._staging.read(pointer, array, stream)
+
+    def staged(self, data: bytes, stream: int) -> AbstractContextManager[int]:
+        """The address on the GPU of a copy of `data`, for kernels launched on the stream within the block. Waits only
+        if many uploads are in progress."""
+        return self._staging.staged(data, stream)
+
+    def upload(self, array: npt.NDArray[Any], stream: int) -> View:
+        """A copy of the array on the GPU, complete when this returns, which lives as long as the view."""
+        array = np.ascontiguousarray(array)
+        memory = self.allocate(array.nbytes)
+        self.write(memory.pointer, array, stream)
+        self.wait(stream)  # the next reader may be on another stream
+        strides = contiguous(array.dtype, array.shape)
+        return View(memory.pointer, array.shape, strides, array.dtype, device=self.device.index, owner=memory)
+
+    def kept(self, key: Hashable, make: Callable[[], npt.NDArray[Any]], stream: int) -> View:
+        """The array on the GPU for this key, uploaded now if it was not before.
+
+        It lives as long as the view, so hold that until what reads the array is queued; and until a later `trim`, if it
+        is not read by a CUDA graph that is being captured. Raises ModelError if it had to be uploaded for such a graph.
+        """
+        captured = self._is_capturing(stream)
+        with self._lock:
+            if key not in self._kept:
+                if captured:
+                    raise ModelError("a graph is being captured: draw one such frame before, so that its tables exist")
+                self._kept[key] = self.upload(make(), stream)
+            if captured:
+                self._captured.add(key)
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def trim(self) -> None:
+        """Drops the least recently used arrays if more than MOST_KEPT are kept, but none that a graph reads."""
+        if len(self._kept) <= MOST_KEPT:
+            return
+        with self._lock:
+            old = [key for key in self._kept if key not in self._captured]
+            for key in old[: max(0, len(self._kept) - MOST_KEPT // 2)]:
+                del self._kept[key]
+        self.collect()
+
+    def _is_capturing(self, stream: int) -> bool:
+        if stream in (0, LEGACY_STREAM):  # which cannot be captured, and must not be asked while another one is
+            return False
+        return bool(int(self._given(self.cuda.cuStreamIsCapturing(stream))))
+
+    # Programs
 
     def function(self, program: str, name: str) -> Any:
-        """A kernel of kernels/PROGRAM.cu. Call this, and all methods below, within `entered`."""
-        if name not in self._functions:
-            if program not in self._modules:
-                self._modules[program] = self._given(self._cuda.cuModuleLoadData(build(program, self.architecture)))
-            self._functions[name] = self._given(self._cuda.cuModuleGetFunction(self._modules[program], name.encode()))
-        return self._functions[name]
+        """A kernel of kernels/PROGRAM.cu, compiled now if it was not before."""
+        if (program, name) not in self._functions:
+            with self._lock:
+                if program not in self._modules:
+                    self._modules[program] = self._given(self.cuda.cuModuleLoadData(build(program, self.architecture)))
+                found = self._given(self.cuda.cuModuleGetFunction(self._modules[program], name.encode()))
+                self._functions[program, name] = found
+        return self._functions[program, name]
 
     def launch(
         self,
@@ -119,112 +276,36 @@ class Driver:
     ) -> None:
         """arguments: for each parameter of the kernel an array of one element; copied before this returns."""
         addresses = np.array([argument.ctypes.data for argument in arguments], np.uint64)
-        self._given(self._cuda.cuLaunchKernel(function, *grid, *block, 0, stream, addresses.ctypes.data, 0))
+        self._given(self.cuda.cuLaunchKernel(function, *grid, *block, 0, stream, addresses.ctypes.data, 0))
 
-    def allocate(self, size: int) -> int:
-        pointer = int(self._given(self._cuda.cuMemAlloc(size)))
-        self._memory.add(pointer)
-        return pointer
+    def clear(self) -> None:
+        """Waits for the GPU and frees what is kept here, and what is garbage; what is needed again is made again.
 
-    def upload(self, array: npt.NDArray[Any], stream: int) -> View:
-        """A copy of the array on the GPU, complete when this returns; the caller owns it."""
-        array = np.ascontiguousarray(array)
-        pointer = self.allocate(array.nbytes)
-        self.write(pointer, array, stream)
-        self.wait(stream)  # the next reader may be on another stream
-        return View(pointer, array.shape, contiguous(array.dtype, array.shape), array.dtype, device=self.device.index)
-
-    def write(self, pointer: int, array: npt.NDArray[Any], stream: int) -> None:
-        """Queues a copy of a contiguous array. The array may be changed as soon as this returns."""
-        self._given(self._cuda.cuMemcpyHtoDAsync(pointer, array.ctypes.data, array.nbytes, stream))
-
-    def read(self, pointer: int, array: npt.NDArray[Any], stream: int) -> None:
-        """Fills an array from the GPU."""
-        self._given(self._cuda.cuMemcpyDtoHAsync(array.ctypes.data, pointer, array.nbytes, stream))
-        self.wait(stream)
-
-    def wait(self, stream: int) -> None:
-        self._given(self._cuda.cuStreamSynchronize(stream))
-
-    def kept(self, key: Hashable, make: Callable[[], npt.NDArray[Any]], stream: int) -> View:
-        """The array on the GPU for this key, uploaded now if it was not before. It lives until a later `trim`."""
-        if key not in self._kept:
-            self._kept[key] = self.upload(make(), stream)
-        self._kept.move_to_end(key)
-        return self._kept[key]
-
-    def trim(self) -> None:
-        """Frees the least recently used arrays if more than MOST_KEPT are kept. To be called before a draw collects the
-        arrays that it needs, so that none of those is freed."""
-        if len(self._kept) > MOST_KEPT:
-            self._given(self._cuda.cuCtxSynchronize())  # queued launches may still read the arrays
-            while len(self._kept) > MOST_KEPT // 2:
-                self.free(self._kept.popitem(last=False)[1].pointer)
-
-    @contextmanager
-    def staged(self, data: bytes, stream: int) -> Iterator[int]:
-        """The address on the GPU of a copy of `data`, for kernels launched on the stream within the block. Waits only
-        if SLOTS uploads are in progress."""
-        if not data:
-            yield 0
-            return
-        slot = self._slot(len(data))
-        self.write(slot.pointer, np.frombuffer(data, np.uint8), stream)
-        try:
-            yield slot.pointer
-        finally:
-            self._given(self._cuda.cuEventRecord(slot.event, stream))
-
-    def _slot(self, size: int) -> _Slot:
-        if len(self._slots) < SLOTS:
-            self._slots.append(_Slot(self._given(self._cuda.cuEventCreate(_NO_TIMING))))
-        slot = self._slots[self._turn % len(self._slots)]
-        self._turn += 1
-        self._given(self._cuda.cuEventSynchronize(slot.event))  # returns at once if the event was never recorded
-        if slot.size < size:
-            if slot.size:
-                self.free(slot.pointer)
-                slot.size = 0
-            slot.pointer, slot.size = self.allocate(size), size
-        return slot
-
-    def free(self, pointer: int) -> None:
-        self._memory.discard(pointer)
-        self._given(self._cuda.cuMemFree(pointer))
-
-    def close(self) -> None:
-        """Waits for the GPU and frees everything. Errors of a GPU that has failed before are ignored."""
-        if self._context is None:
-            return
-        cuda = self._cuda
-        cuda.cuCtxPushCurrent(self._context)
-        cuda.cuCtxSynchronize()
-        for slot in self._slots:
-            cuda.cuEventDestroy(slot.event)
-        for pointer in self._memory:
-            cuda.cuMemFree(pointer)
-        for module in self._modules.values():
-            cuda.cuModuleUnload(module)
-        cuda.cuCtxPopCurrent()
-        cuda.cuDevicePrimaryCtxRelease(self._handle)
-        for held in (self._memory, self._slots, self._kept, self._modules, self._functions):
-            held.clear()
-        self._context = None
+        For tests, and for programs that are done with the GPU. Errors of a GPU that has failed before are ignored.
+        """
+        self._kept.clear()
+        self._captured.clear()
+        self._staging.clear()
+        self._functions.clear()
+        with suppress(ModelError), self.entered():
+            self.cuda.cuCtxSynchronize()
+            while self._modules:
+                self.cuda.cuModuleUnload(self._modules.popitem()[1])
+            with suppress(IndexError):
+                while True:
+                    self.cuda.cuEventDestroy(self._spare.pop())
+            self.collect()
 
     def _given(self, result: tuple[Any, ...]) -> Any:
-        return given(self._cuda, result)
+        return given(self.cuda, result)
 
 
-_NO_TIMING = 2
-"""CU_EVENT_DISABLE_TIMING, cuda.h"""
-
-
-class _Slot:
-    """Memory for one upload, and the event of its last use."""
-
-    def __init__(self, event: Any) -> None:
-        self.event = event
-        self.pointer = self.size = 0
+GPUS: dict[int, Gpu] = {}
+"""The GPUs that this process has opened. Their primary contexts are never given back: TensorRT and others use the same
+ones, and the last release destroys what all of them have there."""
+_OPENING = threading.Lock()
+_NON_BLOCKING = 1
+"""CU_STREAM_NON_BLOCKING: such a stream does not wait for the default one, cuda.h"""
 
 
 def scalar(value: Any, kind: str) -> npt.NDArray[Any]:

@@ -119,18 +119,23 @@ class Surface:
         forms = PLANES[self.format]
         if len(self.planes) != len(forms):
             raise ValueError(f"{self.format.value} has {len(forms)} planes, got {len(self.planes)}")
+        planes = [plane if isinstance(plane, RawPlane) else view_of(plane) for plane in self.planes]
         places = tuple(
             _place(index, plane, form, *self.size_of(form))
-            for index, (plane, form) in enumerate(zip(self.planes, forms, strict=True))
+            for index, (plane, form) in enumerate(zip(planes, forms, strict=True))
         )
         object.__setattr__(self, "places", places)
-        devices = {view_of(plane).device for plane in self.planes if not isinstance(plane, RawPlane)}
-        object.__setattr__(self, "devices", devices - {None})
+        object.__setattr__(self, "views", tuple(plane for plane in planes if isinstance(plane, View)))
 
     places: tuple[RawPlane, ...] = field(init=False, default=())
     """where each plane lies"""
-    devices: frozenset[int] = field(init=False, default=frozenset())
-    """the GPUs that planes say they are on"""
+    views: tuple[View, ...] = field(init=False, default=())
+    """the planes that are arrays"""
+
+    @property
+    def devices(self) -> set[int]:
+        """The GPUs that planes say they are on."""
+        return {view.device for view in self.views if view.device is not None}
 
     def size_of(self, form: _Plane) -> tuple[int, int]:
         """Rows and columns of a plane."""
@@ -144,12 +149,12 @@ class Surface:
         return Layout.I420 if self.format is Format.I420 else Layout.RGB
 
 
-def _place(index: int, plane: Any, form: _Plane, rows: int, columns: int) -> RawPlane:
+def _place(index: int, plane: RawPlane | View, form: _Plane, rows: int, columns: int) -> RawPlane:
     row_bytes = columns * form.channels * form.sample_bytes
     if isinstance(plane, RawPlane):
         place = plane
     else:
-        view, dtype = view_of(plane), np.dtype(f"u{form.sample_bytes}")
+        view, dtype = plane, np.dtype(f"u{form.sample_bytes}")
         shapes = {(rows, columns * form.channels), (rows, columns, form.channels)}
         if view.dtype != dtype:
             raise TypeError(f"plane {index} must be {dtype}, got {view.dtype}")

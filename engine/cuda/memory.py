@@ -1,14 +1,14 @@
 """Address, shape and strides of arrays on a GPU that other libraries made.
 
-`__cuda_array_interface__` (torch, cupy, numba, PyNvVideoCodec) is asked first, then DLPack. Nothing is copied and no
-stream is waited for: the work that makes the array must be queued, before ours, on the stream that we are given.
+`__cuda_array_interface__` (torch, cupy, numba, PyNvVideoCodec) is asked first, then DLPack. Nothing is copied. A view
+says whose work makes the array: `driver.Gpu.follow` lets our stream wait for that.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,10 @@ class View:
     """index of the GPU, if the array tells it"""
     owner: Any = None
     """the object that keeps the memory alive"""
+    stream: int | None = None
+    """the stream on which the array is made, if its `__cuda_array_interface__` tells it"""
+    dlpack: Any = None
+    """an array whose `__dlpack__(stream=...)` lets that stream wait for the work that makes the array"""
 
     def __post_init__(self) -> None:
         if self.pointer <= 0 or any(size < 1 for size in self.shape):
@@ -101,7 +105,8 @@ def view_of(array: Any) -> View:
         kind = int(array.__dlpack_device__()[0])
         if kind not in (_CUDA, _CUDA_MANAGED):  # exporting an array that lies elsewhere might copy it
             raise TypeError(f"{type(array).__name__} is not on a GPU (DLPack device type {kind})")
-        return _of_capsule(array.__dlpack__(stream=-1), array)  # -1: wait for no stream
+        # -1: wait for no stream. Ours is not known yet, and more work may follow: `Gpu.follow` asks again.
+        return replace(_of_capsule(array.__dlpack__(stream=-1), array), dlpack=array)
     raise TypeError(f"expected an array on a GPU (__cuda_array_interface__ or DLPack), got {type(array).__name__}")
 
 
@@ -116,7 +121,11 @@ def _of_interface(array: Any, told: dict[str, Any]) -> View:
         raise TypeError("arrays with a mask are not taken")
     pointer, read_only = told["data"]
     strides = tuple(map(int, told.get("strides") or contiguous(dtype, shape)))
-    return View(int(pointer or 0), shape, strides, dtype, bool(read_only), None, array)
+    stream = told.get("stream")
+    # Version 2 of the interface, which torch has, knows no streams: its arrays are asked by DLPack.
+    dlpack = array if "stream" not in told and hasattr(array, "__dlpack__") else None
+    producer = None if stream is None else int(stream)
+    return View(int(pointer or 0), shape, strides, dtype, bool(read_only), None, array, producer, dlpack)
 
 
 def _of_capsule(capsule: Any, owner: Any) -> View:

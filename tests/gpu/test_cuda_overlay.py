@@ -12,8 +12,8 @@ from saliency_tubes.engine.cuda.work import (
     CudaEvidence,
     CudaOverlay,
     CudaPreprocess,
-    Driver,
     Format,
+    Gpu,
     Part,
     RawPlane,
     Surface,
@@ -32,21 +32,21 @@ MOST_OF_A_COPY = 1.3
 
 
 @pytest.fixture(scope="module")
-def driver(gpu):
+def opened(gpu):
     reason = why_not(gpu.index)
     if reason is not None and "cuda" in os.environ.get("SALIENCY_TUBES_GPU", "").split(","):
         pytest.fail(f"SALIENCY_TUBES_GPU promises cuda: {reason}")
     if reason is not None:
         pytest.skip(reason)
-    made = Driver(gpu.index)
+    made = Gpu.of(gpu.index)
     yield made
-    made.close()
+    made.clear()
 
 
-def sent(driver, frame):
+def sent(opened, frame):
     """The frame's memory on the GPU, and its surface there."""
-    with driver.entered():
-        views = [driver.upload(memory, 0) for memory in frame.memory]
+    with opened.entered():
+        views = [opened.upload(memory, 0) for memory in frame.memory]
     raw = []
     for place, memory, there in zip(frame.surface.places, frame.memory, views, strict=True):
         raw.append(RawPlane(there.pointer + place.pointer - memory.ctypes.data, place.pitch))
@@ -54,39 +54,32 @@ def sent(driver, frame):
     return views, Surface(surface.format, raw, surface.width, surface.height, surface.color)
 
 
-def fetched(driver, frame, views):
-    with driver.entered():
+def fetched(opened, frame, views):
+    with opened.entered():
         for memory, there in zip(frame.memory, views, strict=True):
-            driver.read(there.pointer, memory, 0)
-
-
-def freed(driver, views):
-    with driver.entered():
-        for there in views:
-            driver.free(there.pointer)
+            opened.read(there.pointer, memory, 0)
 
 
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize(("size", "pad", "skew"), [((1080, 1920), 128, 0), ((35, 51), 5, 3), ((1, 1), 0, 0)])
-def test_the_definition_in_float64(driver, format, preset, size, pad, skew):
+def test_the_definition_in_float64(opened, format, preset, size, pad, skew):
     rng, style, crop = np.random.default_rng(1), PRESETS[preset], Crop(0.11, 0, 0.93, 1)
     frame = host_frame(format, *size, pad=pad, skew=skew)
     cells = rng.random((1, 7, 9)).astype(np.float32)
     expected = drawn_ref(frame, cells[0].astype(np.float64), crop, style)
-    views, surface = sent(driver, frame)
-    overlay = CudaOverlay(style, driver=driver)
+    views, surface = sent(opened, frame)
+    overlay = CudaOverlay(style)
     evidence = [Part(cells, 0.0, 0.0, 1.0)] if style.geometry == "linear" else cells[0]
     overlay.draw([surface], [evidence], [crop])
-    fetched(driver, frame, views)
-    freed(driver, views)
+    fetched(opened, frame, views)
     shift = 6 if format is Format.P010 else 0
     for one, other in zip(frame.planes, expected, strict=True):
         far = np.abs((one >> shift).astype(int) - (other >> shift)) > (8 if shift else 2)
         assert far.mean() <= 0.002 or far.sum() <= 2
 
 
-def test_the_same_bytes_as_on_the_cpu(driver, tmp_path):
+def test_the_same_bytes_as_on_the_cpu(opened, tmp_path):
     """A stream of frames, on the GPU and by the kernel's body on the CPU, which tests/kernels holds against the C++."""
     rng, style, tube = np.random.default_rng(2), Style(), np.zeros((4, 7, 7), np.float32)
     tube[...] = rng.normal(size=tube.shape)
@@ -96,14 +89,15 @@ def test_the_same_bytes_as_on_the_cpu(driver, tmp_path):
         patch.setattr(cuda_driver, "import_module", lambda name: fake)
         patch.setattr(cuda_driver, "load_nvrtc", lambda: None)
         patch.setattr(cuda_driver, "build", lambda program, architecture: b"a program")
-        twin = CudaOverlay(style, device=driver.device.index)
-        with twin.driver.entered():
-            twin.driver.function("overlay", "overlay_linear")
-    overlay = CudaOverlay(style, driver=driver)
+        patch.setattr(cuda_driver, "GPUS", {})
+        twin = CudaOverlay(style, device=opened.device.index)
+        with twin.gpu.entered():
+            twin.gpu.function("overlay", "overlay_linear")
+    overlay = CudaOverlay(style)
     for number in range(12):
         frames = [host_frame(format, 180 + number, 320, number, pad=number) for format in Format]
         parts = [[Part(tube, number / 3, -0.5, 2.0, 0.7), Part(tube, 1.0, 0.0, 1.0, 0.3)]] * len(frames)
-        held = [sent(driver, frame) for frame in frames]
+        held = [sent(opened, frame) for frame in frames]
         for frame in frames:
             for memory in frame.memory:
                 fake.show(memory)
@@ -112,44 +106,40 @@ def test_the_same_bytes_as_on_the_cpu(driver, tmp_path):
         assert overlay.not_finite() == twin.not_finite() > 0  # waits for both
         for frame, (views, _) in zip(frames, held, strict=True):
             expected = [memory.copy() for memory in frame.memory]
-            fetched(driver, frame, views)
-            freed(driver, views)
+            fetched(opened, frame, views)
             assert all(np.array_equal(one, two) for one, two in zip(frame.memory, expected, strict=True))
-    twin.close()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_evidence(driver, dtype):
+def test_evidence(opened, dtype):
     rng = np.random.default_rng(3)
     activation = np.maximum(rng.normal(size=(2048, 4, 14, 14)), 0).astype(dtype)
     weights = rng.normal(size=2048).astype(np.float32)
     out, found = np.zeros((4, 14, 14), np.float32), np.zeros((4, 14, 14), np.float32)
-    with driver.entered():
-        there, result = driver.upload(activation, 0), driver.upload(out, 0)
-    CudaEvidence(driver=driver).compute(there, weights, result)
-    with driver.entered():
-        driver.read(result.pointer, found, 0)
-    freed(driver, [there, result])
+    with opened.entered():
+        there, result = opened.upload(activation, 0), opened.upload(out, 0)
+    CudaEvidence().compute(there, weights, result)
+    with opened.entered():
+        opened.read(result.pointer, found, 0)
     exact = np.tensordot(weights.astype(np.float64), activation.astype(np.float64), 1)
     most = np.tensordot(np.abs(weights).astype(np.float64), activation.astype(np.float64), 1)
     assert np.all(np.abs(found - exact) <= 40 * 2.0**-24 * most)
 
 
 @pytest.mark.parametrize("format", [Format.NV12, Format.I420])
-def test_clip_slots_are_the_cpus(driver, format):
+def test_clip_slots_are_the_cpus(opened, format):
     spec = InputSpec((224, 224), (0.0,) * 3, (1.0,) * 3, "center", 256)
     frame = host_frame(format, 1080, 1920)
     planes = tuple(plane[..., 0] if plane.shape[2] == 1 else plane for plane in frame.planes)
     seen = sample(Frame(0, 0, Fraction(1, 25), Picture(frame.surface.layout, planes)), spec)
     expected, crop = seen.pixels, seen.crop
     clip = np.zeros((1, 3, 2, 224, 224), np.float32)
-    views, surface = sent(driver, frame)
-    with driver.entered():
-        there = driver.upload(clip, 0)
-    assert CudaPreprocess(spec, driver=driver).fill(surface, there, 1) == crop
-    with driver.entered():
-        driver.read(there.pointer, clip, 0)
-    freed(driver, [*views, there])
+    _views, surface = sent(opened, frame)
+    with opened.entered():
+        there = opened.upload(clip, 0)
+    assert CudaPreprocess(spec).fill(surface, there, 1) == crop
+    with opened.entered():
+        opened.read(there.pointer, clip, 0)
     off = np.abs(np.rint(clip[0, :, 1] * 255) - expected.transpose(2, 0, 1))
     assert off.max() <= (0 if _compiled is not None else 2)
 
@@ -188,23 +178,20 @@ def timed(cuda, work):
 
 
 @pytest.mark.parametrize("format", [Format.NV12, Format.P010, Format.RGB])
-def test_bandwidth(driver, format, capsys):
+def test_bandwidth(opened, format, capsys):
     """Frames that are drawn all over, against a copy of as many bytes on the GPU; too many for its cache."""
     cuda = pytest.importorskip("cuda.bindings.driver")
-    held = [sent(driver, host_frame(format, 2160, 3840, seed)) for seed in range(8)]
+    held = [sent(opened, host_frame(format, 2160, 3840, seed)) for seed in range(8)]
     strong, style = np.ones((1, 7, 7), np.float32), Style(threshold=0.0)
-    with driver.entered():
-        there = driver.upload(strong, 0)
-        overlay = CudaOverlay(style, driver=driver)
+    with opened.entered():
+        there = opened.upload(strong, 0)
+        overlay = CudaOverlay(style)
         surfaces = [surface for _, surface in held]
         parts = [[Part(there, 0.0, 0.0, 1.0)]] * 8
         drawing = timed(cuda, lambda stream: overlay.draw(surfaces, parts, [Crop()] * 8, stream))
         size = sum(view.shape[0] * view.dtype.itemsize for views, _ in held for view in views)
-        source, target = driver.allocate(size), driver.allocate(size)
-        copying = timed(cuda, lambda stream: cuda.cuMemcpyDtoDAsync(target, source, size, stream))
-        driver.free(source), driver.free(target)
-    for views, _ in held:
-        freed(driver, views)
+        source, target = opened.allocate(size), opened.allocate(size)
+        copying = timed(cuda, lambda stream: cuda.cuMemcpyDtoDAsync(target.pointer, source.pointer, size, stream))
     with capsys.disabled():
         rate, copies = 2 * size / drawing / 1e9, drawing / copying
         print(f"\n{format.value} 2160p: {drawing / 8 * 1e6:.1f} us a frame, {rate:.0f} GB/s, {copies:.2f} copies")

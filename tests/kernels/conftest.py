@@ -35,4 +35,7 @@ def gpu(kernels, monkeypatch) -> FakeDriver:
     monkeypatch.setattr(cuda_driver, "import_module", lambda name: fake)
     monkeypatch.setattr(cuda_driver, "load_nvrtc", lambda: None)
     monkeypatch.setattr(cuda_driver, "build", lambda program, architecture: b"a program")
-    return fake
+    monkeypatch.setattr(cuda_driver, "GPUS", {})
+    yield fake
+    for used in cuda_driver.GPUS.values():
+        used.clear()

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from fakecuda import CUresult, FakeDriver
 from saliency_tubes.engine.cuda import driver as cuda_driver
+from saliency_tubes.engine.cuda import staging
 from saliency_tubes.engine.cuda.driver import stream_of, why_not
 from saliency_tubes.engine.cuda.memory import View, contiguous, view_of
 from saliency_tubes.engine.cuda.work import (
     CudaEvidence,
     CudaOverlay,
     CudaPreprocess,
-    Driver,
     Format,
     Part,
     RawPlane,
@@ -62,8 +62,8 @@ def test_goes_on_the_callers_stream_and_waits_for_nobody(gpu):
     frame = host_frame(Format.NV12, 40, 60)
     surface, overlay = shown(gpu, frame), CudaOverlay(Style())
     overlay.draw([surface], [[Part(ONES, 0.5, 0.0, 1.0)]], [Crop()], Torch())  # tables are uploaded, once
-    with overlay.driver.entered():
-        overlay.driver.wait(Torch.cuda_stream)
+    with overlay.gpu.entered():
+        overlay.gpu.wait(Torch.cuda_stream)
     before = frame.memory[0].copy()
     overlay.draw([surface], [[Part(ONES, 0.5, 0.0, 1.0)]], [Crop()], Torch())
     assert np.array_equal(frame.memory[0], before)
@@ -72,15 +72,11 @@ def test_goes_on_the_callers_stream_and_waits_for_nobody(gpu):
     held = len(gpu.memory)
     overlay.not_finite(Torch())
     assert not np.array_equal(frame.memory[0], before)
-    for _ in range(3 * cuda_driver.SLOTS):
+    for _ in range(3 * staging.SLOTS):
         overlay.draw([surface], [[Part(ONES, 0.5, 0.0, 1.0)]], [Crop()], Torch())
-    assert len(gpu.memory) <= held + cuda_driver.SLOTS
+    assert len(gpu.memory) <= held + staging.SLOTS
     assert {stream for _, _, stream in gpu.launches} == {Torch.cuda_stream}
     assert gpu.depth == 0
-    overlay.close()
-    assert not gpu.memory
-    with pytest.raises(UsageError, match="close was called"):
-        overlay.draw([surface], [[Part(ONES, 0.5, 0.0, 1.0)]], [Crop()])
 
 
 def test_what_is_kept_is_bounded(gpu, monkeypatch):
@@ -89,19 +85,7 @@ def test_what_is_kept_is_bounded(gpu, monkeypatch):
     for size in range(10, 40):
         frame = host_frame(Format.I420, size, size + 1)
         overlay.draw([shown(gpu, frame)], [[Part(ONES, 0, 0.0, 1.0)]], [Crop()])
-    assert len(gpu.memory) < 12 + 8 + cuda_driver.SLOTS
-    overlay.close()
-
-
-def test_a_shared_driver_outlives_its_users(gpu):
-    driver = Driver()
-    overlay, kernel = CudaOverlay(Style(), driver=driver), CudaEvidence(driver=driver)
-    overlay.close()
-    kernel.close()
-    assert gpu.contexts == 1
-    driver.close()
-    driver.close()
-    assert gpu.contexts == 0
+    assert len(gpu.memory) < 12 + 8 + staging.SLOTS
 
 
 def test_cuda_says_why(gpu):
@@ -113,7 +97,6 @@ def test_cuda_says_why(gpu):
     gpu.fail["cuMemAlloc"] = CUresult.OUT_OF_MEMORY
     with pytest.raises(ModelError, match="out of memory"):
         overlay.draw([shown(gpu, host_frame(Format.RGB, 9, 19))], [[Part(ONES, 0, 0.0, 1.0)]], [Crop()])
-    overlay.close()
 
 
 def test_nothing_is_launched_for_wrong_arguments(gpu):
@@ -157,8 +140,6 @@ def test_nothing_is_launched_for_wrong_arguments(gpu):
         with pytest.raises(ValueError, match=match):
             sums.compute(*arguments)
     assert not gpu.launches
-    for thing in (overlay, paper, kernel, sums):
-        thing.close()
 
 
 def test_surfaces_that_cannot_be_drawn_on():
@@ -240,7 +221,7 @@ def test_why_not(monkeypatch):
     assert "no " in (why_not() or "no driver")
     monkeypatch.setattr(cuda_driver, "find_device", lambda index: "no GPU 3: there are 1, counted from 0")
     assert why_not(3) == "no GPU 3: there are 1, counted from 0"
-    with pytest.raises(UsageError, match="cannot run: no GPU 3"):
+    with pytest.raises(UsageError, match="cannot be used: no GPU 3"):
         CudaOverlay(Style(), device=3)
     monkeypatch.setattr(cuda_driver, "find_device", lambda index: None)
 

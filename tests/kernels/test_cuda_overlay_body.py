@@ -52,8 +52,8 @@ def drawn(gpu, style, frames, evidence, crops, backwards=False):
             gpu.show(memory)
     overlay = CudaOverlay(style)
     overlay.draw([frame.surface for frame in frames], evidence, crops)
-    with overlay.driver.entered():
-        overlay.driver.wait(0)
+    with overlay.gpu.entered():
+        overlay.gpu.wait(0)
     gpu.check = check
     return overlay, jobs
 
@@ -97,14 +97,12 @@ def test_bytes_are_those_of_the_cpp_path(gpu, format, height, width, cells, styl
         assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
         assert other.not_finite() == count
         if not forwards:
-            other.close()
+            gpu.finish()
     twin(gpu, jobs, [frame], [saved], style.geometry)
     assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
     assert other.not_finite() == 2 * count if jobs else count == 0  # the twin counts into the same counter
-    overlay.close()
-    other.close()
-    assert not gpu.memory
-    assert gpu.contexts == gpu.depth == gpu.events == gpu.modules == 0
+    gpu.finish()
+    assert gpu.depth == 0
 
 
 @LOOSE
@@ -122,8 +120,8 @@ def test_the_definition_in_float64(gpu, format, size, cells, style, crop, seed):
     map_ = rng.random((1, *cells)).astype(np.float32) ** 3
     expected = drawn_ref(frame, map_[0].astype(np.float64), crop, style)
     evidence = [Part(map_, 0.0, 0.0, 1.0)] if style.geometry == "linear" else map_[0]
-    overlay, _ = drawn(gpu, style, [frame], [evidence], [crop])
-    overlay.close()
+    _overlay, _ = drawn(gpu, style, [frame], [evidence], [crop])
+    gpu.finish()
     shift = 6 if format is Format.P010 else 0
     for one, other in zip(frame.planes, expected, strict=True):
         off = np.abs((one >> shift).astype(int) - (other >> shift))
@@ -144,11 +142,11 @@ def test_what_shared_memory_held_before_does_not_matter(rubbish, gpu, format, ge
             whole = [(explanation(rng, 2, (5, 7), crop), 1.0)]
             evidence = blend_cells(whole, 9.5, geometry) if geometry == "paper" else [Part.of(*whole[0], 9.5)]
             frame.restore(saved)
-            overlay, jobs = drawn(gpu, style, [frame], [evidence], [crop])
+            _overlay, jobs = drawn(gpu, style, [frame], [evidence], [crop])
             found = [memory.copy() for memory in frame.memory]
             twin(gpu, jobs, [frame], [saved], geometry)
             assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
-            overlay.close()
+            gpu.finish()
 
 
 @pytest.mark.parametrize("format", [Format.NV12, Format.P010, Format.BGR])
@@ -157,12 +155,12 @@ def test_large_frames(gpu, format):
     frame = host_frame(format, 1080, 1920) if format is not Format.NV12 else host_frame(format, 2160, 3840, pad=256)
     saved = [memory.copy() for memory in frame.memory]
     one = explanation(rng, 2, (7, 7), Crop(0.2, 0, 0.8, 1))
-    overlay, jobs = drawn(gpu, Style(), [frame], [[Part.of(one, 1.0, 8.0)]], [Crop(0.2, 0, 0.8, 1)])
+    _overlay, jobs = drawn(gpu, Style(), [frame], [[Part.of(one, 1.0, 8.0)]], [Crop(0.2, 0, 0.8, 1)])
     found = [memory.copy() for memory in frame.memory]
     twin(gpu, jobs, [frame], [saved], "linear")
     assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
     assert any(not np.array_equal(one, two) for one, two in zip(found, saved, strict=True))
-    overlay.close()
+    gpu.finish()
 
 
 def test_a_batch_is_drawn_by_one_launch_for_eight(gpu):
@@ -172,13 +170,13 @@ def test_a_batch_is_drawn_by_one_launch_for_eight(gpu):
     saved = [[memory.copy() for memory in frame.memory] for frame in frames]
     crops = [CROPS[i % len(CROPS)] for i in range(len(frames))]
     evidence = [[Part.of(explanation(rng, 2, (3 + i, 9), crop), 1.0, 8)] for i, crop in enumerate(crops)]
-    overlay, jobs = drawn(gpu, Style(), frames, evidence, crops)
+    _overlay, jobs = drawn(gpu, Style(), frames, evidence, crops)
     assert [grid[1] for _, grid, _ in gpu.launches] == [8, 2]
     found = [[memory.copy() for memory in frame.memory] for frame in frames]
     twin(gpu, jobs, frames, saved, "linear")
     for one, frame in zip(found, frames, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, frame.memory, strict=True))
-    overlay.close()
+    gpu.finish()
 
 
 def test_no_evidence_leaves_the_frame_untouched(gpu):
@@ -186,9 +184,9 @@ def test_no_evidence_leaves_the_frame_untouched(gpu):
     saved = [memory.copy() for memory in frame.memory]
     weak = np.full((1, 7, 7), 0.19, np.float32)
     for parts in ([Part(weak, 0, 0, 1)], []):
-        overlay, _ = drawn(gpu, Style(), [frame], [parts], [Crop()])
+        _overlay, _ = drawn(gpu, Style(), [frame], [parts], [Crop()])
         assert all(np.array_equal(one, two) for one, two in zip(saved, frame.memory, strict=True))
-        overlay.close()
+        gpu.finish()
 
 
 def test_records_are_the_structs(kernels):

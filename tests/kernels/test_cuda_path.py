@@ -32,6 +32,6 @@ def test_bytes_are_those_of_the_compiled_path(gpu, layout, preset):
 
 @pytest.mark.skipif(why_not() is None, reason="there is a GPU")
 def test_without_a_gpu_it_says_so():
-    with pytest.raises(UsageError, match="the CUDA overlay cannot run: ") as caught:
+    with pytest.raises(UsageError, match="GPU 0 cannot be used: ") as caught:
         Overlay(Style(), "cuda")
     assert "\n" not in str(caught.value)

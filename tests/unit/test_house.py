@@ -37,7 +37,7 @@ TOP_LEVEL = {
 BASES = ("stream.sources.base", "stream.sinks.base")
 LAYERS: dict[str, tuple[str, ...]] = {
     "engine": ("engine.runtimes.base", "engine.draw.style", "engine.draw.caption"),
-    "engine.runtimes": ("engine",),
+    "engine.runtimes": ("engine", "engine.cuda"),
     "engine.draw": ("engine",),
     "engine.cuda": ("engine", "engine.draw", "engine.runtimes.device"),
     "stream.net": ("engine",),
@@ -96,6 +96,7 @@ ONLY_IN = {
     **dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript"), ("export/*",)),
     **dict.fromkeys(NO_CLOCK, ("stream/*", "export/*")),
     **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("engine/runtimes/tensorrt*.py",)),
+    "threading": ("stream/*", "export/*", "engine/cuda/driver.py"),  # its locks: one GPU serves several threads
     "cuda": ("engine/runtimes/device.py", "engine/cuda/driver.py", "engine/cuda/program.py"),
     "openvino": ("engine/runtimes/openvino*.py",),
     "onnxruntime": ("engine/runtimes/onnxruntime.py", "export/*"),
@@ -108,6 +109,7 @@ ONLY_IN = {
 LIMITS = {**dict.fromkeys(ROOMS, (350, 50, 250)), "tests": (800, 120, 500)}
 """Maximum lines of a file, of a function and of a class. Complexity is ruff's to count (C901 in pyproject.toml)."""
 SAME_NAME = {
+    "Gpu": "everybody's, and TensorRT's until its runner takes that one",
     "Explainer": "what people call, and what does it in the pipeline",
     "Explanation": "what people get, and what flows",
     "Shown": "what people get, and what flows",

@@ -29,6 +29,7 @@ ASKED = Answers(
     onnxruntime="onnxruntime is not installed",
     overlay=("avx2", "generic", "numpy"),
     decode={"files": "PyAV", "network cameras": "PyAV", "USB cameras": "PyAV", "CSI cameras": "GStreamer"},
+    decoders=("H.264", "HEVC", "AV1", "VP9", "MJPEG"),
     encoders=X264,
     gstreamer="1.24.2",
     elements=PLAIN,

@@ -10,7 +10,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from ...engine.errors import UsageError
+from ...engine.errors import TubesError, UsageError
+from ...engine.manifest import Manifest
 from ...engine.runtimes.device import Device, find_device
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.runtimes.open import choices
@@ -18,7 +19,7 @@ from ..doctor.here import processor
 from .film import SIZES, make_film
 from .power import Meter
 from .report import as_text
-from .results import Results
+from .results import Results, Timing
 from .stages import Asked, first_explanation, time_network, time_run, time_stages
 from .streams import first_count, hold
 
@@ -65,6 +66,9 @@ def measure(asked: Asked) -> Results:
         network = time_network(films[0], manifest, asked, _say)
         _say("decoding, sampling, drawing and encoding are being timed")
         timings = [*time_stages(films, manifest, explanation, asked), *network, evidence]
+        found = find_device()
+        if isinstance(found, Device):
+            timings += _kernels(found.index, manifest)
         _say("a whole run from file to file is being timed")
         timings.append(time_run(films[0], asked))
         cores = processor().usable
@@ -82,6 +86,18 @@ def measure(asked: Asked) -> Results:
         meter.source,
         time.monotonic() - begun,
     )
+
+
+def _kernels(index: int, manifest: Manifest) -> list[Timing]:
+    """The CUDA kernels' times; none where they cannot run."""
+    from .kernels import time_kernels
+
+    _say("the CUDA kernels are being timed")
+    try:
+        return time_kernels(index, manifest.input)
+    except TubesError as error:
+        _say(f"not measured: {error}")
+        return []
 
 
 def _device() -> str:

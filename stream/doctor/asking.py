@@ -55,6 +55,7 @@ def ask(model: str) -> Answers:
         overlay=paths(),
         overlay_missing=_missing_module("saliency_tubes.engine._overlay"),
         decode={kind: LIBRARIES[backend_of(Address.parse(uri), SourceOptions())] for kind, uri in INPUTS.items()},
+        decoders=_decoders(),
         encoders=_encoders(not isinstance(gst, str)),
         gstreamer="" if isinstance(gst, str) else gst.version,
         gstreamer_missing=gst if isinstance(gst, str) else "",
@@ -108,6 +109,11 @@ def _speeds(model: Model | str, runner: Choices | str) -> Speeds | None:
     if isinstance(model, str) or isinstance(runner, str) or model.plan is not None:
         return None
     return kept_speeds(find_model(model.path), runner, min(model.manifest.windows))
+
+
+def _decoders() -> tuple[str, ...]:
+    found = _answer(lambda: import_module("..media.av_codecs", __package__).decoders())
+    return () if isinstance(found, str) else tuple(found)
 
 
 def _encoders(with_gstreamer: bool) -> dict[str, Chosen | str]:

@@ -79,6 +79,8 @@ class Answers:
     """why the compiled part cannot be loaded; empty if it can"""
     decode: Mapping[str, str] = field(default_factory=dict)
     """kind of input -> what decodes it, and where its frames then lie"""
+    decoders: tuple[str, ...] = ()
+    """codecs that PyAV decodes"""
     encoders: Mapping[str, Chosen | str] = field(default_factory=dict)
     """library -> the H.264 encoder that works with it"""
     gstreamer: str = ""

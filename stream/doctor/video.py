@@ -38,7 +38,11 @@ def pyav(machine: System) -> Finding:
     chosen = machine.asked.encoders.get("PyAV", "")
     if isinstance(chosen, str):
         return Finding(BROKEN, "PyAV", f"{version}, {chosen or 'no encoder was tried'}", "pip install --upgrade av")
-    return Finding(OK, "PyAV", f"{version}; H.264 by {chosen.name}{_notes(chosen.notes)}")
+    return Finding(
+        OK,
+        "PyAV",
+        f"{version}; reads {', '.join(machine.asked.decoders)}; writes H.264 by {chosen.name}{_notes(chosen.notes)}",
+    )
 
 
 def gstreamer(machine: System) -> Finding:

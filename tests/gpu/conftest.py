@@ -1,36 +1,18 @@
-"""What these tests need. Without it they are skipped; where SALIENCY_TUBES_GPU promises it, they fail.
-
-SALIENCY_TUBES_GPU: what is promised, with commas: cuda (a GPU and its driver), tensorrt (such a GPU, and a TensorRT
-that runs on it), nvdec (a GPU that decodes, and GStreamer's elements for it), jetson (a Jetson with its own elements).
-Not every GPU has a TensorRT: TensorRT-RTX has none for compute capability 9.0. `run.py` runs all of it.
-"""
+"""What these tests need. Without it they are skipped; where SALIENCY_TUBES_GPU promises it, they fail (promises.py)."""
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+from promises import KINDS, missing
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.runtimes.device import Device, find_device
 from saliency_tubes.engine.runtimes.tensorrt import Kit
 from saliency_tubes.engine.runtimes.tensorrt_builder import find_kit
 from saliency_tubes.stream.doctor.video import JETSON, NVCODEC
 from saliency_tubes.stream.media.gst_load import Missing, load
-
-KINDS = ("cuda", "tensorrt", "nvdec", "jetson")
-PROMISED = [word.strip() for word in os.environ.get("SALIENCY_TUBES_GPU", "").split(",") if word.strip()]
-if not set(PROMISED) <= set(KINDS):
-    raise pytest.UsageError(f"SALIENCY_TUBES_GPU promises {', '.join(KINDS)}, got {', '.join(PROMISED)}")
-
-
-def missing(what: str, *kinds: str) -> NoReturn:
-    """kinds: those of KINDS that cannot be without it."""
-    if set(kinds) & set(PROMISED):
-        pytest.fail(f"SALIENCY_TUBES_GPU promises {', '.join(PROMISED)}: {what}")
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")

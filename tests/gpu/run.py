@@ -2,9 +2,9 @@
 
     SALIENCY_TUBES_GPU=cuda,tensorrt python tests/gpu/run.py [--to FOLDER] [--short] [options of pytest]
 
-SALIENCY_TUBES_GPU says what is promised (conftest.py); without it everything that is missing is skipped. --to: where
-the log, the findings of `doctor` and the results of `bench` go (default: gpu-results). --short: a soak of ten seconds
-instead of ten minutes.
+SALIENCY_TUBES_GPU says what is promised (tests/promises.py); without it everything that is missing is skipped.
+--to: where the log, the findings of `doctor` and the results of `bench` go (default: gpu-results). --short: a soak of
+ten seconds instead of ten minutes.
 """
 
 from __future__ import annotations

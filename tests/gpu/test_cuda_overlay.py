@@ -8,6 +8,7 @@ import pytest
 from fakecuda import FakeDriver, kernels_library
 from saliency_tubes.engine.cuda import driver as cuda_driver
 from saliency_tubes.engine.cuda.driver import why_not
+from saliency_tubes.engine.cuda.timing import seconds_of, seconds_of_a_copy
 from saliency_tubes.engine.cuda.work import (
     CudaEvidence,
     CudaOverlay,
@@ -144,54 +145,17 @@ def test_clip_slots_are_the_cpus(opened, format):
     assert off.max() <= (0 if _compiled is not None else 2)
 
 
-def timed(cuda, work):
-    """Seconds on the GPU of one `work`, which queues on the stream it is given. Within `entered`.
-
-    It is captured into a graph FRAMES times, and that graph is launched between two events: queued one by one from
-    Python, several times as long would pass between two launches as each of them takes.
-    """
-
-    def given(result):
-        code, *values = result
-        assert not code, code
-        return values[0] if values else None
-
-    stream = given(cuda.cuStreamCreate(cuda.CUstream_flags.CU_STREAM_NON_BLOCKING.value))
-    work(int(stream))  # uploads its tables
-    given(cuda.cuStreamSynchronize(stream))
-    given(cuda.cuStreamBeginCapture(stream, cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL))
-    for _ in range(FRAMES):
-        work(int(stream))
-    graph = given(cuda.cuStreamEndCapture(stream))
-    launch = given(cuda.cuGraphInstantiate(graph, 0))
-    events = [given(cuda.cuEventCreate(0)) for _ in range(2)]
-    given(cuda.cuGraphLaunch(launch, stream))  # a first time, to warm up
-    given(cuda.cuEventRecord(events[0], stream))
-    given(cuda.cuGraphLaunch(launch, stream))
-    given(cuda.cuEventRecord(events[1], stream))
-    given(cuda.cuEventSynchronize(events[1]))
-    milliseconds = given(cuda.cuEventElapsedTime(*events))
-    given(cuda.cuGraphExecDestroy(launch))
-    given(cuda.cuGraphDestroy(graph))
-    given(cuda.cuStreamDestroy(stream))
-    return milliseconds / 1000 / FRAMES
-
-
 @pytest.mark.parametrize("format", [Format.NV12, Format.P010, Format.RGB])
 def test_bandwidth(opened, format, capsys):
     """Frames that are drawn all over, against a copy of as many bytes on the GPU; too many for its cache."""
-    cuda = pytest.importorskip("cuda.bindings.driver")
     held = [sent(opened, host_frame(format, 2160, 3840, seed)) for seed in range(8)]
     strong, style = np.ones((1, 7, 7), np.float32), Style(threshold=0.0)
     with opened.entered():
         there = opened.upload(strong, 0)
-        overlay = CudaOverlay(style)
-        surfaces = [surface for _, surface in held]
-        parts = [[Part(there, 0.0, 0.0, 1.0)]] * 8
-        drawing = timed(cuda, lambda stream: overlay.draw(surfaces, parts, [Crop()] * 8, stream))
-        size = sum(view.shape[0] * view.dtype.itemsize for views, _ in held for view in views)
-        source, target = opened.allocate(size), opened.allocate(size)
-        copying = timed(cuda, lambda stream: cuda.cuMemcpyDtoDAsync(target.pointer, source.pointer, size, stream))
+    overlay, surfaces, parts = CudaOverlay(style), [surface for _, surface in held], [[Part(there, 0.0, 0.0, 1.0)]] * 8
+    drawing = seconds_of(opened, lambda stream: overlay.draw(surfaces, parts, [Crop()] * 8, stream), FRAMES)
+    size = sum(view.shape[0] * view.dtype.itemsize for views, _ in held for view in views)
+    copying = seconds_of_a_copy(opened, size, FRAMES)
     with capsys.disabled():
         rate, copies = 2 * size / drawing / 1e9, drawing / copying
         print(f"\n{format.value} 2160p: {drawing / 8 * 1e6:.1f} us a frame, {rate:.0f} GB/s, {copies:.2f} copies")

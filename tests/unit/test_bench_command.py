@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from saliency_tubes.engine.errors import TubesError
+from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.stream.app.cli import main
-from saliency_tubes.stream.bench import power, streams
+from saliency_tubes.stream.bench import kernels, power, streams
 from saliency_tubes.stream.bench.film import make_film
 from saliency_tubes.stream.bench.power import Meter, rapl_joules, smi_watts, tegra_watts
 from saliency_tubes.stream.bench.report import COLUMNS, as_text, header, row
@@ -195,6 +198,25 @@ def test_json_is_json() -> None:
 def test_the_page_has_the_table() -> None:
     text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert header() in text
+
+
+# kernels, on a GPU that is not there: how long they take there means nothing
+
+
+def test_kernels_are_timed_and_leave_nothing(gpu_double: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    double = gpu_double()
+    monkeypatch.setattr(kernels, "SIZES", {"64p": (96, 64)})
+    monkeypatch.setattr(kernels, "TIMES", 3)
+    spec = InputSpec((32, 32), (0.5,) * 3, (0.5,) * 3, "center", 36)
+    found = kernels.time_kernels(0, spec)
+    assert [(one.stage, one.what) for one in found] == [
+        ("overlay", "64p NV12 CUDA, 8 at a time"),
+        ("sample", "64p NV12 CUDA"),
+    ]
+    assert found[0].of_bound > 0
+    assert math.isnan(found[1].of_bound)
+    # once by itself, three times to be captured, and in two launches of the graph
+    assert double.launches == dict.fromkeys(("overlay_linear", "preprocess"), 1 + 3 + 2 * 3)
 
 
 # it runs

@@ -271,7 +271,7 @@ def test_extras_and_promises_exist(page: Path) -> None:
     text = page.read_text()
     named = {name for many in re.findall(r"'(?:saliency-tubes|\.)\[([\w,-]+)\]'", text) for name in many.split(",")}
     assert named <= extras.keys()
-    kinds = re.search(r"^KINDS = \((.*)\)$", (ROOT / "tests" / "gpu" / "conftest.py").read_text(), re.MULTILINE)
+    kinds = re.search(r"^KINDS = \((.*)\)$", (ROOT / "tests" / "promises.py").read_text(), re.MULTILINE)
     assert kinds is not None
     promised = {word for many in re.findall(r"SALIENCY_TUBES_GPU=([\w,]+)", text) for word in many.split(",")}
     assert promised <= set(re.findall(r"\w+", kinds[1]))

@@ -252,6 +252,7 @@ def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     by_name = {one["name"]: one for one in told["findings"]}
     assert by_name["inference"]["text"].startswith("OpenVINO")
     assert "libx264" in by_name["encode"]["text"]
+    assert "reads H.264, HEVC" in by_name["PyAV"]["text"]
 
 
 def test_a_model_that_is_not_there_breaks_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("stream.sinks", "stream.app"),
     ),
     "stream.bench": (
-        *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
+        *("engine", "engine.draw", "engine.cuda", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
         *("stream.telemetry", "stream.pipeline", "stream.app", "stream.doctor"),
     ),
     "stream": (),

@@ -1,0 +1,78 @@
+"""Times the CUDA kernels by themselves on frames in the GPU's memory, against a copy of as many bytes there.
+
+Such a copy is the bound: a kernel that reads and writes every byte once cannot be faster than the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ...engine.cuda.driver import Gpu
+from ...engine.cuda.memory import View
+from ...engine.cuda.timing import seconds_of, seconds_of_a_copy
+from ...engine.cuda.work import CudaOverlay, CudaPreprocess, Format, Part, RawPlane, Surface
+from ...engine.draw.style import Style
+from ...engine.manifest import InputSpec
+from ...engine.types import Crop
+from .results import Timing
+
+SIZES = {"1080p": (1920, 1080), "2160p": (3840, 2160)}
+"""width, height; pixels"""
+FRAMES = 8
+"""frames of a launch, more than a GPU's cache holds"""
+TIMES = 50
+"""of each kernel in a graph"""
+
+
+def time_kernels(index: int, spec: InputSpec) -> list[Timing]:
+    """Overlay and sample on GPU `index`, with the share of the memory's bandwidth.
+
+    Raises UsageError if the kernels cannot run there, ModelError where the GPU fails.
+    """
+    gpu = Gpu.of(index)
+    found = []
+    for stage, what, unit, count, size, work in _kernels(gpu, spec):
+        seconds = seconds_of(gpu, work, TIMES)
+        share = seconds_of_a_copy(gpu, size, TIMES) / seconds if size else float("nan")
+        found.append(Timing(stage, what, unit, seconds / count, seconds / count, share))
+    return found
+
+
+_Kernel = tuple[str, str, str, int, int, Callable[[int], object]]
+"""stage, of what, unit, units of one call, bytes that it changes in place (0: not told), the call"""
+
+
+def _kernels(gpu: Gpu, spec: InputSpec) -> Iterator[_Kernel]:
+    with gpu.entered():
+        strong = gpu.upload(np.ones((1, 7, 7), np.float32), 0)
+        clip = gpu.upload(np.zeros((3, 1, *spec.size), np.float32), 0)
+    overlay, preprocess = CudaOverlay(Style(threshold=0.0), gpu.device.index), CudaPreprocess(spec, gpu.device.index)
+    parts, crops = [[Part(strong, 0.0, 0.0, 1.0)]] * FRAMES, [Crop()] * FRAMES
+    for size, (width, height) in SIZES.items():
+        memory, surfaces = _surfaces(gpu, width, height)
+
+        def draw(stream: int, surfaces: list[Surface] = surfaces) -> None:
+            overlay.draw(surfaces, parts, crops, stream)
+
+        def fill(stream: int, surface: Surface = surfaces[0]) -> None:
+            preprocess.fill(surface, clip, 0, stream=stream)
+
+        total = sum(view.shape[0] for view in memory)
+        yield "overlay", f"{size} NV12 CUDA, {FRAMES} at a time", "frame", FRAMES, total, draw
+        yield "sample", f"{size} NV12 CUDA", "frame", 1, 0, fill
+
+
+def _surfaces(gpu: Gpu, width: int, height: int) -> tuple[list[View], list[Surface]]:
+    """Grey frames of NV12 in the GPU's memory."""
+    grey = np.full(width * height * 3 // 2, 128, np.uint8)
+    with gpu.entered():
+        memory = [gpu.upload(grey, 0) for _ in range(FRAMES)]
+    surfaces = [
+        Surface(
+            Format.NV12, [RawPlane(view.pointer, width), RawPlane(view.pointer + width * height, width)], width, height
+        )
+        for view in memory
+    ]
+    return memory, surfaces

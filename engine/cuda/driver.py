@@ -228,7 +228,7 @@ class Gpu:
         It lives as long as the view, so hold that until what reads the array is queued; and until a later `trim`, if it
         is not read by a CUDA graph that is being captured. Raises ModelError if it had to be uploaded for such a graph.
         """
-        captured = self._is_capturing(stream)
+        captured = self.is_capturing(stream)
         with self._lock:
             if key not in self._kept:
                 if captured:
@@ -249,7 +249,8 @@ class Gpu:
                 del self._kept[key]
         self.collect()
 
-    def _is_capturing(self, stream: int) -> bool:
+    def is_capturing(self, stream: int) -> bool:
+        """Whether a CUDA graph is made of what is queued on the stream, instead of doing it."""
         if stream in (0, LEGACY_STREAM):  # which cannot be captured, and must not be asked while another one is
             return False
         return bool(int(self._given(self.cuda.cuStreamIsCapturing(stream))))
@@ -291,10 +292,10 @@ class Gpu:
             self.cuda.cuCtxSynchronize()
             while self._modules:
                 self.cuda.cuModuleUnload(self._modules.popitem()[1])
+            self.collect()  # which gives events back
             with suppress(IndexError):
                 while True:
                     self.cuda.cuEventDestroy(self._spare.pop())
-            self.collect()
 
     def _given(self, result: tuple[Any, ...]) -> Any:
         return given(self.cuda, result)

@@ -124,13 +124,17 @@ class Surface:
             _place(index, plane, form, *self.size_of(form))
             for index, (plane, form) in enumerate(zip(planes, forms, strict=True))
         )
+        lies = tuple((place.pitch, place.pointer % _ALIGNED) for place in places)
         object.__setattr__(self, "places", places)
         object.__setattr__(self, "views", tuple(plane for plane in planes if isinstance(plane, View)))
+        object.__setattr__(self, "kind", (self.format, self.width, self.height, self.color, lies))
 
     places: tuple[RawPlane, ...] = field(init=False, default=())
     """where each plane lies"""
     views: tuple[View, ...] = field(init=False, default=())
     """the planes that are arrays"""
+    kind: tuple[Any, ...] = field(init=False, default=())
+    """equal for surfaces that differ in nothing but where their planes begin, and there by whole aligned groups"""
 
     @property
     def devices(self) -> set[int]:
@@ -209,19 +213,38 @@ class Part:
         return cls(given, position, scale.low, scale.high, opacity * share)
 
     @property
-    def slices(self) -> tuple[int, int]:
-        """The slice before the frame and the one after it."""
-        last = len(self.evidence) - 1 if isinstance(self.evidence, np.ndarray) else self.evidence.shape[0] - 1
-        first = int(min(max(self.position, 0.0), last))
-        return first, min(first + 1, last)
+    def slices(self) -> tuple[int, int, float]:
+        """The slice before the frame, the one after it, and the fraction towards that."""
+        return between(self.position, self.evidence.shape[0])
 
-    def record(self, pointer: int, following: int) -> Record:
-        """The record that the kernel reads. pointer, following: the addresses of the two `slices`."""
-        last = self.evidence.shape[0] - 1
-        fraction = min(max(self.position, 0.0), float(last)) % 1
-        none = min(max(0.0, self.low), self.high)
-        scale = 1 / (self.high - self.low)
-        return np.array((pointer, following, fraction, self.low, scale, none, self.share, 0), PART)[()]
+    @property
+    def sent(self) -> bytes:
+        """The two slices, or the only one, of evidence in NumPy; nothing of evidence on the GPU."""
+        if isinstance(self.evidence, View):
+            return b""
+        before, after, _ = self.slices
+        return self.evidence[before : after + 1].tobytes()
+
+    @property
+    def numbers(self) -> PartNumbers:
+        return (self.slices[2], *scale_numbers(self.low, self.high), self.share)
+
+
+PartNumbers = tuple[float, float, float, float, float]
+"""fraction, low, scale, none and share of the kernel's struct Part"""
+
+
+def between(position: float, slices: int) -> tuple[int, int, float]:
+    """The slices before and after a position on a tube's axis, limited to the tube, and the fraction towards the
+    latter."""
+    limited = min(max(position, 0.0), slices - 1.0)
+    first = int(limited)
+    return first, min(first + 1, slices - 1), limited - first
+
+
+def scale_numbers(low: float, high: float) -> tuple[float, float, float]:
+    """low, scale and none of the kernel's struct Part: evidence of low is drawn as 0, of high as 1."""
+    return low, 1 / (high - low), min(max(0.0, low), high)
 
 
 def table_of(style: Style, format: Format, layout: Layout, color: Color) -> npt.NDArray[Any]:

@@ -1,7 +1,7 @@
 """The explainer's work around the network on an NVIDIA GPU: making the clip, the evidence and the overlay, for frames
 in the GPU's memory.
 
-Three kernels (kernels/*.cu) are queued on a stream of the caller's; none waits for it. Frames and tensors may come from
+Kernels (kernels/*.cu) are queued on a stream of the caller's; none waits for it. Frames and tensors may come from
 any library, as addresses or as arrays with `__cuda_array_interface__` or DLPack (memory.py). Arguments that do not fit
 raise ValueError or TypeError before anything is launched. The first call compiles the kernels, which takes a second or
 two, and keeps them on disk; the first call for each size of frame uploads its tables and waits for that. After such a
@@ -12,37 +12,19 @@ the classes may be used by several threads at once. `why_not` says whether they 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..draw.fixed import Record, cubic_cells
-from ..draw.style import Style
 from ..manifest import InputSpec
 from ..picture import F32
 from ..preprocess import place
 from ..types import Crop
 from .driver import Gpu, scalar, stream_of, why_not
-from .jobs import (
-    JOB,
-    MOST_CELLS,
-    MOST_JOBS,
-    MOST_PARTS,
-    PLANES,
-    Format,
-    Part,
-    RawPlane,
-    Surface,
-    axes_of,
-    axis,
-    plane_job,
-    ring_of,
-    table_of,
-)
+from .jobs import Format, Part, RawPlane, Surface
 from .memory import View, view_of
+from .overlay import CudaOverlay
 from .shots import SHOT, check_shot, filters_of, numbers, shot_of
 
 __all__ = [
@@ -58,163 +40,8 @@ __all__ = [
     "why_not",
 ]
 
-_THREADS = 256
 _CELLS, _LANES = 8, 64
 """Constants of kernels/evidence.cu: cells for each block, threads for each cell."""
-
-Evidence = Sequence[Part] | npt.NDArray[Any]
-"""What is drawn on one frame: parts; or, for a style with geometry `paper`, the cells [h, w] of
-`geometry.blend_cells`."""
-
-
-@dataclass(frozen=True)
-class _Staged:
-    """A job, the bytes that are sent with it, and which of its addresses are offsets into these bytes."""
-
-    job: Record
-    data: bytes
-    fields: tuple[tuple[int | None, str], ...]
-    tables: tuple[View, ...] = ()
-    """what the job reads, which must live until it is queued"""
-
-
-class CudaOverlay:
-    """Draws in one style on frames in a GPU's memory, in place, many at a time. The result has the bytes of `Overlay`.
-
-    device: the number of the GPU, from 0. Raises UsageError if it cannot be used.
-    """
-
-    path = "CUDA"
-
-    def __init__(self, style: Style, device: int = 0) -> None:
-        self.style = style
-        self.gpu = Gpu.of(device)
-        self._counter: View | None = None
-        self._cubic = style.geometry != "linear"
-        self._odd = 0
-
-    def draw(
-        self, surfaces: Sequence[Surface], evidence: Sequence[Evidence], crops: Sequence[Crop], stream: Any = None
-    ) -> None:
-        """Queues the drawing of one evidence on each surface, over its crop: one launch for up to 8 surfaces.
-
-        evidence: for each surface up to 4 `Part`s, all with the same [h, w] of at most 32 x 32; a surface without parts
-        is left as it is. For geometry `paper`: cells [h, w], 0..1, of which those that are not finite numbers draw
-        nothing. Arrays on the GPU must be kept until the stream has done this work.
-        """
-        if not len(surfaces) == len(evidence) == len(crops):
-            given = (len(surfaces), len(evidence), len(crops))
-            raise ValueError(f"surfaces, evidence and crops must be as many, got {given}")
-        handle, gpu = stream_of(stream), self.gpu
-        drawn = [item for item in zip(surfaces, evidence, crops, strict=True) if len(item[1])]
-        cells = [self._check(*item[:2]) for item in drawn]
-        with gpu.entered():
-            gpu.trim()
-            function = gpu.function("overlay", "overlay_cubic" if self._cubic else "overlay_linear")
-            for surface, parts, _ in drawn:
-                for view in (*surface.views, *(part.evidence for part in parts if isinstance(part, Part))):
-                    if isinstance(view, View):
-                        gpu.follow(view, handle)
-            staged = [self._job(*item, size, handle) for item, size in zip(drawn, cells, strict=True)]
-            for start in range(0, len(staged), MOST_JOBS):
-                self._launch(function, staged[start : start + MOST_JOBS], handle)
-
-    def not_finite(self, stream: Any = None) -> int:
-        """The number of cells so far whose evidence was not a finite number, counted for each frame and part; they are
-        drawn as no evidence. Waits for the stream."""
-        if self._counter is None:
-            return self._odd
-        count, handle = np.zeros(1, np.uint32), stream_of(stream)
-        with self.gpu.entered():
-            self.gpu.read(self._counter.pointer, count, handle)
-        return self._odd + int(count[0])
-
-    def _check(self, surface: Surface, evidence: Evidence) -> tuple[int, int]:
-        """The size of the evidence, [h, w]."""
-        shapes: set[tuple[int, ...]]
-        if self._cubic:
-            if not isinstance(evidence, np.ndarray):
-                raise TypeError("the geometry paper is drawn from cells [h, w] in NumPy: geometry.blend_cells")
-            shapes = {evidence.shape}
-        else:
-            if isinstance(evidence, np.ndarray) or not all(isinstance(part, Part) for part in evidence):
-                raise TypeError("linear geometry is drawn from Parts")
-            if len(evidence) > MOST_PARTS:
-                raise ValueError(f"a frame may have {MOST_PARTS} parts, got {len(evidence)}")
-            shapes = {tuple(part.evidence.shape[1:]) for part in evidence}
-            views = [part.evidence for part in evidence if isinstance(part.evidence, View)]
-            if any(view.device not in (None, self.gpu.device.index) for view in views):
-                raise ValueError(f"evidence must be on GPU {self.gpu.device.index}")
-        (shape, *others) = shapes
-        if others or len(shape) != 2 or not all(1 <= size <= MOST_CELLS for size in shape):
-            raise ValueError(f"evidence must be [h, w], 1 to {MOST_CELLS} cells each and alike, got {sorted(shapes)}")
-        if any(device not in (None, self.gpu.device.index) for device in surface.devices):
-            raise ValueError(f"the surface must be on GPU {self.gpu.device.index}, got {surface.devices}")
-        return shape[0], shape[1]
-
-    def _job(self, surface: Surface, evidence: Evidence, crop: Crop, cells: tuple[int, int], stream: int) -> _Staged:
-        gpu, geometry = self.gpu, self.style.geometry
-        job: Any = np.zeros((), JOB)
-        forms, tables = PLANES[surface.format], list[View]()
-        for index, (plane, form) in enumerate(zip(surface.places, forms, strict=True)):
-            keys = axes_of(geometry, cells, crop, surface, form)
-            firsts, axes = zip(*(self._axis(key, tables, stream) for key in keys), strict=True)
-            job["planes"][index] = plane_job(plane, form, *firsts, *axes)
-        key = ("table", self.style, surface.format, surface.color)
-        made = gpu.kept(key, lambda: table_of(self.style, surface.format, surface.layout, surface.color), stream)
-        tables.append(made)
-        job["table"], job["plane_count"] = made.pointer, len(forms)
-        job["height"], job["width"] = cells
-        job["above"], job["below"], job["before"], job["after"] = ring_of(geometry, crop, surface)
-        if self._cubic:
-            values = np.asarray(evidence, np.float64)
-            finite = np.isfinite(values)
-            self._odd += int(values.size - np.count_nonzero(finite))
-            data = cubic_cells(np.where(finite, values, 0)).tobytes()
-            return _Staged(job, data, ((None, "coefficients"),), tuple(tables))
-        if self._counter is None:
-            self._counter = gpu.upload(np.zeros(1, np.uint32), stream)
-        job["odd"], job["part_count"] = self._counter.pointer, len(evidence)
-        return replace(_with_parts(job, evidence), tables=tuple(tables))
-
-    def _axis(self, key: tuple[Any, ...], tables: list[View], stream: int) -> tuple[int, tuple[int, int]]:
-        """An axis' first sample in the crop; its address on the GPU and its number of samples."""
-        first, data = axis(*key)
-        if not data.shape[1]:
-            return first, (0, 0)
-        tables.append(self.gpu.kept(key, lambda: data, stream))
-        return first, (tables[-1].pointer, data.shape[1])
-
-    def _launch(self, function: Any, staged: Sequence[_Staged], stream: int) -> None:
-        jobs: Any = np.zeros(MOST_JOBS, JOB)
-        with self.gpu.staged(b"".join(item.data for item in staged), stream) as pointer:
-            for index, item in enumerate(staged):
-                jobs[index] = item.job
-                for part, field in item.fields:
-                    record = jobs[index] if part is None else jobs[index]["parts"][part]
-                    record[field] += np.uint64(pointer)
-                pointer += len(item.data)
-            tiles = int(jobs["planes"]["tiles"].sum(axis=1).max())
-            if tiles:
-                jobs = jobs.reshape(1, MOST_JOBS)
-                self.gpu.launch(function, (tiles, len(staged), 1), (_THREADS, 1, 1), [jobs], stream)
-
-
-def _with_parts(job: Any, parts: Any) -> _Staged:
-    """Writes the parts into a job. Slices that are NumPy arrays are laid one after the other, to be sent with it."""
-    data, fields = b"", list[tuple[int | None, str]]()
-    for index, part in enumerate(parts):
-        before, after = part.slices
-        if isinstance(part.evidence, View):
-            step = part.evidence.shape[1] * part.evidence.shape[2] * 4
-            pointers = (part.evidence.pointer + before * step, part.evidence.pointer + after * step)
-        else:
-            slices = np.ascontiguousarray(part.evidence[before : after + 1])
-            pointers = (len(data), len(data) + slices.nbytes // len(slices) * (after - before))
-            data += slices.tobytes()
-            fields += [(index, "slice"), (index, "next")]
-        job["parts"][index] = part.record(*pointers)
-    return _Staged(job, data, tuple(fields))
 
 
 class CudaEvidence:

@@ -94,12 +94,12 @@ class Overlay:
     def blend(self, parts: Sequence[tuple[Explanation, float]], frame: float, opacity: float = 1.0) -> F32 | F64:
         """`geometry.blend_cells`, the evidence [h, w] at one frame, times `opacity`."""
         if self._numpy or not _compiled or self.style.geometry != "linear":
-            self.not_finite += sum(_count_odd(part, frame, self.style.geometry) for part, _ in parts)
-            blended = blend_cells(parts, frame, self.style.geometry)
-            return focused(blended, opacity) if self.style.focus else opacity * blended
-        cells = np.empty(parts[0][0].tube.evidence.shape[1:], np.float32)
-        self.not_finite += _compiled.blend([_part(*part, frame, opacity) for part in parts], cells)
-        return cells
+            cells, odd = weighed_cells(self.style, parts, frame, opacity)
+            self.not_finite += odd
+            return cells
+        blended = np.empty(parts[0][0].tube.evidence.shape[1:], np.float32)
+        self.not_finite += _compiled.blend([_part(*part, frame, opacity) for part in parts], blended)
+        return blended
 
     def draw(self, picture: Picture, cells: F32 | F64, crop: Crop) -> None:
         """Draws evidence [h, w], 0..1, over the crop, in place. Cells that are not finite numbers draw nothing.
@@ -139,6 +139,16 @@ class Overlay:
 
     def _band(self, planes: tuple[U8, ...], places: tuple[_Place, ...], cells: Any, made: Record, band: int) -> int:
         return _compiled.draw(self._number, planes, places, cells, made, band, self._bands)
+
+
+def weighed_cells(
+    style: Style, parts: Sequence[tuple[Explanation, float]], frame: float, opacity: float = 1.0
+) -> tuple[F64, int]:
+    """`geometry.blend_cells`, the evidence [h, w] at one frame, times `opacity`; and the number of cells whose evidence
+    was not a finite number. For all but the compiled path of linear geometry."""
+    odd = sum(_count_odd(part, frame, style.geometry) for part, _ in parts)
+    cells = blend_cells(parts, frame, style.geometry)
+    return (focused(cells, opacity) if style.focus else opacity * cells), odd
 
 
 _Place = tuple[int, int, U16, U16, int]

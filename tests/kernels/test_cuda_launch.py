@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fakecuda import CUresult, FakeDriver
 from saliency_tubes.engine.cuda import driver as cuda_driver
+from saliency_tubes.engine.cuda import overlay as cuda_overlay
 from saliency_tubes.engine.cuda import staging
 from saliency_tubes.engine.cuda.driver import stream_of, why_not
 from saliency_tubes.engine.cuda.memory import View, contiguous, view_of
@@ -81,6 +82,7 @@ def test_goes_on_the_callers_stream_and_waits_for_nobody(gpu):
 
 def test_what_is_kept_is_bounded(gpu, monkeypatch):
     monkeypatch.setattr(cuda_driver, "MOST_KEPT", 12)
+    monkeypatch.setattr(cuda_overlay, "MOST_PLANS", 1)
     overlay = CudaOverlay(Style())
     for size in range(10, 40):
         frame = host_frame(Format.I420, size, size + 1)

@@ -1,0 +1,204 @@
+"""Draws on pictures in a GPU's memory, in place, with the bytes of `draw.host.HostPainter`."""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..draw.caption import Caption, Patch, caption_patches
+from ..draw.fixed import cubic_cells
+from ..draw.outline import outline_lines
+from ..draw.overlay import weighed_cells
+from ..draw.style import Style
+from ..errors import UsageError
+from ..picture import Image
+from ..types import Crop, Explanation, Parts, leading
+from .jobs import MOST_CELLS, MOST_PARTS, Surface, between, scale_numbers
+from .marks import MARKED_PLANE, MARKS, THREADS, PackedPatches, marks_of, packed
+from .overlay import OverlayLaunch, OverlayPlans
+from .pictures import DevicePicture
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from .driver import Gpu
+    from .resources import Stream
+
+_TUBES, _CAPTIONS, _SPLINES = 8, 4, 32
+"""Numbers of arrays that are kept on the GPU: tubes, captions, and the coefficients of the newest frames."""
+_MOST_MARKS = 32
+"""captions and outlines, each for one kind of picture, that are remembered"""
+
+
+class CudaPainter:
+    """An `ImagePainter` for `DevicePicture`s. Work is queued on one stream, and nothing waits for it on the host.
+
+    A tube and a caption are sent to the GPU when they are first drawn, and not with each frame. With the geometry
+    `paper` the few coefficients of each frame's spline are made on the host, and sent.
+    """
+
+    path = "cuda"
+
+    def __init__(self, gpu: Gpu, stream: Stream, style: Style) -> None:
+        """stream: for all that is drawn; it must outlive the painter."""
+        self.style, self.not_finite = style, 0
+        self._gpu, self._stream = gpu, stream
+        self._plans, self._launch = OverlayPlans(gpu, style), OverlayLaunch(gpu, style)
+        self._tubes = Uploads[_Tube](gpu, stream, _TUBES)
+        self._splines = Uploads[None](gpu, stream, _SPLINES)
+        self._marks = _Marks(gpu, stream, style)
+
+    @property
+    def description(self) -> str:
+        """What draws, as printed at the start."""
+        return f"CUDA, {self._gpu.device.name}"
+
+    def paint(
+        self,
+        image: Image,
+        parts: Parts,
+        *,
+        at: float,
+        opacity: float,
+        outline: Crop | None,
+        caption: Caption | None,
+        pixel_aspect: float,
+    ) -> None:
+        """As `ImagePainter.paint`. Raises UsageError for evidence of more than 32 cells on an axis."""
+        if not parts and outline is None and caption is None:
+            return
+        picture, stream = self._mine(image), self._stream
+        with self._gpu.entered():
+            stream.wait(picture.ready)
+            if parts:
+                self._draw(picture.surface, parts, at, opacity)
+            if outline is not None or caption is not None:
+                self._marks.draw(picture.surface, outline, caption, pixel_aspect)
+            picture.drawn(stream.record())
+
+    def close(self) -> None:
+        """Gives the memory back once all is drawn."""
+        with self._gpu.entered():
+            for kept in (self._tubes, self._splines, self._marks):
+                kept.close()
+
+    def _mine(self, image: Image) -> DevicePicture:
+        if not isinstance(image, DevicePicture) or image.where != self._gpu.name:
+            raise ValueError(f"{self._gpu.name} cannot draw on an image on {image.where}: `Place.bring` it there")
+        return image
+
+    def _draw(self, surface: Surface, parts: Parts, at: float, opacity: float) -> None:
+        handle = self._stream.handle
+        crop, (_, *cells) = leading(parts).tube.crop, parts[0][0].tube.evidence.shape
+        if max(cells) > MOST_CELLS or len(parts) > MOST_PARTS:
+            raise UsageError(
+                f"the GPU draws from at most {MOST_CELLS} cells on an axis, this network has "
+                f"{'x'.join(map(str, cells))}: draw on the host, by --overlay auto"
+            )
+        plan = self._plans.of(surface, crop, (cells[0], cells[1]), handle)
+        if self.style.geometry == "linear":
+            self._launch.add(plan, surface, [self._part(*part, at, opacity) for part in parts])
+        else:
+            evidence, odd = weighed_cells(self.style, parts, at, opacity)
+            self.not_finite += odd
+            made = cubic_cells(evidence)
+            coefficients, _ = self._splines.find(made, lambda: (made, None))
+            self._launch.add(plan, surface, coefficients=coefficients)
+        self._launch.queue(handle)
+
+    def _part(self, explanation: Explanation, share: float, at: float, opacity: float) -> tuple[int, int, Any]:
+        """The addresses of the two slices that an explanation's part of a frame lies between, and its numbers."""
+        pointer, tube = self._tubes.find(explanation, lambda: _tube_of(explanation))
+        before, after, fraction = between(explanation.tube.span.slice_at(at, len(tube.odd)), len(tube.odd))
+        self.not_finite += tube.odd[before]
+        numbers = (fraction, *tube.scale, opacity * share)
+        return pointer + before * tube.slice_bytes, pointer + after * tube.slice_bytes, numbers
+
+
+@dataclass(frozen=True, eq=False)
+class _Tube:
+    """What is known of a tube on the GPU."""
+
+    slice_bytes: int
+    scale: tuple[float, float, float]
+    """`jobs.scale_numbers`"""
+    odd: tuple[int, ...]
+    """for each slice: the number of cells that are not finite numbers in it or in the next one"""
+
+
+def _tube_of(explanation: Explanation) -> tuple[npt.NDArray[Any], _Tube]:
+    evidence = np.ascontiguousarray(explanation.tube.evidence, np.float32)
+    finite = np.isfinite(evidence)
+    following = np.concatenate([finite[1:], finite[-1:]])
+    odd = np.count_nonzero(~(finite & following), axis=(1, 2))
+    scale = scale_numbers(explanation.scale.low, explanation.scale.high)
+    return evidence, _Tube(evidence[0].nbytes, scale, tuple(odd.tolist()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Marked:
+    """What kernels/marks.cu is told of one caption and outline on surfaces of one kind."""
+
+    record: bytes
+    """`marks.MARKS`; without the addresses of planes and patches"""
+    blocks: int
+    patches: tuple[Patch, ...] | None
+    """the object by which the packed ones are found on the GPU"""
+    packed: PackedPatches | None
+
+
+class _Marks:
+    """The caption and the outline."""
+
+    def __init__(self, gpu: Gpu, stream: Stream, style: Style) -> None:
+        self._gpu, self._stream, self._style = gpu, stream, style
+        self._captions = Uploads[None](gpu, stream, _CAPTIONS)
+        self._made = OrderedDict[tuple[Any, ...], _Marked]()
+        self._argument = np.zeros(MARKS.itemsize, np.uint8)
+        self._bytes = memoryview(self._argument.data)
+
+    def draw(self, surface: Surface, outline: Crop | None, caption: Caption | None, pixel_aspect: float) -> None:
+        key = (surface.kind, outline, caption, pixel_aspect)
+        marked = self._made.get(key)
+        if marked is None:
+            if len(self._made) == _MOST_MARKS:
+                self._made.popitem(last=False)
+            marked = self._made[key] = self._marked(surface, outline, caption, pixel_aspect)
+        if not marked.blocks:
+            return
+        data, at, pointer = self._bytes, 0, 0
+        data[:] = marked.record
+        made = marked.packed
+        if made is not None:
+            pointer, _ = self._captions.find(marked.patches, lambda: (made.data, None))
+        for index, place in enumerate(surface.places):
+            _DATA.pack_into(data, at, place.pointer)
+            if made is not None:
+                kept, added = made.offsets[index]
+                _PATCHES.pack_into(data, at + _KEPT, pointer + kept, pointer + added)
+            at += MARKED_PLANE.itemsize
+        function = self._gpu.function("marks", "marks")
+        grid = (marked.blocks, 1, 1)
+        self._gpu.launch(function, grid, (THREADS, 1, 1), [self._argument], self._stream.handle)
+
+    def _marked(self, surface: Surface, outline: Crop | None, caption: Caption | None, pixel_aspect: float) -> _Marked:
+        size, color = (surface.height, surface.width), surface.color
+        lines = () if outline is None else outline_lines(surface.layout, color, size, outline)
+        if caption is None:
+            record, blocks = marks_of(surface, None, lines)
+            return _Marked(record.tobytes(), blocks, None, None)
+        patches = caption_patches(caption, self._style, surface.layout, color, size, pixel_aspect)
+        made = packed(patches, surface.format)
+        record, blocks = marks_of(surface, made, lines)
+        return _Marked(record.tobytes(), blocks, patches, made)
+
+    def close(self) -> None:
+        self._captions.close()
+
+
+_DATA, _PATCHES, _KEPT = struct.Struct("<Q"), struct.Struct("<QQ"), 16
+"""of the kernel's struct MarkedPlane: `data`, and from byte 16 on `kept` and `added`"""

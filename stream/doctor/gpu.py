@@ -37,7 +37,7 @@ def driver(machine: System) -> Finding:
         text = f"there is an NVIDIA card, and {found}"
         return Finding(SLOWER, "driver", text, "sudo ubuntu-drivers install    # Debian: apt-get install nvidia-driver")
     hint = "docker run --gpus all ...    # if the host has an NVIDIA GPU" if machine.in_container else ""
-    return Finding(ABSENT, "GPU", f"none by NVIDIA: {found}", hint)
+    return Finding(ABSENT, "GPU", f"{found}: everything runs on the CPU", hint)
 
 
 def _has_card(machine: System) -> bool:

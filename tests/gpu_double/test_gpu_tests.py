@@ -1,0 +1,41 @@
+"""The tests of tests/gpu run on the GPU that is not there, so that they are right before somebody has a real one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(double: Any, folder: Path, promised: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """pytest over tests/gpu in a process that has the double."""
+    command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-p", "no:cacheprovider", "--basetemp", str(folder)]
+    return subprocess.run(
+        [*command, *words],
+        env={**double.environment, "SALIENCY_TUBES_GPU": promised},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def passed(done: subprocess.CompletedProcess[str]) -> int:
+    assert done.returncode == 0, done.stdout[-4000:]
+    return int(done.stdout.rsplit(" passed", 1)[0].split()[-1])
+
+
+def test_some_of_them_run(gpu_double: Callable[..., Any], tmp_path: Path) -> None:
+    done = run(gpu_double(), tmp_path / "t", "cuda", "-k", "test_evidence and not late or test_clip_slots")
+    assert passed(done) == 4
+
+
+@pytest.mark.slow
+def test_all_but_those_of_time_run(gpu_double: Callable[..., Any], tmp_path: Path) -> None:
+    assert passed(run(gpu_double(), tmp_path / "t", "cuda", "-k", "test_cuda_overlay and not bandwidth")) > 80

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -22,12 +23,13 @@ from saliency_tubes.engine.cuda.shots import SHOT
 
 
 def kernels_library(folder: Path) -> ctypes.CDLL:
-    """kernels/kernels_cpu.cpp, compiled: the CUDA kernels' bodies for the CPU."""
+    """kernels/kernels_cpu.cpp, compiled: the CUDA kernels' bodies for the CPU. .ci/sanitize sets KERNEL_OPTIONS."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("needs g++, to run the CUDA kernels on the CPU")
     library, source = folder / "kernels.so", Path(__file__).parent / "kernels" / "kernels_cpu.cpp"
     options = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC"]
+    options += os.environ.get("KERNEL_OPTIONS", "").split()
     subprocess.run([compiler, *options, "-o", library, source], check=True, timeout=120)
     loaded = ctypes.CDLL(str(library))
     loaded.of_half.restype, loaded.half_of.restype = ctypes.c_float, ctypes.c_uint16

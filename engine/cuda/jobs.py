@@ -22,7 +22,7 @@ from ..picture import F32, Color, Layout
 from ..types import Crop, Explanation
 from .memory import View, view_of
 
-MOST_PARTS, MOST_PLANES, MOST_JOBS, MOST_CELLS = 4, 3, 8, 32
+MOST_PARTS, MOST_PLANES, MOST_JOBS, MOST_CELLS = 4, 3, 8, 64
 """Limits of kernels/overlay.cu: parts for each frame, planes, jobs for each launch, cells along each axis."""
 TILE_ROWS = 16
 MOST_PIXELS = 1 << 15

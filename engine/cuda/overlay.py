@@ -183,7 +183,7 @@ class CudaOverlay:
     ) -> None:
         """Queues the drawing of one evidence on each surface, over its crop: one launch for up to 8 surfaces.
 
-        evidence: for each surface up to 4 `Part`s, all with the same [h, w] of at most 32 x 32; a surface without parts
+        evidence: for each surface up to 4 `Part`s, all with the same [h, w] of at most 64 x 64; a surface without parts
         is left as it is. For geometry `paper`: cells [h, w], 0..1, of which those that are not finite numbers draw
         nothing. Arrays on the GPU must be kept until the stream has done this work.
         """

@@ -68,7 +68,7 @@ class CudaPainter:
         caption: Caption | None,
         pixel_aspect: float,
     ) -> None:
-        """As `ImagePainter.paint`. Raises UsageError for evidence of more than 32 cells on an axis."""
+        """As `ImagePainter.paint`. Raises UsageError for evidence of more than 64 cells on an axis."""
         if not parts and outline is None and caption is None:
             return
         picture, stream = self._mine(image), self._stream
@@ -97,7 +97,7 @@ class CudaPainter:
         if max(cells) > MOST_CELLS or len(parts) > MOST_PARTS:
             raise UsageError(
                 f"the GPU draws from at most {MOST_CELLS} cells on an axis, this network has "
-                f"{'x'.join(map(str, cells))}: draw on the host, by --overlay auto"
+                f"{'x'.join(map(str, cells))}: frames must live on the host, by --memory host"
             )
         plan = self._plans.of(surface, crop, (cells[0], cells[1]), handle)
         if self.style.geometry == "linear":

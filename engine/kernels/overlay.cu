@@ -14,8 +14,8 @@ constexpr int THREADS = 256;
 constexpr int TILE_ROWS = 16;
 constexpr int MOST_COLUMNS = WARP * 16;  // of a tile
 constexpr int ENTRIES = 3;  // of the table of a plane: one a channel that is drawn
-constexpr int MOST_CELLS = 32 * 32;
-constexpr int MOST_RINGED = 34 * 34;  // with a ring of zeros
+constexpr int MOST_CELLS = 64 * 64;
+constexpr int MOST_RINGED = 66 * 66;  // with a ring of zeros
 constexpr int MOST_PARTS = 4, MOST_PLANES = 3;
 constexpr int MOST_JOBS = 8;  // the jobs of a launch then fit the 4 KB of a kernel's arguments, and need no upload
 

@@ -109,7 +109,7 @@ def test_nothing_is_launched_for_wrong_arguments(gpu):
         (overlay, [surface], [], ValueError, "as many"),
         (overlay, [surface], [[part] * 5], ValueError, "4 parts"),
         (overlay, [surface], [[part, Part(ONES[:, :2], 0, 0.0, 1.0)]], ValueError, "alike"),
-        (overlay, [surface], [[Part(np.ones((1, 33, 2), np.float32), 0, 0.0, 1.0)]], ValueError, "1 to 32"),
+        (overlay, [surface], [[Part(np.ones((1, 65, 2), np.float32), 0, 0.0, 1.0)]], ValueError, "1 to 64"),
         (overlay, [surface], [np.ones((3, 3))], TypeError, "Parts"),
         (paper, [surface], [[part]], TypeError, "cells"),
         (paper, [surface], [np.ones((3, 3, 3))], ValueError, "must be"),

@@ -22,6 +22,7 @@ from saliency_tubes.engine.types import Crop, Explanation, Scale, Span, Tube
 from surfaces import drawn_ref, host_frame
 
 LOOSE = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MAPS = st.tuples(*2 * [st.one_of(st.integers(1, 32), st.integers(33, 64))])
 CROPS = [Crop(), Crop(0.2, 0, 0.8, 1), Crop(0.11, 0.07, 0.93, 0.61), Crop(-0.3, 0, 1.3, 1), Crop(0.49, 0.3, 0.51, 0.9)]
 
 
@@ -63,7 +64,7 @@ def drawn(gpu, style, frames, evidence, crops, backwards=False):
     format=st.sampled_from(Format),
     height=st.integers(1, 90),
     width=st.integers(1, 300),
-    cells=st.tuples(st.integers(1, 32), st.integers(1, 32)),
+    cells=MAPS,
     style=st.builds(
         Style,
         colormap=st.sampled_from(sorted(COLORMAPS)),
@@ -109,7 +110,7 @@ def test_bytes_are_those_of_the_cpp_path(gpu, format, height, width, cells, styl
 @given(
     format=st.sampled_from(Format),
     size=st.tuples(st.integers(1, 90), st.integers(1, 200)),
-    cells=st.tuples(st.integers(1, 32), st.integers(1, 32)),
+    cells=MAPS,
     style=st.sampled_from([Style(), Style(threshold=0), Style(alpha=1.0, colormap="jet"), *PRESETS.values()]),
     crop=st.sampled_from(CROPS),
     seed=st.integers(0, 1000),

@@ -110,7 +110,7 @@ def paint(painter, image, parts: Parts, at=9.5, opacity=1.0, outline=None, capti
     layout=st.sampled_from(Layout),
     height=st.integers(1, 130),
     width=st.integers(1, 260),
-    cells=st.tuples(st.integers(1, 32), st.integers(1, 32)),
+    cells=st.tuples(*2 * [st.one_of(st.integers(1, 32), st.integers(33, 64))]),
     style=st.sampled_from(list(STYLES.values())),
     color=st.builds(Color, st.sampled_from(sorted(LUMA_WEIGHTS)), st.booleans()),
     crop=st.sampled_from(CROPS),
@@ -220,8 +220,10 @@ def test_what_cannot_be_drawn_is_told(gpu_double):
     with gpu.entered():
         stream = gpu.stream("high")
     painter, picture = CudaPainter(gpu, stream, Style()), make_picture(Layout.NV12, 60, 90)
-    wide, on_gpu = explanation(np.random.default_rng(0), Crop(), (4, 33)), OnGpu(gpu, stream, picture)
-    with pytest.raises(UsageError, match="at most 32 cells on an axis, this network has 4x33: draw on the host"):
+    wide, on_gpu = explanation(np.random.default_rng(0), Crop(), (4, 65)), OnGpu(gpu, stream, picture)
+    with pytest.raises(
+        UsageError, match="at most 64 cells on an axis, this network has 4x65: frames must live on the host"
+    ):
         paint(painter, on_gpu.image, ((wide, 1.0),))
     with pytest.raises(ValueError, match="cuda:0 cannot draw on an image on host"):
         paint(painter, picture, (), caption=CAPTIONS[1])

@@ -60,6 +60,8 @@ class AvPushSink(Sink):
         self._address, self._options = address, options
         self._output: OutputContainer | None = None
         self._newest: Frame | None = None
+        self._unsure = 0
+        """frames given to FFmpeg since `open`, until it is known that the connection works"""
 
     def open(self, info: VideoInfo) -> None:
         chosen = choose_encoder(self._options.encoder)
@@ -108,9 +110,10 @@ class AvPushSink(Sink):
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from None
         self._newest = frame
-        self.frames_written += not shown.outage
+        self._unsure += not shown.outage
         self._since_open += 1
         if self._since_open > QUEUE:
+            self._sent()
             self.state = "running"
 
     def close(self) -> None:
@@ -122,11 +125,16 @@ class AvPushSink(Sink):
                 self._push_through(output)
                 output.mux(self._track.encode(None))
             output.close()
+            self._sent()
         except (av.FFmpegError, OSError) as error:
             if self.state != "failed":
                 raise self._failure(error) from None
         finally:
             self.state = "closed"
+
+    def _sent(self) -> None:
+        """What FFmpeg was given counts as written from here on: the connection works."""
+        self.frames_written, self._unsure = self.frames_written + self._unsure, 0
 
     def _push_through(self, output: OutputContainer) -> None:
         """Sends the last frame again until all frames before it are sent; raises the error that prevents it.
@@ -154,6 +162,9 @@ class AvPushSink(Sink):
 
     def _failure(self, error: Exception) -> SinkError:
         self.state = "failed"
+        if self._unsure:
+            self._drop("not connected", self._unsure)
+            self._unsure = 0
         kind = RefusedError if isinstance(error, _REFUSED) else SinkError
         text = "the server refuses the user name or password" if kind is RefusedError else reason(error)
         if isinstance(error, av.InvalidDataError):  # FFmpeg's only error for an RTSP server that does not answer

@@ -168,6 +168,11 @@ class Sink(Condition):
         self._counting = threading.Lock()
 
     @property
+    def takes_events(self) -> bool:
+        """Whether `event` does something."""
+        return type(self).event is not Sink.event
+
+    @property
     def drops(self) -> dict[str, int]:
         """Reason -> number of frames and events lost so far because this output was too slow or did not work."""
         with self._counting:

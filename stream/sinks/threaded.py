@@ -48,8 +48,8 @@ class Threaded(Sink):
 
     `write` and `event` return at once and raise nothing; `close` raises at most BrokenPipeError. An error of the sink
     becomes a note and a state. A sink that can reconnect is opened again, with growing pauses, until it works; the
-    first opening is in the thread too, because the other side may not be there yet. Frames are not copied, and not kept
-    for a sink that takes no pictures.
+    first opening is in the thread too, because the other side may not be there yet. Frames are not copied, and
+    neither frames nor events are kept for a sink that takes none.
     """
 
     never_waits = True
@@ -93,6 +93,10 @@ class Threaded(Sink):
         return self.inner.takes_pictures
 
     @property
+    def takes_events(self) -> bool:
+        return self.inner.takes_events
+
+    @property
     def takes(self) -> frozenset[str]:  # type: ignore[override]
         return self.inner.takes
 
@@ -133,7 +137,8 @@ class Threaded(Sink):
             self._put(shown, FRAME_LANE)
 
     def event(self, event: Event) -> None:
-        self._put(event, EVENT_LANE)
+        if self.inner.takes_events:
+            self._put(event, EVENT_LANE)
 
     def reconfigure(self, address: Address) -> None:
         self.inner.reconfigure(address)

@@ -252,6 +252,22 @@ def test_what_the_sink_says_of_itself_is_said_here() -> None:
         sink.port  # noqa: B018
 
 
+def test_events_are_not_lost_by_an_output_that_takes_none() -> None:
+    class Pictures(Sink):
+        reconnects = True
+
+        def open(self, info: VideoInfo) -> None:
+            raise SinkError("pictures: nobody answers")
+
+    sink = Threaded(Pictures("pictures"))
+    sink.open(INFO)
+    sink.event(make_event())
+    sink.write(make_shown(0, 0, INFO))
+    sink.close()
+    assert (sink.takes_events, sink.health().dropped) == (False, 1)
+    assert Threaded(Fake()).takes_events
+
+
 def test_the_end_waits_for_what_is_queued_but_not_for_ever() -> None:
     fake = Fake()
     fake.on_write = lambda index: time.sleep(0.05)

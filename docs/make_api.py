@@ -84,7 +84,19 @@ SECTIONS = {
     "Explaining": ("explain", "RunOptions", "Shown", "Explainer", "Explanation", "TubeAnnotator"),
     "Looks": ("Style", "PRESETS", "Normalize"),
     "A pipeline from parts": (
-        *("Pipeline", "PipelineOptions", "open_source", "SourceOptions", "Source", "SourceHealth"),
+        *(
+            "Pipeline",
+            "PipelineOptions",
+            "Look",
+            "Summary",
+            "Sighting",
+            "Snapshot",
+            "Spread",
+            "open_source",
+            "SourceOptions",
+            "Source",
+            "SourceHealth",
+        ),
         *(
             "open_runner",
             "Runner",

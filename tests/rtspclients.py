@@ -32,7 +32,7 @@ def clients(kind: str, port: int, *words: object) -> Iterator[subprocess.Popen[s
 def watch(port: str, seconds: str) -> None:
     """A good client: prints, as one JSON list, each frame's number, its pts, and the moment it was decoded."""
     import av
-    from saliency_tubes.stream.sources.pattern import read_barcode
+    from barcodes import read_barcode
 
     seen: list[tuple[int | None, int | None, float]] = []
     with av.open(f"rtsp://127.0.0.1:{port}/live", options=FAST, timeout=(8, 8)) as container:

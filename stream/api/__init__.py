@@ -33,6 +33,7 @@ from saliency_tubes.engine.types import Shown as PlainShown
 from saliency_tubes.stream.app.keywords import RunOptions
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.address import Address
+from saliency_tubes.stream.pipeline.explainer import Look
 from saliency_tubes.stream.pipeline.options import Options as PipelineOptions
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.condition import SinkHealth
@@ -40,6 +41,8 @@ from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sources.base import Source, SourceHealth, SourceOptions
 from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.telemetry.events import Event
+from saliency_tubes.stream.telemetry.stats import Snapshot, Spread
+from saliency_tubes.stream.telemetry.summary import Sighting, Summary
 
 from .annotators import TubeAnnotator
 from .explainer import Explainer
@@ -62,6 +65,7 @@ __all__ = [
     "HostSample",
     "Image",
     "Layout",
+    "Look",
     "Manifest",
     "ModelError",
     "Normalize",
@@ -77,16 +81,20 @@ __all__ = [
     "Sample",
     "Scale",
     "Shown",
+    "Sighting",
     "Sink",
     "SinkError",
     "SinkHealth",
     "SinkOptions",
+    "Snapshot",
     "Source",
     "SourceError",
     "SourceHealth",
     "SourceOptions",
     "Span",
+    "Spread",
     "Style",
+    "Summary",
     "Target",
     "Tube",
     "TubeAnnotator",

@@ -135,6 +135,7 @@ class Pipeline:
 
     @property
     def summary(self) -> Summary:
+        """What the run has done so far; complete when the iteration has ended. From any thread."""
         stages, late = self._stages, self._source.health().dropped
         return Summary(
             stages.stats.frames_fetched + late,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,6 @@ LARGEST = (8192, 8192)
 RATES = (Fraction(1, 100), Fraction(1000))
 """Minimum and maximum frames a second."""
 MOST_FRAMES = 10**9
-_CONTRAST = 8.0
-"""Minimum mean difference of luma between the halves of cells; below that there is no barcode in the picture."""
 _MASK = (1 << BITS) - 1
 
 
@@ -52,9 +49,9 @@ def draw(number: int, milliseconds: int, size: tuple[int, int]) -> Picture:
     width = size[0]
     shift = 2 * (number % width)
     luma = wide[:, shift // 2 % width :][:, :width].copy()
-    lines, mask = _lines(width), _disc(size)
+    lines, mask = lines_of(width), _disc(size)
     for line, word in enumerate((number, milliseconds)):
-        bits = np.array(_bits(word), np.uint8)
+        bits = np.array(bits_of(word), np.uint8)
         upper = np.where(bits, BRIGHT, DARK).astype(np.uint8)[_columns(width)]
         top, middle, end = lines[2 * line : 2 * line + 3]
         luma[top:middle] = upper
@@ -68,21 +65,11 @@ def draw(number: int, milliseconds: int, size: tuple[int, int]) -> Picture:
 def mark_at(number: int, size: tuple[int, int]) -> tuple[float, float]:
     """Where the centre of the bright mark is in frame `number`: x, y in pixels. It never touches the barcode."""
     width, height = size
-    top = _lines(width)[-1]
+    top = lines_of(width)[-1]
     room = height - top
     x = width * (0.5 + 0.38 * math.sin(2 * math.pi * number / 149))
     y = top + room * (0.5 + 0.36 * math.sin(2 * math.pi * number / 97))
     return x, y
-
-
-def read_barcode(luma: U8) -> int | None:
-    """The frame's number read from a luma plane [H, W] of any size; None if it cannot be read."""
-    return _read(luma, 0)
-
-
-def read_time(luma: U8) -> int | None:
-    """The milliseconds drawn into the picture, modulo 2**32; None if they cannot be read."""
-    return _read(luma, 1)
 
 
 def now_ms() -> int:
@@ -208,13 +195,14 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
 """Parameter of test:// -> the function that reads it, and the values it may have, in words."""
 
 
-def _lines(width: int) -> list[int]:
+def lines_of(width: int) -> list[int]:
     """Rows at which the four half-lines of cells begin, and the row at which the last one ends. A cell is a square, in
     two halves."""
     return [round(i * max(4.0, width / CELLS / 2)) for i in range(5)]
 
 
-def _bits(word: int) -> list[int]:
+def bits_of(word: int) -> list[int]:
+    """The cells of a line: the number's 32 bits, the highest first, and 8 of a checksum."""
     word &= _MASK
     # Fletcher's two checksums over nibbles: a flipped bit or two swapped ones change them.
     one = two = 0
@@ -246,21 +234,3 @@ def _background(size: tuple[int, int]) -> tuple[U8, tuple[U8, U8]]:
     half = Layout.I420.shapes(size)[1]
     ramp = np.linspace(96, 160, half[1])[None, :].repeat(half[0], 0)
     return luma.astype(np.uint8), (ramp.astype(np.uint8), ramp[:, ::-1].astype(np.uint8))
-
-
-def _read(luma: U8, line: int) -> int | None:
-    width = luma.shape[1]
-    edges = np.arange(CELLS + 1) * width / CELLS
-    margin = width / CELLS / 4  # encoders blur neighbouring cells into each other
-    inside = [slice(int(a + margin), max(int(b - margin), int(a + margin) + 1)) for a, b in pairwise(edges)]
-    halves = []
-    for begin, end in pairwise(_lines(width)[2 * line : 2 * line + 3]):
-        margin = (end - begin) // 4
-        rows = luma[begin + margin : end - margin].mean(axis=0)
-        halves.append(np.array([rows[cell].mean() for cell in inside]))
-    difference = halves[0] - halves[1]
-    if not np.abs(difference).mean() >= _CONTRAST:
-        return None
-    bits = [int(bit) for bit in difference > 0]
-    word = sum(bit << place for place, bit in enumerate(reversed(bits[:BITS])))
-    return word if _bits(word) == bits else None

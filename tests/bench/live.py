@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -33,7 +34,11 @@ from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.open import open_source
-from saliency_tubes.stream.sources.pattern import now_ms, read_barcode, read_time
+from saliency_tubes.stream.sources.pattern import now_ms
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from barcodes import read_barcode, read_time
 
 SIZE, RATE = "1280x720", 30
 SECONDS, ROUNDS, WARM = 20, 3, 6

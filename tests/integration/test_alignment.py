@@ -12,6 +12,7 @@ from itertools import count
 import av
 import numpy as np
 import pytest
+from barcodes import read_barcode
 from rtspclients import FAST
 from saliency_tubes.engine.draw import host
 from saliency_tubes.engine.draw.style import Style
@@ -29,7 +30,7 @@ from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sources.base import Source
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
-from saliency_tubes.stream.sources.pattern import draw, mark_at, read_barcode
+from saliency_tubes.stream.sources.pattern import draw, mark_at
 from saliency_tubes.stream.sources.replay import Replay
 
 SIDE, CELLS, FRAMES, SLICES = 112, 14, 8, 4

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from barcodes import read_barcode
 from commands import COMMAND
-from saliency_tubes.stream.sources.pattern import read_barcode
 from screens import MISSING, OPENCV, screen
 from waiting import wait_for
 

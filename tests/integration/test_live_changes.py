@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from barcodes import read_barcode
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
@@ -23,7 +24,6 @@ from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.feed import FeedEnded, FeedLost
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
-from saliency_tubes.stream.sources.pattern import read_barcode
 from servers import RtspServer, python_with_gi
 from stubs import StubRunner
 from videos import make_video

@@ -14,11 +14,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from barcodes import read_barcode
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
-from saliency_tubes.stream.sources.pattern import read_barcode
 from videos import make_video
 from waiting import LONG, ends, free_port, wait_for
 from web import SIZE, barcode, make_hls, web

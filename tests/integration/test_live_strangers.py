@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from barcodes import read_barcode
 from saliency_tubes.engine.errors import SourceError, UsageError
 from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.net.address import Address
@@ -23,7 +24,6 @@ from saliency_tubes.stream.net.web_gate import Gate
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
-from saliency_tubes.stream.sources.pattern import read_barcode
 from servers import RtspServer, accepting, python_with_gi
 from web import make_hls, web
 

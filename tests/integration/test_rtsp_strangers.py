@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from barcodes import read_barcode
 from saliency_tubes.engine.errors import SourceError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.sinks.base import SinkOptions
@@ -24,7 +25,7 @@ from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sources.base import Source, SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
-from saliency_tubes.stream.sources.pattern import draw, read_barcode
+from saliency_tubes.stream.sources.pattern import draw
 from servers import RtspServer, python_with_gi
 from videos import make_video
 from waiting import free_port, wait_for

@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from barcodes import read_barcode
 from rtspclients import FAST, clients
 from saliency_tubes.engine.errors import SinkError
 from saliency_tubes.engine.picture import Layout
@@ -25,7 +26,7 @@ from saliency_tubes.stream.sinks import gst_encode, gst_rtsp_server
 from saliency_tubes.stream.sinks import gst_rtsp as gst_rtsp_sink
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.gst_rtsp import GstRtspSink
-from saliency_tubes.stream.sources.pattern import draw, read_barcode
+from saliency_tubes.stream.sources.pattern import draw
 from videos import make_info, make_shown
 from waiting import free_port, wait_for
 

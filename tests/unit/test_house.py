@@ -70,7 +70,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "stream": (),
     "stream.api": (
         *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
-        *("stream.net.address", "stream.telemetry.events", "stream.telemetry.stopwatch", "stream.pipeline"),
+        *(
+            "stream.net.address",
+            "stream.telemetry.events",
+            "stream.telemetry.stats",
+            "stream.telemetry.stopwatch",
+            "stream.telemetry.summary",
+            "stream.pipeline",
+        ),
         *("stream.app.arguments", "stream.app.config", "stream.app.job", "stream.app.keywords"),
     ),
     "export": (

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from barcodes import read_barcode, read_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saliency_tubes.engine.errors import UsageError
@@ -24,8 +25,6 @@ from saliency_tubes.stream.sources.pattern import (
     mark_at,
     now_ms,
     open_pattern,
-    read_barcode,
-    read_time,
 )
 from videos import make_video
 

@@ -55,8 +55,6 @@ class Option:
     """whether it may change while a stream runs"""
     shared: bool = False
     """whether it belongs to the model, which all streams of a run share"""
-    secret: bool = False
-    """whether it is left out when its dataclass is printed"""
 
     def check(self, name: str, value: Any) -> None:
         """Raises UsageError for a value that is not accepted: one line with the name, what is accepted, the value."""
@@ -102,7 +100,7 @@ def option(default: _T, declared: str | Option, /, **facts: Any) -> _T:
     a whole Option, where several dataclasses have the same one.
     """
     made = declared if isinstance(declared, Option) else Option(declared, **facts)
-    return field(default=default, metadata={_KEY: made}, repr=not made.secret)
+    return field(default=default, metadata={_KEY: made})
 
 
 def options_of(kind: type) -> dict[str, Option]:

@@ -33,6 +33,7 @@ from saliency_tubes.engine.types import Shown as PlainShown
 from saliency_tubes.stream.app.keywords import RunOptions
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.address import Address
+from saliency_tubes.stream.net.secret import Login, Secret
 from saliency_tubes.stream.pipeline.explainer import Look
 from saliency_tubes.stream.pipeline.options import Options as PipelineOptions
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
@@ -65,6 +66,7 @@ __all__ = [
     "HostSample",
     "Image",
     "Layout",
+    "Login",
     "Look",
     "Manifest",
     "ModelError",
@@ -80,6 +82,7 @@ __all__ = [
     "Runner",
     "Sample",
     "Scale",
+    "Secret",
     "Shown",
     "Sighting",
     "Sink",

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from ...engine.draw.style import Style
 from ...engine.saliency import Normalize
+from ..net.secret import Secret
 
 
 class RunOptions(TypedDict, total=False):
@@ -126,5 +127,5 @@ class RunOptions(TypedDict, total=False):
     """address that rtsp://@ and web:// listen on if they name none (default: 127.0.0.1)"""
     rtsp_user: str | None
     """who may watch what is served over RTSP (default: $SALIENCY_TUBES_RTSP_USER, or anybody)"""
-    rtsp_password: str | None
+    rtsp_password: Secret | str | None
     """the password of --rtsp-user (default: $SALIENCY_TUBES_RTSP_PASSWORD)"""

@@ -78,6 +78,7 @@ from typing import TypedDict
 
 from ...engine.draw.style import Style
 from ...engine.saliency import Normalize
+from ..net.secret import Secret
 
 
 class RunOptions(TypedDict, total=False):

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ...engine.errors import UsageError
 from ...engine.options import options_of
 from ..net.address import Address
+from ..net.secret import Secret
 from ..sinks.open import check_outputs
 from ..sinks.rules import place_of_hook
 from .arguments import Refusing, add_run_arguments, config_of, given_options, known_options, parse_run
@@ -44,9 +44,9 @@ class Settings:
     def addresses(self) -> list[Address]:
         """All inputs and outputs, and the login of served streams as an address: everything that may hold a
         password."""
-        logins = [f"rtsp://:{quote(stream.sink.password or '', safe='')}@" for stream in self.streams]
+        passwords = [Secret.of(stream.sink.password) for stream in self.streams]
         named = [uri for stream in self.streams for uri in (stream.input, *stream.outputs)]
-        return [*map(Address.parse, (*named, *logins))]
+        return [*map(Address.parse, named), *map(Address.of_password, passwords)]
 
 
 def read_settings(words: Sequence[str]) -> Settings:

@@ -95,6 +95,11 @@ class Address:
         login, at, _ = _authority(rest).rpartition("@")
         return _of_url(scheme + mark, login if at else None, rest[len(login) + len(at) :])
 
+    @classmethod
+    def of_password(cls, password: Secret) -> Address:
+        """Nothing but a password: wherever addresses are hidden, so is this."""
+        return cls.parse(f"rtsp://:{quote(password.reveal(), safe='')}@")
+
     def __repr__(self) -> str:
         return self.shown
 

@@ -14,6 +14,11 @@ class Secret:
 
     _text: str
 
+    @classmethod
+    def of(cls, text: Secret | str | None) -> Secret:
+        """The secret that a text is; empty for None."""
+        return text if isinstance(text, Secret) else cls(text or "")
+
     def reveal(self) -> str:
         """The text itself. For the one place where a library needs it; never for a message."""
         return self._text

@@ -14,6 +14,7 @@ from ...engine.picture import HOST
 from ...engine.types import Shown
 from ..media.info import VideoInfo
 from ..net.address import Address
+from ..net.secret import Secret
 from ..net.tls import TLS_CA
 from ..telemetry.events import Event
 from .condition import Condition, SinkHealth
@@ -110,17 +111,20 @@ class SinkOptions:
         metavar="NAME",
         default="$SALIENCY_TUBES_RTSP_USER, or anybody",
     )
-    password: str | None = option(
+    password: Secret | str | None = option(
         None,
         "the password of --rtsp-user",
         flag="rtsp-password",
         metavar="WORD",
         default="$SALIENCY_TUBES_RTSP_PASSWORD",
-        secret=True,
+        read=Secret,
     )
     tls_ca: str | None = option(None, TLS_CA)
 
     def __post_init__(self) -> None:
+        """A password that was given as a text is a Secret from here on."""
+        if isinstance(self.password, str):
+            object.__setattr__(self, "password", Secret(self.password))
         check_options(self)
 
 

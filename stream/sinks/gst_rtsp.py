@@ -16,7 +16,7 @@ from ..media.info import VideoInfo
 from ..media.live_clock import LiveClock
 from ..net.address import Address
 from ..net.loopback import is_loopback
-from ..net.secret import NOBODY
+from ..net.secret import NOBODY, Secret
 from .base import Sink, SinkOptions
 from .gst_encode import Encode
 from .gst_rtsp_server import PARTS, RtspServer
@@ -63,7 +63,7 @@ class GstRtspSink(Sink):
             raise UsageError(f"{self.name}: name what is served, as in rtsp://@:8554/explained")
         login = address.login or NOBODY
         user = login.user.reveal() or options.user or os.environ.get(USER)
-        password = login.password.reveal() or options.password or os.environ.get(PASSWORD)
+        password = login.password.reveal() or Secret.of(options.password).reveal() or os.environ.get(PASSWORD)
         if bool(user) != bool(password):
             raise UsageError(f"{self.name}: a user name and a password belong together")
         self._login = (user, password) if user and password else None

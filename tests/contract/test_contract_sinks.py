@@ -17,6 +17,7 @@ from listeners import needs_gst
 from outputs import OUTPUTS, QUICK, SLOW, Output
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.stream.net.address import Address
+from saliency_tubes.stream.net.secret import Secret
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.condition import STATES
 from saliency_tubes.stream.sinks.null import NullSink
@@ -326,7 +327,9 @@ def test_passwords_are_in_no_name(uri: str) -> None:
         needs_gst("GstApp", "GstVideo")
     sink = open_sink(uri)
     assert "hush" not in f"{sink.name} {sink.description} {sink.notes} {sink!r}"
-    assert "hush" not in repr(SinkOptions(password="hush"))
+    options = SinkOptions(password="hush")
+    assert "hush" not in f"{options!r} {options.password}"
+    assert Secret.of(options.password).reveal() == "hush"
 
 
 @pytest.mark.parametrize(

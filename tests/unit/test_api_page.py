@@ -65,7 +65,6 @@ def test_functions_take_and_give_what_is_offered(maker: ModuleType) -> None:
 
 
 KEPT_BACK = {
-    *("Address.full", "Address.query_text", "Address.login", "Address.rest", "Address.without_login"),
     *("Manifest.input", "Manifest.windows", "Manifest.head", "Manifest.missed", "Manifest.window"),
     *("Place.reserve", "Place.sampler", "Place.painter", "Pipeline.overlay", "Spread.of", "Spread.total"),
 }

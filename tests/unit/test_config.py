@@ -9,6 +9,7 @@ from saliency_tubes.engine.draw.style import PRESETS
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream.app.config import Config, ProcessOptions
 from saliency_tubes.stream.app.settings import differences, read_settings
+from saliency_tubes.stream.net.secret import Secret
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sources.base import SourceOptions
 
@@ -246,9 +247,9 @@ def test_who_may_watch(tmp_path):
     text = f'input = "a.mp4"\noutputs = ["null://"]\nrtsp-user = "me"\nrtsp-password = "{SECRET}"'
     made = settings(tmp_path, text)
     (one,) = made.streams
-    assert (one.sink.user, one.sink.password) == ("me", SECRET)
+    assert (one.sink.user, one.sink.password) == ("me", Secret(SECRET))
     (other,) = read_settings(["a.mp4", "null://", "--rtsp-user", "me", "--rtsp-password", "p@ss:w/d"]).streams
-    assert (other.sink.user, other.sink.password) == ("me", "p@ss:w/d")
+    assert (other.sink.user, other.sink.password) == ("me", Secret("p@ss:w/d"))
     assert SECRET not in repr(made.streams)
 
 

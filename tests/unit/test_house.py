@@ -72,6 +72,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("engine", "engine.draw", "engine.runtimes", "stream.media", "stream.sources", "stream.sinks"),
         *(
             "stream.net.address",
+            "stream.net.secret",
             "stream.telemetry.events",
             "stream.telemetry.stats",
             "stream.telemetry.stopwatch",

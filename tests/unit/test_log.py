@@ -107,7 +107,7 @@ def test_a_password_that_is_an_option(given, password):
         "import io, sys; from pathlib import Path; from saliency_tubes.stream.app.settings import read_settings; "
         "from saliency_tubes.stream.telemetry.log import hide_arguments, logging_to, say; "
         "settings = read_settings(sys.argv[1:]); print(hide_arguments(settings.addresses)); "
-        "print(Path('/proc/self/cmdline').read_bytes()); word = settings.streams[0].sink.password\n"
+        "print(Path('/proc/self/cmdline').read_bytes()); word = settings.streams[0].sink.password.reveal()\n"
         "with logging_to(sys.stdout, 'text', settings.addresses): say('note', f'they said: {word} is wrong')"
     )
     words = [sys.executable, "-c", code, "abc.mp4", "null://", *given.format(password).split(), "--alpha", "0.5"]

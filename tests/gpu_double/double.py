@@ -21,7 +21,11 @@ import numpy.typing as npt
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 OPTIONS = ["-std=c++17", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas"]
-OTHERS = {"nvcuvid.cpp": "libnvcuvid.so.1", "nvencode.cpp": "encode/libnvidia-encode.so.1"}
+OTHERS = {
+    "nvcuvid.cpp": "libnvcuvid.so.1",
+    "nvencode.cpp": "encode/libnvidia-encode.so.1",
+    "nvdec.cpp": "decode/libnvcuvid.so.1",
+}
 """Sources of libraries of their own."""
 KINDS = {
     "discrete": {"name": "Discrete+double", "capability": "8.9", "driver": 13000, "memory": 8 << 30},
@@ -67,7 +71,15 @@ def _compile(compiler: str, sources: Sequence[Path], folder: Path) -> None:
     run("-shared", "-Wl,-soname,libcuda.so.1", exports, "-o", folder / "libcuda.so.1", *objects, "-ldl", "-lpthread")
     for name, library in OTHERS.items():
         (folder / library).parent.mkdir(exist_ok=True)
-        run(*OPTIONS, "-shared", f"-Wl,-soname,{Path(library).name}", "-o", folder / library, HERE / name)
+        run(
+            *OPTIONS,
+            "-shared",
+            f"-Wl,-soname,{Path(library).name}",
+            "-o",
+            folder / library,
+            HERE / name,
+            folder / "libcuda.so.1",
+        )
 
 
 @lru_cache
@@ -172,6 +184,13 @@ class Double:
             "GPU_DOUBLE": f"{self.settings} loud=1",
             "GPU_DOUBLE_REPORT": str(self.report_of_children),
         }
+
+    @property
+    def decoding_environment(self) -> dict[str, str]:
+        """`environment` with a decoder, so that GStreamer has nvh264dec and its like. nvdec.cpp says what they give."""
+        here, folder = self.environment, build()
+        path = os.pathsep.join([str(folder / "decode"), here["LD_LIBRARY_PATH"]])
+        return {**here, "LD_LIBRARY_PATH": path, "GST_REGISTRY": str(folder / "decode" / "gstreamer.registry")}
 
     # What is to happen.
 

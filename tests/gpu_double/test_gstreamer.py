@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from saliency_tubes.stream.media.gst_load import Missing, load
+from videos import make_video
 
 PROGRAM = Path(__file__).with_name("gst_round_trip.py")
 
@@ -42,3 +43,18 @@ def test_who_hands_a_frame_on_too_early_is_caught(round_trip):
     _, report, double = round_trip("forget")
     assert any("no event orders it after cuMemsetD2D8Async" in line for line in report["violations"])
     double.report_of_children.unlink()  # it was wrong on purpose
+
+
+def test_a_decoder_of_nvidias_decodes(gpu_double, tmp_path):
+    try:
+        load("GstApp", "GstVideo", "GstCuda")
+    except Missing as missing:
+        pytest.skip(str(missing))
+    video = make_video(tmp_path / "clip.mp4", frames=6)
+    double = gpu_double(seed=3)
+    command = [sys.executable, str(PROGRAM.with_name("gst_decode.py")), str(video)]
+    done = subprocess.run(command, env=double.decoding_environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.split("\n")[:-1] == [f"64 48 {16 + 8 * number} 128" for number in range(6)]
+    (report,) = double.children()
+    assert (report["live"]["device"], report["live"]["streams"]) == (0, 0)

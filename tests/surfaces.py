@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gpu_double.double import DeviceArray, Double
 from saliency_tubes.engine.cuda.jobs import PLANES, Format, RawPlane, Surface
 from saliency_tubes.engine.draw.overlay_ref import CHANNELS
 from saliency_tubes.engine.draw.style import Style, palette
@@ -17,11 +18,38 @@ ORDER = {Format.RGB: (0, 1, 2), Format.BGR: (2, 1, 0), Format.RGBA: (0, 1, 2), F
 
 
 @dataclass
+class GpuFrame:
+    surface: Surface
+    memory: list[DeviceArray]
+
+    def restore(self, saved: list[np.ndarray]) -> None:
+        for array, before in zip(self.memory, saved, strict=True):
+            array.values[...] = before
+
+    def close(self) -> None:
+        for array in self.memory:
+            array.close()
+
+
+@dataclass
 class HostFrame:
     surface: Surface
     planes: list[np.ndarray]
     """[rows, columns, channels], views of `memory`"""
     memory: list[np.ndarray]
+
+    def on_gpu(self, double: Double) -> GpuFrame:
+        """A copy in the memory of a GPU that is not there, with the same gaps."""
+        arrays = [double.array(memory) for memory in self.memory]
+        offsets = [
+            place.pointer - memory.ctypes.data for place, memory in zip(self.surface.places, self.memory, strict=True)
+        ]
+        places = [
+            RawPlane(array.pointer + offset, place.pitch)
+            for array, offset, place in zip(arrays, offsets, self.surface.places, strict=True)
+        ]
+        surface = self.surface
+        return GpuFrame(Surface(surface.format, places, surface.width, surface.height, surface.color), arrays)
 
     def restore(self, saved: list[np.ndarray]) -> None:
         for plane, before in zip(self.memory, saved, strict=True):

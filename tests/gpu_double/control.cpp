@@ -80,6 +80,9 @@ void set(const std::string& name, const std::string& value) {
     if (name == "driver") all.driver_version = atoi(value.c_str());
     if (name == "memory") all.memory = strtoull(value.c_str(), nullptr, 10);
     if (name == "name") all.name = value;
+    if (name == "backwards") all.backwards = atoi(value.c_str());
+    if (name == "rubbish") all.rubbish = atoi(value.c_str());
+    if (name == "keeps_launches") all.keeps_launches = value == "1";
     if (name == "loud") all.loud = value == "1";
     if (name == "capability") sscanf(value.c_str(), "%d.%d", &all.major, &all.minor);
     if (name == "fail") add_failure(value);
@@ -112,7 +115,7 @@ void reset() {
     here.settings = {};
     here.initialized = false;
     here.broken = CUDA_SUCCESS;
-    here.failures.clear(), here.violations.clear();
+    here.failures.clear(), here.violations.clear(), here.launched.clear();
     here.counters = {};
     here.host = {};
     here.lanes = 0;
@@ -154,6 +157,26 @@ API char* gpu_double_report() {
 }
 API void gpu_double_free(char* text) {
     free(text);
+}
+
+// The launches since the last call as JSON, if they are kept: the kernel, its grid, and its arguments in hex. To be freed
+// by gpu_double_free.
+API char* gpu_double_launched() {
+    Lock lock(world().mutex);
+    std::string made = "[";
+    for (const Launched& each : world().launched) {
+        made += made.size() > 1 ? ", [" : "[";
+        made += quoted(each.kernel) + ", [" + std::to_string(each.grid[0]) + ", " + std::to_string(each.grid[1]) + ", " +
+                std::to_string(each.grid[2]) + "], [";
+        for (size_t i = 0; i < each.arguments.size(); ++i) {
+            made += i ? ", \"" : "\"";
+            for (const unsigned char byte : each.arguments[i]) made += "0123456789abcdef"[byte >> 4], made += "0123456789abcdef"[byte & 15];
+            made += "\"";
+        }
+        made += "]]";
+    }
+    world().launched.clear();
+    return strdup((made + "]").c_str());
 }
 
 // Forgets which rules were broken.

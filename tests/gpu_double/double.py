@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-OPTIONS = ["-std=c++17", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas"]
+OPTIONS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas"]
 OTHERS = {
     "nvcuvid.cpp": "libnvcuvid.so.1",
     "nvencode.cpp": "encode/libnvidia-encode.so.1",
@@ -62,7 +62,14 @@ def _compile(compiler: str, sources: Sequence[Path], folder: Path) -> None:
             raise RuntimeError(f"g++ cannot build the GPU that is not there:\n{done.stderr[:4000]}")
 
     def compiled(source: Path) -> Path:
-        run(*OPTIONS, "-c", source, "-o", folder / f"{source.stem}.o")
+        run(
+            *OPTIONS,
+            *(["-O2"] if source.name == "modules.cpp" else []),
+            "-c",
+            source,
+            "-o",
+            folder / f"{source.stem}.o",
+        )
         return folder / f"{source.stem}.o"
 
     with ThreadPoolExecutor(2) as pool:
@@ -91,6 +98,7 @@ def load() -> ctypes.CDLL:
         ("gpu_double_start", None, [ctypes.c_char_p]),
         ("gpu_double_set", None, [ctypes.c_char_p]),
         ("gpu_double_report", ctypes.c_void_p, []),
+        ("gpu_double_launched", ctypes.c_void_p, []),
         ("gpu_double_forgive", None, []),
         ("gpu_double_free", None, [ctypes.c_void_p]),
         ("gpu_double_place", ctypes.c_uint64, [ctypes.c_size_t, ctypes.c_int]),
@@ -133,11 +141,7 @@ class Double:
         and copied_bytes by their names; waits by thread, function, stream, whether there was something to wait for, and
         whether the thread slept.
         """
-        text = self._library.gpu_double_report()
-        try:
-            return json.loads(ctypes.string_at(text))
-        finally:
-            self._library.gpu_double_free(text)
+        return self._told(self._library.gpu_double_report())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -192,7 +196,24 @@ class Double:
         path = os.pathsep.join([str(folder / "decode"), here["LD_LIBRARY_PATH"]])
         return {**here, "LD_LIBRARY_PATH": path, "GST_REGISTRY": str(folder / "decode" / "gstreamer.registry")}
 
+    def launched(self) -> list[tuple[str, list[int], list[bytes]]]:
+        """The launches since the last call: kernel, grid and the bytes of each argument. They are kept from
+        `set(keeps_launches=1)` on."""
+        found = self._told(self._library.gpu_double_launched())
+        return [(kernel, grid, [bytes.fromhex(argument) for argument in given]) for kernel, grid, given in found]
+
+    def _told(self, text: int) -> Any:
+        try:
+            return json.loads(ctypes.string_at(text))
+        finally:
+            self._library.gpu_double_free(text)
+
     # What is to happen.
+
+    def set(self, **settings: int) -> None:
+        """Changes settings. backwards: whether the last block and thread of a kernel run first; rubbish: what a kernel
+        finds in shared memory (kernels/cuda_shim.h); -1 for either: now this, now that. keeps_launches: `launched`."""
+        self._library.gpu_double_set(" ".join(f"{name}={value}" for name, value in settings.items()).encode())
 
     def fail(self, function: str, code: int, after: int = 0, times: int = 1, sticky: bool = False) -> None:
         """Lets a function of the driver give an error, or `run kernel NAME` fail when it is carried out.
@@ -249,7 +270,8 @@ class Double:
         return np.frombuffer((ctypes.c_ubyte * size).from_address(address), dtype).reshape(shape)
 
     def array(self, values: npt.NDArray[Any], device: int = 0) -> DeviceArray:
-        """A copy of an array on a GPU, which belongs to the test: it is no allocation and no leak of the program."""
+        """A copy of an array on a GPU, which belongs to the test: it is no allocation and no leak of the program. It is
+        there until the end of the test, or until `DeviceArray.close`."""
         return DeviceArray(self, values, device)
 
     # The end.
@@ -288,6 +310,9 @@ class DeviceArray:
             "data": (self.pointer, False),
             "version": 3,
         }
+
+    def close(self) -> None:
+        self._library.gpu_double_take_back(self.pointer)
 
     @property
     def values(self) -> npt.NDArray[Any]:

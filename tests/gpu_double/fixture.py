@@ -49,21 +49,24 @@ def gpu_double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     made: list[Double] = []
 
-    def start(kind: str = "discrete", seed: int = 0, gpus: int = 1, **settings: object) -> Double:
+    def give_back() -> None:
+        """Frees what the process keeps on its GPUs until it ends, so that what a test has left can be told from it."""
+        gc.collect()
+        while opened:
+            opened.popitem()[1].clear()
         for double in made:
             double.check()
+
+    def start(kind: str = "discrete", seed: int = 0, gpus: int = 1, **settings: object) -> Double:
+        give_back()
         made[:] = [Double(tmp_path, kind, seed, gpus, **settings)]
         return made[0]
 
     opened: dict[int, Any] = {}
-    monkeypatch.setattr(driver, "GPUS", opened, raising=False)  # those of another test are gone
+    monkeypatch.setattr(driver, "GPUS", opened)  # those of another test are gone
     yield start
     try:
-        gc.collect()
-        for gpu in opened.values():
-            gpu.clear()
-        for double in made:
-            double.check()
+        give_back()
     finally:
         for double in made:
             double.close()

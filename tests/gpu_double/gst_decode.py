@@ -8,8 +8,8 @@ from saliency_tubes.stream.media.gst_load import load
 gst = load("GstApp", "GstVideo", "GstCuda")
 Gst = gst.Gst
 pipeline = Gst.parse_launch(
-    f"filesrc location={sys.argv[1]} ! qtdemux ! h264parse ! nvh264sldec ! video/x-raw(memory:CUDAMemory),format=NV12 ! "
-    "cudadownload ! video/x-raw,format=NV12 ! appsink name=out sync=false"
+    f"filesrc location={sys.argv[1]} ! qtdemux ! h264parse ! nvh264sldec ! "
+    "video/x-raw(memory:CUDAMemory),format=NV12 ! cudadownload ! video/x-raw,format=NV12 ! appsink name=out sync=false"
 )
 pipeline.set_state(Gst.State.PLAYING)
 out = pipeline.get_by_name("out")

@@ -64,13 +64,16 @@ CUresult launch(const StreamPtr& stream, const std::string& name, Dim3 grid, Dim
         for (auto& argument : *kept) found.push_back(argument.data());
         return found;
     };
+    if (world().settings.keeps_launches) world().launched.push_back({name, {grid.x, grid.y, grid.z}, *kept});
     ++world().counters.launches[name];
     ++world().counters.launched_on[name + "|" + name_of(stream)];
     enqueue(stream, {"kernel " + name, [=, &body](Reach& reach) { body.reach(reach, grid, pointers().data()); },
                      [=, &body] {
                          auto found = pointers();
-                         shim::rubbish = 1000 + world().random() % 100000;
-                         shim::launch(grid, block, world().random() % 2, [&] { body.run(found.data()); });
+                         const Settings& all = world().settings;
+                         shim::rubbish = all.rubbish < 0 ? 1000 + world().random() % 100000 : all.rubbish;
+                         const bool backwards = all.backwards < 0 ? world().random() % 2 : all.backwards;
+                         shim::launch(grid, block, backwards, [&] { body.run(found.data()); });
                      }});
     return CUDA_SUCCESS;
 }

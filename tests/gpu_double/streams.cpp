@@ -203,7 +203,9 @@ size_t live_streams() {
     size_t count = 0;
     for (auto& [handle, stream] : streams) {
         const ContextPtr context = stream->context.lock();
-        count += context && context->legacy != stream;
+        const auto is_own = [&](const auto& each) { return each.second == stream; };  // a thread's stream 2
+        count += context && context->legacy != stream &&
+                 std::none_of(context->of_threads.begin(), context->of_threads.end(), is_own);
     }
     return count;
 }

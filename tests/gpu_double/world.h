@@ -27,6 +27,9 @@ struct Settings {
     size_t memory = (size_t)8 << 30;
     std::string name = "Double";
     int major = 8, minor = 9;
+    int backwards = -1;  // whether the last block and thread of a kernel run first; -1: sometimes
+    int rubbish = -1;  // what a kernel finds in shared memory, see cuda_shim.h; -1: something else each time
+    bool keeps_launches = false;
     bool loud = false;  // whether violations are printed as they happen
 };
 
@@ -36,6 +39,13 @@ struct Failure {
     int after;  // how many calls still succeed
     int times;  // how many fail then; -1: all
     bool sticky;  // whether everything fails from then on
+};
+
+// A launch, for tests that look at what a kernel was given.
+struct Launched {
+    std::string kernel;
+    unsigned grid[3];
+    std::vector<std::vector<char>> arguments;
 };
 
 struct Counters {
@@ -54,6 +64,7 @@ struct World {
     CUresult broken = CUDA_SUCCESS;  // an error that every call gives from now on
     std::vector<Failure> failures;
     std::vector<std::string> violations;
+    std::vector<Launched> launched;
     Counters counters;
     std::mt19937 random{1};
     Clock host;
@@ -86,7 +97,9 @@ CUresult call(const char* function, Needs needs, Body body) {
     Lock lock(world().mutex);
     if (const CUresult code = admitted(function, needs)) return code;
     nudge(lock);
-    return body(lock);
+    const CUresult code = body(lock);
+    if (world().settings.seed == 1) nudge(lock);
+    return code;
 }
 
 }  // namespace gpu

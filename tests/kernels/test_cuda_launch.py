@@ -1,13 +1,9 @@
-"""What the CUDA side asks of the driver, and what it refuses: on the driver's double (fakecuda.py)."""
+"""What the CUDA side asks of the driver, and what it refuses: on a GPU that is not there."""
 
 import ctypes
-import inspect
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from fakecuda import CUresult, FakeDriver
 from saliency_tubes.engine.cuda import driver as cuda_driver
 from saliency_tubes.engine.cuda import overlay as cuda_overlay
 from saliency_tubes.engine.cuda import staging
@@ -50,59 +46,72 @@ def view(array):
     return View(array.ctypes.data, array.shape, contiguous(array.dtype, array.shape), array.dtype)
 
 
-def shown(gpu, frame):
-    for memory in frame.memory:
-        gpu.show(memory)
-    return frame.surface
+def drawn(overlay, double, format, height, width, stream=None):
+    """A frame on the GPU, after `overlay` was asked to draw on it."""
+    frame = host_frame(format, height, width).on_gpu(double)
+    overlay.draw([frame.surface], [[Part(ONES, 0.5, 0.0, 1.0)]], [Crop()], stream)
+    return frame
 
 
-def test_goes_on_the_callers_stream_and_waits_for_nobody(gpu):
-    class Torch:
-        cuda_stream = gpu.stream()
+def waited(double):
+    """How often the host had to wait."""
+    return sum(count for name, count in double.report["waits"].items() if "|waited|" in name)
 
-    frame = host_frame(Format.NV12, 40, 60)
-    surface, overlay = shown(gpu, frame), CudaOverlay(Style())
-    overlay.draw([surface], [[Part(ONES, 0.5, 0.0, 1.0)]], [Crop()], Torch())  # tables are uploaded, once
+
+def test_goes_on_the_callers_stream_and_waits_for_nobody(gpu_double):
+    double, overlay = gpu_double(seed=0), CudaOverlay(Style())
     with overlay.gpu.entered():
-        overlay.gpu.wait(Torch.cuda_stream)
-    before = frame.memory[0].copy()
-    overlay.draw([surface], [[Part(ONES, 0.5, 0.0, 1.0)]], [Crop()], Torch())
-    assert np.array_equal(frame.memory[0], before)
-    assert len(gpu.queues[Torch.cuda_stream]) == 2  # the slices, and the launch
-    assert not gpu.queues[0]
-    held = len(gpu.memory)
+        stream = overlay.gpu.stream()
+
+    class Torch:
+        cuda_stream = stream.handle
+
+    drawn(overlay, double, Format.NV12, 40, 60, Torch())  # tables are uploaded, once
+    with overlay.gpu.entered():
+        stream.synchronize()
+    before = host_frame(Format.NV12, 40, 60).memory[0]
+    waits = waited(double)
+    frame = drawn(overlay, double, Format.NV12, 40, 60, Torch())
+    assert np.array_equal(frame.memory[0].values, before)
+    assert waited(double) == waits
+    assert set(double.report["launched_on"]) == {f"overlay_linear|{stream.handle}"}
     overlay.not_finite(Torch())
-    assert not np.array_equal(frame.memory[0], before)
+    assert not np.array_equal(frame.memory[0].values, before)
+    allocations = double.counts["allocations"]
     for _ in range(3 * staging.SLOTS):
-        overlay.draw([surface], [[Part(ONES, 0.5, 0.0, 1.0)]], [Crop()], Torch())
-    assert len(gpu.memory) <= held + staging.SLOTS
-    assert {stream for _, _, stream in gpu.launches} == {Torch.cuda_stream}
-    assert gpu.depth == 0
+        drawn(overlay, double, Format.NV12, 40, 60, Torch())
+    assert double.counts["allocations"] <= allocations + staging.SLOTS
+    assert double.counts["pageable_copies"] == 0
+    stream.close()
 
 
-def test_what_is_kept_is_bounded(gpu, monkeypatch):
+def test_what_is_kept_is_bounded(gpu_double, monkeypatch):
     monkeypatch.setattr(cuda_driver, "MOST_KEPT", 12)
     monkeypatch.setattr(cuda_overlay, "MOST_PLANS", 1)
-    overlay = CudaOverlay(Style())
+    double, overlay = gpu_double(), CudaOverlay(Style())
     for size in range(10, 40):
-        frame = host_frame(Format.I420, size, size + 1)
-        overlay.draw([shown(gpu, frame)], [[Part(ONES, 0, 0.0, 1.0)]], [Crop()])
-    assert len(gpu.memory) < 12 + 8 + staging.SLOTS
+        drawn(overlay, double, Format.I420, size, size + 1)
+    assert double.live["device"] < 12 + 8 + staging.SLOTS
 
 
-def test_cuda_says_why(gpu):
-    overlay = CudaOverlay(Style())
-    gpu.fail["cuLaunchKernel"] = CUresult.INVALID_VALUE
-    with pytest.raises(ModelError, match="the GPU says: invalid value"):
-        overlay.draw([shown(gpu, host_frame(Format.RGB, 9, 9))], [[Part(ONES, 0, 0.0, 1.0)]], [Crop()])
-    assert gpu.depth == 0
-    gpu.fail["cuMemAlloc"] = CUresult.OUT_OF_MEMORY
-    with pytest.raises(ModelError, match="out of memory"):
-        overlay.draw([shown(gpu, host_frame(Format.RGB, 9, 19))], [[Part(ONES, 0, 0.0, 1.0)]], [Crop()])
+def test_cuda_says_why(gpu_double):
+    double, overlay = gpu_double(), CudaOverlay(Style())
+    double.fail("cuLaunchKernel", 1)
+    with pytest.raises(ModelError, match="the GPU says: invalid argument"):
+        drawn(overlay, double, Format.RGB, 9, 9)
+    double.fail("cuMemAlloc", 2)
+    with pytest.raises(ModelError, match="the GPU says: out of memory"):
+        drawn(overlay, double, Format.RGB, 9, 19)
+    drawn(overlay, double, Format.RGB, 9, 19)
+    double.fail("run kernel overlay_linear", 719)
+    drawn(overlay, double, Format.RGB, 9, 19)
+    with pytest.raises(ModelError, match="the GPU says: unspecified launch failure"):
+        overlay.not_finite()
 
 
-def test_nothing_is_launched_for_wrong_arguments(gpu):
-    surface, crop = shown(gpu, host_frame(Format.RGB, 9, 9)), Crop()
+def test_nothing_is_launched_for_wrong_arguments(gpu_double):
+    double = gpu_double()
+    surface, crop = host_frame(Format.RGB, 9, 9).on_gpu(double).surface, Crop()
     overlay, paper = CudaOverlay(Style()), CudaOverlay(PRESETS["paper-keras"])
     part = Part(ONES, 0, 0.0, 1.0)
     for drawn, surfaces, evidence, error, match in (
@@ -119,7 +128,7 @@ def test_nothing_is_launched_for_wrong_arguments(gpu):
     with pytest.raises(TypeError, match="stream"):
         overlay.draw([surface], [[part]], [crop], "stream")
     clip, kernel = np.zeros((3, 2, 8, 8), np.float32), CudaPreprocess(SPEC)
-    nv12 = shown(gpu, host_frame(Format.NV12, 9, 9))
+    nv12 = host_frame(Format.NV12, 9, 9).on_gpu(double).surface
     for given, slot, match in (
         (surface, 0, "nv12 or i420"),
         (nv12, 2, "slot must be 0 to 1"),
@@ -141,7 +150,7 @@ def test_nothing_is_launched_for_wrong_arguments(gpu):
     ):
         with pytest.raises(ValueError, match=match):
             sums.compute(*arguments)
-    assert not gpu.launches
+    assert not double.launches
 
 
 def test_surfaces_that_cannot_be_drawn_on():
@@ -232,19 +241,3 @@ def test_why_not(monkeypatch):
 
     monkeypatch.setattr(cuda_driver, "import_module", missing)
     assert "pip install 'saliency-tubes[cuda]'" in why_not()
-
-
-def used(double):
-    return {name for name in vars(double) if name.startswith("cu")}
-
-
-def test_the_double_takes_what_cuda_bindings_take():
-    """The real ones where they are installed, and the table of older ones for what it has."""
-    table = json.loads((Path(__file__).parents[1] / "unit" / "cuda_api.json").read_text(encoding="utf-8"))
-    for functions in table.values():
-        for name in used(FakeDriver) & set(functions):
-            assert [*inspect.signature(getattr(FakeDriver, name)).parameters][1:] == functions[name], name
-    driver = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-bindings", exc_type=ImportError)
-    for name in used(FakeDriver):
-        found = [*inspect.signature(getattr(driver, name)).parameters]
-        assert [*inspect.signature(getattr(FakeDriver, name)).parameters][1:] == found, name

@@ -1,6 +1,6 @@
 """The overlay's CUDA kernel, run on the CPU: its bytes against the C++ path's, and against the definition in float64.
 
-All goes the way it does on a GPU, `CudaOverlay` and a driver's double included.
+All goes the way it does on a GPU, by `CudaOverlay` and cuda-bindings, on one that is not there.
 """
 
 import ctypes
@@ -26,13 +26,46 @@ MAPS = st.tuples(*2 * [st.one_of(st.integers(1, 32), st.integers(33, 64))])
 CROPS = [Crop(), Crop(0.2, 0, 0.8, 1), Crop(0.11, 0.07, 0.93, 0.61), Crop(-0.3, 0, 1.3, 1), Crop(0.49, 0.3, 0.51, 0.9)]
 
 
-def twin(gpu, jobs, frames, saved, geometry):
-    """The C++ path on the same jobs, from the same bytes."""
-    for frame, before in zip(frames, saved, strict=True):
-        frame.restore(before)
+@pytest.fixture
+def gpu(gpu_double):
+    double = gpu_double(seed=0)  # so that no memory is used twice within a batch, and the twin can read all of it
+    double.set(keeps_launches=1)
+    return double
+
+
+def drawn(gpu, style, frames, evidence, crops):
+    """Draws on copies of the frames. Returns the overlay, the copies, and the jobs that the kernel was given."""
+    there = [frame.on_gpu(gpu) for frame in frames]
+    overlay = CudaOverlay(style)
+    overlay.draw([frame.surface for frame in there], evidence, crops)
+    with overlay.gpu.entered():
+        overlay.gpu.wait(0)
+    jobs = [job for _, grid, (data,) in gpu.launched() for job in np.frombuffer(data, cuda_jobs.JOB)[: grid[1]]]
+    return overlay, there, jobs
+
+
+def twin(gpu, kernels, jobs, frames, there, geometry):
+    """Draws by the C++ path on the same jobs and the same bytes, into the same memory."""
+    for frame, copy in zip(frames, there, strict=True):
+        copy.restore(frame.memory)
     for job in jobs:
         one = np.array([job])
-        gpu.kernels.run_twin(ctypes.c_void_p(one.ctypes.data), int(geometry != "linear"))
+        table = int(job["table"])
+        moved = (gpu.memory(table, (1,)).ctypes.data - table) % 2**64  # to where it can always be read
+        for name in ("table", "odd", "coefficients"):
+            one[name] += np.uint64(moved * bool(job[name]))
+        for name, of in (("planes", ("data", "across", "down")), ("parts", ("slice", "next"))):
+            for field in of:
+                one[name][field] += np.where(one[name][field] > 0, np.uint64(moved), np.uint64(0))
+        kernels.run_twin(ctypes.c_void_p(one.ctypes.data), int(geometry != "linear"))
+
+
+def contents(there):
+    return [memory.values.copy() for frame in there for memory in frame.memory]
+
+
+def same(one, other):
+    return all(map(np.array_equal, one, other))
 
 
 def explanation(rng, slices, cells, crop, odd=0.0):
@@ -40,23 +73,6 @@ def explanation(rng, slices, cells, crop, odd=0.0):
     tube[rng.random(tube.shape) < odd] = rng.choice([np.nan, np.inf, -np.inf])
     made = Tube(tube, Span(3, 8 * slices), crop, np.full(tube.shape, 1 / tube.size, np.float32), (0, slices))
     return Explanation(0, (), (), made, Scale(*sorted(rng.normal(size=2) - [0.6, -0.6])), (0, 8), Fraction(1, 25))
-
-
-def drawn(gpu, style, frames, evidence, crops, backwards=False):
-    """Draws, and returns the jobs the kernel was given."""
-    jobs = []
-    gpu.backwards = backwards
-    check = gpu.check
-    gpu.check = lambda job, cubic: (check(job, cubic), jobs.append(job.copy()))
-    for frame in frames:
-        for memory in frame.memory:
-            gpu.show(memory)
-    overlay = CudaOverlay(style)
-    overlay.draw([frame.surface for frame in frames], evidence, crops)
-    with overlay.gpu.entered():
-        overlay.gpu.wait(0)
-    gpu.check = check
-    return overlay, jobs
 
 
 @LOOSE
@@ -81,29 +97,29 @@ def drawn(gpu, style, frames, evidence, crops, backwards=False):
     parts=st.integers(1, 4),
     seed=st.integers(0, 1000),
 )
-def test_bytes_are_those_of_the_cpp_path(gpu, format, height, width, cells, style, color, crop, pad, skew, parts, seed):
+def test_bytes_are_those_of_the_cpp_path(
+    gpu, kernels, format, height, width, cells, style, color, crop, pad, skew, parts, seed
+):
     rng = np.random.default_rng(seed)
     frame = host_frame(format, height, width, seed, pad, skew, color)
     whole = [(explanation(rng, 3, cells, crop, 0.1 * (seed % 2)), 1 / parts) for _ in range(parts)]
     evidence = [Part.of(*one, 9.5) for one in whole]
     if style.geometry != "linear":
         evidence = blend_cells(whole, 9.5, style.geometry)
-    saved = [memory.copy() for memory in frame.memory]
-    overlay, jobs = drawn(gpu, style, [frame], [evidence], [crop])
-    found, count = [memory.copy() for memory in frame.memory], overlay.not_finite()
-    frame.restore(saved)
-    for forwards in (False, True):  # of threads and blocks: what a missing barrier would show
-        frame.restore(saved)
-        other, jobs = drawn(gpu, style, [frame], [evidence], [crop], backwards=not forwards)
-        assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
-        assert other.not_finite() == count
-        if not forwards:
-            gpu.finish()
-    twin(gpu, jobs, [frame], [saved], style.geometry)
-    assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
-    assert other.not_finite() == 2 * count if jobs else count == 0  # the twin counts into the same counter
-    gpu.finish()
-    assert gpu.depth == 0
+    found = []
+    for backwards in (0, 1):  # threads and blocks: what a missing barrier would show
+        gpu.set(backwards=backwards)
+        overlay, there, jobs = drawn(gpu, style, [frame], [evidence], [crop])
+        found.append((contents(there), overlay.not_finite()))
+        if not backwards:
+            there[0].close()
+    (one, count), (other, other_count) = found
+    assert same(one, other)
+    assert count == other_count
+    twin(gpu, kernels, jobs, [frame], there, style.geometry)
+    assert same(one, contents(there))
+    assert overlay.not_finite() == (2 * count if jobs else 0)  # the twin counts into the same counter
+    there[0].close()
 
 
 @LOOSE
@@ -121,8 +137,9 @@ def test_the_definition_in_float64(gpu, format, size, cells, style, crop, seed):
     map_ = rng.random((1, *cells)).astype(np.float32) ** 3
     expected = drawn_ref(frame, map_[0].astype(np.float64), crop, style)
     evidence = [Part(map_, 0.0, 0.0, 1.0)] if style.geometry == "linear" else map_[0]
-    _overlay, _ = drawn(gpu, style, [frame], [evidence], [crop])
-    gpu.finish()
+    _, (there,), _ = drawn(gpu, style, [frame], [evidence], [crop])
+    frame.restore(contents([there]))
+    there.close()
     shift = 6 if format is Format.P010 else 0
     for one, other in zip(frame.planes, expected, strict=True):
         off = np.abs((one >> shift).astype(int) - (other >> shift))
@@ -133,61 +150,53 @@ def test_the_definition_in_float64(gpu, format, size, cells, style, crop, seed):
 
 @pytest.mark.parametrize("geometry", ["linear", "paper"])
 @pytest.mark.parametrize("format", Format)
-def test_what_shared_memory_held_before_does_not_matter(rubbish, gpu, format, geometry):
+def test_what_shared_memory_held_before_does_not_matter(rubbish, gpu, kernels, format, geometry):
     """At the edges of crops and tiles, where columns beside them are computed along."""
+    gpu.set(rubbish=rubbish)
     rng, style = np.random.default_rng(rubbish), Style(threshold=0.1, geometry=geometry)
     for width in (37, 150):
         frame = host_frame(format, 21, width, width, pad=4)
-        saved = [memory.copy() for memory in frame.memory]
         for crop in CROPS:
             whole = [(explanation(rng, 2, (5, 7), crop), 1.0)]
             evidence = blend_cells(whole, 9.5, geometry) if geometry == "paper" else [Part.of(*whole[0], 9.5)]
-            frame.restore(saved)
-            _overlay, jobs = drawn(gpu, style, [frame], [evidence], [crop])
-            found = [memory.copy() for memory in frame.memory]
-            twin(gpu, jobs, [frame], [saved], geometry)
-            assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
-            gpu.finish()
+            _, there, jobs = drawn(gpu, style, [frame], [evidence], [crop])
+            found = contents(there)
+            twin(gpu, kernels, jobs, [frame], there, geometry)
+            assert same(found, contents(there))
 
 
 @pytest.mark.parametrize("format", [Format.NV12, Format.P010, Format.BGR])
-def test_large_frames(gpu, format):
+def test_large_frames(gpu, kernels, format):
     rng = np.random.default_rng(1)
     frame = host_frame(format, 1080, 1920) if format is not Format.NV12 else host_frame(format, 2160, 3840, pad=256)
-    saved = [memory.copy() for memory in frame.memory]
     one = explanation(rng, 2, (7, 7), Crop(0.2, 0, 0.8, 1))
-    _overlay, jobs = drawn(gpu, Style(), [frame], [[Part.of(one, 1.0, 8.0)]], [Crop(0.2, 0, 0.8, 1)])
-    found = [memory.copy() for memory in frame.memory]
-    twin(gpu, jobs, [frame], [saved], "linear")
-    assert all(np.array_equal(one, two) for one, two in zip(found, frame.memory, strict=True))
-    assert any(not np.array_equal(one, two) for one, two in zip(found, saved, strict=True))
-    gpu.finish()
+    _, there, jobs = drawn(gpu, Style(), [frame], [[Part.of(one, 1.0, 8.0)]], [Crop(0.2, 0, 0.8, 1)])
+    found = contents(there)
+    twin(gpu, kernels, jobs, [frame], there, "linear")
+    assert same(found, contents(there))
+    assert not same(found, frame.memory)
 
 
-def test_a_batch_is_drawn_by_one_launch_for_eight(gpu):
+def test_a_batch_is_drawn_by_one_launch_for_eight(gpu, kernels):
     rng = np.random.default_rng(2)
     kinds = list(Format) + [Format.NV12] * 3
     frames = [host_frame(format, 20 + 7 * i, 31 + 9 * i, i) for i, format in enumerate(kinds)]
-    saved = [[memory.copy() for memory in frame.memory] for frame in frames]
     crops = [CROPS[i % len(CROPS)] for i in range(len(frames))]
     evidence = [[Part.of(explanation(rng, 2, (3 + i, 9), crop), 1.0, 8)] for i, crop in enumerate(crops)]
-    _overlay, jobs = drawn(gpu, Style(), frames, evidence, crops)
-    assert [grid[1] for _, grid, _ in gpu.launches] == [8, 2]
-    found = [[memory.copy() for memory in frame.memory] for frame in frames]
-    twin(gpu, jobs, frames, saved, "linear")
-    for one, frame in zip(found, frames, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(one, frame.memory, strict=True))
-    gpu.finish()
+    _, there, jobs = drawn(gpu, Style(), frames, evidence, crops)
+    assert len(jobs) == 10
+    assert gpu.launches == {"overlay_linear": 2}
+    found = contents(there)
+    twin(gpu, kernels, jobs, frames, there, "linear")
+    assert same(found, contents(there))
 
 
 def test_no_evidence_leaves_the_frame_untouched(gpu):
     frame = host_frame(Format.NV12, 70, 90)
-    saved = [memory.copy() for memory in frame.memory]
     weak = np.full((1, 7, 7), 0.19, np.float32)
     for parts in ([Part(weak, 0, 0, 1)], []):
-        _overlay, _ = drawn(gpu, Style(), [frame], [parts], [Crop()])
-        assert all(np.array_equal(one, two) for one, two in zip(saved, frame.memory, strict=True))
-        gpu.finish()
+        _, there, _ = drawn(gpu, Style(), [frame], [parts], [Crop()])
+        assert same(frame.memory, contents(there))
 
 
 def test_records_are_the_structs(kernels):

@@ -1,4 +1,4 @@
-"""The overlay's path by CUDA, on the driver's double: the bytes of the compiled path."""
+"""The overlay's path by CUDA, on a GPU that is not there: the bytes of the compiled path."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(len(paths()) == 1, reason="installed without a C
 
 @pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_bytes_are_those_of_the_compiled_path(gpu, layout, preset):
+def test_bytes_are_those_of_the_compiled_path(gpu_double, layout, preset):
+    gpu_double(seed=list(Layout).index(layout))
     cells = np.random.default_rng(3).random((5, 7))
     cells[0, 0], cells[2, 3] = np.nan, np.inf
     by_cuda, compiled = Overlay(PRESETS[preset], "cuda"), Overlay(PRESETS[preset], paths()[0])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
-from saliency_tubes.engine.cuda.memory import contiguous
-from saliency_tubes.engine.cuda.work import CudaEvidence, CudaPreprocess, Format, View
+from saliency_tubes.engine.cuda.work import CudaEvidence, CudaPreprocess, Format
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Color, Picture
 from saliency_tubes.engine.preprocess import sample
@@ -23,9 +22,9 @@ SPECS = {
 }
 
 
-def view(gpu, array):
-    gpu.show(array)
-    return View(array.ctypes.data, array.shape, contiguous(array.dtype, array.shape), array.dtype)
+@pytest.fixture
+def gpu(gpu_double):
+    return gpu_double(seed=1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -37,12 +36,11 @@ def test_evidence(rubbish, gpu, shape, dtype):
     exact = np.tensordot(weights.astype(np.float64), activation.reshape(shape[-4:]).astype(np.float64), 1)
     most = np.tensordot(np.abs(weights).astype(np.float64), activation.reshape(shape[-4:]).astype(np.float64), 1)
     found = []
-    for gpu.backwards in (False, True):
-        out = np.full(shape[-3:], np.nan, np.float32)
-        kernel = CudaEvidence()
-        kernel.compute(view(gpu, activation), weights, view(gpu, out))
-        gpu.finish()
-        found.append(out)
+    for backwards in (0, 1):
+        gpu.set(rubbish=rubbish, backwards=backwards)
+        out = gpu.array(np.full(shape[-3:], np.nan, np.float32))
+        CudaEvidence().compute(gpu.array(activation), weights, out)
+        found.append(out.values)
     assert np.array_equal(*found)
     # a sum of n numbers one by one, then 6 pairs: each step rounds by at most 2^-24 of what was added up
     assert np.all(np.abs(found[0] - exact) <= (shape[-4] / 64 + 8) * 2.0**-24 * most + 1e-30)
@@ -60,12 +58,10 @@ def test_clip_slots_are_the_cpus(rubbish, gpu, rule, format, size, dtype):
     aspect = Fraction(4, 3)
     seen = sample(Frame(0, 0, Fraction(1, 25), picture, aspect), spec)
     expected, crop = seen.pixels, seen.crop
-    for memory in frame.memory:
-        gpu.show(memory)
-    clip = np.full((1, 3, 4, *spec.size), 7, dtype)
-    kernel = CudaPreprocess(spec)
-    assert kernel.fill(frame.surface, view(gpu, clip), 2, aspect) == crop
-    gpu.finish()
+    gpu.set(rubbish=rubbish)
+    there = gpu.array(np.full((1, 3, 4, *spec.size), 7, dtype))
+    assert CudaPreprocess(spec).fill(frame.on_gpu(gpu).surface, there, 2, aspect) == crop
+    clip = there.values
     assert np.all(clip[0, :, [0, 1, 3]] == 7)
     numbers = [((np.arange(256) / 255 - mean) / std).astype(np.float32) for mean, std in zip(MEAN, STD, strict=True)]
     same = np.stack([numbers[c][expected[..., c]] for c in range(3)]).astype(dtype)
@@ -89,12 +85,9 @@ def test_swscale_sees_the_same_picture(gpu):
     frame = host_frame(Format.NV12, 540, 960)
     for plane, content in zip(frame.planes, smooth(540, 960), strict=True):
         plane[...] = content if content.ndim == 3 else content[..., None]
-    for memory in frame.memory:
-        gpu.show(memory)
-    clip = np.zeros((3, 1, 54, 96), np.float32)
-    kernel = CudaPreprocess(spec)
-    kernel.fill(frame.surface, view(gpu, clip), 0)
-    gpu.finish()
+    there = gpu.array(np.zeros((3, 1, 54, 96), np.float32))
+    CudaPreprocess(spec).fill(frame.on_gpu(gpu).surface, there, 0)
+    clip = there.values
     decoded = VideoFrame(960, 540, "nv12")
     for plane, content in zip(decoded.planes, frame.planes, strict=True):
         rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)

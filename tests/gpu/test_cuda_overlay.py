@@ -1,12 +1,15 @@
 """The CUDA kernels on a real GPU: the bytes of the CPU's path, the evidence, the clip, the time a frame takes."""
 
 import os
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
-from fakecuda import FakeDriver, kernels_library
-from saliency_tubes.engine.cuda import driver as cuda_driver
+from gpu_double.double import environment_of
+from gputwin import drawn, fetched, sent
 from saliency_tubes.engine.cuda.driver import why_not
 from saliency_tubes.engine.cuda.timing import seconds_of, seconds_of_a_copy
 from saliency_tubes.engine.cuda.work import (
@@ -16,8 +19,6 @@ from saliency_tubes.engine.cuda.work import (
     Format,
     Gpu,
     Part,
-    RawPlane,
-    Surface,
 )
 from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.manifest import InputSpec
@@ -44,23 +45,6 @@ def opened(gpu):
     made.clear()
 
 
-def sent(opened, frame):
-    """The frame's memory on the GPU, and its surface there."""
-    with opened.entered():
-        views = [opened.upload(memory, 0) for memory in frame.memory]
-    raw = []
-    for place, memory, there in zip(frame.surface.places, frame.memory, views, strict=True):
-        raw.append(RawPlane(there.pointer + place.pointer - memory.ctypes.data, place.pitch))
-    surface = frame.surface
-    return views, Surface(surface.format, raw, surface.width, surface.height, surface.color)
-
-
-def fetched(opened, frame, views):
-    with opened.entered():
-        for memory, there in zip(frame.memory, views, strict=True):
-            opened.read(there.pointer, memory, 0)
-
-
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize(("size", "pad", "skew"), [((1080, 1920), 128, 0), ((35, 51), 5, 3), ((1, 1), 0, 0)])
@@ -81,34 +65,17 @@ def test_the_definition_in_float64(opened, format, preset, size, pad, skew):
 
 
 def test_the_same_bytes_as_on_the_cpu(opened, tmp_path):
-    """A stream of frames, on the GPU and by the kernel's body on the CPU, which tests/kernels holds against the C++."""
-    rng, style, tube = np.random.default_rng(2), Style(), np.zeros((4, 7, 7), np.float32)
-    tube[...] = rng.normal(size=tube.shape)
-    tube[1, 2, 3] = np.nan
-    fake = FakeDriver(kernels_library(tmp_path))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda_driver, "import_module", lambda name: fake)
-        patch.setattr(cuda_driver, "load_nvrtc", lambda: None)
-        patch.setattr(cuda_driver, "build", lambda program, architecture: b"a program")
-        patch.setattr(cuda_driver, "GPUS", {})
-        twin = CudaOverlay(style, device=opened.device.index)
-        with twin.gpu.entered():
-            twin.gpu.function("overlay", "overlay_linear")
-    overlay = CudaOverlay(style)
-    for number in range(12):
-        frames = [host_frame(format, 180 + number, 320, number, pad=number) for format in Format]
-        parts = [[Part(tube, number / 3, -0.5, 2.0, 0.7), Part(tube, 1.0, 0.0, 1.0, 0.3)]] * len(frames)
-        held = [sent(opened, frame) for frame in frames]
-        for frame in frames:
-            for memory in frame.memory:
-                fake.show(memory)
-        overlay.draw([surface for _, surface in held], parts, [Crop()] * len(frames))
-        twin.draw([frame.surface for frame in frames], parts, [Crop()] * len(frames))
-        assert overlay.not_finite() == twin.not_finite() > 0  # waits for both
-        for frame, (views, _) in zip(frames, held, strict=True):
-            expected = [memory.copy() for memory in frame.memory]
-            fetched(opened, frame, views)
-            assert all(np.array_equal(one, two) for one, two in zip(frame.memory, expected, strict=True))
+    """By the kernel's body on the CPU, which tests/kernels holds against the C++, in a process without this GPU."""
+    program, file = Path(__file__).parents[1] / "gputwin.py", tmp_path / "frames.npz"
+    environment = environment_of("kind=discrete", tmp_path / "report.jsonl")
+    environment["PYTHONPATH"] = str(program.parent)
+    subprocess.run([sys.executable, program, file], env=environment, check=True, timeout=300)
+    with np.load(file) as there:
+        expected = list(there.values())
+    found = drawn(opened)
+    assert found[-1].min() > 0
+    assert len(found) == len(expected)
+    assert all(map(np.array_equal, found, expected))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

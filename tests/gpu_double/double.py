@@ -116,6 +116,19 @@ def load() -> ctypes.CDLL:
 _WORK = ctypes.CFUNCTYPE(None)
 
 
+def environment_of(settings: str, report: Path) -> dict[str, str]:
+    """For a process that is to find a GPU that is not there, as control.cpp reads it. GStreamer has its elements for
+    NVIDIA there; PyNvVideoCodec can be imported if `build() / "encode"` is added to LD_LIBRARY_PATH."""
+    folder = build()
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")])),
+        "GST_REGISTRY": str(folder / "gstreamer.registry"),  # GStreamer keeps there which elements it has
+        "GPU_DOUBLE": f"{settings} loud=1",
+        "GPU_DOUBLE_REPORT": str(report),
+    }
+
+
 class Double:
     """The GPU that is not there, as a test sees it."""
 
@@ -178,16 +191,8 @@ class Double:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For a child process that is to find this GPU too; each has memory of its own. GStreamer has its elements for
-        NVIDIA there; PyNvVideoCodec can be imported if `build() / "encode"` is added to LD_LIBRARY_PATH."""
-        folder = build()
-        return {
-            **os.environ,
-            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")])),
-            "GST_REGISTRY": str(folder / "gstreamer.registry"),  # GStreamer keeps there which elements it has
-            "GPU_DOUBLE": f"{self.settings} loud=1",
-            "GPU_DOUBLE_REPORT": str(self.report_of_children),
-        }
+        """For a child process that is to find this GPU too; each has memory of its own."""
+        return environment_of(self.settings, self.report_of_children)
 
     @property
     def decoding_environment(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ namespace {
 
 auto& streams = *new std::map<CUstream, StreamPtr>;  // never destroyed: threads may end after that
 auto& busy = *new std::vector<StreamPtr>;  // streams that have operations in their queue, those destroyed meanwhile too
+auto& destroyed = *new std::map<int, Clock>;  // of the streams of each GPU that are no more
 auto& events = *new std::map<CUevent, EventPtr>;
 
 double now() {
@@ -92,7 +93,7 @@ StreamPtr new_stream(const std::shared_ptr<Context>& context, bool blocking, int
 }
 
 void destroy_stream(const StreamPtr& stream) {
-    stream->destroyed = true;
+    destroyed[stream->device].join(stream->clock);
     streams.erase(stream->handle);
 }
 
@@ -182,6 +183,8 @@ void finish_all(Lock& lock, int device) {
     until(lock, [&] { return std::none_of(busy.begin(), busy.end(), here); });
     for (auto& [handle, stream] : streams)
         if (here(stream)) world().host.join(stream->clock);
+    for (auto& [gpu, clock] : destroyed)
+        if (device < 0 || gpu == device) world().host.join(clock);
 }
 
 size_t pending() {
@@ -217,6 +220,7 @@ size_t live_events() {
 void forget_streams() {
     streams.clear();
     busy.clear();
+    destroyed.clear();
     events.clear();
 }
 

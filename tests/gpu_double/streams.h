@@ -45,7 +45,6 @@ struct Stream {
     std::vector<OpPtr> waits;  // what the next operation waits for
     OpPtr tail;
     std::deque<OpPtr> queue;
-    bool destroyed = false;
     std::shared_ptr<Capture> capture;
 };
 using StreamPtr = std::shared_ptr<Stream>;

@@ -227,6 +227,16 @@ def test_memory_freed_before_anybody_waited_for_its_last_use(program):
     only(here, "was freed, and nobody waited for the end of cuMemsetD8Async, which writes it")
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_destroyed_stream_is_waited_for_too(program, seed):
+    here = program(seed=seed)
+    memory, stream = here.memory(), here.stream()
+    here.fill(memory, 1, stream)
+    ok(here.cuda.cuStreamDestroy(here.streams.pop()))
+    ok(here.cuda.cuCtxSynchronize())
+    ok(here.cuda.cuMemFree(here.memories.pop()))
+
+
 def test_beyond_the_end(program):
     here = program()
     here.fill(here.memory(100), 1, 0, size=101)

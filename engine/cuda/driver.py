@@ -138,7 +138,7 @@ class Gpu:
 
     def record(self, stream: int) -> CudaEvent:
         """The moment at which all that is queued on a stream so far is done."""
-        event = CudaEvent(self.cuda, self._spare)
+        event = CudaEvent(self.cuda, self._spare, stream)
         self._given(self.cuda.cuEventRecord(event.handle, stream))
         return event
 
@@ -293,9 +293,8 @@ class Gpu:
             while self._modules:
                 self.cuda.cuModuleUnload(self._modules.popitem()[1])
             self.collect()  # which gives events back
-            with suppress(IndexError):
-                while True:
-                    self.cuda.cuEventDestroy(self._spare.pop())
+            while self._spare:
+                self.cuda.cuEventDestroy(self._spare.pop())
 
     def _given(self, result: tuple[Any, ...]) -> Any:
         return given(self.cuda, result)

@@ -36,9 +36,11 @@ def given(cuda: Any, result: tuple[Any, ...]) -> Any:
 class CudaEvent:
     """A moment in the work of a stream. A thread that waits for it sleeps. It returns to its GPU when it is garbage."""
 
-    __slots__ = ("_cuda", "_spare", "handle")
+    __slots__ = ("_cuda", "_spare", "handle", "stream")
 
-    def __init__(self, cuda: ModuleType, spare: deque[Any]) -> None:
+    def __init__(self, cuda: ModuleType, spare: deque[Any], stream: int) -> None:
+        self.stream = stream
+        """handle of the stream"""
         self._cuda: Any = cuda
         self._spare = spare
         try:

@@ -1,5 +1,5 @@
-"""The records that kernels/preprocess.cu reads: a frame, the weights along each axis of its planes, and the slot of the
-clip to fill. Pure."""
+"""The records that kernels/preprocess.cu and kernels/gather.cu read: a frame and the weights along each axis of its
+planes; and the samples of clips. Pure."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from ..resample import Filter, filter_axis
 from .jobs import PLANES, Format, Surface
 from .memory import View
 
+MOST_SAMPLES = 256
+"""Maximum number of samples of one launch of kernels/gather.cu."""
+STEP_PIXELS = 4 * 4 * 256
+"""Number of pixels that one of its blocks takes."""
+
 FILTER = np.dtype([("first", "u8"), ("weights", "u8"), ("taps", "i4"), ("unused", "i4")])
 SOURCE = np.dtype(
     [("data", "u8"), ("pitch", "i8"), ("across", FILTER), ("down", FILTER), ("step", "i4"), ("unused", "i4")]
@@ -25,34 +30,39 @@ SHOT = np.dtype(
     [
         ("planes", SOURCE, 3),
         ("out", "u8"),
-        ("channel_stride", "i8"),
-        *((name, "i4") for name in ("width", "height", "half", "unused")),
+        *((name, "i4") for name in ("width", "height", "plane_count", "unused")),
         ("matrix", "f4", (3, 4)),
-        ("table", "u8"),
     ]
 )
-"""The structs Filter, Source and Shot of kernels/preprocess.cu."""
+"""The structs Filter, PlaneSource and Shot of kernels/preprocess.cu."""
+GATHERED = np.dtype(
+    [("samples", "u8", MOST_SAMPLES), ("out", "u8"), ("table", "u8")]
+    + [(name, "i4") for name in ("first", "clip_length", "pixels", "half")]
+)
+"""The struct Gathered of kernels/gather.cu."""
 
 _filter = lru_cache(maxsize=64)(filter_axis)
 
 
-def check_shot(surface: Surface, clip: View, slot: int, spec: InputSpec, device: int) -> None:
-    """Raises ValueError for a frame, a clip or a slot that do not fit the spec or each other."""
-    if surface.format not in (Format.NV12, Format.I420):
-        raise ValueError(f"the surface must be nv12 or i420, got {surface.format.value}")
-    shape = clip.shape[1:] if len(clip.shape) == 5 and clip.shape[0] == 1 else clip.shape
-    if len(shape) != 4 or (shape[0], *shape[2:]) != (3, *spec.size):
-        raise ValueError(f"clip must be [3, T, {spec.size[0]}, {spec.size[1]}], got {clip.shape}")
-    if clip.dtype not in (np.dtype("f4"), np.dtype("f2")) or not clip.contiguous or clip.read_only:
-        raise ValueError(f"clip must be writable float32 or float16 without gaps, got {clip.dtype} {clip.strides}")
-    if not 0 <= slot < shape[1]:
-        raise ValueError(f"slot must be 0 to {shape[1] - 1}, got {slot}")
-    if any(other not in (None, device) for other in (clip.device, *surface.devices)):
-        raise ValueError(f"the surface and the clip must be on GPU {device}, got {surface.devices}, {clip.device}")
+def check_sample(surface: Surface, out: View, spec: InputSpec, device: int) -> None:
+    """Raises ValueError for memory that does not fit the spec, or that is on another GPU."""
+    if out.shape != (3, *spec.size) or out.dtype != np.uint8 or not out.contiguous or out.read_only:
+        raise ValueError(f"out must be writable uint8 {(3, *spec.size)} without gaps, got {out.dtype} {out.shape}")
+    if any(other not in (None, device) for other in (out.device, *surface.devices)):
+        raise ValueError(f"the surface and the sample must be on GPU {device}, got {surface.devices}, {out.device}")
 
 
-def filters_of(surface: Surface, placed: Placement, spec: InputSpec) -> list[tuple[tuple[Any, ...], Filter, int]]:
-    """For the luma's columns and rows, then the chroma's: a key for the cache, the weights, and the number of taps."""
+def check_clips(out: View, count: int, spec: InputSpec, clip_length: int, device: int) -> None:
+    """Raises ValueError for memory that does not hold `count` clips."""
+    expected = (count, 3, clip_length, *spec.size)
+    if out.shape != expected or out.dtype not in (np.dtype("f4"), np.dtype("f2")):
+        raise ValueError(f"out must be float32 or float16 {expected}, got {out.dtype} {out.shape}")
+    if not out.contiguous or out.read_only or out.device not in (None, device):
+        raise ValueError(f"out must be writable, without gaps and on GPU {device}, got {out.strides}, {out.device}")
+
+
+def filters_of(surface: Surface, placed: Placement, spec: InputSpec) -> list[tuple[tuple[Any, ...], Filter]]:
+    """For the columns and rows of the first plane, then of the second, if there is one: a key and the weights."""
     made = []
     height, width = spec.size
     for form in PLANES[surface.format][:2]:
@@ -62,8 +72,7 @@ def filters_of(surface: Surface, placed: Placement, spec: InputSpec) -> list[tup
             (columns, placed.size[0], placed.left, width, shrinks),
             (rows, placed.size[1], placed.top, height, shrinks),
         ):
-            weights = _filter(*key)
-            made.append((key, weights, weights.weights.shape[1]))
+            made.append((key, _filter(*key)))
     return made
 
 
@@ -73,22 +82,24 @@ def numbers(spec: InputSpec) -> F32:
     return np.array([(values - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True)], np.float32)
 
 
-def shot_of(
-    surface: Surface, clip: View, slot: int, spec: InputSpec, filters: Sequence[tuple[int, int, int]], table: int
-) -> Record:
-    """The record for one frame. filters: for each of `filters_of` the addresses of its two arrays and the number of
-    taps. table: the address of `numbers`."""
+def matrix_of(surface: Surface) -> F32:
+    """[3, 4]: from the channels of a surface, in their order in memory, to RGB."""
+    if surface.format in (Format.RGB, Format.RGBA):
+        return np.eye(3, 4, dtype=np.float32)
+    if surface.format in (Format.BGR, Format.BGRA):
+        return np.ascontiguousarray(np.eye(3, 4, dtype=np.float32)[::-1])
+    return surface.color.yuv_to_rgb().astype(np.float32)
+
+
+def shot_of(surface: Surface, spec: InputSpec, filters: Sequence[tuple[int, int, int]]) -> Record:
+    """The record for frames like this one; the addresses of planes and of the sample are 0.
+
+    filters: for each of `filters_of` the addresses of its two arrays, and the number of taps.
+    """
     shot: Record = np.zeros((), SHOT)
-    places = [surface.places[0], surface.places[1], surface.places[-1]]
-    for index, place in enumerate(places):
-        interleaved = index > 0 and surface.format is Format.NV12
+    for index, (form, place) in enumerate(zip(PLANES[surface.format], surface.places, strict=True)):
         across, down = filters[2 * min(index, 1) : 2 * min(index, 1) + 2]
-        data = place.pointer + (index - 1 if interleaved else 0)
-        shot["planes"][index] = (data, place.pitch, (*across, 0), (*down, 0), 1 + interleaved, 0)
-    height, width = spec.size
-    clip_length = clip.shape[-3]
-    shot["out"] = clip.pointer + slot * height * width * clip.dtype.itemsize
-    shot["channel_stride"], shot["width"], shot["height"] = clip_length * height * width, width, height
-    shot["half"] = clip.dtype == np.float16
-    shot["matrix"], shot["table"] = surface.color.yuv_to_rgb(), table
+        shot["planes"][index] = (0, place.pitch, (*across, 0), (*down, 0), form.channels, 0)
+    shot["height"], shot["width"] = spec.size
+    shot["plane_count"], shot["matrix"] = len(surface.places), matrix_of(surface)
     return shot

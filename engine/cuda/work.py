@@ -5,7 +5,7 @@ Kernels (kernels/*.cu) are queued on a stream of the caller's; none waits for it
 any library, as addresses or as arrays with `__cuda_array_interface__` or DLPack (memory.py). Arguments that do not fit
 raise ValueError or TypeError before anything is launched. The first call compiles the kernels, which takes a second or
 two, and keeps them on disk; the first call for each size of frame uploads its tables and waits for that. After such a
-call a CUDA graph can capture CudaPreprocess, and CudaOverlay with evidence on the GPU; all other calls copy from host
+call a CUDA graph can capture CudaOverlay with evidence on the GPU; all other calls copy from host
 memory that no longer exists when the graph is replayed. A failure of CUDA is a ModelError with CUDA's message. None of
 the classes may be used by several threads at once. `why_not` says whether they can run.
 """
@@ -15,22 +15,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..manifest import InputSpec
 from ..picture import F32
-from ..preprocess import place
-from ..types import Crop
 from .driver import Gpu, scalar, stream_of, why_not
 from .jobs import Format, Part, RawPlane, Surface
 from .memory import View, view_of
 from .overlay import CudaOverlay
-from .shots import SHOT, check_shot, filters_of, numbers, shot_of
 
 __all__ = [
     "CudaEvidence",
     "CudaOverlay",
-    "CudaPreprocess",
     "Format",
     "Gpu",
     "Part",
@@ -80,37 +74,3 @@ class CudaEvidence:
                 sizes = [scalar(value, "i4") for value in (shape[0], cells)]
                 grid = (-(-cells // _CELLS), 1, 1)
                 gpu.launch(function, grid, (_CELLS * _LANES, 1, 1), [*addresses, *sizes], handle)
-
-
-class CudaPreprocess:
-    """Writes frames on the GPU into the model's clip, as `preprocess.sample` and `preprocess.tensor` do on the CPU."""
-
-    def __init__(self, spec: InputSpec, device: int = 0) -> None:
-        self.spec = spec
-        self.gpu = Gpu.of(device)
-
-    def fill(self, surface: Surface, clip: Any, slot: int, pixel_aspect: Any = 1, stream: Any = None) -> Crop:
-        """Queues the conversion of the frame into slot `slot` of the clip. Returns where in the frame the model looks.
-
-        surface: NV12 or I420. clip: [3, T, H, W] or [1, 3, T, H, W] on the GPU, float32 or float16, contiguous, with
-        H, W = spec.size. pixel_aspect: width / height of one pixel as it is to be shown.
-        """
-        gpu, handle, view = self.gpu, stream_of(stream), view_of(clip)
-        check_shot(surface, view, slot, self.spec, gpu.device.index)
-        placed = place(surface.width, surface.height, pixel_aspect, self.spec)
-        with gpu.entered():
-            gpu.trim()
-            function = gpu.function("preprocess", "preprocess")
-            filters = [
-                (self._kept(key, "first", made.first, handle), self._kept(key, "weights", made.weights, handle), taps)
-                for key, made, taps in filters_of(surface, placed, self.spec)
-            ]
-            table = gpu.kept(("numbers", self.spec), lambda: numbers(self.spec), handle).pointer
-            shot = shot_of(surface, view, slot, self.spec, filters, table)
-            height, width = self.spec.size
-            grid = (-(-width // 32), -(-height // 8), 1)
-            gpu.launch(function, grid, (32, 8, 1), [np.array([shot], SHOT)], handle)
-        return placed.crop(self.spec)
-
-    def _kept(self, key: tuple[Any, ...], name: str, array: npt.NDArray[Any], stream: int) -> int:
-        return self.gpu.kept((*key, name), lambda: array, stream).pointer

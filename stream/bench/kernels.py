@@ -11,8 +11,9 @@ import numpy as np
 
 from ...engine.cuda.driver import Gpu
 from ...engine.cuda.memory import View
+from ...engine.cuda.samples import CudaPreprocess
 from ...engine.cuda.timing import seconds_of, seconds_of_a_copy
-from ...engine.cuda.work import CudaOverlay, CudaPreprocess, Format, Part, RawPlane, Surface
+from ...engine.cuda.work import CudaOverlay, Format, Part, RawPlane, Surface
 from ...engine.draw.style import Style
 from ...engine.manifest import InputSpec
 from ...engine.types import Crop
@@ -47,7 +48,7 @@ _Kernel = tuple[str, str, str, int, int, Callable[[int], object]]
 def _kernels(gpu: Gpu, spec: InputSpec) -> Iterator[_Kernel]:
     with gpu.entered():
         strong = gpu.upload(np.ones((1, 7, 7), np.float32), 0)
-        clip = gpu.upload(np.zeros((3, 1, *spec.size), np.float32), 0)
+        seen = gpu.upload(np.zeros((3, *spec.size), np.uint8), 0)
     overlay, preprocess = CudaOverlay(Style(threshold=0.0), gpu.device.index), CudaPreprocess(spec, gpu.device.index)
     parts, crops = [[Part(strong, 0.0, 0.0, 1.0)]] * FRAMES, [Crop()] * FRAMES
     for size, (width, height) in SIZES.items():
@@ -56,12 +57,12 @@ def _kernels(gpu: Gpu, spec: InputSpec) -> Iterator[_Kernel]:
         def draw(stream: int, surfaces: list[Surface] = surfaces) -> None:
             overlay.draw(surfaces, parts, crops, stream)
 
-        def fill(stream: int, surface: Surface = surfaces[0]) -> None:
-            preprocess.fill(surface, clip, 0, stream=stream)
+        def sample(stream: int, surface: Surface = surfaces[0]) -> None:
+            preprocess.sample(surface, seen, stream=stream)
 
         total = sum(view.shape[0] for view in memory)
         yield "overlay", f"{size} NV12 CUDA, {FRAMES} at a time", "frame", FRAMES, total, draw
-        yield "sample", f"{size} NV12 CUDA", "frame", 1, 0, fill
+        yield "sample", f"{size} NV12 CUDA", "frame", 1, 0, sample
 
 
 def _surfaces(gpu: Gpu, width: int, height: int) -> tuple[list[View], list[Surface]]:

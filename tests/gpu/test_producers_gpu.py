@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from promises import missing
 from saliency_tubes.engine.cuda.driver import Gpu, why_not
-from saliency_tubes.engine.cuda.work import CudaEvidence, CudaOverlay, CudaPreprocess, Format, Part, Surface
+from saliency_tubes.engine.cuda.samples import CudaPreprocess
+from saliency_tubes.engine.cuda.work import CudaEvidence, CudaOverlay, Format, Part, Surface
 from saliency_tubes.engine.draw.overlay import Overlay
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.manifest import InputSpec
@@ -160,27 +161,27 @@ def test_evidence_of_an_activation_that_is_made_late(here: Gpu, make: str, reque
     assert np.allclose(out.cpu().numpy(), exact, rtol=1e-5)
 
 
-def test_a_clip_made_from_frames_of_torch(here: Gpu, torch: Any) -> None:
-    """Frames on the producer's stream, the clip in torch's memory: what a network in torch is fed."""
+def test_samples_of_frames_of_torch(here: Gpu, torch: Any) -> None:
+    """Frames on the producer's stream, the samples in torch's memory: what a network in torch is fed."""
     spec = InputSpec((112, 112), (0.5,) * 3, (0.5,) * 3, "center", 128)
     rng = np.random.default_rng(3)
     planes = rng.integers(0, 256, (4, HEIGHT * 3 // 2, WIDTH), np.uint8)
-    fill, producer = CudaPreprocess(spec, here.device.index), torch.cuda.Stream()
+    preprocess, producer = CudaPreprocess(spec, here.device.index), torch.cuda.Stream()
 
-    def clip_of(frames: Any, stream: Any, delay: Callable[[], None]) -> Any:
-        clip = torch.full((3, 4, 112, 112), 9.0, device="cuda")
+    def samples_of(frames: Any, stream: Any, delay: Callable[[], None]) -> Any:
+        samples = torch.zeros((4, 3, 112, 112), dtype=torch.uint8, device="cuda")
         torch.cuda.synchronize()
         with torch.cuda.stream(producer):
             delay()
             late = frames.clone()
             for slot, frame in enumerate(late):
                 surface = Surface(Format.NV12, [frame[:HEIGHT], frame[HEIGHT:].view(HEIGHT // 2, WIDTH)], WIDTH, HEIGHT)
-                fill.fill(surface, clip, slot, stream=stream)
+                preprocess.sample(surface, samples[slot], stream=stream)
         torch.cuda.synchronize()
-        return clip.cpu().numpy()
+        return samples.cpu().numpy()
 
     there = torch.from_numpy(planes).cuda()
-    quiet = clip_of(there, producer, lambda: None)
-    late = clip_of(there, producer, lambda: busy(torch))
-    assert not np.any(quiet == 9.0)
+    quiet = samples_of(there, producer, lambda: None)
+    late = samples_of(there, producer, lambda: busy(torch))
+    assert quiet.any()
     assert np.array_equal(quiet, late)

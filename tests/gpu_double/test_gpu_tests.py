@@ -32,8 +32,10 @@ def passed(done: subprocess.CompletedProcess[str]) -> int:
 
 
 def test_some_of_them_run(gpu_double: Callable[..., Any], tmp_path: Path) -> None:
-    done = run(gpu_double(), tmp_path / "t", "cuda", "-k", "test_evidence and not late or test_clip_slots or same_bytes")
-    assert passed(done) == 5
+    done = run(
+        gpu_double(), tmp_path / "t", "cuda", "-k", "test_evidence and not late or test_samples_are or same_bytes"
+    )
+    assert passed(done) == 6
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@
 #include "cuda_shim.h"
 
 #include "../../engine/kernels/evidence.cu"
+#include "../../engine/kernels/gather.cu"
 #include "../../engine/kernels/marks.cu"
 #include "../../engine/kernels/overlay.cu"
 #include "../../engine/kernels/preprocess.cu"
@@ -72,15 +73,29 @@ inline int64_t last_of(Reach& reach, const tubes::Filter& filter, int outputs) {
     return last;
 }
 
-inline void preprocess_reach(Reach& reach, Dim3, const tubes::Shot& shot) {
-    for (const tubes::PlaneSource& plane : shot.planes) {
+template <class T>
+void preprocess_reach(Reach& reach, Dim3, const tubes::Shot& shot) {
+    for (int i = 0; i < shot.plane_count; ++i) {
+        const tubes::PlaneSource& plane = shot.planes[i];
         const int64_t column = last_of(reach, plane.across, shot.width), row = last_of(reach, plane.down, shot.height);
-        if (column >= 0 && row >= 0) reach.read(plane.data, row * plane.pitch + column * plane.step + 1);
+        const int channels = min(plane.step, 3);
+        if (column >= 0 && row >= 0)
+            reach.read(plane.data, row * plane.pitch + (column * plane.step + channels) * sizeof(T));
     }
-    const size_t number = shot.half ? 2 : 4;
-    for (int c = 0; c < 3; ++c)
-        reach.write((char*)shot.out + c * shot.channel_stride * number, number * shot.width * shot.height);
-    reach.read(shot.table, 3 * 256 * 4);
+    reach.write(shot.out, (size_t)3 * shot.width * shot.height);
+}
+
+inline void gather_reach(Reach& reach, Dim3 grid, const tubes::Gathered& job) {
+    const size_t number = job.half ? 2 : 4;
+    reach.read(job.table, 3 * 256 * 4);
+    for (unsigned i = 0; i < grid.y; ++i) {
+        const int sample = job.first + (int)i, clip = sample / job.clip_length, t = sample % job.clip_length;
+        reach.read(job.samples[i], (size_t)3 * job.pixels);
+        for (int c = 0; c < 3; ++c) {
+            const size_t row = (size_t)(clip * 3 + c) * job.clip_length + t;
+            reach.write((char*)job.out + row * job.pixels * number, job.pixels * number);
+        }
+    }
 }
 
 template <class T>
@@ -113,7 +128,9 @@ inline const std::map<std::string, Body>& bodies() {
         {"overlay_linear", body(overlay_linear, 256, overlay_reach<false>)},
         {"overlay_cubic", body(overlay_cubic, 256, overlay_reach<true>)},
         {"marks", body(marks, 256, marks_reach)},
-        {"preprocess", body(preprocess, 256, preprocess_reach)},
+        {"preprocess", body(preprocess, 256, preprocess_reach<uint8_t>)},
+        {"preprocess_wide", body(preprocess_wide, 256, preprocess_reach<uint16_t>)},
+        {"gather", body(gather, 256, gather_reach)},
         {"evidence_float", body(evidence_float, 512, evidence_reach<float>)},
         {"evidence_half", body(evidence_half, 512, evidence_reach<uint16_t>)},
     };

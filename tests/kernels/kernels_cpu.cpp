@@ -69,7 +69,8 @@ void run_twin(const Job* job, int is_cubic) {
 int size_of(const char* name) {
     const auto is = [&](const char* other) { return strcmp(name, other) == 0; };
     return is("Jobs") ? sizeof(Jobs) : is("Job") ? sizeof(Job) : is("PlaneJob") ? sizeof(PlaneJob)
-         : is("Part") ? sizeof(Part) : is("Table") ? sizeof(Table) : is("Shot") ? sizeof(Shot) : is("Marks") ? sizeof(Marks) : -1;
+         : is("Part") ? sizeof(Part) : is("Table") ? sizeof(Table) : is("Shot") ? sizeof(Shot) : is("Gathered") ? sizeof(Gathered)
+         : is("Marks") ? sizeof(Marks) : -1;
 }
 
 uint16_t half_of(float value) { return to_half(value); }

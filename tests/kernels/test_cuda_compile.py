@@ -15,8 +15,17 @@ from saliency_tubes.engine.errors import ModelError, UsageError
 
 ARCHITECTURES = (120, *(pytest.param(one, marks=pytest.mark.slow) for one in (75, 80, 86, 87, 89, 90, 100, 110)))
 """the newest every time, and the others in the slow run"""
-PROGRAMS = ("overlay", "evidence", "preprocess", "marks")
-KERNEL_NAMES = {"overlay_linear", "overlay_cubic", "evidence_float", "evidence_half", "preprocess", "marks"}
+PROGRAMS = ("overlay", "evidence", "preprocess", "gather", "marks")
+KERNEL_NAMES = {
+    "overlay_linear",
+    "overlay_cubic",
+    "evidence_float",
+    "evidence_half",
+    "preprocess",
+    "preprocess_wide",
+    "gather",
+    "marks",
+}
 
 
 def libraries():

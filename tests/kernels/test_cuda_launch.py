@@ -9,10 +9,10 @@ from saliency_tubes.engine.cuda import overlay as cuda_overlay
 from saliency_tubes.engine.cuda import staging
 from saliency_tubes.engine.cuda.driver import stream_of, why_not
 from saliency_tubes.engine.cuda.memory import View, contiguous, view_of
+from saliency_tubes.engine.cuda.samples import CudaPreprocess
 from saliency_tubes.engine.cuda.work import (
     CudaEvidence,
     CudaOverlay,
-    CudaPreprocess,
     Format,
     Part,
     RawPlane,
@@ -127,16 +127,10 @@ def test_nothing_is_launched_for_wrong_arguments(gpu_double):
             drawn.draw(surfaces, evidence, [crop] * len(surfaces))
     with pytest.raises(TypeError, match="stream"):
         overlay.draw([surface], [[part]], [crop], "stream")
-    clip, kernel = np.zeros((3, 2, 8, 8), np.float32), CudaPreprocess(SPEC)
-    nv12 = host_frame(Format.NV12, 9, 9).on_gpu(double).surface
-    for given, slot, match in (
-        (surface, 0, "nv12 or i420"),
-        (nv12, 2, "slot must be 0 to 1"),
-    ):
-        with pytest.raises(ValueError, match=match):
-            kernel.fill(given, view(clip), slot)
-    with pytest.raises(ValueError, match="clip must be"):
-        kernel.fill(nv12, view(clip[:2].copy()), 0)
+    made, kernel = np.zeros((3, 8, 8), np.uint8), CudaPreprocess(SPEC)
+    for target in (made[:2].copy(), made.astype(np.float32)):
+        with pytest.raises(ValueError, match="out must be"):
+            kernel.sample(surface, view(target))
     activation, out, weights = (
         np.ones((5, 2, 3, 3), np.float32),
         np.zeros((2, 3, 3), np.float32),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import may_be_off
 from saliency_tubes.engine.cuda import jobs as cuda_jobs
-from saliency_tubes.engine.cuda.shots import SHOT
+from saliency_tubes.engine.cuda.shots import GATHERED, SHOT
 from saliency_tubes.engine.cuda.work import CudaOverlay, Format, Part
 from saliency_tubes.engine.draw.fixed import TABLE
 from saliency_tubes.engine.draw.style import COLORMAPS, PRESETS, Style
@@ -206,6 +206,7 @@ def test_records_are_the_structs(kernels):
         "Job": cuda_jobs.JOB,
         "Table": TABLE,
         "Shot": SHOT,
+        "Gathered": GATHERED,
     }
     for name, dtype in known.items():
         assert kernels.size_of(name.encode()) == dtype.itemsize, name

@@ -118,6 +118,7 @@ LIMITS = {**dict.fromkeys(ROOMS, (350, 50, 250)), "tests": (800, 120, 500)}
 """Maximum lines of a file, of a function and of a class. Complexity is ruff's to count (C901 in pyproject.toml)."""
 SAME_NAME = {
     "Gpu": "everybody's, and TensorRT's until its runner takes that one",
+    "Pool": "how a network's head averages, and memory that is leased and returned",
     "Explainer": "what people call, and what does it in the pipeline",
     "Explanation": "what people get, and what flows",
     "Shown": "what people get, and what flows",

@@ -1,0 +1,186 @@
+"""A GPU's memory as the place of one stream's frames: they are brought there once, and drawn on there."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..draw.style import Style
+from ..errors import ModelError
+from ..fit import fit
+from ..manifest import InputSpec
+from ..picture import U8, Color, Image, Layout, Picture
+from ..place import Needs
+from .driver import Gpu
+from .jobs import Format
+from .painter import CudaPainter
+from .pictures import DevicePicture, bytes_of, laid_out, rows_of
+from .pinned import PinnedArrays, PinnedRing
+from .pool import Pool
+from .samples import CudaSampler
+
+_PICTURES, _SAMPLES = 16, 512
+"""Numbers of pictures and of samples that there is memory for where nobody has called `reserve`."""
+_SIZES = 2
+"""Sizes of pictures that there is memory for at a time: of the source, and of the outputs."""
+_UPLOADS = 4
+"""Pictures on their way to the GPU at a time."""
+
+
+class CudaPlace:
+    """A `Place`: the memory of one GPU, for one stream.
+
+    Work on frames is queued on a stream of high priority, which never waits for a network; copies to the host have a
+    stream of their own. Raises ModelError where the GPU fails or its memory does not suffice.
+    """
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu, self.name = gpu, gpu.name
+        memory = "its memory is the host's" if gpu.integrated else "with memory of its own"
+        self.description = f"{gpu.device.name} ({gpu.name}, {memory}); frames from the host are copied there once"
+        self.uploads = self.host_copies = 0
+        with gpu.entered():
+            self.frames_stream, self._downloads = gpu.stream("high"), gpu.stream("low")
+        self._most_pictures, self._most_samples = _PICTURES, _SAMPLES
+        self._pictures: OrderedDict[int, Pool] = OrderedDict()
+        self._samples: dict[int, Pool] = {}
+        """by the bytes of a block"""
+        self._old: list[Pool] = []
+        """pools that were closed and of which something is still held"""
+        self._ring, self._arrays = PinnedRing(gpu, _UPLOADS), PinnedArrays(gpu)
+
+    @property
+    def leases(self) -> int:
+        """As `Place.leases`."""
+        return sum(pool.leased for pool in (*self._pictures.values(), *self._samples.values(), *self._old))
+
+    def reserve(self, needs: Needs) -> str:
+        """As `Place.reserve`."""
+        self._most_pictures, self._most_samples = needs.pictures, needs.samples
+        width, height = needs.size
+        rows, columns = needs.spec.size
+        wanted = self._pool_of(bytes_of(Format(needs.layout.value), needs.size)), self._samples_of(needs.spec)
+        sizes = [count * pool.block_bytes for count, pool in zip((needs.pictures, needs.samples), wanted, strict=True)]
+        told = (
+            f"{sum(sizes) / 1e6:.0f} MB: {needs.pictures} pictures of {width}x{height}, {needs.samples} samples of "
+            f"{columns}x{rows}"
+        )
+        with self.gpu.entered():
+            free, _ = self.gpu.memory_left()
+            try:
+                for count, pool in zip((needs.pictures, needs.samples), wanted, strict=True):
+                    pool.fill(count)
+            except ModelError as error:
+                for pool in wanted:
+                    pool.close()
+                self.gpu.collect()
+                raise ModelError(
+                    f"{self.gpu.device.name} has {free / 1e6:.0f} MB free, and this stream needs {told} ({error}): "
+                    "use fewer streams, smaller pictures, or --device cpu"
+                ) from None
+        return told
+
+    def bring(self, image: Image) -> DevicePicture:
+        """As `Place.bring`; this waits only if many pictures are on their way. Raises ValueError for a picture in the
+        memory of another GPU."""
+        if isinstance(image, DevicePicture) and image.where == self.name:
+            return image
+        if not isinstance(image, Picture):
+            raise ValueError(f"an image on {image.where} cannot be brought to {self.name}")
+        format, size, stream = Format(image.layout.value), (image.width, image.height), self.frames_stream
+        pool = self._pool_of(bytes_of(format, size))
+        with self.gpu.entered():
+            block = pool.take(stream)
+            surface = laid_out(format, size, image.color, block.pointer)
+            sent = self._ring.take(pool.block_bytes)
+            for plane, (rows, length), to in zip(image.planes, rows_of(format, size), surface.places, strict=True):
+                start = to.pointer - block.pointer
+                target = sent[start : start + rows * to.pitch].reshape(rows, to.pitch)[:, :length]
+                target[...] = plane.reshape(rows, length)
+            self.gpu.send(block.pointer, sent, stream.handle)
+            ready = stream.record()
+        self._ring.reading(sent, ready)
+        block.used(ready)
+        self.uploads += 1
+        return DevicePicture(self.gpu, surface, ready, block)
+
+    def sampler(self, spec: InputSpec) -> CudaSampler:
+        return CudaSampler(spec, self._samples_of(spec), self.gpu, self.frames_stream)
+
+    def painter(self, style: Style) -> CudaPainter:
+        """As `Place.painter`."""
+        return CudaPainter(self.gpu, self.frames_stream, style)
+
+    def fit(self, image: Image, size: tuple[int, int], layout: Layout, color: Color) -> Image:
+        """As `Place.fit`. An image that changes passes through the host, which the counters tell: that is for streams
+        whose pictures change in the middle."""
+        if isinstance(image, Picture):
+            return fit(image, size, layout, color)
+        same = (image.width, image.height) == size and image.layout is layout
+        if same and (image.color == color or layout is Layout.RGB):
+            return image
+        return self.bring(fit(self.host(image), size, layout, color))
+
+    def host(self, image: Image) -> Picture:
+        """As `Place.host`; this waits for the copy. Raises ValueError for an image in the memory of another GPU."""
+        if isinstance(image, Picture):
+            return image
+        if not isinstance(image, DevicePicture) or image.where != self.name:
+            raise ValueError(f"an image on {image.where} cannot be copied from {self.name}")
+        surface, stream, planes = image.surface, self._downloads, []
+        shapes = rows_of(image.format, (image.width, image.height))
+        size = sum(rows * plane.pitch for (rows, _), plane in zip(shapes, surface.places, strict=True))
+        with self.gpu.entered():
+            found = self._arrays.take(size)
+            stream.wait(image.ready)
+            start = 0
+            for (rows, length), plane in zip(shapes, surface.places, strict=True):
+                whole = found[start : start + (rows - 1) * plane.pitch + length]  # the last row may end the memory
+                self.gpu.fetch(whole, plane.pointer, stream.handle)
+                planes.append(found[start : start + rows * plane.pitch].reshape(rows, plane.pitch)[:, :length])
+                start += rows * plane.pitch
+            stream.synchronize()
+        self.host_copies += 1
+        return _picture(image, planes)
+
+    def close(self) -> None:
+        """As `Place.close`."""
+        with self.gpu.entered():
+            for pool in (*self._pictures.values(), *self._samples.values()):
+                pool.close()
+            self.frames_stream.synchronize()
+            self._downloads.synchronize()
+        self.frames_stream.close()
+        self._downloads.close()
+
+    def _pool_of(self, size: int) -> Pool:
+        """The pool of pictures of so many bytes. Those of sizes that are no longer in use are freed."""
+        pool = self._pictures.get(size)
+        if pool is None:
+            pool = self._pictures[size] = Pool(self.gpu, size, self._most_pictures)
+            if len(self._pictures) > _SIZES:
+                _, old = self._pictures.popitem(last=False)
+                old.close()
+                self._old = [each for each in (*self._old, old) if each.leased]
+        return pool
+
+    def _samples_of(self, spec: InputSpec) -> Pool:
+        size = 3 * spec.size[0] * spec.size[1]
+        if size not in self._samples:
+            self._samples[size] = Pool(self.gpu, size, self._most_samples)
+        return self._samples[size]
+
+
+def _picture(image: DevicePicture, planes: Sequence[U8]) -> Picture:
+    """planes: [rows, bytes of a row] of each plane, as they lie on the GPU."""
+    if image.format is Format.P010:  # ten bits, of which the host's pictures have eight
+        planes = [np.minimum((plane.view(np.uint16) >> 6) + 2 >> 2, 255).astype(np.uint8) for plane in planes]
+    elif image.layout is Layout.RGB and image.format is not Format.RGB:
+        pixels = planes[0].reshape(image.height, image.width, -1)[..., :3]
+        ordered = pixels[..., ::-1] if image.format in (Format.BGR, Format.BGRA) else pixels
+        planes = [np.ascontiguousarray(ordered)]
+    shapes = image.layout.shapes((image.width, image.height))
+    shaped = tuple(plane.reshape(shape) for plane, shape in zip(planes, shapes, strict=True))
+    return Picture(image.layout, shaped, image.color)

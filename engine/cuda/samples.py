@@ -1,0 +1,146 @@
+"""What the network sees of a frame, made and kept on a GPU: once a frame, as RGB bytes, for all windows it is in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..draw.fixed import Record
+from ..manifest import InputSpec
+from ..picture import U8
+from ..preprocess import place
+from ..types import Crop, Frame
+from .driver import Gpu, stream_of
+from .jobs import Format, Surface
+from .memory import View, view_of
+from .pictures import DevicePicture
+from .pool import Block, Pool
+from .resources import CudaEvent, Stream
+from .shots import check_sample, filters_of, shot_of
+
+_MOST_KINDS = 16
+"""Kinds of frames (format, size, colour, pitch, shape of pixels) whose records are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Kind:
+    """What frames of one kind have in common."""
+
+    shot: Record
+    crop: Crop
+    function: Any
+    tables: tuple[View, ...]
+    """what the record points to"""
+
+
+class CudaPreprocess:
+    """Makes samples of frames on a GPU: the bytes of `preprocess.sample`. For one thread at a time."""
+
+    def __init__(self, spec: InputSpec, device: int = 0) -> None:
+        """device: the number of the GPU, from 0. Raises UsageError if it cannot be used."""
+        self.spec = spec
+        self.gpu = Gpu.of(device)
+        self._kinds: OrderedDict[tuple[Any, ...], _Kind] = OrderedDict()
+        height, width = spec.size
+        self._grid = (-(-width // 32), -(-height // 8), 1)
+
+    def sample(self, surface: Surface, out: Any, pixel_aspect: Any = 1, stream: Any = None) -> Crop:
+        """Queues the conversion of a frame. Returns where in the frame the model looks.
+
+        surface: of any format. out: RGB [3, H, W] uint8 on the GPU, without gaps, with H, W = spec.size. pixel_aspect:
+        width / height of one pixel as it is to be shown. stream: the caller's. Raises ValueError for what does not fit.
+        """
+        gpu, handle, view = self.gpu, stream_of(stream), view_of(out)
+        check_sample(surface, view, self.spec, gpu.device.index)
+        with gpu.entered():
+            for array in (*surface.views, view):
+                gpu.follow(array, handle)
+            return self.queue(surface, view.pointer, pixel_aspect, handle)
+
+    def queue(self, surface: Surface, pointer: int, pixel_aspect: Any, stream: int) -> Crop:
+        """As `sample`, for memory that fits, within `Gpu.entered`."""
+        kind = self._kind(surface, pixel_aspect, stream)
+        shot: npt.NDArray[Any] = np.array([kind.shot])
+        for index, plane in enumerate(surface.places):
+            shot["planes"]["data"][0, index] = plane.pointer
+        shot["out"] = pointer
+        self.gpu.launch(kind.function, self._grid, (32, 8, 1), [shot], stream)
+        return kind.crop
+
+    def _kind(self, surface: Surface, pixel_aspect: Any, stream: int) -> _Kind:
+        pitches = tuple(plane.pitch for plane in surface.places)
+        key = (surface.format, surface.width, surface.height, surface.color, pitches, pixel_aspect)
+        found = self._kinds.get(key)
+        if found is None:
+            found = self._kinds[key] = self._made(surface, pixel_aspect, stream)
+            if len(self._kinds) > _MOST_KINDS:
+                self._kinds.popitem(last=False)
+        return found
+
+    def _made(self, surface: Surface, pixel_aspect: Any, stream: int) -> _Kind:
+        gpu, tables, filters = self.gpu, list[View](), []
+        placed = place(surface.width, surface.height, pixel_aspect, self.spec)
+        for key, made in filters_of(surface, placed, self.spec):
+            first = gpu.kept(("first samples", key), partial(_same, made.first), stream)
+            weights = gpu.kept(("weights", key), partial(_same, made.weights), stream)
+            tables += [first, weights]
+            filters.append((first.pointer, weights.pointer, made.weights.shape[1]))
+        function = gpu.function("preprocess", "preprocess_wide" if surface.format is Format.P010 else "preprocess")
+        return _Kind(shot_of(surface, self.spec, filters), placed.crop(self.spec), function, tuple(tables))
+
+
+def _same(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceSample:
+    """A `Sample` in a GPU's memory."""
+
+    gpu: Gpu
+    block: Block
+    """RGB [3, H, W] uint8"""
+    size: tuple[int, int]
+    crop: Crop
+    ready: CudaEvent
+    """when it is written; who reads it lets his stream wait for that, and tells the block until when"""
+
+    @property
+    def pixels(self) -> U8:
+        """RGB [H, W, 3] uint8, copied to the host."""
+        found = np.empty((3, *self.size), np.uint8)
+        with self.gpu.entered():
+            self.ready.synchronize()
+            stream = self.gpu.stream("high")
+            self.gpu.read(self.block.pointer, found, stream.handle)
+            stream.close()
+        rgb: U8 = found.transpose(1, 2, 0)
+        return rgb
+
+
+class CudaSampler:
+    """A `Sampler` for pictures on a GPU. For one thread at a time."""
+
+    def __init__(self, spec: InputSpec, pool: Pool, gpu: Gpu, stream: Stream) -> None:
+        """pool: of blocks of 3 H W bytes, which the samples lease. stream: on which they are made."""
+        self._preprocess = CudaPreprocess(spec, gpu.device.index)
+        self._pool, self._gpu, self._stream = pool, gpu, stream
+
+    def put(self, frame: Frame) -> DeviceSample:
+        """As `Sampler.put`; this waits for nothing. Raises ValueError for a picture that is not on this GPU, ModelError
+        if all samples are in use or the GPU fails."""
+        image, gpu, stream = frame.image, self._gpu, self._stream
+        if not isinstance(image, DevicePicture) or image.where != gpu.name:
+            raise ValueError(f"an image on {image.where} cannot be sampled on {gpu.name}: `Place.bring` it there")
+        with gpu.entered():
+            stream.wait(image.ready)
+            block = self._pool.take(stream)
+            crop = self._preprocess.queue(image.surface, block.pointer, frame.pixel_aspect, stream.handle)
+            ready = stream.record()
+        block.used(ready)
+        return DeviceSample(gpu, block, self._preprocess.spec.size, crop, ready)

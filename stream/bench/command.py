@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from ...engine.manifest import Manifest
 from ...engine.runtimes.device import Device, find_device
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.runtimes.open import choices
+from ...engine.types import Explanation
 from ..doctor.here import processor
-from .film import SIZES, make_film
+from .film import SIZES, Film, make_film
 from .power import Meter
 from .report import as_text
 from .results import Results, Timing
@@ -68,7 +70,7 @@ def measure(asked: Asked) -> Results:
         timings = [*time_stages(films, manifest, explanation, asked), *network, evidence]
         found = find_device()
         if isinstance(found, Device):
-            timings += _kernels(found.index, manifest)
+            timings += _on_gpu(found.index, manifest, films, explanation, asked)
         _say("a whole run from file to file is being timed")
         timings.append(time_run(films[0], asked))
         cores = processor().usable
@@ -88,13 +90,19 @@ def measure(asked: Asked) -> Results:
     )
 
 
-def _kernels(index: int, manifest: Manifest) -> list[Timing]:
-    """The CUDA kernels' times; none where they cannot run."""
-    from .kernels import time_kernels
+def _on_gpu(
+    index: int, manifest: Manifest, films: Sequence[Film], explanation: Explanation, asked: Asked
+) -> list[Timing]:
+    """The times of the CUDA kernels and of a stream's place on a GPU; none where they cannot run."""
+    from .kernels import time_kernels, time_place
 
     _say("the CUDA kernels are being timed")
+    spec = manifest.input
     try:
-        return time_kernels(index, manifest.input)
+        found = time_kernels(index, spec)
+        for film in films:
+            found += time_place(film, spec, explanation, index, asked.rounds)
+        return found
     except TubesError as error:
         _say(f"not measured: {error}")
         return []

@@ -1,4 +1,5 @@
-"""Times the CUDA kernels by themselves on frames in the GPU's memory, against a copy of as many bytes there.
+"""Times the CUDA kernels by themselves on frames in the GPU's memory, against a copy of as many bytes there; and a
+stream's place on a GPU.
 
 Such a copy is the bound: a kernel that reads and writes every byte once cannot be faster than the memory.
 """
@@ -6,23 +7,31 @@ Such a copy is the bound: a kernel that reads and writes every byte once cannot 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ...engine.cuda.driver import Gpu
 from ...engine.cuda.memory import View
+from ...engine.cuda.place import CudaPlace
 from ...engine.cuda.samples import CudaPreprocess
 from ...engine.cuda.timing import seconds_of, seconds_of_a_copy
 from ...engine.cuda.work import CudaOverlay, Format, Part, RawPlane, Surface
 from ...engine.draw.style import Style
 from ...engine.manifest import InputSpec
-from ...engine.types import Crop
+from ...engine.picture import Image
+from ...engine.types import Crop, Explanation
+from .film import Film
 from .results import Timing
+from .turns import interleave
 
 SIZES = {"1080p": (1920, 1080), "2160p": (3840, 2160)}
 """width, height; pixels"""
 FRAMES = 8
 """frames of a launch, more than a GPU's cache holds"""
+HELD = 8
+"""pictures that a place holds at a time"""
 TIMES = 50
 """of each kernel in a graph"""
 
@@ -77,3 +86,47 @@ def _surfaces(gpu: Gpu, width: int, height: int) -> tuple[list[View], list[Surfa
         for view in memory
     ]
     return memory, surfaces
+
+
+def time_place(film: Film, spec: InputSpec, explanation: Explanation, index: int, rounds: int) -> list[Timing]:
+    """What a frame of a film costs from its decoder in the host's memory to there again, by a stream's place on GPU
+    `index`: the time until the GPU is done, Python included.
+
+    Raises UsageError if the kernels cannot run there, ModelError where the GPU fails.
+    """
+    place, frames = CudaPlace(Gpu.of(index)), film.frames[:HELD]
+    sampler, painter = place.sampler(spec), place.painter(Style())
+    images, samples = list[Image](), list[object]()
+
+    def settled(work: Callable[[], object]) -> None:
+        work()
+        with place.gpu.entered():
+            place.frames_stream.synchronize()
+
+    def bring() -> None:
+        images[:] = []
+        images[:] = [place.bring(frame.image) for frame in frames]
+
+    def sample() -> None:
+        samples[:] = [sampler.put(replace(frame, image=image)) for frame, image in zip(frames, images, strict=True)]
+
+    def draw() -> None:
+        for image in images:
+            painter.paint(image, ((explanation, 1.0),), at=float(explanation.tube.span.center), opacity=1.0,
+                          outline=None, caption=None, pixel_aspect=1.0)  # fmt: skip
+
+    def fetch() -> None:
+        for image in images:
+            place.host(image)
+
+    works = {"upload": bring, "sample": sample, "overlay": draw, "download": fetch}
+    try:
+        bring()
+        times = interleave({stage: partial(settled, work) for stage, work in works.items()}, rounds)
+    finally:
+        images.clear()
+        samples.clear()
+        painter.close()
+        place.close()
+    what = f"{film.size} {place.name}"
+    return [Timing.of(stage, what, "frame", spent, len(frames)) for stage, spent in times.items()]

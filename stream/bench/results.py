@@ -14,7 +14,7 @@ class Timing:
     """How long a stage takes for one frame or window."""
 
     stage: str
-    """decode, sample, inference, evidence, overlay, encode"""
+    """decode, upload, sample, inference, evidence, overlay, download, encode, or a whole run"""
     what: str
     """of what: size, precision, path"""
     unit: str

@@ -41,3 +41,9 @@ def test_some_of_them_run(gpu_double: Callable[..., Any], tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_all_but_those_of_time_run(gpu_double: Callable[..., Any], tmp_path: Path) -> None:
     assert passed(run(gpu_double(), tmp_path / "t", "cuda", "-k", "test_cuda_overlay and not bandwidth")) > 80
+
+
+def test_what_is_promised_and_missing_fails(gpu_double: Callable[..., Any], tmp_path: Path) -> None:
+    done = run(gpu_double(), tmp_path / "t", "cuda,jetson", "-k", "jetsons_camera")
+    assert done.returncode == 1
+    assert "SALIENCY_TUBES_GPU promises cuda, jetson: needs a Jetson" in done.stdout

@@ -22,6 +22,7 @@ from saliency_tubes.stream.bench.results import Results, Streams, Timing
 from saliency_tubes.stream.bench.stages import Asked
 from saliency_tubes.stream.bench.streams import first_count, hold, next_count
 from saliency_tubes.stream.sources.open import open_source
+from stubs import make_event
 
 ROOT = Path(__file__).parents[2]
 
@@ -217,6 +218,16 @@ def test_kernels_are_timed_and_leave_nothing(gpu_double: Callable[..., Any], mon
     assert math.isnan(found[1].of_bound)
     # once by itself, three times to be captured, and in two launches of the graph
     assert double.launches == dict.fromkeys(("overlay_linear", "preprocess"), 1 + 3 + 2 * 3)
+
+
+def test_a_place_is_timed_and_given_back(gpu_double: Callable[..., Any], tmp_path: Path) -> None:
+    double, film = gpu_double(seed=2), make_film(tmp_path, "720p", 3)
+    spec = InputSpec((32, 32), (0.5,) * 3, (0.5,) * 3, "center", 36)
+    found = kernels.time_place(film, spec, make_event().explanation, 0, 1)
+    assert [(one.stage, one.what) for one in found] == [
+        (stage, "720p cuda:0") for stage in ("upload", "sample", "overlay", "download")
+    ]
+    assert double.launches["overlay_linear"] == 2 * 3, "a round to warm up, and one that counts"
 
 
 # it runs

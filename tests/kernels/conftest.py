@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ def kernels(tmp_path_factory) -> ctypes.CDLL:
         pytest.skip("needs g++, to run the CUDA kernels on the CPU")
     library = tmp_path_factory.mktemp("kernels") / "kernels.so"
     options = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC"]
+    options += os.environ.get("KERNEL_OPTIONS", "").split()  # of .ci/sanitize
     source = Path(__file__).with_name("kernels_cpu.cpp")
     subprocess.run([compiler, *options, "-o", library, source], check=True, timeout=120)
     loaded = ctypes.CDLL(str(library))

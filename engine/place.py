@@ -95,8 +95,11 @@ class Place(Protocol):
     """number of images copied from the host's memory into this place so far; 0 for the host's own"""
     host_copies: int
     """number of images copied to the host's memory so far"""
-    leases: int
-    """number of images and samples in this place's own memory that somebody holds at the moment"""
+
+    @property
+    def leases(self) -> int:
+        """Number of images and samples in this place's own memory that somebody holds at the moment."""
+        ...
 
     def reserve(self, needs: Needs) -> str:
         """Takes the memory that a stream needs, before its first frame. Returns what that is, as printed at the start;

@@ -23,6 +23,7 @@ from conftest import CLIPS
 from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
 from saliency_tubes.engine.picture import F32, Layout, Picture
+from saliency_tubes.engine.place import Place
 from saliency_tubes.engine.saliency import Normalize, Target
 from saliency_tubes.engine.types import Frame, HostOutputs, Outputs, Shown
 from saliency_tubes.stream.pipeline.batcher import Batcher
@@ -274,21 +275,44 @@ class ScriptedFeed:
         """There is nothing to close."""
 
 
-def look_at(case: Case, overlay: str = "auto") -> list[Digests]:
+class Way:
+    """Where a case runs: here in the host's memory."""
+
+    def runner(self, manifest: Manifest, batch: int = 1, script: Script | None = None) -> StubRunner:
+        """The network of whole numbers; with a script, one that follows it."""
+        if script is None:
+            return ExactRunner(manifest, batch=batch)
+        return ScriptedRunner(manifest, batch=batch, script=script)
+
+    def place(self) -> Place | None:
+        """A place for one stream."""
+        return None
+
+    def begun(self, pipeline: Pipeline) -> None:
+        """Called when a stream begins."""
+
+    def ended(self, pipeline: Pipeline, place: Place | None) -> None:
+        """Called when a stream has ended, and all that it gave was let go."""
+
+
+HERE = Way()
+
+
+def look_at(case: Case, overlay: str = "auto", way: Way = HERE) -> list[Digests]:
     """Runs a case; for each stream what came out. overlay: what draws."""
     options = replace(case.options, overlay=overlay)
     if case.takes:
-        return [_live(case, options)]
-    runner = ExactRunner(exact_manifest(case.resize), batch=len(case.inputs))
+        return [_live(case, options, way)]
+    runner = way.runner(exact_manifest(case.resize), batch=len(case.inputs))
     batcher = Batcher(runner) if len(case.inputs) > 1 else None
     with ExitStack() as stack:
         sources = [_open(name, stack) for name in case.inputs]
         found: dict[int, Digests] = {}
 
-        def run(place: int) -> None:
-            found[place] = _run(sources[place], runner, options, [], batcher)
+        def work(place: int) -> None:
+            found[place] = run(sources[place], runner, options, [], batcher, way)
 
-        threads = [threading.Thread(target=run, args=(place,)) for place in range(len(sources))]
+        threads = [threading.Thread(target=work, args=(place,)) for place in range(len(sources))]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -296,7 +320,7 @@ def look_at(case: Case, overlay: str = "auto") -> list[Digests]:
     return [found[place] for place in range(len(sources))]
 
 
-def _live(case: Case, options: Options) -> Digests:
+def _live(case: Case, options: Options, way: Way) -> Digests:
     script = Script(case.takes, 7 * options.stride + 1)
     with ExitStack() as stack:
         file = _open(case.inputs[0], stack)
@@ -304,8 +328,8 @@ def _live(case: Case, options: Options) -> Digests:
         options = replace(options, limit=None)  # the script knows where it ends, and lets the network end there
         source = LiveSource(feed.connect, "camera", clock=feed.clock, wait=lambda seconds: False, seed=1)
         stack.callback(source.close)
-        runner = ScriptedRunner(exact_manifest(case.resize), script=script)
-        return _run(source, runner, options, [Noting(script)], None)
+        runner = way.runner(exact_manifest(case.resize), script=script)
+        return run(source, runner, options, [Noting(script)], None, way)
 
 
 def _open(name: str, stack: ExitStack) -> Source:
@@ -315,15 +339,25 @@ def _open(name: str, stack: ExitStack) -> Source:
     return source
 
 
-def _run(source: Source, runner: Any, options: Options, sinks: list[Sink], batcher: Batcher | None) -> Digests:
-    pictures, captions = [], []
+def run(
+    source: Source, runner: Any, options: Options, sinks: list[Sink], batcher: Batcher | None = None, way: Way = HERE
+) -> Digests:
+    """Runs one stream to its end, and gives what came out."""
+    pictures, captions, place = [], [], way.place()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.jsonl"
-        with Pipeline(source, runner, [JsonSink(path), *sinks], options, batcher) as pipeline:
-            for shown in pipeline:
-                inside, outside = _parts(shown.frame.picture)
-                captions.append(_digest(*inside))
-                pictures.append(_digest(*outside))
+        try:
+            with Pipeline(source, runner, [JsonSink(path), *sinks], options, batcher, place) as pipeline:
+                way.begun(pipeline)
+                for shown in pipeline:
+                    inside, outside = _parts(pipeline.on_host(shown).frame.picture)
+                    captions.append(_digest(*inside))
+                    pictures.append(_digest(*outside))
+                    del shown
+            way.ended(pipeline, place)
+        finally:
+            if place is not None:
+                place.close()
         return Digests([_digest(line) for line in path.read_bytes().splitlines()], pictures, captions)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from .pinned import PinnedArrays, PinnedRing
 from .pool import Pool
 from .samples import CudaSampler
 
+OWN, SHARED = 0.9, 0.5
+"""Maximum part of the free memory that a stream takes: of a GPU's own, or of the host's where the GPU uses that."""
 _PICTURES, _SAMPLES = 16, 512
 """Numbers of pictures and of samples that there is memory for where nobody has called `reserve`."""
 _SIZES = 2
@@ -69,7 +72,10 @@ class CudaPlace:
         )
         with self.gpu.entered():
             free, _ = self.gpu.memory_left()
+            most = int(free * (SHARED if self.gpu.integrated else OWN))
             try:
+                if sum(sizes) > most:
+                    raise ModelError(f"it may take {most / 1e6:.0f} MB")
                 for count, pool in zip((needs.pictures, needs.samples), wanted, strict=True):
                     pool.fill(count)
             except ModelError as error:
@@ -78,7 +84,7 @@ class CudaPlace:
                 self.gpu.collect()
                 raise ModelError(
                     f"{self.gpu.device.name} has {free / 1e6:.0f} MB free, and this stream needs {told} ({error}): "
-                    "use fewer streams, smaller pictures, or --device cpu"
+                    "use fewer streams, smaller pictures, a shorter window, or --memory host"
                 ) from None
         return told
 
@@ -146,20 +152,21 @@ class CudaPlace:
         return _picture(image, planes)
 
     def close(self) -> None:
-        """As `Place.close`."""
-        with self.gpu.entered():
-            for pool in (*self._pictures.values(), *self._samples.values()):
-                pool.close()
-            self.frames_stream.synchronize()
-            self._downloads.synchronize()
-        self.frames_stream.close()
-        self._downloads.close()
+        """As `Place.close`. Errors of a GPU that has failed before are ignored: they were told."""
+        with suppress(ModelError):
+            with self.gpu.entered():
+                for pool in (*self._pictures.values(), *self._samples.values()):
+                    pool.close()
+                self.frames_stream.synchronize()
+                self._downloads.synchronize()
+            self.frames_stream.close()
+            self._downloads.close()
 
     def _pool_of(self, size: int) -> Pool:
         """The pool of pictures of so many bytes. Those of sizes that are no longer in use are freed."""
         pool = self._pictures.get(size)
-        if pool is None:
-            pool = self._pictures[size] = Pool(self.gpu, size, self._most_pictures)
+        if pool is None:  # two threads may ask: one brings frames, one fits them to the outputs
+            pool = self._pictures.setdefault(size, Pool(self.gpu, size, self._most_pictures))
             if len(self._pictures) > _SIZES:
                 _, old = self._pictures.popitem(last=False)
                 old.close()

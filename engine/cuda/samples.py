@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -110,9 +110,9 @@ class DeviceSample:
     ready: CudaEvent
     """when it is written; who reads it lets his stream wait for that, and tells the block until when"""
 
-    @property
+    @cached_property
     def pixels(self) -> U8:
-        """RGB [H, W, 3] uint8, copied to the host."""
+        """RGB [H, W, 3] uint8, copied to the host when it is first asked for: windows that overlap ask again."""
         found = np.empty((3, *self.size), np.uint8)
         with self.gpu.entered():
             self.ready.synchronize()

@@ -58,7 +58,7 @@ class HostPainter:
             draw_caption(picture, caption, self.style, pixel_aspect)
 
     def close(self) -> None:
-        self._overlay.close()
+        """There is nothing to free."""
 
 
 class HostPlace:
@@ -67,9 +67,10 @@ class HostPlace:
 
     name = HOST
     description = "the host's memory"
+    leases = 0
 
     def __init__(self, overlay: str = "auto", *, bands: int = 1, run: Run = map) -> None:
-        self.uploads = self.host_copies = self.leases = 0
+        self.uploads = self.host_copies = 0
         self._path, self._bands, self._run = overlay, bands, run
 
     def reserve(self, needs: Needs) -> str:

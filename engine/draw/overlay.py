@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -28,21 +28,12 @@ except ImportError:
     _compiled = None  # type: ignore[assignment]
 
 
-class _Staged(Protocol):
-    """The path that draws on a GPU (cuda/staged.py)."""
-
-    def draw(self, picture: Picture, cells: F32 | F64, crop: Crop) -> None: ...
-
-    def close(self) -> None: ...
-
-
 TITLES = {
     "avx512": "C++, AVX-512 VBMI",
     "avx2": "C++, AVX2",
     "neon": "C++, NEON",
     "generic": "C++, no SIMD",
     "numpy": "NumPy and OpenCV",
-    "cuda": "CUDA, on copies of the frames",
 }
 """Names of the paths, with what they compute by, for people."""
 
@@ -55,11 +46,11 @@ def paths() -> tuple[str, ...]:
 
 
 def check_path(path: str) -> None:
-    """Raises UsageError for what is neither auto, nor cuda, nor one of `paths()`."""
+    """Raises UsageError for what is neither auto nor one of `paths()`."""
     known = paths()
-    if path not in ("auto", "cuda", *known):
-        missing = "" if path not in TITLES else ", which is not to be had here"
-        raise UsageError(f"overlay must be one of auto, cuda, {', '.join(known)}, got {path!r}{missing}")
+    if path not in ("auto", *known):
+        missing = ", which is not to be had here" if path in TITLES else ""
+        raise UsageError(f"overlay must be one of auto, {', '.join(known)}, got {path!r}{missing}")
 
 
 class Overlay:
@@ -79,16 +70,11 @@ class Overlay:
         self._number = known.index(self.path) if self.path in known else -1
         self._bands, self._run = bands, run
         self._numpy = NumPyOverlay(style.geometry) if self.path == "numpy" else None
-        self._cuda: _Staged | None = None
-        if self.path == "cuda":
-            from ..cuda.staged import StagedOverlay
-
-            self._cuda = StagedOverlay(style)
 
     @property
     def description(self) -> str:
         """What the overlay computes by, as printed at start-up."""
-        compiled = "" if _compiled or self._cuda else " (installed without a C++ compiler: several times slower)"
+        compiled = "" if _compiled else " (installed without a C++ compiler: several times slower)"
         return TITLES[self.path] + compiled
 
     def blend(self, parts: Sequence[tuple[Explanation, float]], frame: float, opacity: float = 1.0) -> F32 | F64:
@@ -112,15 +98,12 @@ class Overlay:
             raise ValueError("the planes of the picture must be writable: draw on picture.copy()")
         style = self.style
         made = _table(style, picture.layout, picture.color)
-        if self._numpy or self._cuda or style.geometry != "linear":
+        if self._numpy or style.geometry != "linear":
             finite = np.isfinite(cells)
             self.not_finite += int(cells.size - np.count_nonzero(finite))
             cells = np.where(finite, cells, 0)
         if self._numpy:
             self._numpy.draw(picture, cells.astype(np.float64), crop, made)
-            return
-        if self._cuda:
-            self._cuda.draw(picture, cells, crop)
             return
         size = (picture.height, picture.width)
         ring, places = _places(style.geometry, cells.shape, crop, size, picture.layout)
@@ -131,11 +114,6 @@ class Overlay:
             band = partial(self._band, picture.planes, places, values, made)
             odd, *_ = self._run(band, range(self._bands))
         self.not_finite += odd
-
-    def close(self) -> None:
-        """Frees the GPU's memory, if the path is CUDA."""
-        if self._cuda:
-            self._cuda.close()
 
     def _band(self, planes: tuple[U8, ...], places: tuple[_Place, ...], cells: Any, made: Record, band: int) -> int:
         return _compiled.draw(self._number, planes, places, cells, made, band, self._bands)

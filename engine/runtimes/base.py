@@ -20,6 +20,8 @@ ONNX_RUNTIMES = {"openvino": "OpenVinoRunner", "onnxruntime": "OnnxRuntimeRunner
 """What runs ONNX files: the name of its package, and of its module here -> the class of its Runner. The first one
 that is installed is the default."""
 RUNTIMES = (*ONNX_RUNTIMES, "tensorrt")
+SAMPLES_ON_GPU: tuple[str, ...] = ()
+"""Those of RUNTIMES that, on an NVIDIA GPU, read samples in its memory: whose `Runner.place` is then "cuda:N"."""
 
 
 @dataclass(frozen=True)

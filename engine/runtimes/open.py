@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..errors import ModelError, UsageError
 from ..lazy import lazily
+from ..picture import HOST
 from ..precision import RUN_PRECISIONS, check_precision
-from .base import ONNX_RUNTIMES, RUNTIMES, Choices, HostRunner
+from .base import ONNX_RUNTIMES, RUNTIMES, SAMPLES_ON_GPU, Choices, HostRunner
 from .models import find_model, is_plan, read_manifest
 from .planfile import read_plan
 
@@ -53,6 +54,16 @@ def choices(model: str | Path, *, runtime: str = "auto", device: str = "auto") -
     offered: Choices = lazily(__package__, f"{chosen}:choices")(_onnx_device(device))
     missed = read_manifest(path).missed_precisions(chosen)
     return replace(offered, precisions=tuple(name for name in offered.precisions if name not in missed))
+
+
+def place_of(model: str | Path, *, runtime: str = "auto", device: str = "auto") -> str:
+    """`Runner.place` of a model that is not loaded yet. Raises as `open_runner` does."""
+    path = find_model(model)
+    name, _, number = device.lower().partition(":")
+    if not is_plan(path) and name != "cuda":
+        return HOST
+    chosen = "tensorrt" if is_plan(path) else _onnx_runtime(path, runtime)
+    return f"cuda:{number if number.isdecimal() else 0}" if chosen in SAMPLES_ON_GPU else HOST
 
 
 def _open_onnx(

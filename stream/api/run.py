@@ -61,7 +61,7 @@ def _run(config: Config, opener: Callable[[], Source] | None = None) -> Generato
     views = Views()
     with open_job(config, opened=opener() if opener is not None else None) as job:
         for shown in job.pipeline:
-            yield views.shown(shown, config.style)
+            yield views.shown(job.pipeline.on_host(shown), config.style)
 
 
 class Pipeline(pipeline.Pipeline):
@@ -83,7 +83,7 @@ class Pipeline(pipeline.Pipeline):
     def __iter__(self) -> Iterator[Shown]:
         views = Views()
         for shown in super().__iter__():
-            yield views.shown(shown, self.look.style)
+            yield views.shown(self.on_host(shown), self.look.style)
 
 
 def rate_of(fps: float | Fraction) -> Fraction:

@@ -16,6 +16,7 @@ from ..net.address import Address, AddressLike
 from ..sinks.base import SinkOptions
 from ..sources.base import SourceOptions
 from ..telemetry.log import FORMATS, LEVELS
+from .placing import read_memory
 
 SYNCS = ("auto", "aligned", "live")
 
@@ -151,13 +152,25 @@ class Config:
         at_least=1,
         shared=True,
     )
+    memory: str = option(
+        "auto",
+        "the memory that frames live in, where samples are taken and tubes are drawn: host; cuda, the model's GPU or "
+        "the first; cuda:N; auto: where the model reads its samples",
+        more="See [Frames on a GPU](live.md#frames-on-a-gpu).",
+        metavar="WHERE",
+        group=RUN,
+        read=read_memory,
+    )
     overlay: str = option(
         "auto",
-        "what draws: auto, the fastest on this processor; avx512, avx2, neon, generic, numpy, or cuda (by a GPU)",
+        "what draws on frames in the host's memory: auto, the fastest on this processor; avx512, avx2, neon, generic "
+        "or numpy",
         metavar="PATH",
         group=RUN,
     )
-    overlay_threads: int = option(1, "threads that draw one frame", metavar="N", group=RUN, at_least=1)
+    overlay_threads: int = option(
+        1, "threads that draw one frame in the host's memory", metavar="N", group=RUN, at_least=1
+    )
     timings: bool = option(False, "put milliseconds by stage into the JSON lines", group=RUN)
 
     source: SourceOptions = SourceOptions()
@@ -172,6 +185,10 @@ class Config:
             object.__setattr__(self, "precision", check_precision(self.precision, ("auto", *RUN_PRECISIONS)))
         check_options(self)
         check_path(self.overlay)
+        try:
+            object.__setattr__(self, "memory", read_memory(self.memory))
+        except ValueError as error:
+            raise UsageError(f"memory must be {error}") from None
 
 
 @dataclass(frozen=True)

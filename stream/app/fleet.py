@@ -126,10 +126,7 @@ class Fleet:
             report = Report(job, sys.stderr if plain else None)
             report.begin()
             try:
-                for shown in job.pipeline:
-                    report.frame(shown)
-                    if each is not None:
-                        each(shown)
+                _follow(job, report, each)
             finally:
                 final = job.pipeline.snapshot()  # one for both: the summary and /metrics say the same
                 report.end(final)
@@ -218,3 +215,13 @@ class Fleet:
         self.stop()
         for job in self._roster.running.values():
             job.pipeline.halt()
+
+
+def _follow(job: Job, report: Report, each: Callable[[Shown], None] | None) -> None:
+    """Takes every frame of the stream, and has let go of the last one when it returns. each: is given the frame on the
+    host."""
+    for shown in job.pipeline:
+        report.frame(shown)
+        if each is not None:
+            each(job.pipeline.on_host(shown))
+        del shown  # it is let go before the next one is waited for

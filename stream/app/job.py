@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ...engine.draw.overlay import Overlay
 from ...engine.errors import UsageError
 from ...engine.preprocess import default_stride
 from ...engine.runtimes.base import Runner
@@ -23,6 +22,7 @@ from ..sources.base import Source
 from ..sources.open import open_source
 from .config import Config
 from .model_choice import OwnModel, SharedModel
+from .placing import choose, open_place
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,8 @@ class Job:
     pipeline: Pipeline
     young: str = ""
     """live mode: why the window has this length, for people"""
+    placed: str = ""
+    """why frames live where they do, for people"""
 
 
 @contextmanager
@@ -48,21 +50,22 @@ def open_job(
 ) -> Iterator[Job]:
     """Opens source, model and outputs, and starts the pipeline; whatever happens, all of it is closed again.
 
-    given_up: as in `open_source`. opened: a source to read in place of the configuration's input.
-
     given_up: see `open_source`. opened: a source to read in place of the configuration's input.
 
     Raises UsageError, SourceError, ModelError or SinkError; what is checked fastest is checked first.
     """
-    Overlay(config.style, config.overlay).close()  # raises an error now if a GPU is to draw and cannot
     check_outputs(config.input, config.outputs, config.sink.listen)
     sinks = [open_sink(uri, config.sink) for uri in config.outputs]
     model = shared or OwnModel(config)
     target = parse_target(config.explain, model.manifest.labels)
     check_rules(config.outputs, model.manifest.labels)
-    model.measure()  # before the camera is connected: its frames would have to wait
+    chosen = choose(config.memory, model.place)
     with ExitStack() as stack:
-        source = opened or open_source(config.input, config.source, stream=config.name, given_up=given_up)
+        place = open_place(chosen.name)
+        if place is not None:
+            stack.callback(place.close)
+        model.measure()  # before the camera is connected: its frames would have to wait
+        source = opened or open_source(config.input, config.source, stream=config.name, given_up=given_up, place=place)
         stack.callback(source.close)
         if source.live:  # known only now; sinks are cheap until `open`
             sinks = [open_sink(uri, replace(config.sink, live=True)) for uri in config.outputs]
@@ -71,8 +74,8 @@ def open_job(
         runner, young = model.load(sync, stride, _rate(source), source.live)
         options = _plan(config, model, target, source, runner, sync, stride)
         batcher = shared.batcher if shared else None
-        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher))
-        yield Job(config, source, runner, sinks, options, pipeline, young)
+        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher, place))
+        yield Job(config, source, runner, sinks, options, pipeline, young, chosen.why)
 
 
 def _plan(

@@ -59,11 +59,14 @@ class RunOptions(TypedDict, total=False):
     batch: int | str | None
     """windows of several streams that go through the model together (default: as many as keep tubes youngest, as
     measured; one where all inputs are files)"""
+    memory: str
+    """the memory that frames live in, where samples are taken and tubes are drawn: host; cuda, the model's GPU or the
+    first; cuda:N; auto: where the model reads its samples (default: auto)"""
     overlay: str
-    """what draws: auto, the fastest on this processor; avx512, avx2, neon, generic, numpy, or cuda (by a GPU) (default:
-    auto)"""
+    """what draws on frames in the host's memory: auto, the fastest on this processor; avx512, avx2, neon, generic or
+    numpy (default: auto)"""
     overlay_threads: int | str
-    """threads that draw one frame (default: 1)"""
+    """threads that draw one frame in the host's memory (default: 1)"""
     timings: bool
     """put milliseconds by stage into the JSON lines"""
     backend: str

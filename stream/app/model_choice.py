@@ -11,7 +11,7 @@ from functools import partial
 from ...engine.manifest import Manifest
 from ...engine.runtimes.base import Runner
 from ...engine.runtimes.models import find_model, read_manifest
-from ...engine.runtimes.open import choices, open_runner
+from ...engine.runtimes.open import choices, open_runner, place_of
 from ..pipeline.batcher import Batcher
 from ..pipeline.priority import made_behind
 from ..sources.open import comes_live
@@ -31,6 +31,12 @@ class OwnModel:
         self._speeds: Speeds | None = None
         self._chooses = config.clip_length is None and config.sync != "aligned" and len(self.manifest.windows) > 1
         """whether the length of the windows may be chosen, if they are drawn live"""
+
+    @property
+    def place(self) -> str:
+        """Where it will want its samples, as `Runner.place`."""
+        config = self._config
+        return place_of(config.model, runtime=config.runtime, device=config.device)
 
     def measure(self) -> None:
         """Measures what is needed for choices before the input is open. Takes seconds at the first start."""
@@ -65,6 +71,11 @@ class SharedModel:
     def manifest(self) -> Manifest:
         """The manifest of the model."""
         return self.batcher.runner.manifest
+
+    @property
+    def place(self) -> str:
+        """Where it wants its samples, as `Runner.place`."""
+        return self.batcher.runner.place
 
     def measure(self) -> None:
         """Does nothing: it was measured before it was shared."""

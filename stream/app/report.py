@@ -39,6 +39,9 @@ class Report:
         self._say(
             "window", f"{runner.clip_length} frames, stride {options.stride}, {pace}; {options.sync}{held}{young}"
         )
+        pipeline = self._job.pipeline
+        reserved = f"; {pipeline.reserved}" if pipeline.reserved else ""
+        self._say("frames", f"in {pipeline.place.description}: {self._job.placed}{reserved}")
         self._say("overlay", self._job.pipeline.overlay.description)
         chosen = [f"{sink.name} ({sink.description})" if sink.description else sink.name for sink in self._job.sinks]
         self._say("output", ", ".join(chosen) or "none")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ...engine.draw.host import HostPlace
+from ...engine.errors import ModelError
 from ...engine.place import Place
 from ...engine.runtimes.base import Runner
 from ...engine.types import Clip, Explanation, Frame, Shown
@@ -173,10 +174,11 @@ class Stages:
     def close(self) -> None:
         """Ends the threads that draw, and lets go of the place's memory. Nothing may be drawn any more."""
         self._pool.shutdown()
-        self.painter.close()
         self.window.cut()
         self.outage.last = None
         self.outputs.forget()
+        with suppress(ModelError):  # a device that has failed before, which was told
+            self.painter.close()
 
     def stop(self) -> None:
         """Stops reading; frames that were read are finished. From any thread."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import device
 import explanation
 import live
 import memory
@@ -24,6 +25,7 @@ SUBJECTS: dict[str, Subject] = {
     "memory": memory.rows,
     "live": live.rows,
     "streams": streams.rows,
+    "device": device.rows,
 }
 
 

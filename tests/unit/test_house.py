@@ -91,7 +91,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 FOR_ALL_OF_STREAM = "stream.telemetry.log"
 """says what happens, wherever it happens; of the project it imports only what hides passwords"""
 OPENERS = {
-    "engine.draw.overlay": ("engine.cuda.staged",),
+    "stream.app.placing": ("engine.cuda",),
     "stream.app.cli": ("export", "stream.doctor", "stream.bench"),
     "export.cli": ("export.zoo",),
 }
@@ -320,7 +320,6 @@ def _reached(graph: Mapping[str, set[str]], start: str) -> set[str]:
         ("engine/runtimes/base.py", "import tensorrt"),
         ("engine/runtimes/a.py", "from ..draw.style import Style"),
         ("engine/draw/a.py", "from ..cuda import jobs"),
-        ("engine/draw/overlay.py", "from ..cuda.staged import StagedOverlay"),
         ("engine/cuda/a.py", "from ..runtimes.open import open_runner"),
         ("engine/a.py", "import importlib\nimportlib.import_module('tensorrt')"),
         ("engine/a.py", "def f():\n    import_module('..stream.app', __package__)"),
@@ -355,7 +354,7 @@ def test_a_wrong_import_is_found(file: str, source: str) -> None:
         ("engine/a.py", "from .types import Frame\nfrom . import picture\nimport numpy"),
         ("engine/saliency.py", "from .runtimes.base import Runner"),
         ("engine/draw/a.py", "from ..types import Frame\nfrom .style import Style"),
-        ("engine/draw/overlay.py", "def f():\n    from ..cuda.staged import StagedOverlay"),
+        ("stream/app/placing.py", "def f():\n    from ...engine.cuda.place import CudaPlace"),
         ("engine/runtimes/tensorrt.py", "import tensorrt"),
         ("stream/app/cli.py", "def f():\n    from ...export import tap"),
         ("stream/media/a.py", "from ..telemetry.log import say"),

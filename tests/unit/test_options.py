@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from saliency_tubes import explain
+from saliency_tubes.engine.cuda import driver
 from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.engine.options import Option, check_options, option
 from saliency_tubes.engine.saliency import Normalize
-from saliency_tubes.stream.app import arguments, job
+from saliency_tubes.stream.app import arguments
 from saliency_tubes.stream.app.arguments import Parser, add_run_arguments, config_of_keywords, known_options
 from saliency_tubes.stream.app.config import Config
 from saliency_tubes.stream.app.job import open_job
@@ -185,19 +186,12 @@ class TestOpening:
         with pytest.raises(UsageError, match=says):
             open_job(config).__enter__()
 
-    def test_a_gpu_that_draws(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        tried: list[str] = []
-
-        def overlay(style: Style, path: str) -> None:
-            tried.append(path)
-            raise UsageError("no GPU here")
-
-        monkeypatch.setattr(job, "Overlay", overlay)
-        config = Config("nothing.mp4", ("null://",), overlay="cuda")
-        assert tried == []
-        with pytest.raises(UsageError, match="no GPU here"), open_job(config):
+    def test_a_memory_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(driver, "why_not", lambda index: f"no GPU {index} here")
+        config = Config("nothing.mp4", ("null://",), memory="cuda:3")
+        says = "^frames cannot live on cuda:3: no GPU 3 here; use --memory host$"
+        with pytest.raises(UsageError, match=says), open_job(config):
             pass
-        assert tried == ["cuda"]
 
 
 @dataclass(frozen=True)

@@ -250,11 +250,3 @@ def test_infinite_evidence_is_none():
     assert np.isfinite(cells).all()
     assert cells[0, 0] == 0
     assert cells[1, 1] == 1
-
-
-def test_more_cells_than_the_gpu_draws_from_are_one_line() -> None:
-    from saliency_tubes.engine.cuda.staged import StagedOverlay
-
-    overlay = object.__new__(StagedOverlay)  # without a GPU
-    with pytest.raises(UsageError, match="at most 64 cells on an axis, this network has 65x56: leave it out"):
-        overlay.draw(None, np.zeros((65, 56), np.float32), None)  # type: ignore[arg-type]

@@ -100,10 +100,6 @@ class FarPlace(HostPlace):
         gc.collect()  # what a cycle holds would be let go at some time
         return len(self._held)
 
-    @leases.setter
-    def leases(self, number: int) -> None:
-        pass
-
     def reserve(self, needs: Needs) -> str:
         self.needs = needs
         return f"{needs.pictures} pictures"

@@ -1,0 +1,147 @@
+"""What fails on the GPU ends the run with one line, exit code 1 and outputs that are finished; nothing is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from saliency_tubes.engine.errors import ModelError
+from saliency_tubes.engine.saliency import Target
+from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream.app.cli import main
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.open import open_source
+from samebytes import ExactRunner, exact_manifest
+
+from gpu_double.pipelines import OnGpu
+
+OUT_OF_MEMORY, ILLEGAL_ADDRESS, LOST = 2, 700, 999
+FRAMES, AT = {"aligned": 60, "live": 300}, 20
+"""FRAMES: live, frames come a hundred a second, and some are still to come when a busy machine has written the AT-th"""
+FAULTS = {"out of memory": (OUT_OF_MEMORY, False), "illegal address": (ILLEGAL_ADDRESS, True), "lost": (LOST, True)}
+"""Kind of fault -> its code, and whether everything fails from then on; else one call fails."""
+PLACES = {
+    "upload": "cuMemcpyHtoDAsync",
+    "sampler": "run kernel preprocess",
+    "painter": "run kernel overlay_linear",
+    "caption": "run kernel marks",
+    "runner": "run kernel gather",
+    "download": "cuMemcpyDtoHAsync",
+    "any call": "cuCtxPushCurrent",
+}
+
+
+class Breaking(Sink):
+    """Breaks the GPU at one frame."""
+
+    takes_pictures = False
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__("breaking")
+        self._work, self.seen = work, 0
+
+    def write(self, shown: Shown) -> None:
+        self.seen += 1
+        if self.seen == AT:
+            self._work()
+
+
+@pytest.fixture
+def way(gpu_double: Callable[..., Any]) -> Iterator[OnGpu]:
+    way = OnGpu(gpu_double(seed=1))
+    yield way
+    way.close()
+
+
+@pytest.mark.parametrize("sync", ["aligned", "live"])
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("where", PLACES)
+def test_a_fault_ends_the_run_and_leaves_a_film_that_can_be_played(
+    where: str, kind: str, sync: str, way: OnGpu, tmp_path: Path
+) -> None:
+    code, sticky = FAULTS[kind]
+    breaking = Breaking(lambda: way.double.fail(PLACES[where], code, sticky=sticky))
+    path = tmp_path / "film.mkv"
+    sinks = [breaking, open_sink(str(path), SinkOptions(live=sync == "live"))]
+    source = open_source(f"test://?size=160x96&rate=100&frames={FRAMES[sync]}")
+    runner, place = way.runner(exact_manifest("stretch")), way.place()
+    options = Options(Target(0), hop=2, sync=sync)
+    with pytest.raises(ModelError, match=r"^the GPU says: .+$") as error:
+        follow(Pipeline(source, runner, sinks, options, place=place))
+    assert "\n" not in str(error.value)
+    assert place.leases == 0
+    place.close()
+    with av.open(str(path)) as film:
+        played = sum(1 for _ in film.decode(video=0))
+    assert AT - 1 <= played <= breaking.seen < FRAMES[sync]
+
+
+def follow(pipeline: Pipeline) -> None:
+    with pipeline:
+        for shown in pipeline:
+            del shown  # an error would keep it
+
+
+@pytest.mark.parametrize(("kind", "memory"), [("discrete", 8), ("discrete", 18), ("integrated", 30)])
+def test_too_little_memory_is_refused_in_one_line(kind: str, memory: int, gpu_double: Callable[..., Any]) -> None:
+    """Of 17 MB that it needs."""
+    gpu_double(kind=kind, memory=memory << 20)
+    place, sink = OnGpu(None).place(), Breaking(lambda: None)
+    source = open_source("test://?size=640x480&frames=10")
+    with pytest.raises(ModelError, match=r"MB.*--memory host") as error:
+        follow(Pipeline(source, ExactRunner(exact_manifest("stretch")), [sink], Options(hop=2), place=place))
+    assert "\n" not in str(error.value)
+    assert (place.leases, sink.seen) == (0, 0)
+    place.close()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with a linear head, whose evidence has 8 x 12 cells."""
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from tiny import Tiny, export_onnx, linear_heads, recipe
+
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    export_onnx(Tiny(linear_heads()["pool-dropout-flatten-linear"]).eval(), path, recipe())
+    return path
+
+
+def words(model: Path, tmp_path: Path) -> list[str]:
+    return ["run", "test://?size=160x120&frames=40", str(tmp_path / "out.mkv"), str(tmp_path / "out.jsonl"),
+            "--model", str(model), "--hop", "4", "--overwrite", "--memory"]  # fmt: skip
+
+
+def test_the_command_says_where_frames_live_and_gives_the_same_lines(
+    gpu_double: Callable[..., Any], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words(model, tmp_path), "host"]) == 0
+    expected = (tmp_path / "out.jsonl").read_bytes()
+    assert "frames" in capsys.readouterr().err
+    double = gpu_double()
+    assert main([*words(model, tmp_path), "cuda"]) == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == expected
+    said = capsys.readouterr().err
+    assert "Discrete double (cuda:0, " in said
+    assert "as asked; what the model sees is copied to the host; " in said
+    assert "MB: " in said
+    assert double.launches["overlay_linear"] == 40
+
+
+def test_a_fault_is_one_line_of_the_command_and_exit_code_1(
+    gpu_double: Callable[..., Any], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu_double().fail("run kernel overlay_linear", ILLEGAL_ADDRESS, after=20, sticky=True)
+    assert main([*words(model, tmp_path), "cuda"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "the GPU says" in line] == [
+        "saliency-tubes: error: the GPU says: an illegal memory access was encountered"
+    ]
+    assert not [line for line in lines if "Traceback" in line]
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        assert sum(1 for _ in film.decode(video=0)) > 0

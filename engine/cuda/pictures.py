@@ -26,7 +26,7 @@ class DevicePicture:
     ready: CudaEvent | None = None
     """when the last write to it is done; None: it is done already"""
     lease: Any = None
-    """what owns the memory, kept alive as long as the picture is"""
+    """what owns the memory, kept alive as long as the picture is; its `used(event)` is told of the work on it"""
 
     @property
     def format(self) -> Format:
@@ -53,9 +53,15 @@ class DevicePicture:
     def where(self) -> str:
         return self.gpu.name
 
+    def used(self, event: CudaEvent) -> None:
+        """Says that it is read until the event: its memory is not given back before."""
+        if self.lease is not None:
+            self.lease.used(event)
+
     def drawn(self, event: CudaEvent) -> None:
-        """Says that it has been written to until the event."""
+        """Says that it is written to until the event."""
         self.ready = event
+        self.used(event)
 
 
 def rows_of(format: Format, size: tuple[int, int]) -> list[tuple[int, int]]:

@@ -143,4 +143,5 @@ class CudaSampler:
             crop = self._preprocess.queue(image.surface, block.pointer, frame.pixel_aspect, stream.handle)
             ready = stream.record()
         block.used(ready)
+        image.used(ready)
         return DeviceSample(gpu, block, self._preprocess.spec.size, crop, ready)

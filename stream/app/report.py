@@ -30,7 +30,8 @@ class Report:
         """Logs the choices, one a line, so that nothing slower is used without a word."""
         info, options, runner = self._job.source.info, self._job.options, self._job.runner
         rate = f", {float(info.rate):.2f} fps" if info.rate else ""
-        self._say("input", f"{self._job.source.name}, {info.width}x{info.height}{rate}")
+        decoder = f", {info.decoder}" if info.decoder else ""
+        self._say("input", f"{self._job.source.name}, {info.width}x{info.height}{rate}{decoder}")
         self._say("model", f"{runner.manifest.title}, {runner.description}")
         self._precision()
         pace = "as often as the model can" if options.sync == "live" else f"every {options.hop}"

@@ -24,6 +24,8 @@ class DecoderWatch:
         """gst: the module Gst. most: see `SourceOptions.max_size`."""
         self.too_large: Size | None = None
         """size of the first picture that was too large; from then on nothing reaches the decoder"""
+        self.names: list[str] = []
+        """the elements that decode, by the names of their kinds"""
         self._gst, self._most, self._damage = gst, most, Damage()
         self._lost: deque[float | None] = deque(maxlen=256)
         """times in seconds of coded frames before which something is missing, not yet asked for by `damaged`"""
@@ -44,6 +46,7 @@ class DecoderWatch:
         if factory.get_name() in _TRUSTING:
             pad.add_probe(kinds.EVENT_DOWNSTREAM, self._doubt)
         elif "Decoder" in classes and ("Video" in classes or "Image" in classes):
+            self.names.append(factory.get_name())
             pad.add_probe(kinds.EVENT_DOWNSTREAM, self._caps)
             pad.add_probe(kinds.BUFFER, self._buffer)
 

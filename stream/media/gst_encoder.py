@@ -52,10 +52,12 @@ def encoder(
     preset: str | None = None,
     low_latency: bool = True,
     keyframe_seconds: float = 1.0,
+    convert: str | None = None,
 ) -> str:
     """The part of a pipeline from raw video to H.264. The encoder's element is called "enc".
 
-    bitrate: bits a second. The caps behind it ask for the profile constrained baseline at low latency, else for main.
+    bitrate: bits a second. convert: the elements before the encoder; None: those that give it what it takes. The caps
+    behind the encoder ask for the profile constrained baseline at low latency, else for main.
     """
     bits = bitrate or default_bitrate(width, height, rate)
     wanted = _settings(name, bits, max(1, round(keyframe_seconds * rate)), preset or "superfast", low_latency)
@@ -63,7 +65,8 @@ def encoder(
     known = " ".join(f"{key}={value}" for key, value in wanted.items() if element.find_property(key))
     profile = "constrained-baseline" if low_latency and name == "x264enc" else "main"
     fixed = f",profile={profile}" if name in ("x264enc", "nvh264enc") else ""
-    convert = _BEFORE.get(name, "videoconvert ! video/x-raw,format={I420,NV12} ! ")
+    if convert is None:
+        convert = _BEFORE.get(name, "videoconvert ! video/x-raw,format={I420,NV12} ! ")
     return f"{convert}{name} name=enc {known}{_AFTER.get(name, '')} ! video/x-h264{fixed} ! h264parse"
 
 

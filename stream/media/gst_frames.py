@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.picture import U8, Layout, Picture
+from ...engine.picture import HOST, U8, Image, Layout, Picture, on_host
 from .info import VideoInfo
 
 _FORMATS = {Layout.I420: "I420", Layout.NV12: "NV12", Layout.RGB: "RGB"}
@@ -18,9 +18,12 @@ FALLBACK_RATE = 25
 class FrameBuffers:
     """Copies pictures of one size into buffers. Odd sizes are padded to even ones, which H.264 needs."""
 
+    where = HOST
+    """the place of the pictures that it copies without a detour, as `Image.where`"""
+
     def __init__(self, gst: Any, info: VideoInfo) -> None:
         """gst: the namespace of `gst_load.load`, with GstVideo."""
-        self._gst = gst
+        self.gst = gst
         self.size = (info.width, info.height)
         width, height = (side + side % 2 for side in self.size)
         self.coded = (width, height)
@@ -43,24 +46,32 @@ class FrameBuffers:
             caps += f",colorimetry=(string){span}:{_MATRIX[info.color.matrix]}:0:0"
         self.caps = gst.Gst.Caps.from_string(caps)
         layout = gst.GstVideo.VideoInfo.new_from_caps(self.caps)
-        self._bytes = int(layout.size)
-        self._planes = [(int(layout.offset[i]), int(layout.stride[i])) for i in range(layout.finfo.n_planes)]
+        self.bytes = int(layout.size)
+        self.places = [(int(layout.offset[i]), int(layout.stride[i])) for i in range(layout.finfo.n_planes)]
+        """offset and stride of each plane in a buffer that does not tell them itself"""
 
-    def make(self, picture: Picture) -> Any:
-        """A GstBuffer with the picture in it, without a time."""
-        gst = self._gst.Gst
-        buffer = gst.Buffer.new_allocate(None, self._bytes, None)
+    def make(self, image: Image) -> Any:
+        """A GstBuffer with the picture in it, without a time. image: on the host, or in the place `where`."""
+        picture = on_host(image)
+        gst = self.gst.Gst
+        buffer = gst.Buffer.new_allocate(None, self.bytes, None)
         try:
             with buffer.map(gst.MapFlags.WRITE) as mapped:
                 self._fill(np.frombuffer(mapped.data, np.uint8), picture)
         except (TypeError, AttributeError, ValueError):  # without gst-python's overrides a mapped buffer is a copy
-            data = np.zeros(self._bytes, np.uint8)
+            data = np.zeros(self.bytes, np.uint8)
             self._fill(data, picture)
             buffer = gst.Buffer.new_wrapped(data.tobytes())
         return buffer
 
+    def attach(self, pipeline: Any) -> None:
+        """Gives a new pipeline what its elements need to take the buffers."""
+
+    def close(self) -> None:
+        """Frees what it holds."""
+
     def _fill(self, data: U8, picture: Picture) -> None:
-        for (offset, stride), plane in zip(self._planes, picture.planes, strict=True):
+        for (offset, stride), plane in zip(self.places, picture.planes, strict=True):
             height, width = plane.shape[:2]
             channels = plane.shape[2] if plane.ndim == 3 else 1
             luma = plane is picture.planes[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from ...engine.picture import Color, Layout
+from ...engine.picture import HOST, Color, Layout
 
 UNSPECIFIED = 2
 """The number in ITU-T H.273 for a matrix, primaries or transfer that the stream does not name."""
@@ -47,6 +47,11 @@ class VideoInfo:
     """seconds, as the container tells"""
     audio: Path | None = None
     """the file whose audio may be copied through; None if there is none"""
+    decoder: str = ""
+    """what decodes it and where its pictures lie then, for people; empty if that is the CPU and nothing else was
+    possible"""
+    where: str = HOST
+    """the place of the frames, as `Image.where`"""
     notes: tuple[str, ...] = ()
     """one-line remarks for the user"""
 

@@ -35,7 +35,7 @@ class Sinks:
 
     def open(self, info: VideoInfo) -> None:
         """Opens all outputs; if one fails, all are closed again and its error is raised."""
-        self._info = info
+        info = self._info = replace(info, where=self._place.name)
         try:
             for sink in self._sinks:
                 sink.open(info)

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ...engine.picture import HOST
 from ..media.gst_encoder import choose_encoder, encoder
-from ..media.gst_frames import FrameBuffers, with_own_times
+from ..media.gst_frames import with_own_times
+from ..media.gst_ways import frames_for
 from ..media.info import VideoInfo
 from .base import SinkOptions
 
@@ -67,12 +69,15 @@ class Encode:
         """gst: the namespace of `gst_load.load`, with GstApp and GstVideo. Raises UsageError if no encoder works, and
         gst_load.Missing."""
         self._gst, self._give = gst, give
-        self.frames = FrameBuffers(gst, info)
         chosen = choose_encoder(options.encoder)
+        self.frames, way = frames_for(gst, info, chosen.name)
         low = options.latency == "low"
         preset, (width, height) = options.preset, self.frames.coded
-        self._chain = encoder(chosen.name, width, height, self.frames.rate, options.bitrate, preset, low)
-        self.description = f"H.264 by {chosen.name}"
+        convert = None if self.frames.where == HOST else ""
+        self._chain = encoder(
+            chosen.name, width, height, self.frames.rate, options.bitrate, preset, low, convert=convert
+        )
+        self.description = f"H.264 by {chosen.name} {way}".strip()
         self.notes = (*self.frames.notes, *chosen.notes)
         self.account = Account(0 if low else REORDERS)
         self._mended = 0.0
@@ -103,12 +108,13 @@ class Encode:
         if failed is None:
             return ""
         self._mended = time.monotonic()
-        self.close()
+        self._pipeline.set_state(self._gst.Gst.State.NULL)
         self._start()
         return str(failed.parse_error()[0].message)
 
     def close(self) -> None:
         self._pipeline.set_state(self._gst.Gst.State.NULL)
+        self.frames.close()
 
     def _start(self) -> None:
         gst = self._gst.Gst
@@ -118,6 +124,7 @@ class Encode:
             "! video/x-h264,stream-format=byte-stream,alignment=au "
             "! appsink name=out sync=false emit-signals=true max-buffers=4 drop=false"
         )
+        self.frames.attach(self._pipeline)
         self._feed = self._pipeline.get_by_name("feed")
         self._feed.set_property("caps", self.frames.caps)
         self._pipeline.get_by_name("out").connect("new-sample", self._pull)

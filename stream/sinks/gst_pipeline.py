@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ...engine.errors import SinkError, UsageError
+from ...engine.picture import HOST
 from ...engine.types import Shown
+from ..media.encoders import Chosen
 from ..media.gst_encoder import choose_encoder, encoder
-from ..media.gst_frames import FrameBuffers
 from ..media.gst_load import need
+from ..media.gst_ways import frames_for
 from ..media.info import VideoInfo
 from ..media.live_clock import LiveClock
 from ..net.address import Address
@@ -49,9 +51,13 @@ class GstSink(Sink):
 
     def open(self, info: VideoInfo) -> None:
         gst = self._gst
-        self._clock, self._frames = LiveClock(), FrameBuffers(gst, info)
-        self.notes = self._frames.notes
-        pipeline = self._parse(self._srt_part() if self._srt else self._rest)
+        chosen = choose_encoder(self._options.encoder) if self._srt else Chosen("")
+        self._clock, (self._frames, way) = LiveClock(), frames_for(gst, info, chosen.name)
+        self.takes = frozenset({HOST, self._frames.where})
+        self.description = f"{f'H.264 by {chosen.name}' if self._srt else 'raw video'} {way}".strip()
+        self.notes = (*self._frames.notes, *chosen.notes)
+        pipeline = self._parse(self._srt_part(chosen.name) if self._srt else self._rest)
+        self._frames.attach(pipeline)
         if self._srt:
             pipeline.get_by_name("srt").set_property("uri", f"srt://{self._rest}")
         self._feed = pipeline.get_by_name("saliency_feed")
@@ -66,13 +72,13 @@ class GstSink(Sink):
         frame = shown.frame
         if self._pipeline is None:
             raise RuntimeError(f"{self.name}: write() before open() or after close()")
-        if (frame.picture.width, frame.picture.height) != self._frames.size:
+        if (frame.image.width, frame.image.height) != self._frames.size:
             raise SinkError(f"{self.name}: frame {frame.index} has another size than was announced")
         self._check(0)
         base = self._feed.get_base_time()
         now = self._system.get_time()
         stamp = round(self._clock.stamp(frame.time, now / 1e9) * 1e9)
-        buffer = self._frames.make(frame.picture)
+        buffer = self._frames.make(frame.image)
         buffer.pts = max(0, stamp - (base or now))
         full = self._feed.get_property("current-level-buffers") >= QUEUE
         self._feed.push_buffer(buffer)
@@ -94,6 +100,7 @@ class GstSink(Sink):
             pipeline.get_bus().timed_pop_filtered(END_SECONDS * gst.SECOND, ends)
             self.state = "closed"
         pipeline.set_state(gst.State.NULL)
+        self._frames.close()
 
     def _parse(self, behind: str) -> Any:
         """Makes the whole pipeline, which opens nothing yet. Raises UsageError."""
@@ -103,14 +110,12 @@ class GstSink(Sink):
         except self._gst.GLib.Error as error:
             raise UsageError(f"{self.name}: {self._address.scrub(error.message)}") from None
 
-    def _srt_part(self) -> str:
+    def _srt_part(self, name: str) -> str:
         width, height = self._frames.coded
-        chosen = choose_encoder(self._options.encoder)
-        self.description = f"H.264 by {chosen.name}"
-        self.notes += chosen.notes
         low = self._options.latency == "low"
         bitrate, preset = self._options.bitrate, self._options.preset
-        chain = encoder(chosen.name, width, height, self._frames.rate, bitrate, preset, low)
+        convert = None if self._frames.where == HOST else ""
+        chain = encoder(name, width, height, self._frames.rate, bitrate, preset, low, convert=convert)
         sink = "srtsink name=srt sync=false wait-for-connection=false"
         return f"{self._frames.convert}{chain} config-interval=-1 ! mpegtsmux alignment=7 ! {sink}"
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...engine.errors import SinkError, UsageError
+from ...engine.picture import HOST
 from ...engine.types import Shown
 from ..media.gst_frames import with_own_times
 from ..media.gst_load import Missing, need
@@ -94,6 +95,7 @@ class GstRtspSink(Sink):
         except (Missing, gst.GLib.Error) as error:
             raise SinkError(f"{self.name}: {getattr(error, 'message', error)}") from None
         self.description, self.notes = self.encode.description, self.encode.notes
+        self.takes = frozenset({HOST, self.encode.frames.where})
         try:
             self.server = self._serve()
         except BaseException:
@@ -107,14 +109,14 @@ class GstRtspSink(Sink):
         encode, frame = self.encode, shown.frame
         if encode is None:
             raise RuntimeError(f"{self.name}: write() before open() or after close()")
-        size = (frame.picture.width, frame.picture.height)
+        size = (frame.image.width, frame.image.height)
         if size != encode.frames.size:
             raise SinkError(f"{self.name}: frame {frame.index} is {size[0]}x{size[1]}, not what was announced")
         now = self._written = time.monotonic()
         stamp = self._clock.stamp(frame.time, self._now())
         if not self._clients and now - self._last_time < IDLE_EVERY:
             return
-        self._last, self._last_time = encode.frames.make(frame.picture), now
+        self._last, self._last_time = encode.frames.make(frame.image), now
         if self._clients:
             encode.push(self._last, stamp, counts=not shown.outage)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
@@ -14,8 +14,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ...engine.errors import UsageError
+from ...engine.errors import ModelError, UsageError
+from ...engine.picture import HOST
 from ..media.av_limits import decoder_options, limit_decoder, refused_size, small_blocks
+from ..media.av_nvc import Decoding, DeviceFrame
 from ..media.av_planes import PictureReader, reason, time_of
 from ..media.av_times import FrameTimes
 from ..media.damage import Damage
@@ -23,22 +25,12 @@ from ..media.info import first_rate
 from ..media.limits import Size, exceeds
 from ..net.address import Address
 from ..net.guard import FLOOD, PLAYLIST_FLOOD, Guard
-from ..net.tls import checks
+from .av_opening import opening
 from .base import ENDLESS, SourceOptions
 from .feed import REFUSALS, Connect, FeedEnded, FeedFrame, FeedLost, FeedRefused, FeedTooLarge, failure
 from .rtsp_redirect import led_to
 from .v4l2 import watch_device
 
-# Without these options FFmpeg would collect seconds of video to find its rate, and give them out late and all at once.
-# An RTSP server describes its streams beforehand; in a transport stream the description has to be found first.
-_QUICK = {"probesize": "32", "fpsprobesize": "0", "analyzeduration": "0"}
-# When the encoder of a transport stream restarts, its streams may get other numbers.
-_ON = {"merge_pmt_versions": "1"}
-_BROADCAST = {"probesize": "500000", "fpsprobesize": "0", "analyzeduration": "0", **_ON}
-_WEB = {"fpsprobesize": "0", "analyzeduration": "500000", **_ON}
-_RTSP = {"allowed_media_types": "video", **_QUICK}
-_BUFFER = str(4 << 20)
-"""Bytes of the UDP sockets' buffers: one large key frame is too much for the system's default."""
 _REFUSED = {
     av.HTTPUnauthorizedError: 401,
     av.HTTPForbiddenError: 403,
@@ -46,14 +38,6 @@ _REFUSED = {
 }
 OVER = 30.0
 """Seconds after which live HLS that has ended is over; before that, its encoder may just be restarting."""
-_REACHES = {
-    **dict.fromkeys(("http", "https"), "http,https,httpproxy,tls,tcp,crypto,data"),
-    **dict.fromkeys(("rtsp", "rtsps"), "rtp,srtp,udp,tcp,tls,http,https,httpproxy"),
-    **dict.fromkeys(("rtmp", "rtmps"), "rtmp,rtmps,ffrtmphttp,http,tcp,tls"),
-    "udp": "udp",
-    "srt": "srt",
-}
-"""Scheme -> the protocols that FFmpeg may use for it: a playlist could name a file of this machine."""
 _POLL = 100
 """Milliseconds of one wait for a camera's frame, after which `stop` is looked at."""
 BLOCK = 256 << 20
@@ -63,9 +47,10 @@ _TIMELESS = {"mpjpeg", "mjpeg"}
 """Containers without timestamps: FFmpeg makes them up from a rate of 25."""
 
 
-def connector(address: Address, options: SourceOptions, stall: float) -> Connect:
-    """A function that opens a connection to the address. stall: maximum seconds of one read. Raises UsageError."""
-    container, settings = _opening(address, options)
+def connector(address: Address, options: SourceOptions, stall: float, where: str = HOST) -> Connect:
+    """A function that opens a connection to the address. stall: maximum seconds of one read. where: the place that
+    pictures are wanted in. Raises UsageError."""
+    container, settings = opening(address, options)
     timeout = (options.open_timeout, stall)
     was_live, over = False, None
     """whether the playlist has been a live one, and since when it has had an end"""
@@ -75,7 +60,7 @@ def connector(address: Address, options: SourceOptions, stall: float) -> Connect
         place = address
         if address.scheme in ("rtsp", "rtsps") and address.login is not None:
             place = led_to(address, options.open_timeout, options.tls_ca)
-        feed = AvFeed(place, address, container, settings, timeout, options.tls_ca, options.max_size)
+        feed = AvFeed(place, address, container, settings, timeout, options.tls_ca, options.max_size, where)
         if not feed.ends:
             was_live, over = True, None
         elif was_live:
@@ -105,12 +90,14 @@ class AvFeed:
         timeout: tuple[float, float],
         tls_ca: str | None = None,
         max_size: Size = SourceOptions.max_size,
+        where: str = HOST,
     ) -> None:
         """place: what is opened: where the server of `address` leads to. timeout: maximum seconds to open, and of one
-        read. Raises FeedLost, FeedRefused or UsageError.
+        read. where: the place that pictures are wanted in. Raises FeedLost, FeedRefused or UsageError.
         """
         self.errors, self.idle = 0, 0.0
         self._address, self._tls_ca, self._most, self._damage = address, tls_ca, max_size, Damage()
+        self._where = where
         self._guard = Guard(place, PLAYLIST_FLOOD if address.is_playlist else FLOOD, timeout[0])
         self._bounds = ExitStack()
         self._bounds.enter_context(small_blocks(max_size, BLOCK))
@@ -153,6 +140,7 @@ class AvFeed:
         except BaseException:
             self.close()
             raise
+        self._decoding = Decoding(self._stream, self._where)
         self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
         self.ends = bool(self._container.duration) and self._address.scheme not in ENDLESS
         """whether the stream has an end, as a file on a web server"""
@@ -165,7 +153,7 @@ class AvFeed:
         start = time.monotonic()
         for frame in self._decoded:
             if frame is not None:
-                return self._make(frame)
+                return self._make(frame) if isinstance(frame, VideoFrame) else self._made_there(frame)
             if time.monotonic() - start >= timeout:
                 return None
         if self._guard.reason:
@@ -175,10 +163,11 @@ class AvFeed:
     def close(self) -> None:
         # FFmpeg sends TEARDOWN to an RTSP server and does not wait for an answer, so a frozen server costs no time.
         self._guard.closing()
+        self._decoding.close()
         self._container.close()
         self._bounds.close()
 
-    def _decode(self) -> Iterator[VideoFrame | None]:
+    def _decode(self) -> Iterator[VideoFrame | DeviceFrame | None]:
         """Yields frames, and None for each packet that gave no frame. Raises FeedLost and FeedRefused."""
         packets = self._container.demux(self._stream)
         while True:
@@ -199,10 +188,10 @@ class AvFeed:
                 self._times.sent(packet)
                 self._note_sent(packet)
             try:
-                frames = packet.decode() if packet is not None else []
+                frames = self._decoding.decode(packet) if packet is not None else []
             except av.EOFError:
                 return
-            except (av.FFmpegError, OSError):
+            except (av.FFmpegError, OSError, ModelError):
                 self._undecoded(packet)
                 frames = []
             if packet is not None and packet.is_corrupt:  # the container marks it: a part of it was lost
@@ -257,6 +246,31 @@ class AvFeed:
             self._reader.notes,
             self._sent(frame),
             damaged,
+            self._decoding.words,
+        )
+
+    def _made_there(self, frame: DeviceFrame) -> FeedFrame:
+        """As `_make`, of a picture on a GPU."""
+        if exceeds((frame.picture.width, frame.picture.height), self._most):
+            raise FeedTooLarge((frame.picture.width, frame.picture.height), self._most)
+        self._guard.picture()
+        base = self._stream.time_base or Fraction(1, 90_000)
+        seconds = None if self._timeless or frame.pts is None else float(frame.pts * base)
+        aspect = self._stream.sample_aspect_ratio
+        return FeedFrame(
+            frame.picture,
+            time.monotonic(),
+            None if self._timeless else frame.pts,
+            base,
+            aspect if aspect and aspect > 0 else Fraction(1),
+            None if self._timeless else self._rate(),
+            frame.like.colorspace,
+            frame.like.color_primaries,
+            frame.like.color_trc,
+            (),
+            None if self._ahead is None or seconds is None else self._ahead + seconds,
+            self._damage.shown_in(seconds, frame.key_frame, False),
+            self._decoding.words,
         )
 
     def _note_sent(self, packet: Packet[VideoStream]) -> None:
@@ -311,28 +325,3 @@ class AvFeed:
             return FeedRefused(self._address.scrub(reason(error)))
         known = failure(self._address, self._tls_ca) if isinstance(error, OSError) else None
         return known or FeedLost(self._address.scrub(reason(error)))
-
-
-def _opening(address: Address, options: SourceOptions) -> tuple[str | None, dict[str, str]]:
-    """How FFmpeg has to open it: container format, options."""
-    make: Callable[[], dict[str, str]] = {
-        "rtsp": lambda: {"rtsp_transport": options.transport, "buffer_size": _BUFFER, **_RTSP},
-        "rtsps": lambda: {"rtsp_transport": "tcp", **_RTSP, **checks(options.tls_ca)},
-        "udp": lambda: {"buffer_size": _BUFFER, **_BROADCAST},
-        "srt": lambda: _BROADCAST,
-        **dict.fromkeys(("http", "rtmp"), lambda: _WEB),
-        **dict.fromkeys(("https", "rtmps"), lambda: {**_WEB, **checks(options.tls_ca)}),
-        "v4l2": lambda: _camera(options),
-    }.get(address.scheme, dict)
-    if address.scheme == "v4l2":
-        return "v4l2", make()
-    return None, {"protocol_whitelist": _REACHES[address.scheme], **make()}
-
-
-def _camera(options: SourceOptions) -> dict[str, str]:
-    asked = {
-        "video_size": "{}x{}".format(*options.size) if options.size else None,
-        "framerate": str(options.rate) if options.rate else None,
-        "input_format": options.format,
-    }
-    return {name: value for name, value in asked.items() if value is not None}

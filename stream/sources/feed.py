@@ -101,6 +101,8 @@ class FeedFrame:
     """when the camera took it by its own clock, in seconds since 1970; None if the camera has not told its time yet"""
     damaged: bool = False
     """see `Frame.damaged`"""
+    decoder: str = ""
+    """as `VideoInfo.decoder`"""
 
 
 class Backlog:

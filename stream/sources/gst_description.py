@@ -17,8 +17,9 @@ without this queue they would wait in rtspsrc."""
 
 
 def describe(address: Address, options: SourceOptions) -> tuple[str, dict[str, Any]]:
-    """The pipeline up to raw video, and the properties of its element `src`. The password is only in the properties, so
-    that an error can quote the pipeline. Pure."""
+    """The pipeline up to raw video, in whatever memory, and the properties of its element `src`. Pure.
+
+    The password is only in the properties, so that an error can quote the pipeline."""
     scheme, rest = address.scheme, address.rest.reveal()
     if scheme in ("rtsp", "rtsps"):
         protocols = "tcp" if scheme == "rtsps" else options.transport  # TLS protects only this connection
@@ -33,7 +34,7 @@ def describe(address: Address, options: SourceOptions) -> tuple[str, dict[str, A
         width, height = options.size or (1280, 720)
         rate = Fraction(options.rate or 30)
         caps = f"video/x-raw(memory:NVMM),width={width},height={height},framerate={_ratio(rate)}"
-        return f"nvarguscamerasrc name=src sensor-id={rest} ! {caps} ! nvvidconv ! video/x-raw,format=I420", {}
+        return f"nvarguscamerasrc name=src sensor-id={rest} ! {caps}", {}
     if scheme == "gst":
         if not rest.strip():
             raise UsageError("gst:// takes a pipeline, as gst://videotestsrc is-live=true")

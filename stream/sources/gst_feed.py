@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from ...engine.errors import UsageError
+from ...engine.picture import HOST
 from ..media.gst_decoder import DecoderWatch
 from ..media.gst_load import Missing, load
-from ..media.gst_planes import SampleReader
+from ..media.gst_memory import InHost, PictureMemory, Reader
+from ..media.gst_ways import choose_memory
 from ..media.limits import Size, exceeds
 from ..net.address import Address
 from ..net.guard import FLOOD, PLAYLIST_FLOOD, Guard
@@ -61,15 +63,19 @@ def available() -> bool:
     return True
 
 
-def connector(address: Address, options: SourceOptions, stall: float) -> Connect:
-    """A function that opens a connection to the address. Raises UsageError."""
+def connector(address: Address, options: SourceOptions, stall: float, where: str = HOST) -> Connect:
+    """A function that opens a connection to the address. where: the place that pictures are wanted in. Raises
+    UsageError."""
     description, settings = describe(address, options)
     modules()
+    memory = choose_memory(where)
     if address.scheme == "rtsps" and not gio().TlsBackend.get_default().supports_tls():
         raise UsageError(f"{address}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
     # Web servers send faster than real time and wait for the reader: there is no reason to drop frames.
     drop = address.scheme not in _WEB
-    return lambda: GstFeed(description, address, settings, options.open_timeout, drop, options.tls_ca, options.max_size)
+    return lambda: GstFeed(
+        description, address, settings, options.open_timeout, drop, options.tls_ca, options.max_size, memory
+    )
 
 
 class GstFeed:
@@ -84,26 +90,24 @@ class GstFeed:
         drop: bool = True,
         tls_ca: str | None = None,
         max_size: Size = SourceOptions.max_size,
+        memory: PictureMemory | None = None,
     ) -> None:
-        """drop: frames that are not fetched in time are lost, the oldest first; otherwise the pipeline waits.
+        """drop: frames that are not fetched in time are lost, the oldest first; otherwise the pipeline waits. memory:
+        where pictures come out; None: in the host's.
 
         Raises FeedError, or UsageError if GStreamer cannot make the pipeline.
         """
-        gst, self._video = self._modules = modules()
+        gst, _ = modules()
         self.errors, self.idle = 0, 0.0
         self._gst, self._address, self._tls_ca, self._most = gst, address, tls_ca, max_size
         self._decoders = DecoderWatch(gst, max_size)
         self._finite = description.startswith("filesrc ")
         self._caps: Any = None
         self._ntp = gst.Caps.from_string("timestamp/x-ntp")
-        self._reader: SampleReader | None = None
+        self._memory, self._reader = memory or InHost(), cast("Reader | None", None)
         web = address.scheme in _WEB
         trusted = None if web else trusted_by(tls_ca)
-        sink = f"appsink name=saliency_tubes sync=false max-buffers={CAPACITY} drop={str(drop).lower()}"
-        try:
-            self._pipeline = assemble(gst, description, sink)
-        except Exception as error:  # GLib.Error, which can be named only after gi is imported
-            raise UsageError(address.scrub(f"{address}: GStreamer cannot make this pipeline: {error}")) from None
+        self._pipeline = self._assembled(description, drop)
         self._gate = gate_to(address, tls_ca) if web else None
         if self._gate is not None:
             settings = {"uri": self._gate.url}
@@ -125,6 +129,17 @@ class GstFeed:
             self.close()
             raise
         self.bursts = web and (address.is_playlist or self._ends())
+
+    def _assembled(self, description: str, drop: bool) -> Any:
+        """Raises UsageError if GStreamer cannot make the pipeline."""
+        sink = f"appsink name=saliency_tubes sync=false max-buffers={CAPACITY} drop={str(drop).lower()}"
+        try:
+            pipeline = assemble(self._gst, description, f"{self._memory.tail} ! {sink}")
+        except Exception as error:  # GLib.Error, which can be named only after gi is imported
+            what = f"{self._address}: GStreamer cannot make this pipeline: {error}"
+            raise UsageError(self._address.scrub(what)) from None
+        self._memory.attach(pipeline)
+        return pipeline
 
     def _set_up(self, settings: dict[str, Any], trusted: Any) -> Any:
         """Gives the element `src` its properties, and returns it if it is an RTSP source."""
@@ -152,7 +167,11 @@ class GstFeed:
             return None
         caps = sample.get_caps()
         if self._reader is None or not caps.is_equal(self._caps):
-            self._reader, self._caps = SampleReader(*self._modules, caps), caps
+            self._forget()
+            wrong = self._memory.wrong(self._elements())
+            if wrong:
+                raise FeedRefused(wrong)
+            self._reader, self._caps = self._memory.reader(caps), caps
         buffer, reader = sample.get_buffer(), self._reader
         if exceeds(reader.size, self._most):
             raise FeedTooLarge(reader.size, self._most)
@@ -172,7 +191,7 @@ class GstFeed:
         pts = None if running == none else int(running)
         return FeedFrame(
             picture, time.monotonic(), pts, NANOSECONDS, reader.pixel_aspect, reader.rate, matrix=reader.matrix,
-            sent=self._sent(buffer), damaged=damaged,
+            sent=self._sent(buffer), damaged=damaged, decoder=self._memory.words(self._decoders.names),
         )  # fmt: skip
 
     def _sent(self, buffer: Any) -> float | None:
@@ -187,8 +206,14 @@ class GstFeed:
         self._pipeline.set_state(self._gst.State.NULL)
         self._guard.close()
         self._bus.set_flushing(True)
+        self._forget()
         if self._gate is not None:
             self._gate.close()
+
+    def _forget(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
     def _open(self, timeout: float) -> None:
         self._pipeline.set_state(self._gst.State.PLAYING)

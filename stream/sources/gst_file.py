@@ -8,8 +8,10 @@ from pathlib import Path
 
 from ...engine.errors import SourceError
 from ...engine.fit import fit
+from ...engine.picture import HOST
 from ...engine.place import Fit, Place
 from ...engine.types import Frame
+from ..media.gst_ways import choose_memory
 from ..media.info import FALLBACK_RATE, VideoInfo
 from ..media.timeline import Timeline
 from ..net.address import Address
@@ -46,6 +48,7 @@ class GstFile:
             layout=image.layout,
             color=image.color,
             matrix=first.matrix,
+            decoder=first.decoder,
         )
         self._frames = self._read()
 
@@ -116,7 +119,8 @@ def open_file(address: Address, path: Path, options: SourceOptions, place: Place
         raise SourceError(f"{name}: {error.strerror}") from error
     description, settings = describe(address, options)
     try:
-        feed = GstFeed(description, address, settings, 10.0, drop=False, max_size=options.max_size)
+        memory = choose_memory(place.name if place else HOST)
+        feed = GstFeed(description, address, settings, 10.0, drop=False, max_size=options.max_size, memory=memory)
     except FeedError as error:
         raise SourceError(f"{name}: {error}") from None
     return GstFile(feed, name, place.fit if place else fit)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..media.gst_planes import CAPS
+from ..media.gst_memory import JOIN
 
 NVMM = "memory:NVMM"
 """the memory of a Jetson's decoders and cameras, which only NVIDIA's own elements can read"""
 FROM_NVMM = 'nvvidconv ! capsfilter caps="video/x-raw,format=(string){ I420, NV12 }"'
 """Copies pictures from NVMM to the host's memory. nvvidconv may take no others, so it is there only for NVMM."""
-_JOIN = "saliency_tubes_raw"
 
 
-def assemble(gst: Any, description: str, sink: str) -> Any:
-    """The pipeline of `description`, which gives raw video, up to the appsink `sink`, in the words of gst-launch.
+def assemble(gst: Any, description: str, tail: str) -> Any:
+    """The pipeline of `description`, which gives raw video, and of `tail`, in the words of gst-launch.
 
-    Where the raw video lies in NVMM, it is copied from there. Raises GLib.Error where GStreamer refuses.
+    tail: from an element called JOIN, which takes what lies in the host's memory, to an appsink. Where the raw video
+    lies in NVMM, and the tail cannot take it, it is copied from there. Raises GLib.Error where GStreamer refuses.
     """
-    tail = f"videoconvert name={_JOIN} ! {CAPS} ! {sink}"
     try:
         pipeline = gst.parse_launch(f"{description} ! {tail}")
     except Exception as error:  # GLib.Error, which can be named only after gi is imported
@@ -45,7 +44,7 @@ def _has_nvvidconv(gst: Any) -> bool:
 
 def _join(element: Any, pad: Any, gst: Any, pipeline: Any) -> None:
     """Links a decoder's new pad over nvvidconv where it gives NVMM, which the elements behind it have refused."""
-    target = pipeline.get_by_name(_JOIN).get_static_pad("sink")
+    target = pipeline.get_by_name(JOIN).get_static_pad("sink")
     if pad.is_linked() or target.is_linked() or not in_memory(pad.query_caps(None), NVMM):
         return
     bridge = gst.parse_bin_from_description(FROM_NVMM, True)

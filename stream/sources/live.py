@@ -233,5 +233,6 @@ def _describe(first: FeedFrame) -> VideoInfo:
         matrix=first.matrix,
         primaries=first.primaries,
         transfer=first.transfer,
+        decoder=first.decoder,
         notes=first.notes,
     )

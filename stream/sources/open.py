@@ -8,6 +8,7 @@ from pathlib import Path
 from ...engine.errors import UsageError
 from ...engine.fit import fit
 from ...engine.lazy import lazily
+from ...engine.picture import HOST
 from ...engine.place import Place
 from ..net.address import PORTS, Address, AddressLike
 from ..net.tls import check_authorities
@@ -69,17 +70,24 @@ def comes_live(uri: AddressLike, options: SourceOptions) -> bool:
     return options.realtime if address.comes_live is None else address.comes_live
 
 
-def backend_of(address: Address, options: SourceOptions) -> str:
-    """The library that reads an input: "gst" or "av". Pure."""
+def backend_of(address: Address, options: SourceOptions, where: str = HOST) -> str:
+    """The library that reads an input: "gst" or "av". where: the place that frames are wanted in."""
     if address.scheme in ("csi", "gst"):
         return "gst"
+    if options.backend != "auto":
+        return options.backend
+    if where != HOST:
+        from ..media.gst_ways import decodes_into
+
+        if decodes_into(where):
+            return "gst"
     # FFmpeg in PyAV's wheels has no SRT.
-    return "gst" if options.backend == "gst" or (address.scheme == "srt" and options.backend == "auto") else "av"
+    return "gst" if address.scheme == "srt" else "av"
 
 
 def _open_file(address: Address, path: Path, options: SourceOptions, place: Place | None) -> Source:
     def once() -> Source:
-        if backend_of(address, options) == "gst":
+        if backend_of(address, options, place.name if place else HOST) == "gst":
             from .gst_file import open_file
 
             return open_file(address, path, options, place)
@@ -109,13 +117,14 @@ def _open_live(
     stall = options.stall or (10.0 if segments else 2.0)
     if scheme in ("csi", "gst") and options.backend == "av":
         raise UsageError(f"{address}: {scheme}:// needs GStreamer: leave out the backend, or say gst")
-    if backend_of(address, options) == "gst":
+    where = place.name if place else HOST
+    if backend_of(address, options, where) == "gst":
         from .gst_feed import connector
     else:
         from .av_feed import connector
     patience = Patience(stall, options.first_timeout, options.wait, options.retries)
     return LiveSource(
-        connector(address, options, stall),
+        connector(address, options, stall, where),
         address.shown,
         patience,
         stream=stream,

@@ -302,8 +302,7 @@ def test_csi_is_a_pipeline() -> None:
     description, settings = describe(Address.parse("csi://1"), options)
     assert settings == {}
     assert description == (
-        "nvarguscamerasrc name=src sensor-id=1 ! video/x-raw(memory:NVMM),width=1920,height=1080,framerate=60/1 "
-        "! nvvidconv ! video/x-raw,format=I420"
+        "nvarguscamerasrc name=src sensor-id=1 ! video/x-raw(memory:NVMM),width=1920,height=1080,framerate=60/1"
     )
 
 

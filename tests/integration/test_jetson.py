@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import jetson
 import pytest
+from gpu_double import Double
 from saliency_tubes.stream.sources.gst_feed import available
 from videos import make_video
 
 pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
 
+Start = Callable[..., Double]
 HERE = Path(__file__).resolve().parents[1]
 READ = """
 import sys
@@ -26,9 +30,9 @@ source.close()
 """
 
 
-def run(program: str, *arguments: str) -> str:
+def run(program: str, *arguments: str, **environment: str) -> str:
     """What a program prints in which the stand-ins can be imported."""
-    environment = os.environ | {"PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "PYTHONPATH": str(HERE), **environment}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, env=environment, timeout=60
     )
@@ -43,3 +47,71 @@ def test_frames_that_decoders_leave_in_nvmm_are_copied_from_there(input: str, tm
     """Where a Jetson's decoder is the one that decodebin takes, and where a pipeline ends in it."""
     video = make_video(tmp_path / "clip.mp4", size=(64, 48), frames=5)
     assert run(READ, input.format(video)) == str([(64, number) for number in range(5)])
+
+
+ON_GPU = """
+import ctypes, sys
+import jetson
+from gpupictures import OnGpu, downloaded
+from saliency_tubes.stream.media.cuda_planes import gpu_of
+from saliency_tubes.stream.sources.base import SourceOptions
+from saliency_tubes.stream.sources.open import open_source
+
+gpu = gpu_of("cuda:0")
+library = ctypes.CDLL(jetson.LIBRARY)
+library.make_surface.restype = ctypes.c_void_p
+library.make_surface.argtypes = (*[ctypes.c_uint32] * 3, ctypes.c_int, ctypes.c_uint64, ctypes.c_void_p)
+with gpu.entered():
+    memories = [gpu.allocate(256 * 48 * 3 // 2) for _ in range(3)]
+made = [library.make_surface(64, 48, 256, int(sys.argv[2]), 7 + i, memory.pointer) for i, memory in enumerate(memories)]
+gst = jetson.install([ctypes.string_at(surface, library.surface_size()) for surface in made])
+
+def egl_frame(resource, index, level):
+    frame = gpu.cuda.CUeglFrame()
+    frame.frameType, frame.planeCount = gpu.cuda.CUeglFrameType.CU_EGL_FRAME_TYPE_PITCH, 2
+    frame.frame.pPitch = [int(resource), int(resource) + 256 * 48, 0]
+    return 0, frame
+
+registered = []
+gpu.cuda.cuGraphicsEGLRegisterImage = lambda image, flags: (registered.append(int(image)), (0, int(image)))[1]
+gpu.cuda.cuGraphicsResourceGetMappedEglFrame = egl_frame
+gpu.cuda.cuGraphicsUnregisterResource = lambda resource: (registered.remove(resource), (0,))[1]
+
+source = open_source(sys.argv[1], SourceOptions(backend="gst"), place=OnGpu())
+frames = [frame for frame, _ in zip(source, range(7))]
+places = [frame.image.surface.places for frame in frames]
+print([[memory.pointer for memory in memories].index(place[0].pointer) for place in places])
+print({(place[0].pitch, place[1].pointer - place[0].pointer) for place in places}, frames[0].image.where)
+print(source.info.decoder, "|", len(registered), library.mapped_images())
+del frames
+source.close()
+print(len(registered), library.mapped_images())
+for memory in memories:
+    memory.close()
+"""
+
+
+def test_pictures_in_nvmm_are_drawn_on_where_they_lie(gpu_double: Start, tmp_path: Path) -> None:
+    """Each of the surfaces that take turns is shown to the driver once, and forgotten at the end."""
+    double = gpu_double(kind="integrated")
+    video = make_video(tmp_path / "clip.mp4", size=(64, 48), frames=8)
+    said = run(ON_GPU, str(video), "0", **jetson_environment(double, tmp_path)).splitlines()
+    assert said == [
+        "[0, 1, 2, 0, 1, 2, 0]",
+        "{(256, 12288)} cuda:0",
+        "decoded by nvv4l2decoder and nvvidconv into memory:NVMM, pictures stay on cuda:0 | 3 3",
+        "0 0",
+    ]
+
+
+def test_pictures_in_blocks_are_refused(gpu_double: Start, tmp_path: Path) -> None:
+    double = gpu_double(kind="integrated")
+    video = make_video(tmp_path / "clip.mp4", size=(64, 48), frames=4)
+    with pytest.raises(AssertionError, match="nvvidconv gives pictures in blocks"):
+        run(ON_GPU, str(video), "1", **jetson_environment(double, tmp_path))
+    double.report_of_children.unlink()  # the process ended with an error
+
+
+def jetson_environment(double: Double, folder: Path) -> dict[str, str]:
+    there = double.environment
+    return there | {"LD_LIBRARY_PATH": f"{jetson.build(folder)}{os.pathsep}{there['LD_LIBRARY_PATH']}"}

@@ -169,7 +169,7 @@ def test_what_was_encoded_is_counted_and_what_was_not_is_not() -> None:
 def test_what_the_encoder_loses_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = gst_encode.encoder
     slow = "identity sleep-time=100000 ! "
-    monkeypatch.setattr(gst_encode, "encoder", lambda *args: slow + encoder(*args))
+    monkeypatch.setattr(gst_encode, "encoder", lambda *args, **named: slow + encoder(*args, **named))
     with served() as (sink, feeder):
         assert sink.encode is not None
         pushed: list[float] = []
@@ -452,7 +452,7 @@ def test_an_encoder_that_fails_twice_is_started_twice_and_that_is_heard(
 
 
 def test_a_pipeline_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gst_encode, "encoder", lambda *_: "nosuchelement ! h264parse")
+    monkeypatch.setattr(gst_encode, "encoder", lambda *_, **__: "nosuchelement ! h264parse")
     with pytest.raises(SinkError, match=r'^rtsp://127\.0\.0\.1:0/live: no element "nosuchelement"$'):
         GstRtspSink(Address.parse("rtsp://@:0/live"), SinkOptions()).open(INFO)
 

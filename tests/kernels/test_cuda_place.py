@@ -3,6 +3,7 @@ as they were, and nothing is allocated or left."""
 
 import gc
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,6 +126,18 @@ def test_bringing_and_sampling_wait_for_nothing(gpu_double):
     for index in range(3):
         sampler.put(frame_of(place.bring(make_picture(Layout.I420, 48, 64)), index))
     assert sum(double.report["waits"].values()) == before
+    place.close()
+
+
+def test_who_lent_the_memory_of_a_picture_is_told_how_long_it_is_read(gpu_double):
+    gpu_double(seed=0)
+    place, told = CudaPlace(Gpu.of()), []
+    picture = place.bring(make_picture(Layout.I420, 48, 64))
+    lent = DevicePicture(place.gpu, picture.surface, picture.ready, SimpleNamespace(used=told.append))
+    sample = place.sampler(SPECS[0]).put(frame_of(lent))
+    assert told == [sample.ready]
+    lent.drawn(picture.ready)
+    assert told == [sample.ready, picture.ready]
     place.close()
 
 

@@ -41,7 +41,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "engine.draw": ("engine",),
     "engine.cuda": ("engine", "engine.draw", "engine.runtimes.device"),
     "stream.net": ("engine",),
-    "stream.media": ("engine", "stream.net"),
+    "stream.media": ("engine", "engine.cuda", "stream.net"),
     "stream.sources": ("engine", "stream.net", "stream.media"),
     "stream.sinks": (
         *("engine", "engine.draw", "stream.net", "stream.media"),
@@ -109,6 +109,7 @@ ONLY_IN = {
     "openvino": ("engine/runtimes/openvino*.py",),
     "onnxruntime": ("engine/runtimes/onnxruntime.py", "export/*"),
     "av": ("stream/*/av_*.py",),
+    "PyNvVideoCodec": ("stream/*/nvc_*.py",),
     "gi": ("stream/*/gst_*.py",),
     "paho": ("stream/sinks/mqtt.py",),
 }

@@ -1,0 +1,26 @@
+"""Copies pictures from one place on a GPU to another."""
+
+from __future__ import annotations
+
+from ...engine.cuda.driver import Gpu
+from ...engine.cuda.jobs import Surface
+from ...engine.cuda.pictures import rows_of
+from ...engine.cuda.resources import given
+
+
+def gpu_of(where: str) -> Gpu:
+    """The GPU of a place such as "cuda:0". Raises UsageError if there is none."""
+    return Gpu.of(int(where.partition(":")[2]))
+
+
+def copy(gpu: Gpu, source: Surface, target: Surface, stream: int) -> None:
+    """Queues the copy of a picture to one of the same size and format. Within `Gpu.entered`."""
+    cuda = gpu.cuda
+    sizes = rows_of(source.format, (source.width, source.height))
+    for here, there, (rows, length) in zip(source.places, target.places, sizes, strict=True):
+        job = cuda.CUDA_MEMCPY2D()
+        job.srcMemoryType = job.dstMemoryType = cuda.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        job.srcDevice, job.srcPitch = here.pointer, here.pitch
+        job.dstDevice, job.dstPitch = there.pointer, there.pitch
+        job.WidthInBytes, job.Height = length, rows
+        given(cuda, cuda.cuMemcpy2DAsync(job, stream))

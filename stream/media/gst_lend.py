@@ -1,0 +1,104 @@
+"""GStreamer's buffers, lent to pictures on a GPU without a copy, and given back when the GPU is done with them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...engine.cuda.driver import Gpu
+    from ...engine.cuda.resources import CudaEvent
+
+READ, WRITE, CUDA = 1, 2, 1 << 17
+"""GST_MAP_READ, GST_MAP_WRITE, GST_MAP_CUDA"""
+
+
+class _Map(ctypes.Structure):
+    """GstMapInfo, gst/gstmemory.h"""
+
+    _fields_ = (
+        ("memory", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("data", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("maxsize", ctypes.c_size_t),
+        ("user_data", ctypes.c_void_p * 4),
+        ("reserved", ctypes.c_void_p * 4),
+    )
+
+
+@cache
+def _core() -> Any:
+    """GStreamer's own functions: those of its Python binding would copy what they map, from wherever it lies."""
+    library = ctypes.CDLL("libgstreamer-1.0.so.0")
+    library.gst_memory_map.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Map), ctypes.c_int)
+    library.gst_memory_unmap.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Map))
+    return library
+
+
+class Lent:
+    """A mapped GstBuffer. It goes back when this is garbage and all work on the memory is done."""
+
+    def __init__(self, buffer: Any, flags: int, home: deque[_Held]) -> None:
+        """Raises ValueError for a buffer that cannot be mapped."""
+        self._held = None
+        mapped = _Map()
+        if not _core().gst_memory_map(hash(buffer.peek_memory(0)), ctypes.byref(mapped), flags):
+            raise ValueError("a buffer of GStreamer's cannot be mapped")
+        self.address = int(mapped.data)
+        """of the mapped memory; on the GPU if the flags say so"""
+        self._held, self._home = _Held(buffer, mapped), home
+
+    def used(self, event: CudaEvent) -> None:
+        """Says that work which ends at the event uses the memory."""
+        assert self._held is not None
+        self._held.uses.append(event)
+
+    def __del__(self) -> None:  # in any thread, at any time, so that nothing is called here
+        if self._held is not None:
+            self._home.append(self._held)
+
+
+class _Held:
+    def __init__(self, buffer: Any, mapped: _Map) -> None:
+        self.buffer = buffer
+        self.mapped: _Map | None = mapped
+        self.uses: list[CudaEvent] = []
+
+    def unmap(self) -> None:
+        mapped, self.mapped = self.mapped, None
+        if mapped is not None:
+            _core().gst_memory_unmap(hash(self.buffer.peek_memory(0)), ctypes.byref(mapped))
+
+    def __del__(self) -> None:
+        self.unmap()  # of a pipeline that is gone, whose memory the driver frees when its work is done
+
+
+class BufferLender:
+    """Lends the buffers of one pipeline to pictures on one GPU."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu = gpu
+        self._home: deque[_Held] = deque()
+
+    def lend(self, buffer: Any, flags: int) -> Lent:
+        """Maps the buffer's only memory. Raises ValueError where that cannot be."""
+        self.collect()
+        return Lent(buffer, flags, self._home)
+
+    def collect(self, wait: bool = False) -> None:
+        """Gives those buffers back that nobody uses. wait: also those that the GPU still works on."""
+        if not self._home:
+            return
+        with self._gpu.entered():
+            for _ in range(len(self._home)):
+                held = self._home.popleft()
+                if wait:
+                    for use in held.uses:
+                        use.synchronize()
+                elif not all(use.done() for use in held.uses):
+                    self._home.append(held)
+                    continue
+                held.unmap()

@@ -1,0 +1,114 @@
+"""NVIDIA's decoder without GStreamer, by the wheel PyNvVideoCodec: coded pictures in, pictures on the GPU out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...engine.cuda.jobs import Format, RawPlane, Surface
+from ...engine.cuda.memory import view_of
+from ...engine.cuda.pictures import DevicePicture, bytes_of, laid_out
+from ...engine.cuda.pool import Pool
+from ...engine.errors import ModelError, one_line
+from ...engine.picture import Color
+from .cuda_planes import copy
+
+if TYPE_CHECKING:
+    from ...engine.cuda.driver import Gpu
+
+INSTALL = "pip install PyNvVideoCodec"
+CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9", "vp8": "VP8", "mpeg2video": "MPEG2"}
+"""FFmpeg's names of codecs -> those of the members of `cudaVideoCodec`."""
+PICTURES = 256
+"""Maximum number of decoded pictures that are held at a time; memory is taken only for as many as are."""
+
+
+def why_no_nvdec(index: int, codec: str, bits: int = 8) -> str | None:
+    """One line that says why PyNvVideoCodec cannot decode this codec on GPU `index`; None if it can."""
+    if codec not in CODECS:
+        return f"NVIDIA's decoders know no {codec}"
+    try:
+        nvc: Any = import_module("PyNvVideoCodec")
+        caps = nvc.GetDecoderCaps(gpuid=index, codec=getattr(nvc.cudaVideoCodec, CODECS[codec]), bitdepth=bits)
+    except ModuleNotFoundError:
+        return f"PyNvVideoCodec is not installed ({INSTALL})"
+    except Exception as error:  # what the wheel raises where the driver has no libnvcuvid, as in some containers
+        return f"PyNvVideoCodec cannot be used ({one_line(error)})"
+    if not caps.get("num_decoder_engines", 1):
+        return f"this GPU has no decoder for {codec}"
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class NvcFrame:
+    """A decoded picture, with the time that its packet had."""
+
+    pts: int
+    picture: DevicePicture
+
+
+class NvcDecoder:
+    """Decodes one stream. Its pictures are copied on the GPU, because the decoder uses its few surfaces again."""
+
+    def __init__(self, gpu: Gpu, codec: str, color: Color, reorders: bool) -> None:
+        """color: of the pictures. reorders: whether some pictures are shown after others that are coded later; if not,
+        each leaves the decoder at once. Raises ModelError where the decoder cannot be made."""
+        self._nvc: Any = import_module("PyNvVideoCodec")
+        self._gpu, self._color = gpu, color
+        self._pool: Pool | None = None
+        with gpu.entered():
+            self._stream = gpu.stream("high")
+            context = int(gpu.cuda.cuCtxGetCurrent()[1])
+        latency = self._nvc.DisplayDecodeLatencyType
+        self._decoder = self._called(
+            self._nvc.CreateDecoder,
+            gpuid=gpu.device.index,
+            codec=getattr(self._nvc.cudaVideoCodec, CODECS[codec]),
+            cudacontext=context,
+            cudastream=self._stream.handle,
+            usedevicememory=True,
+            latency=latency.NATIVE if reorders else latency.LOW,
+        )
+
+    def decode(self, data: bytes, pts: int) -> list[NvcFrame]:
+        """The pictures that are ready. data: an access unit, in Annex B form where the codec has one; empty: the stream
+        has ended, and the last pictures are given out. Raises ModelError where the decoder fails."""
+        coded = np.frombuffer(data, np.uint8)
+        packet = self._nvc.PacketData()
+        packet.bsl, packet.pts = len(data), pts
+        packet.bsl_data = coded.ctypes.data if len(data) else 0
+        return [self._taken(frame) for frame in self._called(self._decoder.Decode, packet)]
+
+    def close(self) -> None:
+        """Ends the decoder. Its pictures stay as they are for as long as somebody holds them."""
+        del self._decoder
+        self._stream.close()
+
+    def _taken(self, frame: Any) -> NvcFrame:
+        """A copy of the decoder's picture, queued behind what the decoder itself still does."""
+        gpu, views = self._gpu, [view_of(view) for view in frame.cuda()]
+        deep = views[0].dtype.itemsize == 2
+        height, width = views[0].shape[:2]
+        planes = [RawPlane(view.pointer, view.strides[0]) for view in views]
+        source = Surface(Format.P010 if deep else Format.NV12, planes, width, height, self._color)
+        size = (width, height)
+        needed = bytes_of(source.format, size)
+        if self._pool is None or self._pool.block_bytes != needed:
+            self._pool = Pool(gpu, needed, PICTURES)
+        with gpu.entered():
+            self._decoder.WaitOnCUStream(self._stream.handle)
+            block = self._pool.take(self._stream)
+            target = laid_out(source.format, size, self._color, block.pointer)
+            copy(gpu, source, target, self._stream.handle)
+            ready = self._stream.record()
+        block.used(ready)
+        return NvcFrame(int(frame.getPTS()), DevicePicture(gpu, target, ready, block))
+
+    def _called(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except Exception as error:  # of a class that the wheel makes
+            raise ModelError(f"PyNvVideoCodec: {one_line(error)}") from None

@@ -1,7 +1,11 @@
 """The one `Gpu` of a process: contexts, streams, memory, and whose work it waits for."""
 
 import gc
+import inspect
+import json
+import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,3 +250,20 @@ def test_what_is_trimmed_lives_as_long_as_somebody_holds_it(gpu_double, monkeypa
         assert double.memory(held.pointer, (10,), np.int64)[9] == 9
         assert held.strides == contiguous(held.dtype, held.shape)
         assert double.live["device"] <= 5 + 2
+
+
+def test_cuda_bindings_of_every_version_take_what_they_are_given():
+    """Where parameters had another order, the double, which is beneath one version of them, would not show it."""
+    driver_module = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-bindings", exc_type=ImportError)
+    folders = [Path(driver.__file__).parent, Path(driver.__file__).parents[2] / "stream" / "media"]
+    source = "".join(path.read_text(encoding="utf-8") for folder in folders for path in sorted(folder.glob("*.py")))
+    used = set(re.findall(r"""cuda\.(cu[A-Z]\w+)\(|"(cu[A-Z]\w+)\"""", source))
+    names = {name for pair in used for name in pair if name}
+    assert len(names) > 35
+    table = json.loads((Path(__file__).parents[1] / "unit" / "cuda_api.json").read_text(encoding="utf-8"))
+    for version, functions in table.items():
+        assert names <= set(functions), f"{version}: add {names - set(functions)} to cuda_api.json"
+        for name in names:
+            assert functions[name] == table["12.8.0"][name], f"{version}: {name}"
+    for name in names:
+        assert [*inspect.signature(getattr(driver_module, name)).parameters] == table["12.8.0"][name], name

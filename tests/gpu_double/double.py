@@ -27,6 +27,8 @@ OTHERS = {
     "nvdec.cpp": "decode/libnvcuvid.so.1",
 }
 """Sources of libraries of their own."""
+KERNEL_OPTIONS = os.environ.get("KERNEL_OPTIONS", "").split()
+"""More options for the compiler: .ci/sanitize has the kernels built with sanitizers."""
 KINDS = {
     "discrete": {"name": "Discrete+double", "capability": "8.9", "driver": 13000, "memory": 8 << 30},
     "integrated": {"name": "Orin+double", "capability": "8.7", "driver": 13000, "memory": 7 << 30},
@@ -42,7 +44,7 @@ def build() -> Path:
     sources = sorted(HERE.glob("*.cpp"))
     read = [*sources, *HERE.glob("*.h"), *HERE.glob("*.map"), *(REPOSITORY / "engine" / "kernels").glob("*")]
     read += (REPOSITORY / "tests" / "kernels").glob("*.h")
-    digest = hashlib.sha256(repr(OPTIONS).encode())
+    digest = hashlib.sha256(repr(OPTIONS + KERNEL_OPTIONS).encode())
     for path in sorted(read):
         digest.update(path.name.encode() + path.read_bytes())
     folder = REPOSITORY / "build" / "gpu_double" / digest.hexdigest()[:16]
@@ -64,7 +66,7 @@ def _compile(compiler: str, sources: Sequence[Path], folder: Path) -> None:
     def compiled(source: Path) -> Path:
         run(
             *OPTIONS,
-            *(["-O2"] if source.name == "modules.cpp" else []),
+            *(["-O2", *KERNEL_OPTIONS] if source.name == "modules.cpp" else []),
             "-c",
             source,
             "-o",
@@ -75,7 +77,8 @@ def _compile(compiler: str, sources: Sequence[Path], folder: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(compiled, [source for source in sources if source.name not in OTHERS]))
     exports = f"-Wl,--version-script={HERE / 'exports.map'}"
-    run("-shared", "-Wl,-soname,libcuda.so.1", exports, "-o", folder / "libcuda.so.1", *objects, "-ldl", "-lpthread")
+    target = folder / "libcuda.so.1"
+    run(*KERNEL_OPTIONS, "-shared", "-Wl,-soname,libcuda.so.1", exports, "-o", target, *objects, "-ldl", "-lpthread")
     for name, library in OTHERS.items():
         (folder / library).parent.mkdir(exist_ok=True)
         run(

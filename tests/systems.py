@@ -7,6 +7,7 @@ from dataclasses import replace
 from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.engine.runtimes.device import Device
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
+from saliency_tubes.stream.app.placing import Placing
 from saliency_tubes.stream.app.speed import Speeds
 from saliency_tubes.stream.doctor.system import Answers, FoundKit, Model, Processor, System
 from saliency_tubes.stream.doctor.video import ELEMENTS, JETSON, NVCODEC
@@ -27,6 +28,7 @@ ASKED = Answers(
     runner=Choices("OpenVINO 2026.4.1 on CPU", ("f32", "bf16")),
     on_cuda="nothing here runs ONNX files by CUDA",
     onnxruntime="onnxruntime is not installed",
+    placing=Placing("host", "the model runs on the CPU"),
     overlay=("avx2", "generic", "numpy"),
     decode={"files": "PyAV", "network cameras": "PyAV", "USB cameras": "PyAV", "CSI cameras": "GStreamer"},
     decoders=("H.264", "HEVC", "AV1", "VP9", "MJPEG"),

@@ -15,9 +15,10 @@ from ...engine.errors import UsageError, one_line
 from ...engine.runtimes.base import Choices
 from ...engine.runtimes.device import find_device
 from ...engine.runtimes.models import find_model, is_plan, read_manifest
-from ...engine.runtimes.open import choices
+from ...engine.runtimes.open import choices, place_of
 from ...engine.runtimes.planfile import read_plan
 from ...engine.runtimes.tensorrt import MODULES, load_kit
+from ..app.placing import choose
 from ..app.speed import Speeds, kept_speeds
 from ..media import gst_load
 from ..media.encoders import Chosen
@@ -42,7 +43,7 @@ def ask(model: str) -> Answers:
     """What is chosen for a run with this model."""
     found = _answer(lambda: _model(model))
     runner = _answer(lambda: choices(model)) if isinstance(found, Model) else found
-    gst = _gstreamer()
+    gst, placed = _gstreamer(), _answer(lambda: choose("auto", place_of(model)))
     return Answers(
         device=find_device(),
         kernels=_kernels(),
@@ -52,6 +53,7 @@ def ask(model: str) -> Answers:
         on_cuda=_answer(lambda: choices(model, device="cuda")),
         onnxruntime=_answer(lambda: choices("i3d", runtime="onnxruntime", device="cuda")),
         speeds=_speeds(found, runner),
+        placing=placed,
         overlay=paths(),
         overlay_missing=_missing_module("saliency_tubes.engine._overlay"),
         decode={kind: LIBRARIES[backend_of(Address.parse(uri), SourceOptions())] for kind, uri in INPUTS.items()},

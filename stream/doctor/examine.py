@@ -30,7 +30,15 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         gpu.nvenc,
     ),
     "Video": (video.pyav, video.gstreamer, video.rtsp_server, video.on_gpu, video.cameras),
-    "What a run takes": (ways.decode, ways.sample, ways.inference, ways.overlay, ways.encode),
+    "What a run takes": (
+        ways.frames,
+        ways.decode,
+        ways.sample,
+        ways.inference,
+        ways.evidence,
+        ways.overlay,
+        ways.encode,
+    ),
 }
 """heading -> probes under it"""
 

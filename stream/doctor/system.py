@@ -15,6 +15,7 @@ from ...engine.manifest import Manifest
 from ...engine.runtimes.base import Choices
 from ...engine.runtimes.device import Device
 from ...engine.runtimes.planfile import PlanInfo
+from ..app.placing import Placing
 from ..app.speed import Speeds
 from ..media.encoders import Chosen
 
@@ -73,6 +74,8 @@ class Answers:
     """the same with `--device cuda --runtime onnxruntime`"""
     speeds: Speeds | None = None
     """time of a window by precision, if it was measured at an earlier start"""
+    placing: Placing | str = "not asked for"
+    """where frames live with this model, and why there"""
     overlay: tuple[str, ...] = ("numpy",)
     """paths of the overlay on the CPU, the fastest first"""
     overlay_missing: str = ""

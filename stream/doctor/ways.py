@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from ...engine.draw.overlay import TITLES
-from ...engine.runtimes.device import Device
+from ...engine.picture import HOST
 from ..app.speed import Speeds
 from ..media.encoders import FAMILIES, Chosen
 from .finding import BROKEN, OK, SLOWER, Finding
-from .gpu import install_tensorrt, why_no_kernels
+from .gpu import install_tensorrt
 from .system import System
+
+
+def frames(machine: System) -> Finding:
+    """The memory that frames live in with this model; without one it is not known."""
+    placed = machine.asked.placing
+    if isinstance(placed, str):
+        return Finding(OK, "frames", f"not known: {placed}")
+    where = "the host's memory" if placed.name == HOST else f"the memory of {placed.name}"
+    return Finding(OK, "frames", f"in {where}: {placed.why}")
 
 
 def decode(machine: System) -> Finding:
@@ -22,9 +31,23 @@ def decode(machine: System) -> Finding:
 
 def sample(machine: System) -> Finding:
     best, *_ = machine.asked.overlay
+    if _on_gpu(machine):
+        return Finding(OK, "sample", "CUDA, once a frame, into bytes that stay there")
     if best == "numpy":
         return Finding(SLOWER, "sample", "OpenCV, which converts the whole picture: there is no compiled part")
     return Finding(OK, "sample", "C++, straight from the decoder's planes")
+
+
+def evidence(machine: System) -> Finding:
+    if _on_gpu(machine):
+        return Finding(OK, "evidence", "CUDA, from the activation where the network left it")
+    return Finding(OK, "evidence", "NumPy")
+
+
+def _on_gpu(machine: System) -> bool:
+    """Whether frames live on a GPU."""
+    placed = machine.asked.placing
+    return not isinstance(placed, str) and placed.name != HOST
 
 
 def inference(machine: System) -> Finding:
@@ -53,8 +76,8 @@ def _precision(offered: tuple[str, ...], speeds: Speeds | None) -> str:
 
 def overlay(machine: System) -> Finding:
     best, *_ = machine.asked.overlay
-    if isinstance(machine.asked.device, Device) and not why_no_kernels(machine):
-        return Finding(OK, "overlay", f"{TITLES[best]} on frames of the host; CUDA on frames of the GPU")
+    if _on_gpu(machine):
+        return Finding(OK, "overlay", "CUDA, in place")
     return Finding(SLOWER if best == "numpy" else OK, "overlay", TITLES[best])
 
 

@@ -14,6 +14,7 @@ import pytest
 from saliency_tubes.engine.draw import overlay
 from saliency_tubes.engine.runtimes.planfile import PlanInfo, Range, TensorInfo
 from saliency_tubes.stream.app.cli import EXPORT_COMMANDS, MACHINE_COMMANDS, main
+from saliency_tubes.stream.app.placing import Placing
 from saliency_tubes.stream.doctor import here
 from saliency_tubes.stream.doctor.examine import PROBES, examine
 from saliency_tubes.stream.doctor.finding import BROKEN, Finding, works
@@ -81,7 +82,7 @@ SAID: dict[str, dict[str, tuple[str, str, str]]] = {
         "power mode": ("ok", "MAXN", ""),
         "TensorRT": ("ok", "TensorRT 10.3.0", ""),
         "encoder": ("ok", "NVENC, by nvv4l2h264enc", ""),
-        "overlay": ("ok", "C++, NEON on frames of the host; CUDA", ""),
+        "overlay": ("ok", "C++, NEON", ""),
     },
     "Orin Nano": {
         "encoder": ("ok", "no NVENC", ""),
@@ -106,6 +107,14 @@ def test_what_is_said_of_a_machine(name: str) -> None:
         assert (finding.status, text in finding.text) == (status, True), finding
         assert command in finding.command and bool(command) == bool(finding.command), finding  # noqa: PT018
     assert works(examine(SYSTEMS[name]))
+
+
+def test_frames_that_live_on_a_gpu() -> None:
+    placing = Placing("cuda:0", "the model runs there")
+    findings = found(replace(ORIN, asked=replace(ORIN.asked, placing=placing)))
+    assert findings["frames"].text == "in the memory of cuda:0: the model runs there"
+    assert [findings[name].text.split(",")[0] for name in ("sample", "evidence", "overlay")] == ["CUDA"] * 3
+    assert found(ORIN)["frames"].text == "in the host's memory: the model runs on the CPU"
 
 
 def test_a_machine_without_nvidia_hears_one_line_of_it() -> None:

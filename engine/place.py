@@ -35,7 +35,7 @@ class ImagePainter(Protocol):
 
     @property
     def path(self) -> str:
-        """The overlay's path, one of `draw.overlay.TITLES`."""
+        """What draws the overlay: one of `draw.overlay.paths`, or cuda."""
         ...
 
     @property

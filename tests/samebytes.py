@@ -288,6 +288,10 @@ class Way:
         """A place for one stream."""
         return None
 
+    def noting(self, script: Script) -> Noting:
+        """The output that tells a script what has come out."""
+        return Noting(script)
+
     def begun(self, pipeline: Pipeline) -> None:
         """Called when a stream begins."""
 
@@ -329,7 +333,7 @@ def _live(case: Case, options: Options, way: Way) -> Digests:
         source = LiveSource(feed.connect, "camera", clock=feed.clock, wait=lambda seconds: False, seed=1)
         stack.callback(source.close)
         runner = way.runner(exact_manifest(case.resize), script=script)
-        return run(source, runner, options, [Noting(script)], None, way)
+        return run(source, runner, options, [way.noting(script)], None, way)
 
 
 def _open(name: str, stack: ExitStack) -> Source:

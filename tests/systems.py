@@ -85,6 +85,7 @@ DESKTOP = replace(
         overlay=("avx512", "avx2", "generic", "numpy"),
         encoders={"PyAV": Chosen("h264_nvenc"), "GStreamer": Chosen("nvh264enc")},
         elements=PLAIN | {*NVCODEC},
+        gstreamer_decodes=True,
     ),
 )
 OLD_DRIVER = replace(
@@ -108,6 +109,8 @@ DATA_CENTRE = replace(
             "GStreamer": Chosen("x264enc", (("nvh264enc", ABSENT),)),
         },
         elements=PLAIN | {"cudaupload", "cudadownload", "nvh264dec", "nvh265dec"},
+        gstreamer_decodes=False,
+        nvdec_missing="PyNvVideoCodec is not installed (pip install PyNvVideoCodec)",
     ),
 )
 CONTAINER = replace(
@@ -152,6 +155,7 @@ ORIN = replace(
         gstreamer="1.20.3",
         encoders={"PyAV": Chosen("libx264"), "GStreamer": Chosen("nvv4l2h264enc")},
         elements=PLAIN | {*JETSON},
+        gstreamer_decodes=True,
     ),
 )
 ORIN_NANO = replace(

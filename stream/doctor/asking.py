@@ -12,16 +12,19 @@ from ...engine.cachefile import cache_folder, read_cached, write_cached
 from ...engine.cuda.driver import why_not
 from ...engine.draw.overlay import paths
 from ...engine.errors import UsageError, one_line
+from ...engine.picture import HOST
 from ...engine.runtimes.base import Choices
-from ...engine.runtimes.device import find_device
+from ...engine.runtimes.device import Device, find_device
 from ...engine.runtimes.models import find_model, is_plan, read_manifest
 from ...engine.runtimes.open import choices, place_of
 from ...engine.runtimes.planfile import read_plan
 from ...engine.runtimes.tensorrt import MODULES, load_kit
-from ..app.placing import choose
+from ..app.placing import Placing, choose
 from ..app.speed import Speeds, kept_speeds
 from ..media import gst_load
 from ..media.encoders import Chosen
+from ..media.gst_ways import decodes_into
+from ..media.nvc_decoder import why_no_nvdec
 from ..net.address import Address
 from ..sources.base import SourceOptions
 from ..sources.open import backend_of
@@ -43,9 +46,10 @@ def ask(model: str) -> Answers:
     """What is chosen for a run with this model."""
     found = _answer(lambda: _model(model))
     runner = _answer(lambda: choices(model)) if isinstance(found, Model) else found
+    found_device = find_device()
     gst, placed = _gstreamer(), _answer(lambda: choose("auto", place_of(model)))
     return Answers(
-        device=find_device(),
+        device=found_device,
         kernels=_kernels(),
         kits=tuple(_kits()),
         model=found,
@@ -56,7 +60,9 @@ def ask(model: str) -> Answers:
         placing=placed,
         overlay=paths(),
         overlay_missing=_missing_module("saliency_tubes.engine._overlay"),
-        decode={kind: LIBRARIES[backend_of(Address.parse(uri), SourceOptions())] for kind, uri in INPUTS.items()},
+        decode={kind: _decodes(uri, placed) for kind, uri in INPUTS.items()},
+        gstreamer_decodes=_on_gpu(found_device, lambda index: decodes_into(f"cuda:{index}")) is True,
+        nvdec_missing=str(_on_gpu(found_device, lambda index: why_no_nvdec(index, "h264")) or ""),
         decoders=_decoders(),
         encoders=_encoders(not isinstance(gst, str)),
         gstreamer="" if isinstance(gst, str) else gst.version,
@@ -111,6 +117,16 @@ def _speeds(model: Model | str, runner: Choices | str) -> Speeds | None:
     if isinstance(model, str) or isinstance(runner, str) or model.plan is not None:
         return None
     return kept_speeds(find_model(model.path), runner, min(model.manifest.windows))
+
+
+def _decodes(uri: str, placed: Placing | str) -> str:
+    where = HOST if isinstance(placed, str) else placed.name
+    return LIBRARIES[backend_of(Address.parse(uri), SourceOptions(), where)]
+
+
+def _on_gpu(device: Device | str, question: Callable[[int], object]) -> object:
+    """The answer for a GPU; None where there is none."""
+    return None if isinstance(device, str) else _answer(lambda: question(device.index))
 
 
 def _decoders() -> tuple[str, ...]:

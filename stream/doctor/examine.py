@@ -27,6 +27,7 @@ PROBES: dict[str, tuple[Probe, ...]] = {
         gpu.tensorrt,
         gpu.plan,
         gpu.onnxruntime,
+        gpu.nvdec,
         gpu.nvenc,
     ),
     "Video": (video.pyav, video.gstreamer, video.rtsp_server, video.on_gpu, video.cameras),

@@ -158,6 +158,19 @@ def install_onnxruntime(machine: System) -> str:
     return f"{first}pip install onnxruntime-gpu"
 
 
+def nvdec(machine: System) -> Finding | None:
+    """Whether pictures are decoded into the GPU's memory."""
+    if isinstance(machine.asked.device, str):
+        return None
+    if machine.asked.gstreamer_decodes:
+        return Finding(OK, "decoder", "pictures are decoded into the GPU's memory, by GStreamer")
+    if not machine.asked.nvdec_missing:
+        return Finding(OK, "decoder", "pictures are decoded into the GPU's memory, by PyNvVideoCodec")
+    text = f"each picture is copied to the GPU: {machine.asked.nvdec_missing.partition(' (pip install')[0]}"
+    command = f"{machine.apt} nvidia-l4t-gstreamer" if machine.is_jetson else "pip install PyNvVideoCodec"
+    return Finding(SLOWER, "decoder", text, command)
+
+
 def nvenc(machine: System) -> Finding | None:
     """Whether the GPU encodes, as the choice of an encoder found by encoding."""
     if isinstance(machine.asked.device, str):

@@ -82,6 +82,10 @@ class Answers:
     """why the compiled part cannot be loaded; empty if it can"""
     decode: Mapping[str, str] = field(default_factory=dict)
     """kind of input -> what decodes it, and where its frames then lie"""
+    gstreamer_decodes: bool = False
+    """whether GStreamer decodes H.264 into the GPU's memory"""
+    nvdec_missing: str = "not asked for"
+    """why PyNvVideoCodec cannot decode H.264 on the GPU; empty if it can"""
     decoders: tuple[str, ...] = ()
     """codecs that PyAV decodes"""
     encoders: Mapping[str, Chosen | str] = field(default_factory=dict)

@@ -66,6 +66,15 @@ def share(pipeline: Any, gpu: Gpu) -> None:
     pipeline.set_context(load("GstApp", "GstVideo", "GstCuda").GstCuda.context_new_cuda_context(context_of(gpu)))
 
 
+@cache
+def _prefer(gst: Any) -> None:
+    """Makes decodebin try NVIDIA's decoders before those that run on the CPU, which may have the same rank and would
+    then be first by their names. For the whole process; in the same order among themselves."""
+    for feature in gst.Registry.get().get_feature_list_by_plugin("nvcodec"):
+        if isinstance(feature, gst.ElementFactory) and "Decoder/Video" in feature.get_metadata("klass"):
+            feature.set_rank(gst.Rank.PRIMARY + feature.get_rank())
+
+
 class InCuda:
     """The memory of one GPU. Pictures are not copied: they are drawn on where GStreamer's elements left them."""
 
@@ -74,6 +83,7 @@ class InCuda:
         self.gpu, self.where = gpu, gpu.name
         self._found = found = load("GstApp", "GstVideo", "GstCuda")
         self.tail = _tail(found.Gst)
+        _prefer(found.Gst)
         self.lender = BufferLender(gpu)
 
     def attach(self, pipeline: Any) -> None:

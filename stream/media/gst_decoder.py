@@ -17,6 +17,12 @@ _TRUSTING = ("h264parse", "h265parse")
 _SIZE = re.compile(r", (?:width|height)=\(int\)\d+")
 
 
+def decodes(factory: Any) -> bool:
+    """Whether elements of this kind decode pictures."""
+    classes = (factory.get_metadata("klass") or "").split("/")
+    return "Decoder" in classes and ("Video" in classes or "Image" in classes)
+
+
 class DecoderWatch:
     """A probe at the decoders' inputs. GStreamer calls it in its own threads, a few times for each coded frame."""
 
@@ -24,8 +30,6 @@ class DecoderWatch:
         """gst: the module Gst. most: see `SourceOptions.max_size`."""
         self.too_large: Size | None = None
         """size of the first picture that was too large; from then on nothing reaches the decoder"""
-        self.names: list[str] = []
-        """the elements that decode, by the names of their kinds"""
         self._gst, self._most, self._damage = gst, most, Damage()
         self._lost: deque[float | None] = deque(maxlen=256)
         """times in seconds of coded frames before which something is missing, not yet asked for by `damaged`"""
@@ -42,11 +46,9 @@ class DecoderWatch:
         if factory is None or pad is None:
             return
         kinds = self._gst.PadProbeType
-        classes = (factory.get_metadata("klass") or "").split("/")
         if factory.get_name() in _TRUSTING:
             pad.add_probe(kinds.EVENT_DOWNSTREAM, self._doubt)
-        elif "Decoder" in classes and ("Video" in classes or "Image" in classes):
-            self.names.append(factory.get_name())
+        elif decodes(factory):
             pad.add_probe(kinds.EVENT_DOWNSTREAM, self._caps)
             pad.add_probe(kinds.BUFFER, self._buffer)
 

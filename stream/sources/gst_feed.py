@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ...engine.errors import UsageError
 from ...engine.picture import HOST
-from ..media.gst_decoder import DecoderWatch
+from ..media.gst_decoder import DecoderWatch, decodes
 from ..media.gst_load import Missing, load
 from ..media.gst_memory import InHost, PictureMemory, Reader
 from ..media.gst_ways import choose_memory
@@ -168,9 +168,7 @@ class GstFeed:
         caps = sample.get_caps()
         if self._reader is None or not caps.is_equal(self._caps):
             self._forget()
-            wrong = self._memory.wrong(self._elements())
-            if wrong:
-                raise FeedRefused(wrong)
+            self._look_at_elements()
             self._reader, self._caps = self._memory.reader(caps), caps
         buffer, reader = sample.get_buffer(), self._reader
         if exceeds(reader.size, self._most):
@@ -191,8 +189,17 @@ class GstFeed:
         pts = None if running == none else int(running)
         return FeedFrame(
             picture, time.monotonic(), pts, NANOSECONDS, reader.pixel_aspect, reader.rate, matrix=reader.matrix,
-            sent=self._sent(buffer), damaged=damaged, decoder=self._memory.words(self._decoders.names),
+            sent=self._sent(buffer), damaged=damaged, decoder=self._words,
         )  # fmt: skip
+
+    def _look_at_elements(self) -> None:
+        """Notes what decodes. Raises FeedRefused where its pictures are out of reach."""
+        elements = self._elements()
+        wrong = self._memory.wrong(elements)
+        if wrong:
+            raise FeedRefused(wrong)
+        factories = [factory for element in elements if (factory := element.get_factory()) is not None]
+        self._words = self._memory.words([factory.get_name() for factory in factories if decodes(factory)])
 
     def _sent(self, buffer: Any) -> float | None:
         """When the camera took the frame, by its own clock; None before its first report (RTCP)."""

@@ -129,3 +129,26 @@ def test_a_decoder_of_another_gpu_is_named(gpu_double: Start) -> None:
     assert second.wrong([Element()]) == (
         "nvh264dec works on cuda:0, not on cuda:1: set CUDA_VISIBLE_DEVICES=1 and use cuda:0"
     )
+
+
+DECODED = """
+import sys
+from gpupictures import OnGpu, downloaded
+from saliency_tubes.stream.sources.open import open_source
+
+source = open_source(sys.argv[1], place=OnGpu())
+pictures = [downloaded(frame.image) for frame in source]
+print(source.info.decoder, [int(picture.planes[0][0, 0]) for picture in pictures], *source.remarks)
+source.close()
+"""
+
+
+def test_what_nvidias_decoder_decodes_stays_where_it_is(gpu_double: Start, tmp_path: Path) -> None:
+    """Without a word of the user's: GStreamer is taken because it has a decoder of NVIDIA's. Nothing goes up."""
+    double = gpu_double(seed=5)
+    video = make_video(tmp_path / "clip.mp4", size=(64, 48), frames=6)
+    levels = [16 + 8 * number for number in range(6)]  # what the decoder that is not there gives (nvdec.cpp)
+    said = run(double, "-c", DECODED, video, decoder=True)
+    assert said == f"decoded by nvh264sldec on cuda:0, pictures stay there {levels}"
+    (report,) = [child for child in double.children() if child["copies"]]
+    assert report["copies"].get("HtoD", 0) == 0

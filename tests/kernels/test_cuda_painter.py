@@ -70,6 +70,10 @@ class OnGpu:
         surface = Surface(format, places, picture.width, picture.height, picture.color)
         self.image = DevicePicture(gpu, surface, ready, self)
 
+    def used(self, event) -> None:
+        for memory in self.memory:
+            memory.used_until(event)
+
     def planes(self) -> list[np.ndarray]:
         found = []
         with self.gpu.entered():

@@ -68,7 +68,7 @@ class OnGpu:
             ready = stream.record()
         format = Format(picture.layout.value)
         surface = Surface(format, places, picture.width, picture.height, picture.color)
-        self.image = DevicePicture(gpu, surface, ready, self)
+        self.image = DevicePicture(gpu, surface, ready)
 
     def used(self, event) -> None:
         for memory in self.memory:

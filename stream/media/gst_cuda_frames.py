@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...engine.cuda.jobs import Format, RawPlane, Surface
 from ...engine.cuda.pictures import DevicePicture
 from ...engine.errors import SinkError
-from ...engine.picture import Image, Layout
-from .cuda_planes import copy
+from ...engine.picture import Image, Layout, on_host
+from .cuda_planes import copy, send
 from .gst_cuda import context_of, share
 from .gst_frames import FrameBuffers
 from .gst_lend import CUDA, WRITE, BufferLender
@@ -42,19 +42,23 @@ class CudaFrames(FrameBuffers):
             self._stream = gpu.stream("high")
 
     def make(self, image: Image) -> Any:
-        """A GstBuffer with the picture in it, without a time. The copy is done when this returns."""
-        if not isinstance(image, DevicePicture):
-            raise SinkError(f"a picture on {image.where} cannot be encoded on {self.where}")
-        picture = image
-        if picture.format is not self._format:
-            raise SinkError(f"pictures in {picture.format.value} cannot be encoded on {picture.where}")
+        """A GstBuffer with the picture in it, without a time. The copy is done when this returns.
+
+        image: in the place `where`; or on the host, as frames that came before the output was open.
+        """
+        if isinstance(image, DevicePicture) and image.format is not self._format:
+            raise SinkError(f"pictures in {image.format.value} cannot be encoded on {image.where}")
         result, buffer = self._pool.acquire_buffer(None)
         if buffer is None:
-            raise SinkError(f"GStreamer has no memory left on {picture.where} ({result.value_nick})")
+            raise SinkError(f"GStreamer has no memory left on {self.where} ({result.value_nick})")
         lent = self._lender.lend(buffer, WRITE | CUDA)
+        target = self._target(buffer, lent.address, image)
         with self._gpu.entered():
-            self._stream.wait(picture.ready)
-            copy(self._gpu, picture.surface, self._target(buffer, lent.address, picture), self._stream.handle)
+            if isinstance(image, DevicePicture):
+                self._stream.wait(image.ready)
+                copy(self._gpu, image.surface, target, self._stream.handle)
+            else:
+                send(self._gpu, on_host(image), target, self._stream.handle)
             self._stream.synchronize()
         del lent
         self._lender.collect()
@@ -67,7 +71,7 @@ class CudaFrames(FrameBuffers):
         self._pool.set_active(False)
         self._stream.close()
 
-    def _target(self, buffer: Any, address: int, like: DevicePicture) -> Surface:
+    def _target(self, buffer: Any, address: int, like: Image) -> Surface:
         """The planes of a buffer that is mapped at the address."""
         places, meta = self.places, self.gst.GstVideo.buffer_get_video_meta(buffer)
         if meta is not None:

@@ -100,6 +100,7 @@ SECTIONS = {
         *(
             "open_runner",
             "Runner",
+            "TensorRunner",
             "HostRunner",
             "Manifest",
             "open_sink",

@@ -31,12 +31,23 @@ def key_of(*parts: bytes | str) -> str:
     return digest.hexdigest()
 
 
+def is_private(path: Path) -> bool:
+    """Whether a file is there, belongs to this user, and cannot be written by anybody else."""
+    try:
+        return _is_private(path.stat())
+    except OSError:
+        return False
+
+
+def _is_private(about: os.stat_result) -> bool:
+    return os.name != "posix" or (about.st_uid == os.geteuid() and not about.st_mode & 0o022)
+
+
 def read_cached(path: Path, head: bytes) -> bytes | None:
     """The body that was written under this head; None if there is no such file, or none that can be trusted."""
     try:
         with path.open("rb") as file:
-            about = os.fstat(file.fileno())
-            if os.name == "posix" and (about.st_uid != os.geteuid() or about.st_mode & 0o022):
+            if not _is_private(os.fstat(file.fileno())):
                 return None
             content = file.read()
     except OSError:

@@ -19,9 +19,9 @@ from onnx import helper, numpy_helper
 from ..engine.errors import ModelError, UsageError, one_line
 from ..engine.files import write_whole
 from ..engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
+from ..engine.noise import smooth_noise
 from ..engine.picture import F32
 from ..engine.runtimes.bounds import FILE_WORDS, PRECISION_KEY
-from .noise import smooth_noise
 
 BOUND = 1e-3
 """of what the activation adds to the logits: what the tubes may be off it"""

@@ -15,9 +15,10 @@ import numpy as np
 from ..engine.errors import ModelError, TubesError, UsageError
 from ..engine.manifest import Manifest
 from ..engine.missed import OWN
+from ..engine.noise import smooth_noise
 from ..engine.picture import F32
 from ..engine.precision import precision_word
-from ..engine.runtimes.base import HostRunner
+from ..engine.runtimes.base import TensorRunner
 from ..engine.runtimes.bounds import BF16, BOUNDS, TF32, Errors, read_precision
 from ..engine.runtimes.build_plan import onnx_sha256
 from ..engine.runtimes.compare import compare
@@ -26,7 +27,6 @@ from ..engine.runtimes.open import open_runner
 from ..engine.runtimes.planfile import PlanInfo, read_plan
 from ..engine.runtimes.tensorrt import find_place
 from ..engine.types import HostOutputs, Outputs
-from .noise import smooth_noise
 from .report import CheckReport, Row
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _reference(
     return _Reference(f"{reference.name} in {runner.description}", partial(_infer, runner))
 
 
-def _infer(runner: HostRunner, clip: F32, class_id: int | None) -> Outputs:
+def _infer(runner: TensorRunner, clip: F32, class_id: int | None) -> Outputs:
     (outputs,) = runner.infer(clip, [class_id])
     return outputs
 

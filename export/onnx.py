@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from ..engine.errors import ModelError, TubesError, UsageError, one_line
 from ..engine.manifest import LinearHead, Manifest, WindowSpec
+from ..engine.noise import smooth_noise
 from ..engine.picture import F32
 from .gradient import trace_gradient
 from .half import round_to_half
 from .head import HeadAnalysis, Pool, analyse_head, find_pool
-from .noise import smooth_noise
 from .recipe import Recipe
 from .tap import Tapped, evaluating, find_tap
 from .trust import trusted_slices

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.manifest import InputSpec
+from ..engine.noise import smooth_noise
 from ..engine.picture import F32
-from .noise import smooth_noise
 from .tap import Tapped, evaluating
 
 BOUND = 0.45

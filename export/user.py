@@ -15,7 +15,7 @@ from torch import nn
 
 from ..engine.errors import TubesError, UsageError
 from ..engine.manifest import InputSpec
-from .noise import smooth_noise
+from ..engine.noise import smooth_noise
 from .tap import evaluating, logits_of
 from .weights import fit, load_state
 

@@ -1,18 +1,14 @@
-"""A GPU that is not there: doubles of TensorRT's runtime and of cuda-bindings, strict about what they are given.
+"""TensorRT's runtime on the GPU that is not there (tests/gpu_double), strict about what it is given.
 
-Device memory is memory of the host. What is queued on a stream is done when the stream is waited for, and not before,
-so whoever forgets to wait gets rubbish. A plan is the ONNX file behind a header, and onnxruntime runs it.
+A plan is the ONNX file behind a header, and onnxruntime runs it on the GPU's memory, as work queued on a stream.
 """
 
 from __future__ import annotations
 
-import ctypes
 import enum
 import json
 import sys
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,177 +17,14 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from saliency_tubes.engine.runtimes.device import Device
+from gpu_double import Double
 from saliency_tubes.engine.runtimes.models import read_manifest
 from saliency_tubes.engine.runtimes.onnxfile import read_metadata
 from saliency_tubes.engine.runtimes.planfile import PlanInfo, Range, TensorInfo, json_path, sha256
 
 MAGIC = b"a plan\n"
-ORIN = Device("Orin", "8.7")
-RUBBISH = 0xA5
-
-
-class CUresult(enum.IntEnum):
-    SUCCESS, INVALID_VALUE, OUT_OF_MEMORY, NOT_INITIALIZED, INVALID_CONTEXT, ILLEGAL_ADDRESS = 0, 1, 2, 3, 201, 700
-
-
-class CUstream_flags(enum.IntEnum):
-    CU_STREAM_DEFAULT, CU_STREAM_NON_BLOCKING = 0, 1
-
-
-class Handle:
-    """As cuda-bindings gives them: objects that `int` takes, and that no arithmetic does."""
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def __int__(self) -> int:
-        return self._value
-
-
-class CUdevice(Handle): ...
-
-
-class CUcontext(Handle): ...
-
-
-class CUstream(Handle): ...
-
-
-class CUdeviceptr(Handle): ...
-
-
-class FakeCuda(ModuleType):
-    """cuda.bindings.driver: what a driver refuses is refused; memory gone wrong is an AssertionError."""
-
-    CUresult, CUstream_flags = CUresult, CUstream_flags
-
-    def __init__(self, events: list[str]) -> None:
-        super().__init__("cuda.bindings.driver")
-        self.events, self.fail = events, dict[str, CUresult]()
-        self.device: dict[int, Any] = {}
-        self.pinned: dict[int, Any] = {}
-        self.queues: dict[int, list[Callable[[], None]]] = {}
-        self.contexts: dict[int, int] = {}
-        """how often each device's is retained"""
-        self.current: dict[int, int] = {}
-        """context by thread"""
-        self.ready = False
-
-    @property
-    def holds_nothing(self) -> bool:
-        return not (self.device or self.pinned or self.queues or any(self.contexts.values()))
-
-    def answer(self, function: str, needs_context: bool = True) -> CUresult:
-        if function in self.fail:
-            return self.fail[function]
-        if not self.ready:
-            return CUresult.NOT_INITIALIZED
-        context = self.current.get(threading.get_ident())
-        return CUresult.INVALID_CONTEXT if needs_context and self.contexts.get(context, 0) < 1 else CUresult.SUCCESS
-
-    def cuInit(self, Flags: int) -> tuple[CUresult]:
-        assert Flags == 0
-        self.ready = True
-        return (self.answer("cuInit", needs_context=False),)
-
-    def cuGetErrorString(self, error: CUresult) -> tuple[CUresult, bytes]:
-        assert isinstance(error, CUresult)
-        return CUresult.SUCCESS, error.name.lower().replace("_", " ").encode()
-
-    def cuDeviceGet(self, ordinal: int) -> tuple[CUresult, CUdevice]:
-        assert type(ordinal) is int
-        return self.answer("cuDeviceGet", needs_context=False), CUdevice(ordinal)
-
-    def cuDevicePrimaryCtxRetain(self, dev: CUdevice) -> tuple[CUresult, CUcontext]:
-        assert isinstance(dev, CUdevice)
-        code = self.answer("cuDevicePrimaryCtxRetain", needs_context=False)
-        if not code:
-            self.contexts[int(dev)] = self.contexts.get(int(dev), 0) + 1
-        return code, CUcontext(int(dev))
-
-    def cuDevicePrimaryCtxRelease(self, dev: CUdevice) -> tuple[CUresult]:
-        assert self.contexts[int(dev)] > 0, "released more often than retained"
-        self.contexts[int(dev)] -= 1
-        self.events.append("context of the GPU")
-        return (CUresult.SUCCESS,)
-
-    def cuCtxSetCurrent(self, ctx: CUcontext) -> tuple[CUresult]:
-        assert isinstance(ctx, CUcontext)
-        code = self.answer("cuCtxSetCurrent", needs_context=False)
-        if not code:
-            self.current[threading.get_ident()] = int(ctx)
-        return (code,)
-
-    def cuStreamCreate(self, Flags: int) -> tuple[CUresult, CUstream | None]:
-        assert type(Flags) is int
-        if code := self.answer("cuStreamCreate"):
-            return code, None
-        handle = 0x5000 + len(self.queues)
-        self.queues[handle] = []
-        return CUresult.SUCCESS, CUstream(handle)
-
-    def cuStreamDestroy(self, hStream: CUstream) -> tuple[CUresult]:
-        assert isinstance(hStream, CUstream)
-        assert not self.queues.pop(int(hStream)), "destroyed with work in it"
-        return (CUresult.SUCCESS,)
-
-    def cuStreamSynchronize(self, hStream: CUstream) -> tuple[CUresult]:
-        assert isinstance(hStream, CUstream)
-        queue = self.queues[int(hStream)]
-        if code := self.answer("cuStreamSynchronize"):
-            queue.clear()
-            return (code,)
-        while queue:
-            queue.pop(0)()
-        return (CUresult.SUCCESS,)
-
-    def cuMemAlloc(self, bytesize: int) -> tuple[CUresult, CUdeviceptr | None]:
-        code, address = self._allocate("cuMemAlloc", self.device, bytesize)
-        return code, None if code else CUdeviceptr(address)
-
-    def cuMemHostAlloc(self, bytesize: int, Flags: int) -> tuple[CUresult, int | None]:
-        assert Flags == 0
-        code, address = self._allocate("cuMemHostAlloc", self.pinned, bytesize)
-        return code, None if code else address
-
-    def _allocate(self, function: str, held: dict[int, Any], size: int) -> tuple[CUresult, int]:
-        assert type(size) is int
-        if (code := self.answer(function)) or size < 1:
-            return code or CUresult.INVALID_VALUE, 0
-        memory = (ctypes.c_ubyte * size)(*[RUBBISH] * min(size, 64))
-        held[ctypes.addressof(memory)] = memory
-        return CUresult.SUCCESS, ctypes.addressof(memory)
-
-    def cuMemFree(self, dptr: Any) -> tuple[CUresult]:
-        assert int(dptr) in self.device, "freed twice, or never allocated"
-        assert self.answer("cuMemFree") == CUresult.SUCCESS
-        del self.device[int(dptr)]
-        self.events.append("memory")
-        return (CUresult.SUCCESS,)
-
-    def cuMemFreeHost(self, p: int) -> tuple[CUresult]:
-        assert type(p) is int
-        del self.pinned[p]
-        return (CUresult.SUCCESS,)
-
-    def cuMemcpyHtoDAsync(self, dstDevice: Any, srcHost: int, ByteCount: int, hStream: CUstream) -> tuple[CUresult]:
-        return self._copy("cuMemcpyHtoDAsync", self.device, int(dstDevice), self.pinned, srcHost, ByteCount, hStream)
-
-    def cuMemcpyDtoHAsync(self, dstHost: int, srcDevice: Any, ByteCount: int, hStream: CUstream) -> tuple[CUresult]:
-        return self._copy("cuMemcpyDtoHAsync", self.pinned, dstHost, self.device, int(srcDevice), ByteCount, hStream)
-
-    def _copy(self, function: str, to: dict, target: int, of: dict, source: int, size: int, stream: CUstream) -> Any:
-        assert type(size) is int
-        assert isinstance(stream, CUstream)
-        for held, address in ((to, target), (of, source)):
-            assert type(address) is int
-            assert address in held, f"{function}: no such memory"
-            assert size <= ctypes.sizeof(held[address]), f"{function}: beyond its end"
-        if code := self.answer(function):
-            return (code,)
-        self.queues[int(stream)].append(lambda: ctypes.memmove(target, source, size))
-        return (CUresult.SUCCESS,)
+ORIN = {"kind": "integrated", "name": "Orin", "capability": "8.7"}
+"""What `gpu_double` is to be told."""
 
 
 class DataType(enum.Enum):
@@ -237,10 +70,10 @@ class FakeTensorRt(ModuleType):
 
     ILogger, DataType, TensorIOMode, TensorLocation = ILogger, DataType, TensorIOMode, TensorLocation
 
-    def __init__(self, name: str, version: str, cuda: FakeCuda) -> None:
+    def __init__(self, name: str, version: str, double: Double, events: list[str]) -> None:
         super().__init__(name)
         self.__spec__ = ModuleSpec(name, None)
-        self.__version__, self.cuda, self.made = version, cuda, list[str]()
+        self.__version__, self.double, self.events, self.made = version, double, events, list[str]()
         self.refuse = set[str]()
         """what fails: "runtime", "context", "run", "address\""""
         trt = self
@@ -265,7 +98,7 @@ class FakeRuntime:
             raise TypeError("pybind11::init(): factory function returned nullptr")
 
     def __del__(self) -> None:
-        self.trt.cuda.events.append("runtime")
+        self.trt.events.append("runtime")
 
     def say(self, text: str) -> None:
         self.logger.log(
@@ -291,11 +124,13 @@ class FakeEngine:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         self.session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        self.fed = {value.name: {"tensor(float)": "f4", "tensor(int64)": "i8"}[value.type]
+                    for value in self.session.get_inputs()}  # fmt: skip
         self.names = [*told["inputs"], *told["outputs"]]
         self.num_io_tensors = len(self.names)
 
     def __del__(self) -> None:
-        self.runtime.trt.cuda.events.append("engine")
+        self.runtime.trt.events.append("engine")
 
     def get_tensor_name(self, index: int) -> str:
         return self.names[index]
@@ -326,7 +161,7 @@ class FakeContext:
         self.addresses: dict[str, int] = {}
 
     def __del__(self) -> None:
-        self.engine.runtime.trt.cuda.events.append("execution context")
+        self.engine.runtime.trt.events.append("execution context")
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         if not (isinstance(name, str) and isinstance(shape, tuple) and all(type(size) is int for size in shape)):
@@ -361,53 +196,48 @@ class FakeContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         if type(stream_handle) is not int:
             raise TypeError("execute_async_v3(): incompatible function arguments")
-        engine, cuda = self.engine, self.engine.runtime.trt.cuda
-        assert not cuda.answer("execute_async_v3"), "the GPU is not this thread's"
-        assert stream_handle in cuda.queues, "no such stream"
-        missing = [name for name in engine.told["inputs"] if name not in self.shapes]
-        missing += [name for name in engine.names if name not in self.addresses]
-        if missing or "run" in engine.runtime.trt.refuse:
+        told, double = self.engine.told, self.engine.runtime.trt.double
+        missing = [name for name in told["inputs"] if name not in self.shapes]
+        missing += [name for name in self.engine.names if name not in self.addresses]
+        if missing or "run" in self.engine.runtime.trt.refuse:
             self.say(f"neither shape nor address of {missing}")
             return False
-        cuda.queues[stream_handle].append(self._run)
-        return True
+        # Shapes and addresses are those of this moment: they may be set anew before the work is done.
+        shapes = {name: tuple(self.get_tensor_shape(name)) for name in self.engine.names}
+        types = {name: np.dtype(dtype) for name, (_, dtype) in {**told["inputs"], **told["outputs"]}.items()}
+        tensors = {name: (self.addresses[name], shapes[name], types[name]) for name in self.engine.names}
+        touched = {name: (pointer, int(np.prod(shape)) * dtype.itemsize)
+                   for name, (pointer, shape, dtype) in tensors.items()}  # fmt: skip
 
-    def _run(self) -> None:
-        told, feed = self.engine.told, {}
-        for name, (_, dtype) in told["inputs"].items():
-            feed[name] = self._memory(name, self.shapes[name], dtype).copy()
-        found = self.engine.session.run(list(told["outputs"]), feed)
-        for name, value in zip(told["outputs"], found, strict=True):
-            self._memory(name, value.shape, str(value.dtype))[...] = value
+        session, fed = self.engine.session, self.engine.fed  # the double keeps `run`, which must not keep the context
 
-    def _memory(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        held = self.engine.runtime.trt.cuda.device[self.addresses[name]]
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        assert size <= ctypes.sizeof(held), f"{name} does not fit the memory it was given"
-        return np.frombuffer(held, dtype, int(np.prod(shape))).reshape(shape)
+        def run() -> None:
+            feed = {name: double.memory(*tensors[name]).astype(fed[name]) for name in told["inputs"]}
+            found = session.run(list(told["outputs"]), feed)
+            for name, value in zip(told["outputs"], found, strict=True):
+                double.memory(*tensors[name])[...] = value
+
+        reads, writes = ([touched[name] for name in told[kind]] for kind in ("inputs", "outputs"))
+        return double.work(stream_handle, run, reads, writes, "the network") == 0
 
 
 @dataclass
 class Here:
     """A machine with a GPU, and what is installed on it."""
 
+    double: Double
     events: list[str] = field(default_factory=list)
-    """what was given back, in order"""
-
-    def __post_init__(self) -> None:
-        self.cuda = FakeCuda(self.events)
+    """what of TensorRT was given back, in order"""
 
     def install(self, monkeypatch: Any, name: str = "tensorrt", version: str = "10.3.0") -> FakeTensorRt:
-        """Puts cuda-bindings and a TensorRT where they are imported from, and a GPU where it is looked for."""
+        """Puts a TensorRT, and no other, where it is imported from."""
         from saliency_tubes.engine.runtimes import tensorrt as runner
 
-        modules = {"cuda.bindings.driver": self.cuda, name: FakeTensorRt(name, version, self.cuda)}
-        for module, double in modules.items():
-            monkeypatch.setitem(sys.modules, module, double)
+        trt = FakeTensorRt(name, version, self.double, self.events)
+        monkeypatch.setitem(sys.modules, name, trt)
         others = {"tensorrt", "tensorrt_lean", "tensorrt_dispatch", "tensorrt_rtx"} - {name}
         monkeypatch.setattr(runner, "find_spec", lambda wanted: None if wanted in others else find_spec(wanted))
-        monkeypatch.setattr(runner, "find_device", lambda index=0: replace(ORIN, index=index))
-        return modules[name]
+        return trt
 
 
 def write_plan(
@@ -415,11 +245,12 @@ def write_plan(
 ) -> Path:
     """A plan of an ONNX file, with its JSON, as `saliency-tubes build` would write them.
 
-    changes: fields of PlanInfo; `on_host`: names of tensors; `engine`: what the plan itself says otherwise than it
+    changes: fields of PlanInfo; `on_host`, `halves`: names of tensors; `engine`: what the plan itself says
+    otherwise
     """
     manifest = read_manifest(onnx)
     clip_length, low_high = clip_length or manifest.default_clip_length, sorted({*batch})
-    engine, on_host = changes.pop("engine", {}), changes.pop("on_host", [])
+    engine, on_host, halves = changes.pop("engine", {}), changes.pop("on_host", []), changes.pop("halves", ())
     rest = {manifest.input.name: ((3, clip_length, *manifest.input.size), "float32")}
     if manifest.head is None:
         rest[manifest.class_input] = ((), "int64")
@@ -428,8 +259,12 @@ def write_plan(
     feed = {name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in rest.items()}
     names = [value.name for value in session.get_outputs()]
     shapes = {name: value.shape[1:] for name, value in zip(names, session.run(names, feed), strict=True)}
-    inputs = tuple(TensorInfo(name, (first, *shape), dtype) for name, (shape, dtype) in rest.items())
-    outputs = tuple(TensorInfo(name, (first, *shape), "float32") for name, shape in shapes.items())
+
+    def tensor(name: str, shape: tuple[int, ...], dtype: str = "float32") -> TensorInfo:
+        return TensorInfo(name, (first, *shape), "float16" if name in halves else dtype)
+
+    inputs = tuple(tensor(name, *told) for name, told in rest.items())
+    outputs = tuple(tensor(name, shape) for name, shape in shapes.items())
     profile = {name: Range(*((n, *shape) for n in (batch[0], batch[0], batch[1]))) for name, (shape, _) in rest.items()}
     options = changes.pop("options", {})
     told = {
@@ -444,8 +279,8 @@ def write_plan(
     values = {
         "builder": "tensorrt",
         "version": "10.3.0",
-        "compute_capability": (ORIN.compute_capability,),
-        "device": ORIN.name,
+        "compute_capability": (ORIN["capability"],),
+        "device": ORIN["name"],
         "clip_length": clip_length,
         "inputs": inputs,
         "outputs": outputs,

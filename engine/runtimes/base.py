@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,9 @@ from ..types import Clip, HostOutputs, Outputs
 ONNX_RUNTIMES = {"openvino": "OpenVinoRunner", "onnxruntime": "OnnxRuntimeRunner"}
 """What runs ONNX files: the name of its package, and of its module here -> the class of its Runner. The first one
 that is installed is the default."""
-RUNTIMES = (*ONNX_RUNTIMES, "tensorrt")
-SAMPLES_ON_GPU: tuple[str, ...] = ()
-"""Those of RUNTIMES that, on an NVIDIA GPU, read samples in its memory: whose `Runner.place` is then "cuda:N"."""
+ONNXRUNTIME_RTX = "onnxruntime-rtx"
+"""onnxruntime, which hands the graph to TensorRT-RTX: with a package of it that has that provider."""
+RUNTIMES = (*ONNX_RUNTIMES, ONNXRUNTIME_RTX, "tensorrt")
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,14 @@ class HostRunner(TensorRunner):
         if self._memory is None:
             self._memory = np.empty((self.batch, 3, self.clip_length, *spec.size), np.float32)
         return self.infer(tensor(clips, spec, self._memory[: len(clips)]), class_ids)
+
+
+class ArrayAt(NamedTuple):
+    """A contiguous array, in the memory that whoever is given it expects: the host's, or a GPU's."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 def run_one(runner: Runner, clip: Clip, class_id: int | None = None) -> Outputs:

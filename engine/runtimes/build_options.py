@@ -62,5 +62,16 @@ class BuildWatch(Protocol):
     def log(self, severity: str, message: str) -> None: ...
 
 
+class Silent:
+    """A `BuildWatch` for programs that need none."""
+
+    cancelled = False
+
+    def phase_start(self, name: str, parent: str | None, steps: int) -> None: ...
+    def step_complete(self, name: str, step: int) -> None: ...
+    def phase_finish(self, name: str) -> None: ...
+    def log(self, severity: str, message: str) -> None: ...
+
+
 class Cancelled(Exception):
     """The build was asked to stop, by `BuildWatch.cancelled`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
-from .build_options import BuildOptions, BuildWatch
+from .build_options import BuildOptions, BuildWatch, Silent
 from .models import is_plan, read_manifest
 from .onnxfile import read_metadata
 from .planfile import PlanInfo, json_path, read_plan, sha256
@@ -95,30 +95,21 @@ class Request:
         return self.device.name if self.device else ""
 
 
-class Silent:
-    """A `BuildWatch` for programs that need none."""
-
-    cancelled = False
-
-    def phase_start(self, name: str, parent: str | None, steps: int) -> None: ...
-    def step_complete(self, name: str, step: int) -> None: ...
-    def phase_finish(self, name: str) -> None: ...
-    def log(self, severity: str, message: str) -> None: ...
-
-
 def build_plan(
     onnx: Path,
     plan: Path,
     options: BuildOptions | None = None,
     *,
     builder: str = "auto",
+    index: int = 0,
     timing_cache: Path | None = None,
     force: bool = False,
     watch: BuildWatch | None = None,
 ) -> Built:
     """Builds `plan` from `onnx` and writes its JSON beside it; does nothing where that has been done, unless `force`.
 
-    builder: tensorrt, tensorrt-rtx, or auto (the first that is installed). Raises UsageError for what nothing here can
+    builder: tensorrt, tensorrt-rtx, or auto (the first that is installed). index: of the GPU that TensorRT builds for,
+    which must be the calling thread's if it is not 0. Raises UsageError for what nothing here can
     serve, ModelError with TensorRT's own reason for a file that cannot be built, Cancelled if `watch` was cancelled;
     then what was there is still there.
     """
@@ -133,7 +124,7 @@ def build_plan(
         if wrong:
             raise UsageError(f"cannot write {plan}: {reason}")
     kit = find_kit(builder)
-    device = target(kit, options)
+    device = target(kit, options, index)
     manifest = read_manifest(onnx)
     clip_length = manifest.default_clip_length if options.clip_length is None else options.clip_length
     manifest.window(clip_length)

@@ -1,100 +1,57 @@
-"""Runs ONNX by onnxruntime: the reference, and the fallback where OpenVINO is not installed."""
+"""Runs ONNX by onnxruntime on the CPU: the reference, and the fallback where OpenVINO is not installed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
+import numpy.typing as npt
 
-from ..errors import ModelError, UsageError, one_line
+from ..errors import UsageError
 from ..manifest import Manifest
 from ..picture import F32
 from ..types import Outputs
-from .base import Choices, HostRunner, check_shapes, inputs, outputs
-
-LONGEST = 240
-"""Maximum number of characters of onnxruntime's own message that an error quotes."""
-PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
-
-
-def provider_of(device: str) -> tuple[str, dict[str, str]]:
-    """The execution provider of a device, cpu, cuda or cuda:N, and its options. Raises UsageError for anything else.
-
-    CUDA multiplies float32 as TF32, with 10 bits of mantissa, unless it is told not to: what is called f32 here is f32.
-    """
-    name, colon, number = device.upper().partition(":")
-    known = name in PROVIDERS and not (colon and (name == "CPU" or not number.isdecimal() or len(number) > 3))
-    if not known:
-        raise UsageError(f"onnxruntime runs on CPU, cuda or cuda:N, the GPU number N, got device {device!r}")
-    options = {"device_id": str(int(number or 0)), "use_tf32": "0"} if name == "CUDA" else {}
-    return PROVIDERS[name], options
+from .base import ArrayAt, Choices, HostRunner, inputs, outputs
+from .onnxruntime_session import TITLE, Session, provider_for, split_device
 
 
 class OnnxRuntimeRunner(HostRunner):
-    """A Runner in float32 on the CPU or on CUDA."""
+    """A Runner in float32 on the CPU."""
 
     def __init__(
         self, path: Path, manifest: Manifest, clip_length: int, precision: str, device: str, batch: int
     ) -> None:
-        provider, settings = provider_of(device)
+        if split_device(device)[0] != "cpu":
+            raise UsageError(f"a GPU is named cuda or cuda:N, got device {device!r}")
         if precision == "bf16":
             raise UsageError(f"onnxruntime runs in f32, got precision {precision!r}")
-        if provider not in ort.get_available_providers():
-            raise UsageError(
-                f"this onnxruntime cannot run on {device}: it has {', '.join(ort.get_available_providers())}"
-            )
         self.manifest, self.clip_length = manifest, clip_length
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=[(provider, settings)])
-        except Exception as error:  # its classes derive from nothing narrower
-            raise ModelError(f"onnxruntime says: {one_line(error)[:LONGEST]}") from None
-        # onnxruntime replaces a provider that cannot load by the CPU's, and only logs it.
-        if provider not in self._session.get_providers():
-            raise UsageError(f"onnxruntime cannot run on {device}: its libraries did not load")
-        names = {value.name for value in self._session.get_outputs()}
-        missing = set(manifest.outputs.values()) - names
-        if missing:
-            raise ModelError(f"the graph has no output {', '.join(sorted(missing))}: it has {', '.join(sorted(names))}")
-        # The shapes in the graph may be open: running a clip of zeros shows them, before any output is opened.
-        found = self._run(self._nothing(1), None)
-        check_shapes(manifest, clip_length, {name: value.shape for name, value in found.items()})
-        self.batch = batch if batch > 1 and self._takes_batches() else 1
-        self.description = f"{_title(device)}, f32"
+        self._session = Session(path, manifest, clip_length, provider_for("cpu"), {})
+        self.batch = self._session.takes(batch)
+        self.description = f"{choices(device).title}, f32"
 
     def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        return outputs(self.manifest, self._run(data, class_ids))
-
-    def _run(self, clips: F32, class_ids: Sequence[int | None] | None) -> dict[str, F32]:
+        feed = {name: np.ascontiguousarray(one) for name, one in inputs(self.manifest, data, class_ids).items()}
+        found = {role: np.empty((len(data), *shape), dtype) for role, (shape, dtype) in self._session.outputs.items()}
         names = self.manifest.outputs
-        given = inputs(self.manifest, clips, class_ids)
-        try:
-            values = self._session.run(list(names.values()), given)
-        except Exception as error:  # its classes derive from nothing narrower
-            raise ModelError(f"onnxruntime says: {one_line(error)[:LONGEST]}") from None
-        return dict(zip(names, values, strict=True))
+        self._session.run(
+            {name: _at(one) for name, one in feed.items()}, {names[role]: _at(one) for role, one in found.items()}
+        )
+        return outputs(self.manifest, {role: np.asarray(one, np.float32) for role, one in found.items()})
 
-    def _nothing(self, clips: int) -> F32:
-        return np.zeros((clips, 3, self.clip_length, *self.manifest.input.size), np.float32)
 
-    def _takes_batches(self) -> bool:
-        """Whether the file leaves the batch size open, and gives two results for two clips."""
-        if any(not value.shape or isinstance(value.shape[0], int) for value in self._session.get_inputs()):
-            return False
-        try:
-            found = self._run(self._nothing(2), None)
-        except ModelError:  # some size inside the graph is fixed
-            return False
-        return all(len(value) == 2 for value in found.values())
+def _at(array: npt.NDArray[Any]) -> ArrayAt:
+    return ArrayAt(array.ctypes.data, array.shape, array.dtype)
 
 
 def choices(device: str) -> Choices:
-    """The precisions that a model can be computed in on a device."""
-    return Choices(_title(device), ("f32",))
+    """The precisions that a model can be computed in on a device: cpu, cuda:N, or rtx:N, TensorRT-RTX on that GPU.
 
-
-def _title(device: str) -> str:
-    return f"onnxruntime {ort.__version__} on {device.upper()}"
+    Raises UsageError if this onnxruntime cannot run there.
+    """
+    kind, index = split_device(device)
+    provider_for(kind)
+    where = "CPU" if kind == "cpu" else f"cuda:{index}{' by TensorRT-RTX' if kind == 'rtx' else ''}"
+    return Choices(f"{TITLE} on {where}", ("f32",))

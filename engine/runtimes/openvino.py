@@ -61,6 +61,8 @@ class OpenVinoRunner(HostRunner):
         except (RuntimeError, ValueError) as error:  # ValueError: OpenVINO's message is not UTF-8
             raise ModelError(f"OpenVINO says: {_first_reason(error)}") from None
         self.description = f"{_title(device)}, {precision}{' by AMX' if _uses_amx(compiled) else ''}"
+        if device != "CPU":  # OpenVINO shares memory with OpenCL and VA, and none with what decodes and draws here
+            self.description += "; pictures and windows stay in the host's memory"
 
     def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         given = inputs(self.manifest, data, class_ids)

@@ -8,6 +8,9 @@ from ..errors import ModelError
 from ..manifest import Manifest
 from .planfile import PlanInfo, Shape, TensorInfo
 
+FLOATS = ("float32", "float16")
+"""The dtypes that clips, logits, activations and weights may have."""
+
 
 def most_clips(info: PlanInfo) -> int:
     """The maximum number of clips that a plan takes at a time. Raises ModelError if it does not take a single clip."""
@@ -22,15 +25,15 @@ def shape_of_one(shape: Shape, batch: int) -> Shape:
     return (1, *shape[1:]) if shape[:1] == (batch,) else shape
 
 
-def check_inputs(found: Mapping[str, TensorInfo], expected: Mapping[str, tuple[Shape, str]]) -> None:
-    """found: the plan's, by name. expected: shape and dtype by name. Raises ModelError where they do not fit."""
+def check_inputs(found: Mapping[str, TensorInfo], expected: Mapping[str, tuple[Shape, tuple[str, ...]]]) -> None:
+    """found: the plan's, by name. expected: shape and dtypes that fit, by name. Raises ModelError where they do not."""
     if set(found) != set(expected):
         raise ModelError(f"the plan's inputs are {', '.join(found)}; its manifest names {', '.join(expected)}")
-    for name, (shape, dtype) in expected.items():
+    for name, (shape, dtypes) in expected.items():
         given = found[name]
         fits = len(given.shape) == len(shape) and all(map(_admits, given.shape, shape))
-        if not fits or given.dtype != dtype:
-            text = f"{list(given.shape)} {given.dtype}; its manifest says {list(shape)} {dtype}"
+        if not fits or given.dtype not in dtypes:
+            text = f"{list(given.shape)} {given.dtype}; its manifest says {list(shape)} {' or '.join(dtypes)}"
             raise ModelError(f"the plan's input {name} is {text}")
 
 
@@ -43,5 +46,5 @@ def check_outputs(found: Mapping[str, TensorInfo], manifest: Manifest) -> None:
     for name in manifest.outputs.values():
         if name not in found:
             raise ModelError(f"the plan has no output {name}: it has {', '.join(found)}")
-        if found[name].dtype != "float32":
-            raise ModelError(f"the plan's output {name} is {found[name].dtype}, and should be float32")
+        if found[name].dtype not in FLOATS:
+            raise ModelError(f"the plan's output {name} is {found[name].dtype}, and should be {' or '.join(FLOATS)}")

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import gc
 import re
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..cuda.driver import Gpu
+from ..cuda.resources import Memory, Stream
 from ..errors import ModelError, UsageError
-from ..picture import F32
-from ..types import Outputs
-from .base import HostRunner, check_shapes, inputs, outputs
-from .device import Buffer, Device, Gpu, find_device
-from .plan_checks import check_inputs, check_outputs, most_clips, shape_of_one
+from .base import ArrayAt, check_shapes
+from .device import Device, cuda_index, find_device
+from .gpu_runner import GpuRunner, TensorOnGpu
+from .plan_checks import FLOATS, check_inputs, check_outputs, most_clips, shape_of_one
 from .planfile import BUILDERS, PlanInfo, Shape, TensorInfo, check_runtime, read_bytes
 
 MODULES = {"tensorrt": ("tensorrt", "tensorrt_lean", "tensorrt_dispatch"), "tensorrt-rtx": ("tensorrt_rtx",)}
@@ -100,24 +101,24 @@ def find_place(info: PlanInfo, index: int = 0) -> tuple[Kit, Device]:
     return kit, device
 
 
-class TensorRtRunner(HostRunner):
-    """A Runner for a plan. Inputs and outputs are float32; inside, the plan computes in the types it was built with."""
+class TensorRtRunner(GpuRunner):
+    """A Runner for a plan. It computes in the types that the plan was built with; clips and outputs are float32, or
+    float16 where the plan has them so."""
 
     def __init__(self, path: Path, info: PlanInfo, device: str, batch: int) -> None:
-        kit, found = find_place(info, gpu_index(device))
-        self.batch = batch = min(batch, most_clips(info))
+        """Raises UsageError where there is no GPU, no TensorRT or no kernel, ModelError for a plan that cannot run."""
+        kit, found = find_place(info, cuda_index(device))
+        batch = min(batch, most_clips(info))
         plan = read_bytes(path, info)
-        self.manifest = manifest = info.served
-        self.clip_length = info.clip_length
-        self._loaded = loaded = _Loaded(Gpu(found.index), logger(kit.trt))
-        # Also called at exit, while the driver is still there.
-        weakref.finalize(self, loaded.close)
-        expected: dict[str, tuple[Shape, str]] = {
-            manifest.input.name: ((batch, 3, info.clip_length, *manifest.input.size), "float32")
-        }
+        manifest = info.served
+        super().__init__(Gpu.of(found.index), manifest, info.clip_length)
+        self._loaded = loaded = _Loaded(self.gpu, self.stream, logger(kit.trt))
+        self.at_end.append(loaded.close)
+        clip = (batch, 3, info.clip_length, *manifest.input.size)
+        expected: dict[str, tuple[Shape, tuple[str, ...]]] = {manifest.input.name: (clip, FLOATS)}
         if manifest.head is None:
-            expected[manifest.class_input] = ((batch,), "int64")
-        with uncollected(), loaded.log.listening():
+            expected[manifest.class_input] = ((batch,), ("int64",))
+        with self.gpu.entered(), uncollected(), loaded.log.listening():
             loaded.load(kit, info, plan)
             found_inputs, found_outputs = _tensors(kit.trt, loaded.engine)
             check_inputs(found_inputs, expected)
@@ -125,51 +126,40 @@ class TensorRtRunner(HostRunner):
             shapes = loaded.fix_shapes({name: shape for name, (shape, _) in expected.items()}, found_outputs)
             one = {role: shape_of_one(shapes[name], batch) for role, name in manifest.outputs.items()}
             check_shapes(manifest, info.clip_length, one)
-            wanted = set(manifest.outputs.values())
-            for name, shape in shapes.items():
-                expected[name] = (shape, "float32") if name in wanted else ((*shape, WIDEST), "uint8")
-            loaded.allocate(expected)
-        self._memory = loaded.buffers[manifest.input.name].host  # clips are made where they are sent from
-        # Kernels are loaded when they first run: a failure shows here, and the first clip need not wait for them.
-        self.infer(np.zeros(expected[manifest.input.name][0], np.float32))
-        self.description = f"{kit.title} on {found.name}, plan {path.name}, float32 I/O"
+            loaded.place_the_rest({name: shapes[name] for name in shapes if name not in manifest.outputs.values()})
+            outputs: dict[str, TensorOnGpu] = {
+                role: TensorOnGpu(name, one[role][1:], np.dtype(found_outputs[name].dtype))
+                for role, name in manifest.outputs.items()
+            }
+            dtype = np.dtype(found_inputs[manifest.input.name].dtype)
+            self.prepare(batch, TensorOnGpu(manifest.input.name, clip[1:], dtype), outputs)
+        self.warm_up()
+        types = " and ".join(sorted({str(dtype), *(str(output.dtype) for output in outputs.values())}))
+        self.description = f"{kit.title} on {found.name}, plan {path.name}, {types} I/O"
 
-    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        """As `HostRunner.infer`. Raises ModelError where the GPU fails."""
-        loaded, gpu, count = self._loaded, self._loaded.gpu, len(data)
-        buffers = {name: _first(buffer, count) for name, buffer in loaded.buffers.items()}
-        gpu.enter()  # the calling thread may be another one than last time
-        feed = inputs(self.manifest, data, class_ids)
-        for name, value in feed.items():
-            host = buffers[name].host
-            if value.shape != host.shape:
-                raise ValueError(f"{name} must be of shape {host.shape}, got {value.shape}")
-            if not np.may_share_memory(host, value):
-                np.copyto(host, value)
-            gpu.upload(buffers[name])
-        loaded.set_shapes({name: value.shape for name, value in feed.items()})
-        loaded.execute()
-        # A kernel that draws on the GPU could read the activation here, at its buffer's pointer on the GPU's stream.
-        names = self.manifest.outputs.values()
-        for name in names:
-            gpu.download(buffers[name])
-        gpu.wait()
-        return outputs(self.manifest, {name: buffers[name].host.copy() for name in names})
+    def queue(self, given: Mapping[str, ArrayAt], wanted: Mapping[str, ArrayAt]) -> None:
+        """As `GpuRunner.queue`."""
+        self._loaded.set_shapes({name: array.shape for name, array in given.items()})
+        self._loaded.set_addresses({name: array.pointer for name, array in (*given.items(), *wanted.items())})
+        self._loaded.execute()
 
 
 @dataclass(eq=False)
 class _Loaded:
-    """A plan on a GPU. `close` frees TensorRT's objects, in the order it needs, and then the memory that they use."""
+    """A plan on a GPU. `close` frees TensorRT's objects, in the order it needs."""
 
     gpu: Gpu
+    stream: Stream
     log: Any
     runtime: Any = None
     engine: Any = None
     context: Any = None
-    buffers: dict[str, Buffer] = field(default_factory=dict)
-    """by tensor"""
+    rest: list[Memory] = field(default_factory=list)
+    """of the outputs that nobody reads"""
     shapes: dict[str, Shape] = field(default_factory=dict)
     """of the inputs, as they are set"""
+    addresses: dict[str, int] = field(default_factory=dict)
+    """of inputs and outputs, as they are set"""
 
     def load(self, kit: Kit, info: PlanInfo, plan: bytes) -> None:
         with raising(f"{kit.title} cannot be used", self.log):
@@ -201,42 +191,34 @@ class _Loaded:
                 raise ModelError(f"the plan does not take {name} of shape {shape}: {self.log.reason()}")
             self.shapes[name] = shape
 
-    def allocate(self, tensors: Mapping[str, tuple[Shape, str]]) -> None:
-        """Allocates memory for every tensor: TensorRT wants an address for each, also for outputs that nobody reads."""
-        context = self.context
-        for name, (shape, dtype) in tensors.items():
-            self.buffers[name] = buffer = self.gpu.allocate(shape, dtype)
-            if not context.set_tensor_address(name, buffer.pointer):
+    def place_the_rest(self, outputs: Mapping[str, Shape]) -> None:
+        """Takes memory for the outputs that nobody reads: TensorRT wants an address for those too."""
+        for name, shape in outputs.items():
+            self.rest.append(self.gpu.allocate(max(1, prod(shape)) * WIDEST))
+            self.set_addresses({name: self.rest[-1].pointer})
+
+    def set_addresses(self, tensors: Mapping[str, int]) -> None:
+        """Sets where inputs and outputs lie, if they do not lie there already."""
+        for name, pointer in tensors.items():
+            if self.addresses.get(name) == pointer:
+                continue
+            if not self.context.set_tensor_address(name, pointer):
                 raise ModelError(f"the plan takes no memory for {name}: {self.log.reason()}")
+            self.addresses[name] = pointer
 
     def execute(self) -> None:
         context = self.context
         with self.log.listening():
-            if not context.execute_async_v3(self.gpu.stream):
+            if not context.execute_async_v3(self.stream.handle):
                 raise ModelError(f"TensorRT cannot run the plan: {self.log.reason()}")
 
     def close(self) -> None:
-        with suppress(ModelError):  # a GPU that has failed fails again here
-            self.gpu.enter()
-            self.gpu.wait()
-        self.context = None
-        self.engine = None
-        self.runtime = None
-        self.buffers.clear()
-        self.gpu.close()
-
-
-def gpu_index(device: str) -> int:
-    """0 for "auto" and "cuda", 1 for "cuda:1". Raises UsageError for anything else."""
-    name, colon, number = device.lower().partition(":")
-    if (name == "auto" and not colon) or (name == "cuda" and (not colon or (number.isdecimal() and len(number) < 4))):
-        return int(number or 0)
-    raise UsageError(f"TensorRT runs on cuda or cuda:N, the GPU number N, got device {device!r}")
-
-
-def _first(buffer: Buffer, count: int) -> Buffer:
-    """The part of a buffer that holds the first `count` clips."""
-    return Buffer(buffer.host[:count], buffer.pointer)
+        """To be called when the stream is done."""
+        with suppress(ModelError), self.gpu.entered():
+            self.context = None
+            self.engine = None
+            self.runtime = None
+        self.rest.clear()
 
 
 def _tensors(trt: Any, engine: Any) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:

@@ -53,13 +53,36 @@ def find_kit(builder: str = "auto") -> Kit:
     return load_kit(name, MODULES[name])
 
 
-def target(kit: Kit, options: BuildOptions) -> Device | None:
+class FixedBatch(UsageError):
+    """The graph takes another number of clips at a time than was asked for, and no other."""
+
+    def __init__(self, size: int, asked: tuple[int, int, int]) -> None:
+        super().__init__(f"the graph takes batches of {size} only, got {':'.join(map(str, asked))}")
+        self.size = size
+
+
+def kit_for(device: Device) -> Kit:
+    """The TensorRT that builds plans for a GPU and runs them there. Raises UsageError if there is none."""
+    reasons = []
+    for name in [name for name, module in MODULES.items() if find_spec(module)]:
+        try:
+            kit = load_kit(name, MODULES[name])
+        except UsageError as error:
+            reasons.append(str(error))
+            continue
+        if not kit.is_rtx or device.compute_capability in capabilities(kit):
+            return kit
+        reasons.append(f"{kit.title} has nothing for compute capability {device.compute_capability}")
+    raise UsageError("; ".join(reasons) or "TensorRT is not installed")
+
+
+def target(kit: Kit, options: BuildOptions, index: int = 0) -> Device | None:
     """The GPU a plan is built on; None: on none. Raises UsageError where the options cannot be met by this builder.
 
     TensorRT builds by trying, on the very GPU; TensorRT-RTX builds from what it knows, and leaves the rest to the GPU.
     """
     if kit.is_rtx:
-        known = [_capability(name) for name in sorted(_capabilities(kit.trt), key=_sm_number)]
+        known = capabilities(kit)
         for value in options.compute_capability:
             if value not in known:
                 raise UsageError(f"{kit.title} builds for compute capability {', '.join(known)}, got {value}")
@@ -70,7 +93,7 @@ def target(kit: Kit, options: BuildOptions) -> Device | None:
         return None
     if options.compute_capability:
         raise UsageError("TensorRT builds for the GPU it runs on: --compute-capability is for --builder tensorrt-rtx")
-    device = find_device()
+    device = find_device(index)
     if isinstance(device, str):
         raise UsageError(
             f"{kit.title} builds on the GPU that will run the plan, and here is {device}; tensorrt-rtx needs no GPU"
@@ -163,7 +186,7 @@ def _profile(network: Any, manifest: Manifest, clip_length: int, batch: tuple[in
             text = f"{list(given.shape)} {given.dtype}; the manifest says {list(shape)} {dtype}"
             raise ModelError(f"the graph's input {name} is {text}")
         if given.shape[0] != -1 and set(batch) != {given.shape[0]}:
-            raise UsageError(f"the graph takes batches of {given.shape[0]} only, got {':'.join(map(str, batch))}")
+            raise FixedBatch(given.shape[0], batch)
     return {name: Range(*((count, *rest) for count in batch)) for name, (rest, _) in expected.items()}
 
 
@@ -210,6 +233,11 @@ def _configure(kit: Kit, config: Any, options: BuildOptions) -> None:
         by_value = {_capability(name): value for name, value in _capabilities(trt).items()}
         for index, value in enumerate(options.compute_capability):
             config.set_compute_capability(by_value[value], index)
+
+
+def capabilities(kit: Kit) -> list[str]:
+    """The compute capabilities that TensorRT-RTX builds for."""
+    return [_capability(name) for name in sorted(_capabilities(kit.trt), key=_sm_number)]
 
 
 def _capabilities(trt: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from saliency_tubes.engine.errors import ModelError, SinkError, SourceError, Tub
 from saliency_tubes.engine.manifest import Manifest
 from saliency_tubes.engine.picture import Color, Image, Layout, Picture
 from saliency_tubes.engine.place import Place
-from saliency_tubes.engine.runtimes.base import HostRunner, Runner
+from saliency_tubes.engine.runtimes.base import HostRunner, Runner, TensorRunner
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.saliency import Normalize, Target
 from saliency_tubes.engine.types import (
@@ -99,6 +99,7 @@ __all__ = [
     "Style",
     "Summary",
     "Target",
+    "TensorRunner",
     "Tube",
     "TubeAnnotator",
     "TubesError",

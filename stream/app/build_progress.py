@@ -6,8 +6,10 @@ it is drawn by the thread that waits for the build, which is also the one that C
 
 from __future__ import annotations
 
+import io
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Generic, TextIO, TypeVar
+
+from ...engine.runtimes.build_options import BuildWatch
+from ...engine.runtimes.build_plan import Built
+from ..telemetry.log import LOGGER, say
 
 LINE_EVERY = 5.0
 """seconds between plain lines, within a phase"""
@@ -161,6 +167,29 @@ def attended(work: Callable[[], T], progress: BuildProgress, given_up: Callable[
     if thread.error is not None:
         raise thread.error
     return thread.result[0]
+
+
+def attended_in_a_run(work: Callable[[BuildWatch], Built]) -> Built:
+    """Shows how far a plan is that a run builds for itself: on a terminal as `build` does, elsewhere in the run's log.
+
+    Raises Cancelled if RUN_ENDS is set meanwhile, by the thread that hears signals.
+    """
+    say("model", "TensorRT builds a plan for this GPU, once: that takes seconds to minutes")
+    progress = BuildProgress(sys.stderr if sys.stderr.isatty() and LOGGER.handlers else _Log())
+    return attended(lambda: work(progress), progress, RUN_ENDS.is_set)
+
+
+RUN_ENDS = threading.Event()
+"""Set when a run is to end before it has begun."""
+
+
+class _Log(io.StringIO):
+    """A stream whose lines go to the log."""
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            say("model", line)
+        return len(text)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from ..telemetry.log import say
 from ..telemetry.metrics import Reloaded
 from ..telemetry.monitor import StreamMonitor
 from ..telemetry.stats import Snapshot
+from .build_progress import RUN_ENDS
 from .config import Config
 from .job import Job, open_job
 from .model_choice import SharedModel, share_model
@@ -89,6 +90,7 @@ class Fleet:
 
         Raises Interrupted after a signal, and the first error once all streams have ended.
         """
+        RUN_ENDS.clear()
         try:
             self._main_opening = True
             if len(self._roster.settings.streams) == 1:
@@ -199,6 +201,7 @@ class Fleet:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._received.append(number)
         if self._main_opening:  # nothing to finish yet, and a camera may keep us waiting
+            RUN_ENDS.set()
             raise Interrupted(number)
         # Halting takes locks that this thread may hold. To raise instead would break what it waits in: a thread whose
         # join() is left by an exception counts as ended.

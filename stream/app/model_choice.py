@@ -11,11 +11,12 @@ from functools import partial
 from ...engine.manifest import Manifest
 from ...engine.runtimes.base import Runner
 from ...engine.runtimes.models import find_model, read_manifest
-from ...engine.runtimes.open import choices, open_runner, place_of
+from ...engine.runtimes.open import choices, open_attended, place_of
 from ..pipeline.batcher import Batcher
 from ..pipeline.priority import made_behind
 from ..sources.open import comes_live
 from ..telemetry.log import say
+from .build_progress import attended_in_a_run
 from .config import Config
 from .speed import BUDGET, Speeds, milliseconds, run_takes, speeds_of
 from .young import fit
@@ -168,13 +169,14 @@ def load_young(
 
 
 def _open(config: Config, *, precision: str, batch: int, clip_length: int | None) -> Runner:
-    return open_runner(
+    return open_attended(
         config.model,
         clip_length=clip_length,
         runtime=config.runtime,
         precision=precision,
         device=config.device,
         batch=batch,
+        attend=attended_in_a_run,
     )
 
 

@@ -1,23 +1,26 @@
-"""What every runner must do: the tests' own, both runtimes of ONNX files, and TensorRT on a double of a GPU."""
+"""What every runner must do: the tests' own, all runtimes of ONNX files, and TensorRT, onnxruntime and PyTorch on the
+GPU that is not there."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from saliency_tubes.engine.preprocess import black_clip
-from saliency_tubes.engine.runtimes.base import RUNTIMES, Runner
+from saliency_tubes.engine.runtimes.base import ONNX_RUNTIMES, RUNTIMES, Runner
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.types import Clip, HostOutputs, HostSample, Outputs
 from stubs import StubRunner
 
 BATCH = 3
 HEADS = ("linear", "gradient")
-CASES = ["stub", *(f"{runtime}-{head}" for runtime in RUNTIMES for head in HEADS)]
+ON_GPU = ("tensorrt", "tensorrt half", "onnxruntime cuda", "onnxruntime-rtx", "torch cuda")
+CASES = ["stub", *(f"{runtime}-{head}" for runtime in (*ONNX_RUNTIMES, "torch", *ON_GPU) for head in HEADS)]
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +36,71 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(autouse=True)
+def gpu_first(request: pytest.FixtureRequest) -> None:
+    """The GPU is there before the runner is, and is looked at for what is left after the runner is gone."""
+    if "runner" in request.fixturenames and request.node.callspec.params["runner"].startswith(ON_GPU):
+        request.getfixturevalue("gpu_double")
+
+
 @pytest.fixture(params=CASES)
-def runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     """For clips of 8 frames, BATCH of them at a time."""
-    runtime, _, head = request.param.partition("-")
-    if runtime == "stub":
+    yield made_runner(request, tmp_path, monkeypatch)
+    request.node.funcargs.clear()
+
+
+def made_runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    runtime, _, head = request.param.rpartition("-")
+    if not runtime:
         return StubRunner(batch=BATCH)
     file = request.getfixturevalue("folder") / f"{head}.onnx"
-    if runtime != "tensorrt":
+    if runtime in ONNX_RUNTIMES:
         pytest.importorskip(runtime)
         return open_runner(file, runtime=runtime, clip_length=8, batch=BATCH)
-    pytest.importorskip("onnxruntime", reason="the double of the GPU computes by it")
-    from fakegpu import Here, write_plan
+    pytest.importorskip("onnxruntime", reason="it computes in place of the GPU")
+    if runtime == "torch":
+        return torch_runner(head)
+    return gpu_runner(runtime, file, tmp_path, monkeypatch, request.getfixturevalue("gpu_double"))
 
-    Here().install(monkeypatch)
-    return open_runner(write_plan(file, tmp_path / "x.plan", batch=(1, BATCH), clip_length=8), batch=BATCH)
+
+def torch_runner(head: str, double: Any = None) -> Runner:
+    """On the CPU, or on the GPU that is not there."""
+    from graphs import manifest_of, network
+    from torch_networks import TorchDoubleRunner, TorchRunner, tapped
+
+    model = network(head == "linear")
+    given = (tapped(model, head == "linear"), manifest_of(model), 8)
+    if double is None:
+        return TorchRunner(*given, batch=BATCH)
+    return TorchDoubleRunner(double, *given, index=1, batch=BATCH)
+
+
+def gpu_runner(runtime: str, file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, gpu_double: Any) -> Runner:
+    """Of ON_GPU, on the second GPU of two."""
+    import fakeort
+    from fakegpu import ORIN, Here, write_plan
+
+    double = gpu_double(seed=7, gpus=2, **ORIN)
+    options: dict[str, Any] = {"clip_length": 8, "device": "cuda:1", "batch": BATCH}
+    if runtime.startswith("tensorrt"):
+        Here(double).install(monkeypatch)
+        halves = ("clip", "activation", "weights") if runtime.endswith("half") else ()
+        plan = write_plan(file, folder / "x.plan", batch=(1, BATCH), clip_length=8, halves=halves)
+        return open_runner(plan, **options)
+    if runtime == "torch cuda":
+        return torch_runner(file.stem, double)
+    fakeort.install(monkeypatch, double, *fakeort.OPTIONS)
+    return open_runner(file, runtime=runtime.partition(" ")[0], **options)
+
+
+def test_all_runtimes_are_here() -> None:
+    assert all(any(case.startswith(runtime) for case in CASES) for runtime in RUNTIMES)
+
+
+def test_where_it_wants_its_samples(runner: Runner, request: pytest.FixtureRequest) -> None:
+    on_gpu = request.node.callspec.params["runner"].startswith(ON_GPU)
+    assert runner.place == ("cuda:1" if on_gpu else "host")
 
 
 def clips_of(runner: Runner, count: int = 1, seed: int = 0) -> list[Clip]:

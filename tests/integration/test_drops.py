@@ -80,7 +80,7 @@ def test_the_summary_and_the_metrics_say_the_same(monkeypatch: pytest.MonkeyPatc
     for module in (roster, model_choice):
         monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
         monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
-    monkeypatch.setattr(model_choice, "open_runner", lambda model, **_: StubRunner(delay=0.02))
+    monkeypatch.setattr(model_choice, "open_attended", lambda model, **_: StubRunner(delay=0.02))
     monkeypatch.setattr(jobs, "open_source", lambda uri, options, **given: Camera(200))
     monkeypatch.setattr(jobs, "open_sink", open_sink)
     fleet = Fleet(

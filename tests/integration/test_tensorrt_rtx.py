@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
 from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec  # noqa: E402
 from saliency_tubes.engine.runtimes import tensorrt_builder as tensorrt  # noqa: E402
-from saliency_tubes.engine.runtimes.build_options import BuildOptions, Cancelled  # noqa: E402
-from saliency_tubes.engine.runtimes.build_plan import Silent, build_plan  # noqa: E402
+from saliency_tubes.engine.runtimes.build_options import BuildOptions, Cancelled, Silent  # noqa: E402
+from saliency_tubes.engine.runtimes.build_plan import build_plan  # noqa: E402
 from saliency_tubes.engine.runtimes.models import ASSETS, read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.onnxfile import read_metadata  # noqa: E402
 from saliency_tubes.engine.runtimes.planfile import Range, TensorInfo, check_runtime, json_path, read_plan  # noqa: E402

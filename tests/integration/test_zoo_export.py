@@ -21,6 +21,7 @@ pytest.importorskip("openvino", reason="it runs the files")  # here: its telemet
 
 from captum.attr import LayerGradCam  # noqa: E402
 from saliency_tubes.engine.manifest import Manifest  # noqa: E402
+from saliency_tubes.engine.noise import smooth_noise  # noqa: E402
 from saliency_tubes.engine.preprocess import black_clip  # noqa: E402
 from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.open import open_runner  # noqa: E402
@@ -34,7 +35,6 @@ from saliency_tubes.engine.saliency import (  # noqa: E402
 )
 from saliency_tubes.export import zoo  # noqa: E402
 from saliency_tubes.export.head import HeadAnalysis  # noqa: E402
-from saliency_tubes.export.noise import smooth_noise  # noqa: E402
 from saliency_tubes.export.onnx import describe, write_onnx  # noqa: E402
 
 SMALL = {

@@ -49,7 +49,7 @@ class Here:
 def here(monkeypatch):
     here = Here()
     monkeypatch.setattr(plan, "find_kit", lambda builder: here.kit)
-    monkeypatch.setattr(plan, "target", lambda kit, options: here.device)
+    monkeypatch.setattr(plan, "target", lambda kit, options, index: here.device)
     monkeypatch.setattr(plan, "build", here.build)
     return here
 
@@ -256,13 +256,13 @@ class TestTarget:
     KIT = Kit("tensorrt", "11.4.0", None)
 
     def test_tensorrt_builds_for_the_gpu_that_is_here(self, monkeypatch):
-        monkeypatch.setattr(tensorrt, "find_device", lambda: Device("Thor", "11.0"))
+        monkeypatch.setattr(tensorrt, "find_device", lambda index: Device("Thor", "11.0", index))
         assert tensorrt.target(self.KIT, BuildOptions()) == Device("Thor", "11.0")
         with pytest.raises(UsageError, match="--compute-capability is for --builder tensorrt-rtx"):
             tensorrt.target(self.KIT, BuildOptions(compute_capability=("8.9",)))
 
     def test_and_without_one_nothing_of_it_is_touched(self, monkeypatch):
-        monkeypatch.setattr(tensorrt, "find_device", lambda: "no NVIDIA driver")
+        monkeypatch.setattr(tensorrt, "find_device", lambda index: "no NVIDIA driver")
         with pytest.raises(UsageError, match=r"TensorRT 11\.4\.0 builds on the GPU .* here is no NVIDIA driver"):
             tensorrt.target(self.KIT, BuildOptions())
 

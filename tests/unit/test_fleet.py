@@ -43,7 +43,7 @@ def stub_model(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (roster, model_choice):
         monkeypatch.setattr(module, "find_model", lambda model: Path("stub.onnx"))
         monkeypatch.setattr(module, "read_manifest", lambda path: make_manifest())
-    monkeypatch.setattr(model_choice, "open_runner", lambda model, *, batch, **_: StubRunner(batch=batch))
+    monkeypatch.setattr(model_choice, "open_attended", lambda model, *, batch, **_: StubRunner(batch=batch))
     # where the processor has bf16, the first start would measure it
     monkeypatch.setattr(model_choice, "choices", lambda model, **_: Choices("stub", ("f32",)))
 
@@ -309,7 +309,7 @@ class TestOpening:
                 signal.raise_signal(signal.SIGTERM)
             raise ImportError("initialization failed")
 
-        monkeypatch.setattr(model_choice, "open_runner", load)
+        monkeypatch.setattr(model_choice, "open_attended", load)
         fleet = Fleet(Settings(streams))
         with fleet.signals(), pytest.raises(Interrupted, match="SIGTERM"):
             fleet.run()
@@ -319,7 +319,7 @@ class TestOpening:
         def load(*_: object, **__: object) -> None:
             raise ImportError("initialization failed")
 
-        monkeypatch.setattr(model_choice, "open_runner", load)
+        monkeypatch.setattr(model_choice, "open_attended", load)
         with pytest.raises(ImportError):
             Fleet(Settings(streams)).run()
 

@@ -105,9 +105,9 @@ ONLY_IN = {
     **dict.fromkeys(NO_CLOCK, ("stream/*", "export/*")),
     **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("engine/runtimes/tensorrt*.py",)),
     "threading": ("stream/*", "export/*", "engine/cuda/driver.py"),  # its locks: one GPU serves several threads
-    "cuda": ("engine/runtimes/device.py", "engine/cuda/driver.py", "engine/cuda/program.py"),
+    "cuda": ("engine/cuda/driver.py", "engine/cuda/program.py"),
     "openvino": ("engine/runtimes/openvino*.py",),
-    "onnxruntime": ("engine/runtimes/onnxruntime.py", "export/*"),
+    "onnxruntime": ("engine/runtimes/onnxruntime_session.py", "export/*"),
     "av": ("stream/*/av_*.py",),
     "PyNvVideoCodec": ("stream/*/nvc_*.py",),
     "gi": ("stream/*/gst_*.py",),
@@ -118,7 +118,6 @@ ONLY_IN = {
 LIMITS = {**dict.fromkeys(ROOMS, (350, 50, 250)), "tests": (800, 120, 500)}
 """Maximum lines of a file, of a function and of a class. Complexity is ruff's to count (C901 in pyproject.toml)."""
 SAME_NAME = {
-    "Gpu": "everybody's, and TensorRT's until its runner takes that one",
     "Pool": "how a network's head averages, and memory that is leased and returned",
     "Explainer": "what people call, and what does it in the pipeline",
     "Explanation": "what people get, and what flows",

@@ -53,11 +53,10 @@ def test_a_memory_is_read_whatever_its_case() -> None:
 
 
 def test_where_a_model_will_read_its_samples_is_known_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place_of("i3d") == "host"
-    monkeypatch.setattr(opening, "SAMPLES_ON_GPU", ("onnxruntime", "tensorrt"))
-    monkeypatch.setattr(opening, "find_spec", lambda name: True)
     assert place_of("i3d") == place_of("i3d", device="GPU") == "host"
-    assert place_of("i3d", device="cuda") == "host"  # OpenVINO
+    assert place_of("i3d", runtime="openvino", device="cuda") == "host"
+    assert place_of("i3d", runtime="onnxruntime") == "host"
+    assert place_of("i3d", device="cuda") == place_of("i3d", runtime="tensorrt") == "cuda:0"
     assert place_of("i3d", runtime="onnxruntime", device="cuda:1") == "cuda:1"
     monkeypatch.setattr(opening, "is_plan", lambda path: True)
     assert place_of("i3d") == "cuda:0"

@@ -34,7 +34,7 @@ class Models:
         """T, precision and batch of each"""
         self.raced: list[tuple[int, tuple[str, ...]]] = []
         self._seconds = seconds
-        monkeypatch.setattr(model_choice, "open_runner", self.open)
+        monkeypatch.setattr(model_choice, "open_attended", self.open)
         monkeypatch.setattr(
             model_choice, "run_takes", lambda runner, clips: seconds[runner.clip_length, runner.precision]
         )

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -486,16 +485,15 @@ class TestRefused:
             open_runner(path, runtime=runtime)
         message(error, path)
 
-    def test_a_runtime_that_fails_later(self, tiny, runtime):
+    def test_a_runtime_that_fails_later(self, tiny, runtime, monkeypatch):
         """Memory of a GPU that is gone, an index out of the clip: a blank one does not show it."""
         runner = open_runner(tiny, runtime=runtime)
 
         def fail(*what: object, **options: object) -> None:
             raise RuntimeError("out of memory\nat line 7")
 
-        for name, call in (("_session", "run"), ("_request", "infer")):
-            if hasattr(runner, name):
-                setattr(runner, name, SimpleNamespace(**{call: fail}))
+        method = {"onnxruntime": "InferenceSession.run_with_iobinding", "openvino": "InferRequest.infer"}[runtime]
+        monkeypatch.setattr(f"{runtime}.{method}", fail)
         with pytest.raises(ModelError, match=r"says: out of memory$"):
             runner.infer(clip_of(4))
 
@@ -553,7 +551,7 @@ class TestChoice:
     def test_unknown_runtime(self, tiny):
         with pytest.raises(UsageError) as error:
             open_runner(tiny, runtime="torch")
-        message(error, "auto, openvino, onnxruntime, tensorrt", "'torch'")
+        message(error, "auto, openvino, onnxruntime, onnxruntime-rtx, tensorrt", "'torch'")
 
     def test_onnxruntime_has_no_bf16(self, tiny):
         pytest.importorskip("onnxruntime")
@@ -612,21 +610,34 @@ class TestChoice:
             path = write(tmp_path / "m.onnx", make_manifest(missed=file))
             assert choices(path, runtime="openvino").precisions == expected
 
-    @pytest.mark.parametrize(("device", "number"), [("cuda", "0"), ("CUDA:0", "0"), ("cuda:12", "12")])
-    def test_onnxruntime_on_a_gpu_is_f32_and_not_tf32(self, device, number):
-        onnxruntime = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime")
-        expected = ("CUDAExecutionProvider", {"device_id": number, "use_tf32": "0"})
-        assert onnxruntime.provider_of(device) == expected
+    def test_onnxruntime_on_a_gpu_is_f32_and_not_tf32(self):
+        session = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime_session")
+        options = {"device_id": "2", "user_compute_stream": "4096"}
+        assert session.gpu_options("cuda", 2, 4096) == {**options, "use_tf32": "0"}
+        assert session.gpu_options("rtx", 2, 4096) == {**options, "has_user_compute_stream": "1"}
 
-    def test_onnxruntime_on_the_cpu(self):
-        onnxruntime = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime")
-        assert onnxruntime.provider_of("Cpu") == ("CPUExecutionProvider", {})
+    @pytest.mark.parametrize(
+        ("device", "kind"),
+        [("Cpu", ("cpu", 0)), ("CUDA:0", ("cuda", 0)), ("cuda:12", ("cuda", 12)), ("rtx", ("rtx", 0))],
+    )
+    def test_devices_that_onnxruntime_has(self, device, kind):
+        session = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime_session")
+        assert session.split_device(device) == kind
 
     @pytest.mark.parametrize("device", ["GPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "cuda:0:1", ""])
     def test_devices_that_onnxruntime_has_not(self, device):
-        onnxruntime = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime")
+        session = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime_session")
         with pytest.raises(UsageError, match=r"CPU, cuda or cuda:N, .* got device"):
-            onnxruntime.provider_of(device)
+            session.split_device(device)
+
+    def test_names_of_onnxruntime_are_in_it(self):
+        """Of providers and settings that are only used where there is a GPU. That its bindings take the arguments is
+        tried on the CPU in every test here."""
+        ort = pytest.importorskip("onnxruntime")
+        session = pytest.importorskip("saliency_tubes.engine.runtimes.onnxruntime_session")
+        library = next(Path(ort.__file__).parent.glob("capi/onnxruntime_pybind11_state*")).read_bytes()
+        names = ["disable_synchronize_execution_providers", *(names[0] for names in session.PROVIDERS.values())]
+        assert [name for name in names if name.encode() not in library] == []
 
     def test_onnxruntime_computes_in_f32(self, tiny):
         pytest.importorskip("onnxruntime")
@@ -651,13 +662,14 @@ class TestChoice:
         assert processor_features(tmp_path / "cpuinfo") == features
         assert processor_features(tmp_path / "none") == set()
 
-    def test_a_provider_that_is_not_there(self, tiny):
+    def test_a_provider_that_is_not_there(self, tiny, gpu_double):
         ort = pytest.importorskip("onnxruntime")
         if "CUDAExecutionProvider" in ort.get_available_providers():
             pytest.skip("onnxruntime has CUDA here")
+        gpu_double()
         with pytest.raises(UsageError) as error:
             open_runner(tiny, runtime="onnxruntime", device="cuda")
-        message(error, "cuda", "CPU")
+        message(error, "this onnxruntime has no CUDA: it has", "CPU", "onnxruntime-gpu")
 
     @pytest.mark.parametrize(("missing", "expected"), [((), "OpenVINO"), (("openvino",), "onnxruntime")])
     def test_auto_takes_the_first_there_is(self, tiny, monkeypatch, missing, expected):

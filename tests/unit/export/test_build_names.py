@@ -26,6 +26,7 @@ BUILDER = Source(
         "timings": "ITimingCache",
     },
     ours={
+        *("device", "reasons", "kit", "kits", "fixed", "error"),
         *("self", "kit", "options", "manifest", "watch", "log", "profile", "given", "span", "path", "part", "failure"),
         *("re", "dict", "MODULES", "reasons", "expected"),
     },

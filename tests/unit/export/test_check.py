@@ -11,10 +11,11 @@ onnx = pytest.importorskip("onnx", reason="export needs onnx")
 pytest.importorskip("onnxruntime", reason="it is the reference where there is no other")
 pytest.importorskip("openvino", reason="the check runs it")  # here: its telemetry starts a thread that outlives a test
 
-from fakegpu import Here, write_plan  # noqa: E402
+from fakegpu import ORIN, Here, write_plan  # noqa: E402
 from graphs import graph_of, manifest_of, network, save  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
+from saliency_tubes.engine.noise import smooth_noise  # noqa: E402
 from saliency_tubes.engine.runtimes import tensorrt as running  # noqa: E402
 from saliency_tubes.engine.runtimes.bounds import BOUNDS, TF32, Errors  # noqa: E402
 from saliency_tubes.engine.runtimes.compare import compare, completeness  # noqa: E402
@@ -23,7 +24,6 @@ from saliency_tubes.engine.runtimes.tensorrt import TensorRtRunner  # noqa: E402
 from saliency_tubes.engine.types import HostOutputs  # noqa: E402
 from saliency_tubes.export import check as checking  # noqa: E402
 from saliency_tubes.export.check import check  # noqa: E402
-from saliency_tubes.export.noise import smooth_noise  # noqa: E402
 from saliency_tubes.export.precision import convert  # noqa: E402
 from saliency_tubes.export.table import table  # noqa: E402
 
@@ -174,8 +174,8 @@ class TestPlan:
     """The row of TensorRT, where it and the GPU are doubles."""
 
     @pytest.fixture
-    def trt(self, monkeypatch):
-        return Here().install(monkeypatch)
+    def trt(self, monkeypatch, gpu_double):
+        return Here(gpu_double(**ORIN)).install(monkeypatch)
 
     @pytest.fixture
     def onnx_file(self, path, tmp_path):
@@ -201,7 +201,7 @@ class TestPlan:
     def test_tf32_may_be_further_off(self, tf32, passes, onnx_file, tmp_path, trt, monkeypatch):
         def rounded(runner, *given):
             found = run(runner, *given)
-            return [dataclasses.replace(one, activation=one.activation * np.float32(1.002)) for one in found]
+            return [HostOutputs(one.logits, one.activation * np.float32(1.002), one.weights) for one in found]
 
         run = TensorRtRunner.infer
         monkeypatch.setattr(TensorRtRunner, "infer", rounded)

@@ -14,13 +14,13 @@ from graphs import graph_of, manifest_of, network, save  # noqa: E402
 from onnx import helper, numpy_helper  # noqa: E402
 from saliency_tubes.engine.errors import ModelError, UsageError  # noqa: E402
 from saliency_tubes.engine.manifest import Manifest  # noqa: E402
+from saliency_tubes.engine.noise import smooth_noise  # noqa: E402
 from saliency_tubes.engine.runtimes.bounds import FILE_WORDS, PRECISION_KEY, read_precision  # noqa: E402
 from saliency_tubes.engine.runtimes.models import ASSETS, read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.onnxfile import read_metadata  # noqa: E402
 from saliency_tubes.export.check import check  # noqa: E402
 from saliency_tubes.export.clips import read_clips  # noqa: E402
 from saliency_tubes.export.half import round_to_half  # noqa: E402
-from saliency_tubes.export.noise import smooth_noise  # noqa: E402
 from saliency_tubes.export.precision import convert, convert_file, expand, trunk  # noqa: E402
 
 KINDS = {"linear": True, "gradient": False}

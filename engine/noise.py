@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine.manifest import InputSpec
-from ..engine.picture import F32
+from .manifest import InputSpec
+from .picture import F32
 
 BLOB_FRAMES, BLOB_PIXELS = 8, 32
 

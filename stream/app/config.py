@@ -119,7 +119,8 @@ class Config:
 
     runtime: str = option(
         "auto",
-        "what computes the model; auto: OpenVINO, or onnxruntime if only that is installed; TensorRT for a plan",
+        "what computes the model; auto: OpenVINO, or onnxruntime if only that is installed; TensorRT for a plan; with "
+        "--device cuda TensorRT, by a plan that is built at the first start, or else onnxruntime",
         group=RUN,
         choices=("auto", *RUNTIMES),
         shared=True,
@@ -137,7 +138,7 @@ class Config:
     )
     device: str = option(
         "auto",
-        "auto: the CPU, for a plan the first GPU; or what the runtime calls one",
+        "auto: the CPU, for a plan the first GPU; cuda or cuda:N, an NVIDIA GPU; or what the runtime calls one",
         metavar="DEVICE",
         group=RUN,
         shared=True,

@@ -49,13 +49,14 @@ class RunOptions(TypedDict, total=False):
     frame: bool
     """draw a thin line around where the network looks"""
     runtime: str
-    """what computes the model; auto: OpenVINO, or onnxruntime if only that is installed; TensorRT for a plan (default:
-    auto)"""
+    """what computes the model; auto: OpenVINO, or onnxruntime if only that is installed; TensorRT for a plan; with
+    --device cuda TensorRT, by a plan that is built at the first start, or else onnxruntime (default: auto)"""
     precision: str | None
     """what the model computes in; auto: what is quickest here, as measured at the first start, but nothing that the
     model file says is too far off (default: auto for live streams, f32 for files)"""
     device: str
-    """auto: the CPU, for a plan the first GPU; or what the runtime calls one (default: auto)"""
+    """auto: the CPU, for a plan the first GPU; cuda or cuda:N, an NVIDIA GPU; or what the runtime calls one (default:
+    auto)"""
     batch: int | str | None
     """windows of several streams that go through the model together (default: as many as keep tubes youngest, as
     measured; one where all inputs are files)"""

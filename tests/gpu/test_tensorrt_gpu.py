@@ -16,7 +16,6 @@ from saliency_tubes.engine.runtimes.bounds import BOUNDS, TF32
 from saliency_tubes.engine.runtimes.build_options import BuildOptions
 from saliency_tubes.engine.runtimes.build_plan import build_plan
 from saliency_tubes.engine.runtimes.compare import compare
-from saliency_tubes.engine.runtimes.device import Gpu
 from saliency_tubes.engine.runtimes.models import ASSETS
 from saliency_tubes.engine.runtimes.open import open_runner
 from saliency_tubes.engine.runtimes.planfile import json_path, read_plan, sha256
@@ -44,22 +43,6 @@ def plan(onnx, kit):
 
 def clip_of(seed, clip_length=8):
     return np.random.default_rng(seed).normal(size=(1, 3, clip_length, 64, 96)).astype(np.float32)
-
-
-def test_memory_goes_there_and_back(gpu):
-    memory = Gpu(gpu.index)
-    buffer = memory.allocate((3, 5), "float32")
-    buffer.host[...] = numbers = np.arange(15).reshape(3, 5)
-    memory.enter()
-    memory.upload(buffer)
-    memory.wait()
-    buffer.host[...] = 0
-    memory.download(buffer)
-    memory.wait()
-    assert np.array_equal(buffer.host, numbers)
-    with pytest.raises(ModelError, match="the GPU says: "):
-        memory.allocate((1 << 50,), "uint8")
-    memory.close()
 
 
 def test_a_plan_says_what_onnxruntime_says(onnx, plan, gpu, kit):
@@ -103,6 +86,21 @@ def test_a_plan_that_is_damaged(plan, folder, kit):
     with pytest.raises(ModelError, match="cannot read it: ") as error:
         open_runner(bad)
     assert "it gave no reason" not in str(error.value)
+
+
+def test_an_onnx_file_gets_a_plan_of_its_own(onnx, gpu, kit, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for how in ("built now", "kept from an earlier start"):
+        runner = open_runner(onnx, runtime="tensorrt", device=f"cuda:{gpu.index}")
+        assert runner.description == f"{kit.title} on {gpu.name}, f32, a plan of its own, {how}"
+
+
+def test_evidence_is_summed_there(onnx, plan):
+    runner = open_runner(plan)
+    outputs = runner.infer(clip_of(1))[0]
+    weights = np.random.default_rng(0).normal(size=runner.manifest.channels).astype(np.float32)
+    expected = np.tensordot(weights, outputs.activation, 1)
+    assert np.allclose(outputs.evidence(weights), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_check_has_a_row_of_it(onnx, plan):

@@ -50,7 +50,7 @@ class MarkRunner(HostRunner):
     trusted: tuple[int, int] = (0, SLICES)
     delay: float = 0.0
     """seconds that a window takes"""
-    frames: int = FRAMES
+    clip_length: int = FRAMES
     batch: int = 1
     description: str = "follows the mark"
     manifest: Manifest = field(init=False)

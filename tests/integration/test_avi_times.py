@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from saliency_tubes.engine.picture import on_host
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.media.av_planes import samples
 from saliency_tubes.stream.net.address import Address
@@ -135,7 +136,7 @@ def test_over_the_web(tmp_path: Path, make: Any) -> None:
         frames = list(fed(f"{address}/clip.avi"))
     times = [frame.pts * frame.time_base for frame in frames if frame.pts is not None]
     assert times == [time for time, _ in EVEN]
-    assert [number(frame.picture.planes[0]) for frame in frames] == [index for _, index in EVEN]
+    assert [number(on_host(frame.image).planes[0]) for frame in frames] == [index for _, index in EVEN]
 
 
 def fed(uri: str) -> Iterator[FeedFrame]:

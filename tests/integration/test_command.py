@@ -277,7 +277,7 @@ def test_help_has_examples():
     assert "examples:" in done.stdout
     assert "saliency-tubes run clip.mp4" in done.stdout
     text = " ".join(done.stdout.split())
-    assert "numpy, or cuda (by a GPU)" in text
+    assert "avx512, avx2, neon, generic or numpy" in text
     assert "an encoder's own name, which only some outputs know" in text
 
 

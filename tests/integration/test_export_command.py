@@ -25,7 +25,7 @@ from saliency_tubes.engine.runtimes.device import find_device  # noqa: E402
 from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.planfile import check_runtime, json_path, read_plan  # noqa: E402
 from saliency_tubes.export import cli as export_cli  # noqa: E402
-from saliency_tubes.export import tensorrt  # noqa: E402
+from saliency_tubes.engine.runtimes import tensorrt_builder  # noqa: E402
 from saliency_tubes.stream.app.cli import main  # noqa: E402
 from videos import make_video  # noqa: E402
 
@@ -426,6 +426,6 @@ class TestPlan:
         assert "there is no lone.plan.json beside it" in refused(1, "info", "lone.plan")
 
     def test_without_tensorrt(self, own, refused, monkeypatch):
-        monkeypatch.setattr(tensorrt, "find_spec", lambda name: None)
+        monkeypatch.setattr(tensorrt_builder, "find_spec", lambda name: None)
         line = refused(2, "build", own, "-o", "other.plan")
         assert "building needs TensorRT: on x86 'pip install tensorrt-rtx'" in line

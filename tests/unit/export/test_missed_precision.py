@@ -187,7 +187,7 @@ def test_a_run_says_what_the_file_says(precision, live, words, monkeypatch):
         config=Config("a.mp4", precision=precision, limit=3),
         runner=StubRunner(dataclasses.replace(make_manifest(), missed=(missed,))),
         source=SimpleNamespace(
-            info=SimpleNamespace(expected_frames=3, rate=25, width=8, height=8, notes=()),
+            info=SimpleNamespace(expected_frames=3, rate=25, width=8, height=8, notes=(), decoder=""),
             live=live,
             name="a.mp4",
             remarks=(),
@@ -195,7 +195,10 @@ def test_a_run_says_what_the_file_says(precision, live, words, monkeypatch):
         sinks=(),
         options=SimpleNamespace(sync="aligned", hop=2, delay=0.0, stride=1),
         young="",
-        pipeline=SimpleNamespace(overlay=SimpleNamespace(description="")),
+        pipeline=SimpleNamespace(
+            overlay=SimpleNamespace(description=""), place=SimpleNamespace(description=""), reserved=""
+        ),
+        placed="",
     )
     report.Report(job, None).begin()
     assert [text for what, text in said if what == "note"] == ([f"{missed.words}, {words}"] if words else [])

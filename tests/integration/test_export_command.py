@@ -21,11 +21,11 @@ pytest.importorskip("openvino", reason="it runs the file")  # here: its telemetr
 
 from saliency_tubes import explain  # noqa: E402
 from saliency_tubes.engine.errors import ModelError  # noqa: E402
+from saliency_tubes.engine.runtimes import tensorrt_builder  # noqa: E402
 from saliency_tubes.engine.runtimes.device import find_device  # noqa: E402
 from saliency_tubes.engine.runtimes.models import read_manifest  # noqa: E402
 from saliency_tubes.engine.runtimes.planfile import check_runtime, json_path, read_plan  # noqa: E402
 from saliency_tubes.export import cli as export_cli  # noqa: E402
-from saliency_tubes.engine.runtimes import tensorrt_builder  # noqa: E402
 from saliency_tubes.stream.app.cli import main  # noqa: E402
 from videos import make_video  # noqa: E402
 

@@ -27,7 +27,8 @@ def barcode(index: int, size: tuple[int, int]) -> Any:
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Files of a folder; /mjpeg: a camera at 25 frames a second, /mjpeg?frames=12: one that falls silent after so many;
-    /slowly/FILE: over seconds; /denied401: refused."""
+    /slowly/FILE: over seconds; /stuck/FILE: what ends in 1.ts, the second segment, never comes; /denied401: refused.
+    """
 
     asked: ClassVar[list[str]] = []
     """all paths"""
@@ -41,6 +42,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_error(401 if "401" in self.path else 403)
         elif self.path.startswith("/mjpeg"):
             self.mjpeg(int(self.path.partition("frames=")[2] or 100_000))
+        elif self.path.startswith("/stuck/"):
+            self.path = self.path.removeprefix("/stuck")
+            if self.path.endswith("1.ts"):
+                self.rfile.read(1)  # until the client leaves
+            else:
+                super().do_GET()
         elif self.path.startswith("/slowly/"):
             self.slowly(Path(self.directory, self.path.removeprefix("/slowly/")).read_bytes())
         else:

@@ -24,6 +24,7 @@ from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
 from servers import RtspServer, python_with_gi
 from videos import make_video
+from waiting import wait_for
 from web import make_hls, web
 
 FILES = ["mp4", "file", "gst", "loop", "realtime", "test", "arrays"]
@@ -213,6 +214,44 @@ def test_stop_wakes_a_reader_that_waits(kind: str, tmp_path: Path, request: pyte
     source = open_slow(kind, tmp_path, request)
     assert comes_back(source, source.stop)
     source.close()
+
+
+def open_frozen(kind: str, request: pytest.FixtureRequest) -> tuple[Source, Callable[[], None], Callable[[], None]]:
+    """A source, what makes its server fall silent with all connections open, and what wakes the server again."""
+    kind, _, backend = kind.partition("-")
+    if backend == "gst":
+        needs_gst()
+    # Nothing wakes PyAV inside a read: it comes back when the read's time, which is `stall`, is up.
+    options = SourceOptions(backend=backend, stall=3 * HANGS if backend == "gst" else 3)
+    if kind == "hls":
+        return open_source(f"{request.getfixturevalue('address')}/stuck/live.m3u8", options), bool, bool
+    server = request.getfixturevalue("server")
+    return open_source(server.url(), options), server.freeze, server.thaw
+
+
+@pytest.mark.parametrize("kind", ["rtsp-av", "rtsp-gst", "hls-av", "hls-gst"])
+def test_a_frozen_server_holds_neither_stop_nor_close(kind: str, request: pytest.FixtureRequest) -> None:
+    """The reader waits for a frame that does not come, and would try again for ever if it were not stopped."""
+    source, freeze, thaw = open_frozen(kind, request)
+    came = [time.monotonic()]
+    reader = threading.Thread(target=lambda: came.extend(time.monotonic() for _ in source), daemon=True)
+    closer = threading.Thread(target=source.close, daemon=True)
+    try:
+        take(source, 3)
+        freeze()
+        reader.start()
+        wait_for(lambda: time.monotonic() - came[-1] > 1)
+        source.stop()
+        reader.join(HANGS)
+        assert not reader.is_alive()
+        closer.start()
+        closer.join(HANGS)
+        assert not closer.is_alive()
+    finally:
+        thaw()
+        source.stop()
+        reader.join()  # nobody may close a source that is being read
+        source.close()
 
 
 def test_a_source_that_leaves_its_reader_waiting_is_found(

@@ -38,15 +38,15 @@ INTRODUCTION = """\
 
 <!-- Made by `make reference` from the docstrings: change these, not this page. -->
 
-`saliency_tubes` offers the names on this page, which are its `__all__`. **Everything else is private**: modules, names
-and attributes that are not here, and what they give, may change or go in any version. Versions follow
-[Semantic Versioning](https://semver.org/spec/v2.0.0.html) for what is here. All of it is typed: `mypy --strict` and
-pyright see no `Any`.
+This page lists the names that `saliency_tubes` offers; they are its `__all__`. For them, versions follow
+[Semantic Versioning](https://semver.org/spec/v2.0.0.html). **Everything else is private**: a module, a name or an
+attribute that is not on this page may change or vanish in any version. All that is offered is typed: `mypy --strict`
+and pyright see no `Any`.
 
-Pictures are arrays [H, W, 3] uint8, RGB; `TubeAnnotator` alone takes BGR, as OpenCV and supervision have it. Sizes are
-(width, height) in pixels, shapes are [H, W]. In signatures `U8`, `F32` and `F64` are arrays of NumPy's uint8, float32
-and float64, and `AddressLike` is a text, a `Path` or an `Address`. Times are seconds, or whole numbers in units of a
-`time_base`.
+Pictures are arrays [H, W, 3] uint8 in RGB. Only `TubeAnnotator` takes BGR, as OpenCV and supervision use it. A size is
+(width, height) in pixels, a shape is [H, W]. In signatures `U8`, `F32` and `F64` stand for arrays of NumPy's uint8,
+float32 and float64, and `AddressLike` for a `str`, a `Path` or an `Address`. Times are in seconds, or whole numbers in
+units of a `time_base`.
 
 ```python
 from saliency_tubes import explain
@@ -56,7 +56,7 @@ for shown in explain("clip.mp4", "explained.mp4", limit=80):
         print(shown.frame.time, shown.explanation.label)
 ```
 
-A loop of your own, as with `cv2.VideoCapture`:
+With a loop of your own, as around `cv2.VideoCapture`:
 
 ```python
 import cv2
@@ -71,7 +71,7 @@ with Explainer(fps=25, frames=16) as explainer:
         scene = annotator.annotate(scene=frame.copy(), explanation=explainer.latest)
 ```
 
-An array of evidence for one frame, as other tools for class activation maps give it:
+The evidence for one frame as an array, as other tools for class activation maps give it:
 
 ```python
 explanation = explainer.latest

@@ -1,4 +1,4 @@
-"""A clip that is no video but smooth like one, the same on every machine: for where no clips are given."""
+"""Noise that is smooth as video is, and the same on every machine: it is used where no clips are given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ BLOB_FRAMES, BLOB_PIXELS = 8, 32
 def smooth_noise(spec: InputSpec, clip_length: int, seed: int = 0) -> F32:
     """A clip [1, 3, T, H, W] of smooth noise between black and white, as the model sees it.
 
-    Smooth, in blobs of 8 frames and 32 pixels, since a video is: white noise leaves a network next to nothing to say.
+    Smooth, in blobs of 8 frames and 32 pixels, because video is smooth: on white noise a network has hardly any
+    activation.
     """
     size = (clip_length, *spec.size)
     blobs = (clip_length // BLOB_FRAMES + 1, spec.size[0] // BLOB_PIXELS + 1, spec.size[1] // BLOB_PIXELS + 1)

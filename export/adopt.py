@@ -24,9 +24,10 @@ from ..engine.picture import F32
 from ..engine.runtimes.bounds import FILE_WORDS, PRECISION_KEY
 
 BOUND = 1e-3
-"""of what the activation adds to the logits: what the tubes may be off it"""
+"""Maximum error of the tubes' sums, as a share of what the activation adds to the logits."""
 STILL = 1e-4
-"""of the logits: what float32 loses of less than that is more than BOUND of it"""
+"""Minimum of what the activation adds to the logits, as a share of them: of less than that float32 keeps too few
+digits to check BOUND."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,9 @@ def _head(proto: onnx.ModelProto, name: str | None, logits: F32, activation: F32
     for key, value in held.items() if name is None else [(name, held[name])]:
         for matrix in _matrices(value, classes, channels):
             for bias in biases:
-                adds = float(np.abs(logits - bias).max())  # the activation: a bias would hide any head
+                adds = float(
+                    np.abs(logits - bias).max()
+                )  # the activation's part alone: next to a large bias any head would seem to add up
                 if adds <= STILL * float(np.abs(logits).max()):
                     still = True
                     continue

@@ -103,7 +103,7 @@ def export(args: argparse.Namespace) -> int:
     from .onnx import describe, restate, write_onnx
     from .precision import convert_file
 
-    model, recipe = _network(args)
+    model, recipe = network_of(args)
     if args.list_layers:
         return _list_layers(model, recipe)
     output: Path = args.output or Path(f"{recipe.name}.onnx")
@@ -160,7 +160,7 @@ def manifest_add(args: argparse.Namespace) -> int:
         raise UsageError(f"manifest add needs {', '.join(missing)}: pip install 'saliency-tubes[export,onnxruntime]'")
     from .adopt import Adoption, adopt
 
-    spec, clip_length = _input_spec(args)
+    spec, clip_length = input_spec_of(args)
     adoption = Adoption(spec, clip_length, _labels(args.labels), args.activation, args.logits, args.class_weights)
     manifest = adopt(args.model, args.output, adoption)
     _print(args.output, manifest, "linear: found among the initializers, and it adds up to the logits")
@@ -168,7 +168,7 @@ def manifest_add(args: argparse.Namespace) -> int:
 
 
 def _add_preprocessing(group: argparse._ActionsContainer) -> None:
-    """What `_input_spec` reads. Without defaults, so that what was given can be told from what was not."""
+    """What `input_spec_of` reads. Without defaults, so that what was given can be told from what was not."""
     add = group.add_argument
     for name in COLORS:
         values = " ".join(f"{value:g}" for value in PREPROCESSING[name])
@@ -179,7 +179,7 @@ def _add_preprocessing(group: argparse._ActionsContainer) -> None:
     add("--stride", type=int, metavar="N", help="frames from one sample to the next (default: 1)")
 
 
-def _network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
+def network_of(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
     from . import user
 
     return _users_network(args) if user.is_factory(args.model) else _zoo_network(args)
@@ -221,7 +221,7 @@ def _users_network(args: argparse.Namespace) -> tuple[nn.Module, Recipe]:
     for count in args.frames or ():
         if count < 1:
             raise UsageError(f"--frames must be 1 or more, got {count}")
-    spec, clip_length = _input_spec(args)
+    spec, clip_length = input_spec_of(args)
     model = user.load_network(
         args.model, None if args.weights in (None, "random") else Path(args.weights), spec, clip_length
     )
@@ -248,7 +248,7 @@ def _labels(name: str) -> tuple[str, ...]:
     return labels.named(name) if name in labels.SETS else labels.read(Path(name))
 
 
-def _input_spec(args: argparse.Namespace) -> tuple[InputSpec, int]:
+def input_spec_of(args: argparse.Namespace) -> tuple[InputSpec, int]:
     """How the network sees, and T."""
     try:
         channels, clip_length, height, width = map(int, args.input_shape.split(","))

@@ -1,7 +1,7 @@
 """Clips cut from video files, as a network is fed them: to calibrate a conversion on, and to check a file with.
 
-They come the way of a run: the same decoder and colours, the same window, the same samples. So a file is calibrated on,
-and checked with, what it will be shown.
+They are read as a run reads its input: by the same decoder, with the same colours, window and samples. So a file is
+calibrated on, and checked with, the same kind of clips that it will see in use.
 """
 
 from __future__ import annotations
@@ -66,14 +66,15 @@ def _windows(path: Path, spec: InputSpec, clip_length: int, count: int) -> Itera
 def _starts(length: int, extent: int, count: int) -> list[int]:
     """The first frame of each window of `extent` frames, spread over a video of `length` frames.
 
-    What a file says of its length may be wrong, and is 0 for some: where it has no room, side by side from the start.
+    The length that a file tells may be wrong, or 0: where it is too short for the windows, they follow one another from
+    the first frame on.
     """
     room = max(0, length - extent)
     return [round(room * (i + 0.5) / count) for i in range(count)] if room else [i * extent for i in range(count)]
 
 
 def _cut(source: AvSource, windows: Sequence[Window], starts: Sequence[int]) -> Iterator[Clip]:
-    """The first clip of each window, which sees the source from its start on; none of those that begin past its end."""
+    """The first clip of each window, which gets the frames from its start on; a window past the end gives no clip."""
     waiting = list(zip(starts, windows, strict=True))
     for frame in source:
         for start, window in list(waiting):

@@ -1,4 +1,4 @@
-"""Weights as float16, rounded so that a network feels it least."""
+"""Weights as float16, rounded so that the outputs of a network change as little as possible."""
 
 from __future__ import annotations
 

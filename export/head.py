@@ -16,24 +16,27 @@ from .tap import connected, cut, evaluating, logits_of
 
 MODES = ("auto", "linear", "gradient")
 TOLERANCE = 1e-4
-"""of what a head gives, as a share of its size: more than float32 makes, less than any nonlinearity worth the name"""
+"""Maximum deviation of a linear head from linear, as a share of its output: rounding to float32 causes less, any
+nonlinearity that matters causes more."""
 RAISE, RAISES = 100.0, 8
-"""by how much activations grow, and how often at most, until what they change is as large as the head's bias"""
+"""Factor by which the random activations are enlarged, and how often at most, until the logits that they change
+outweigh the head's bias."""
 SMALL = 0.5
-"""a change below this share of the logits could be hidden under a bias"""
+"""Minimum change of the logits, as a share of their size: a smaller change could be hidden by a large bias."""
 LARGEST_DENOMINATOR = 4096
-"""pools weigh by small fractions; measured in float32 they come out a little off, and are put back on them"""
+"""Largest denominator of the fractions that pool weights are rounded to: real pools weigh cells by simple fractions,
+and measuring in float32 gives them slightly off."""
 GRADIENT_HINT = "explain it by gradients (--head gradient), or pool before the linear layer"
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What each cell counts in a linear head: slice_weights (x) cell_weights, summing to 1."""
+    """The weight of each cell in a linear head: the outer product of slice_weights and cell_weights; the sum is 1."""
 
     slice_weights: tuple[float, ...]
     """[t]"""
     cell_weights: tuple[tuple[float, ...], ...] = ()
-    """[h, w]; empty: all the same"""
+    """[h, w]; empty: all cells count the same"""
 
     @classmethod
     def even(cls, slices: int) -> Pool:
@@ -45,11 +48,11 @@ class HeadAnalysis:
     """What the head is, and how that is known."""
 
     head: LinearHead | None
-    """None: not linear, or to be taken as such"""
+    """None: the head is not linear, or is to be treated as one that is not"""
     pool: Pool
-    """of the example's clip length; even where the head is not linear"""
+    """the pool at the example's clip length; the same weight for all cells where the head is not linear"""
     reason: str
-    """in words, for people"""
+    """how it is known, in words"""
     shape: tuple[int, ...]
     """[C, t, h, w] of the activation"""
     classes: int
@@ -125,7 +128,7 @@ class _Probe:
     def __init__(self, model: nn.Module, tap: str, example: Tensor, trunk: bool = True) -> None:
         self.model, self.tap = model, tap
         self.example = example.detach()
-        # the trunk's graph, which may take gigabytes, is kept only where ways around the tap are looked for
+        # autograd's graph of the trunk may take gigabytes: it is kept only to look for ways around the tap
         clip = self.example.clone().requires_grad_(trunk).clone()
         with cut(model, tap) as kept:
             self.logits, self.output = logits_of(model, clip)
@@ -135,11 +138,11 @@ class _Probe:
     def values(self, activations: Tensor) -> Tensor:
         """Logits [n, K] of activations [n, C, t, h, w]."""
         with torch.no_grad():
-            try:  # all at once behind a single clip, so that the trunk runs but once
+            try:  # all activations in one batch behind a single clip, so that the trunk runs only once
                 logits = self._run(activations)
                 if logits.shape == (len(activations), self.logits.shape[1]):
                     return logits
-            except Exception:  # it takes the batch's size from the clip, and says so in whatever way
+            except Exception:  # the head takes its batch size from the clip; networks fail in many ways then
                 pass
             return torch.cat([self._run(activation[None]) for activation in activations])
 
@@ -183,8 +186,8 @@ def _bend(probe: _Probe, size: float) -> tuple[float, float, float]:
     real, given = probe.leaf.detach()[0], probe.logits.detach()[0].double()
     random = torch.Generator().manual_seed(0)
     one, other = (
-        # an offset for each channel, or any pool would make all random activations alike; and far apart, so that
-        # units that are on for one are off for the other
+        # Each channel has an offset, or pooling would make all random activations alike. The two scales lie far apart,
+        # so that units (as of ReLU) that are on for one are off for the other.
         scale * size * (torch.randn(real.shape, generator=random) + torch.randn(len(real), 1, 1, 1, generator=random))
         for scale in (3.0, -10.0)
     )

@@ -78,13 +78,13 @@ def quantize(
                 calibrate_method=CalibrationMethod.MinMax,
                 extra_options=OPTIONS,
             )
-        except Exception as error:  # the quantiser raises what it likes, and so does the runtime below it
+        except Exception as error:  # the quantiser, and the runtime that it uses, raise exceptions of many kinds
             raise ModelError(f"cannot quantise {manifest.name}: {one_line(error)}") from None
         return onnx.load(path)
 
 
 class _Clips(CalibrationDataReader):
-    """Feeds the quantiser one clip after the other."""
+    """Gives the quantiser one clip after the other."""
 
     def __init__(self, manifest: Manifest, clips: Sequence[F32]) -> None:
         self._manifest, self._clips = manifest, iter(clips)

@@ -1,4 +1,4 @@
-"""What is to be exported: a network in PyTorch, and how it wants to be fed."""
+"""What is to be exported: a network in PyTorch, and the input that it was trained on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..engine.manifest import InputSpec
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a manifest says of a network, less what is found by looking at the network."""
+    """What a manifest says of a network, except for what `describe` finds in the network itself."""
 
     name: str
     title: str

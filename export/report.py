@@ -1,4 +1,4 @@
-"""What a check found, a row for each runtime: what is wrong with the file, and what only a run should not choose."""
+"""The result of a check, a row for each runtime: reasons to refuse the file, and precisions that a run should avoid."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Row:
     milliseconds: float = 0.0
     """for a clip, median"""
     held: bool = False
-    """whether the classes must agree: on clips that were given, but for bfloat16"""
+    """whether the top classes must agree: on clips that were given, except in bfloat16"""
     remark: str = ""
     failed: bool = False
     """the runtime refuses the file, or cannot run the plan that was named; the remark says why"""
     spare: tuple[str, str] | None = None
-    """runtime and precision, where runs can do without it: then nothing here is a reason to refuse the file"""
+    """runtime and precision, where a run can choose another: then nothing in this row is a reason to refuse the file"""
 
     def title(self, model: str) -> str:
         """Such as "i3d at 16 frames, OpenVINO on CPU"; without the length for a runtime that was not run."""
@@ -43,7 +43,7 @@ class Row:
         )
 
     def missed(self) -> list[Missed]:
-        """What is not as it must be, in a row that runs can do without."""
+        """The errors above their bounds, in a row whose precision a run need not use; empty for any other row."""
         if self.spare is None:
             return []
         if self.failed:
@@ -55,7 +55,7 @@ class Row:
         ]
 
     def misses(self) -> list[str]:
-        """One phrase for each thing that is not as it must be."""
+        """One phrase for each thing that is wrong."""
         if self.failed:
             return [self.remark]
         found = self.errors.misses(self.bounds) if self.errors else []
@@ -94,10 +94,10 @@ class CheckReport:
     reference: str
     rows: tuple[Row, ...]
     inputs: Mapping[int, str]
-    """by T: what was run, "noise" or so many clips"""
+    """by T: what was run: "noise", or the number of clips"""
 
     def misses(self) -> list[str]:
-        """One phrase for each thing that is not as it must be, with where: reasons to refuse the file."""
+        """One phrase for each reason to refuse the file, with the runtime and the length."""
         return [
             f"{row.title(self.name)}: {'; '.join(found)}"
             for row in self.rows
@@ -106,7 +106,7 @@ class CheckReport:
 
     @property
     def missed(self) -> tuple[Missed, ...]:
-        """The precisions of runtimes that runs should do without, each at the length where it is furthest off."""
+        """The precisions of runtimes that runs should not choose, each at the length where its error is largest."""
         worst: dict[tuple[str, str], Missed] = {}
         for one in sorted((one for row in self.rows for one in row.missed()), key=lambda one: -one.excess):
             worst.setdefault((one.runtime, one.precision), one)

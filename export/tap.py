@@ -28,7 +28,7 @@ class Candidate:
     shape: tuple[int, ...]
     """[N, C, t, h, w]"""
     dominates: bool
-    """whether everything that goes from the clip to the logits passes through it"""
+    """whether every path from the clip to the logits passes through it"""
 
 
 class Tapped(nn.Module):
@@ -69,7 +69,7 @@ def cut(model: nn.Module, layer: str, value: Tensor | None = None) -> Iterator[l
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within it, the network is in eval mode, with parameters that need no gradient; then all is as it was."""
+    """In the block the network is in eval mode and its parameters need no gradient; afterwards all is as it was."""
     modes = [(module, module.training) for module in model.modules()]
     needs = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     model.eval()
@@ -85,7 +85,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def candidates(model: nn.Module, example: Tensor) -> list[Candidate]:
-    """The layers that give one activation [N, C, t, h, w] a clip, in the order they are done.
+    """The layers that give one activation [N, C, t, h, w] a clip, in the order in which they run.
 
     `example`: a clip [1, 3, T, H, W]. Raises UsageError if the network does not give logits [N, K] for it.
     """
@@ -168,7 +168,7 @@ def logits_of(model: nn.Module, clip: Tensor) -> tuple[Tensor, str]:
 
 @dataclass
 class _Call:
-    """One layer's one run."""
+    """One run of one layer."""
 
     name: str
     module: nn.Module
@@ -188,7 +188,7 @@ class _Call:
 
     @property
     def along_the_last_axis(self) -> bool:
-        """Whether it works on channels that come last, as far as its kind says."""
+        """Whether the layer's kind tells that it works on channels in the last axis."""
         return isinstance(self.module, nn.Linear) or (
             isinstance(self.module, nn.LayerNorm) and self.module.normalized_shape == self.shape[-1:]
         )
@@ -201,7 +201,7 @@ class _Call:
 
 
 class _Record:
-    """What one forward pass shows: which layers ran, what they gave, and what of it the logits hang on.
+    """What one forward pass shows: which layers ran, what they gave, and which of it the logits depend on.
 
     A layer dominates if in the graph that autograd keeps no way leads from the logits to the clip once the layer's
     output is cut. That is the test of replacing the output and asking for the clip's gradient, for all layers at once.
@@ -258,7 +258,7 @@ class _Record:
     def last(self) -> str:
         before = self.calls[: self._head()]
         through = [call for call in before if call.dominates]
-        # one cell says nothing of where; networks end in such outputs, and tiny clips have no others
+        # One cell cannot show where the evidence is. Networks end in such layers; on tiny clips there is no other.
         wide = [call for call in through if call.shape[3] * call.shape[4] > 1]
         found = wide or [call for call in through if call.shape[2] > 1] or through
         if not found:
@@ -295,8 +295,8 @@ def _shapes(model: nn.Module, clip: Tensor) -> dict[str, tuple[int, ...]]:
             {name: tuple(output.shape)} if isinstance(output, torch.Tensor) else {}
         )
 
-    with suppress(Exception), torch.no_grad():  # its head may be of one length, or it cannot be copied
-        copy = deepcopy(model).eval()  # what it keeps from clip to clip must not be of this one
+    with suppress(Exception), torch.no_grad():  # its head may accept one length only, or it cannot be copied
+        copy = deepcopy(model).eval()  # a copy, because some networks keep values from one clip to the next
         for name, module in copy.named_modules():
             if name:
                 module.register_forward_hook(note(name))

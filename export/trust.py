@@ -15,9 +15,9 @@ from ..engine.picture import F32
 from .tap import Tapped, evaluating
 
 BOUND = 0.45
-"""of a slice's size: where nothing near an end changes more, padding hardly shows"""
+"""Maximum relative change of a slice at which padding hardly shows; an end without a larger change is trusted whole."""
 SEEDS = (0,)
-"""of the noise that stands for clips"""
+"""seeds of the noise that is used where no clips are given"""
 
 
 def trusted_slices(

@@ -24,9 +24,9 @@ CONTAINERS = ("state_dict", "model_state", "model_state_dict", "model", "net", "
 PREFIXES = ("module.", "_orig_mod.")
 """what wrappers put before every name: nn.DataParallel and its kin, torch.compile"""
 COUNTERS = ".num_batches_tracked"
-"""of batch norm: unused where nothing is trained, and absent from checkpoints of old versions of torch"""
+"""a counter of batch norm: only training uses it, and checkpoints of old versions of torch lack it"""
 MOST_NAMED = 5
-"""keys in a message"""
+"""maximum number of keys that a message names"""
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
@@ -88,7 +88,7 @@ def without_prefixes(state: Mapping[str, Tensor], wanted: Container[str] = ()) -
 
 
 def _joined(error: BaseException) -> str:
-    """All that an exception says, as one line; torch puts what it would have had to run into its last ones."""
+    """The whole text of an exception in one line; torch names at its end what it would have had to run."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

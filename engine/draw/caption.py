@@ -17,16 +17,18 @@ from .overlay_ref import CHANNELS
 from .style import Style, palette
 
 LINES_PER_FRAME = 30
-"""capitals take this part of the frame's height, but never less than SMALLEST pixels"""
+"""The frame's height divided by this is that of capitals, in pixels; but SMALLEST at least."""
 SMALLEST = 9
+"""minimum height of capitals in pixels"""
 SMALLEST_NUMBER = 8
-"""pixels of a digit beside the colour bar: the strokes of smaller ones run into one another"""
+"""minimum height in pixels of the digits beside the colour bar: the strokes of smaller ones run into one another"""
 MOST_LINES = 3
-"""of a label too long for one line of SMALLEST letters; one too long for these shrinks"""
+"""maximum number of lines of a label that is too long for one line of SMALLEST letters; a still longer one gets smaller
+letters"""
 NOTE = 0.7
-"""height of a note's capitals, in those of a class"""
+"""height of capitals in a note, as a share of those in the name of a class"""
 _WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]\s*|[^\s\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]*\s*")
-"""what must not be broken: a character of Chinese or Japanese, or a word, with the space after it"""
+"""what stays on one line: a word, or one character of Chinese or Japanese, with the space after it"""
 BACKGROUND = 0.55
 """opacity of the dark box behind the text"""
 

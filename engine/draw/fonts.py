@@ -21,11 +21,11 @@ SHAPED = tuple(
 )
 """fonts of scripts whose letters change their shape or place beside others"""
 BITMAP = ("Unifont.otf", "UnifontUpper.otf")
-"""fonts of dots, 16 to an em: for all that no other has"""
+"""bitmap fonts of 16 dots to an em, for characters that no other font has"""
 FONTS = ("NotoEmoji.ttf", LATIN, *SHAPED, "NotoSansEthiopic.ttf", "DroidSansFallback.ttf", *BITMAP)
-"""of those that have a character, the first one draws it"""
+"""in the order in which they are asked: the first font that has a character draws it"""
 CAPITAL = 1493 / 2048
-"""height of a capital of LATIN, in its size (the em)"""
+"""height of a capital of LATIN, as a share of its em"""
 
 
 @lru_cache(maxsize=4096)

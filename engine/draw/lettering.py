@@ -1,7 +1,7 @@
 """A line of text in any script, drawn by FreeType (through Pillow) with the fonts that come with the package.
 
-The fonts are in the package so that a text looks the same on every machine. Only for SHAPED scripts Pillow's "raqm" is
-asked, which not every machine has: without it their letters stand in the order in which they are written down.
+The fonts are in the package so that a text looks the same on every machine. Scripts in SHAPED need Pillow's "raqm",
+which not every machine has: without it their letters are drawn one by one, in the order of the text.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from .fonts import BITMAP, CAPITAL, LATIN, SHAPED, font_of, has, has_raqm, sized
 from .rtl import is_right_to_left, spans, visual_order
 
 BELOW = 0.34
-"""room below the line for what hangs down, as in g, in heights of a capital; letters that need more get more"""
+"""Room below the line for what hangs down, as in g, as a share of a capital's height; where a letter needs more, it is
+more."""
 MISSING = "\u25a1"
 """a box, for a character that no font has"""
 LONGEST = 20_000
-"""characters: of a longer text the rest is left out"""
+"""maximum number of characters of a text; the rest is left out"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def lettering(text: str, height: float) -> F32:
 
 
 def width_of(text: str, height: float) -> float:
-    """About how wide `lettering` is, in pixels, without drawing it."""
+    """The approximate width of `lettering` in pixels, without drawing it."""
     return 2 + sum(_Piece.of(run, height).width for run in _runs(text))
 
 
@@ -75,7 +76,7 @@ class _Piece:
     @classmethod
     def of(cls, run: _Run, height: float) -> _Piece:
         size = height / CAPITAL
-        if run.font in BITMAP:  # dots are sharp where each is as many pixels as the others
+        if run.font in BITMAP:  # a bitmap font is sharp only at whole multiples of its size
             size = 16.0 * max(1, round(size / 16))
         if run.font in SHAPED and has_raqm():
             return cls(sized(run.font, size, ImageFont.Layout.RAQM), run.text)

@@ -26,12 +26,12 @@ RUNTIMES = (*ONNX_RUNTIMES, ONNXRUNTIME_RTX, "tensorrt")
 
 @dataclass(frozen=True)
 class Choices:
-    """What a model could be computed in."""
+    """The precisions that a runtime offers here."""
 
     title: str
     """runtime, version and device"""
     precisions: tuple[str, ...]
-    """of RUN_PRECISIONS, f32 first: what is quickest among them only measuring tells"""
+    """some of RUN_PRECISIONS, f32 first; only measuring tells which of them is quickest"""
 
 
 class Runner(Protocol):
@@ -48,16 +48,17 @@ class Runner(Protocol):
     """where it reads samples without copying them there: "host", or "cuda:0" for the first GPU; it takes others too"""
 
     def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        """What is said of each of 1 to N clips.
+        """The outputs of the network for each of 1 to N clips.
 
-        What a clip gives does not depend on its neighbours, but for float noise where a runtime chooses other kernels.
-        class_ids: for each clip, whose weights a graph with gradients gives; None: the top class's.
+        The outputs of a clip do not depend on the other clips, except for rounding where a runtime chooses other
+        kernels for another batch. class_ids: for each clip, the class whose weights a graph with gradients computes;
+        None: the top class.
         """
         ...
 
 
 class TensorRunner(Runner):
-    """A runner that takes the network's input itself too, as it is compared with others."""
+    """A runner that also takes the network's input as an array, so that it can be compared with other runners."""
 
     @abstractmethod
     def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
@@ -69,7 +70,7 @@ class HostRunner(TensorRunner):
 
     place = "host"
     _memory: F32 | None = None
-    """[N, 3, T, H, W], filled again for every run: new memory takes as long as filling it"""
+    """[N, 3, T, H, W], used again for every run: allocating it would take as long as filling it"""
 
     def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         """As `Runner.run`."""

@@ -15,22 +15,22 @@ from .explanation import Explanation
 
 
 class TubeAnnotator:
-    """Draws an explanation on a scene: used as the annotators of `supervision`, which it does not need.
+    """Draws an explanation on a scene. It is used like the annotators of `supervision`, which need not be installed.
 
         annotator = TubeAnnotator()
         scene = annotator.annotate(scene=frame.copy(), explanation=explainer.latest)
 
-    Scenes are BGR, as OpenCV and supervision have them; everything else in this package is RGB. Not for several threads
-    at once.
+    Scenes are BGR, as OpenCV and supervision have them; everything else in this package is RGB. One thread may use it
+    at a time.
     """
 
     def __init__(self, preset: Style | str | None = None, *, caption: bool = True, opacity: float = 1.0) -> None:
         """preset: a `Style`, or the name of one of `PRESETS`; None: the style of each explanation.
 
-        caption: write the class and its colour bar in the upper left corner. opacity: 0 (nothing is drawn) to 1, for
-        evidence that grows old.
+        caption: write the class and its colour bar in the upper left corner. opacity: 0 (nothing is drawn) to 1; lower
+        it where evidence grows old.
 
-        Raises UsageError for a preset that is not there, and for an opacity out of range.
+        Raises UsageError for an unknown preset, and for an opacity out of range.
         """
         if not 0 <= opacity <= 1:
             raise UsageError(f"opacity must be between 0 and 1, got {opacity:g}")
@@ -39,11 +39,11 @@ class TubeAnnotator:
         self._overlay: Overlay | None = None
 
     def annotate(self, scene: U8, explanation: Explanation | None, frame: float | None = None) -> U8:
-        """The scene, BGR [H, W, 3] uint8, with the explanation drawn on it, in place; it is given back as well.
+        """The scene, BGR [H, W, 3] uint8, with the explanation drawn on it in place; the same array is returned.
 
         explanation: None, as `Explainer.latest` is before the first window is full: the scene is left as it is.
         frame: the index of the frame whose evidence is drawn; None: the newest that can be trusted.
-        Raises UsageError for what is no such array.
+        Raises UsageError for an array of another shape or type.
         """
         checked_rgb(scene, "scene")
         if explanation is None:

@@ -89,7 +89,7 @@ class Explainer:
         self.hop = hop or max(1, runner.clip_length * self.stride // 4)
         """frames from one window to the next"""
         self.style = read_preset(preset) if isinstance(preset, str) else preset
-        """how explanations draw themselves"""
+        """the style in which explanations are drawn"""
         self.latest: Explanation | None = None
         """the newest explanation; None before the first window is full"""
         self._look = explainer.Look(parse_target(explain, self.manifest.labels), self.style)
@@ -97,16 +97,17 @@ class Explainer:
         self._gaps = Gaps()
         self._explainer = explainer.Explainer(self.manifest, Stopwatch(), self._gaps, steady=steady, hold=hold)
         self._run: Run | None = partial(run_one, runner)
-        """the model; None once it was given back"""
+        """the model; None once it was released"""
         self._last: _Last | None = None
         self._cut = False
 
     def push(self, frame: U8 | types.Frame, *, time: float | None = None) -> Explanation | None:
-        """Takes the next frame, and explains the newest window when it has a hop of new frames.
+        """Takes the next frame. When `hop` new frames have come, explains the newest window.
 
         frame: RGB [H, W, 3] uint8, which is copied where it is kept, or a `Frame`, whose index and time count. time:
         seconds, increasing, when the frame was taken; None: by `fps`. A frame of another size begins a new stretch, as
-        `cut` does. Raises UsageError for what is no such array, for a time that does not increase, and when closed.
+        `cut` does. Raises UsageError for an array of another shape or type, a time that does not increase, and when
+        closed.
         """
         made = frame if isinstance(frame, types.Frame) else self._of_array(frame, time)
         last, picture = self._last, made.picture
@@ -122,22 +123,22 @@ class Explainer:
         return self._explained(self._window.push(made), size, made)
 
     def finish(self) -> Explanation | None:
-        """At the end: explains the last frames that no window has had yet, if there are any; it keeps none of them.
+        """At the end: explains the last frames, if no window has had them yet, and forgets all frames.
 
-        What is shorter than a window is explained too, its last frame repeated. What is pushed after it is another
-        stretch, as after `cut`.
+        A video shorter than a window is explained too, with its last frame repeated. Frames pushed afterwards begin a
+        new stretch, as after `cut`.
         """
         explanation = self._explained(self._window.flush(), self._last.size) if self._last is not None else None
         self.cut()
         return explanation
 
     def cut(self) -> None:
-        """What comes next does not belong with what came before: no window will have frames of both."""
+        """Begins a new stretch of video: no window will have frames from before and after this call."""
         self._window.cut()
         self._cut = True
 
     def close(self) -> None:
-        """Gives the model back. `latest` stays, nothing can be explained any more. May be called twice."""
+        """Releases the model: nothing more can be explained, `latest` stays. May be called twice."""
         self._run = None
 
     def __enter__(self) -> Explainer:
@@ -168,7 +169,7 @@ class Explainer:
 
 @dataclass(frozen=True)
 class _Last:
-    """What is remembered of the last frame; not its picture, whose memory may be used again."""
+    """What is kept of the last frame; not its picture, whose memory its owner may use again."""
 
     index: int
     time: float

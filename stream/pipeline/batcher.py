@@ -18,9 +18,11 @@ from ..telemetry.stopwatch import Stopwatch
 from .channel import Stopped
 
 LEAD = 0.03
-"""seconds before the end of a run when the next clips are chosen: they are ready in time, and a frame old at most"""
+"""Seconds before the expected end of a run at which the next clips are chosen. By its end they are ready, and their
+newest frame is one frame interval old at most."""
 PATIENCE = 0.08
-"""seconds from being chosen in which a clip must be ready, or else others go first: longer than any takes"""
+"""Maximum seconds between a stream's call and its clip; after that the other streams go first. Making a clip takes
+less."""
 GRACE, GRACE_SHARE = 0.05, 0.2
 """Maximum seconds, and maximum share of the run's own time, that the free model waits for the streams of its last run
 to come back. Otherwise one of several equal cameras would be served alone, then all the others together, in turn."""
@@ -51,13 +53,14 @@ class Ticket:
 class Schedule:
     """Who goes through the model next. Pure: no thread and no clock, `now` is in seconds.
 
-    Every stream has one ticket at most. First is who has had the fewest turns, then who came first. The first `batch`
-    are called, to choose their clips, when the model is free or will be in LEAD, and it then runs with all of them that
-    are ready. It waits for those that are called and not ready, and for those that it has just served and whose turn
-    it would be if they came back, but for neither long. So equal cameras go together, and equally often.
+    Every stream has one ticket at most. The stream that has had the fewest turns goes first; of streams with equally
+    many, the one that came first. When the model is free, or will be free within LEAD seconds, the first `batch`
+    streams are called: each then chooses its newest clip. The model runs with the clips of all that are ready. For a
+    short time it also waits for streams that were called and are not ready, and for streams that it has just served
+    and that would be among the next if they came back. So equal cameras go together, and equally often.
 
-    Turns are counted as in start-time fair queueing (Goyal et al., SIGCOMM 1996): who comes after a pause starts with
-    as many as are being served, and is owed nothing.
+    Turns are counted as in start-time fair queueing (Goyal et al., SIGCOMM 1996): a stream that comes after a pause
+    starts with the turns of those that are being served, and cannot claim the turns that it missed.
     """
 
     def __init__(self, batch: int) -> None:
@@ -79,7 +82,7 @@ class Schedule:
 
     def join(self, ticket: Ticket, now: float) -> None:
         ticket.turn = max(ticket.turn, self._turn)
-        insort(self.waiting, ticket, key=lambda one: one.turn)
+        insort(self.waiting, ticket, key=lambda other: other.turn)
         self.away.pop(ticket.stream, None)
         self._call(now)
 
@@ -89,7 +92,7 @@ class Schedule:
         return ticket.called is not None
 
     def leave(self, ticket: Ticket) -> None:
-        """It has been served, or is wanted no more."""
+        """Takes back a ticket that has been served, or whose stream does not want to be served any more."""
         if ticket in self.waiting:
             self.waiting.remove(ticket)
 
@@ -97,51 +100,58 @@ class Schedule:
         """The batch to run now, where it is time and `ticket` is in it; else nothing."""
         self._call(now)
         head = self._head(now)
-        if self._running or any(one.clip is None for one in head) or ticket not in head or self._expects(now):
+        if self._running or any(called.clip is None for called in head) or ticket not in head or self._expects(now):
             return []
-        for one in head:
-            self.waiting.remove(one)
-            one.begun, one.size = now, len(head)
+        for called in head:
+            self.waiting.remove(called)
+            called.begun, called.size = now, len(head)
         self._running, self._turn = head, head[0].turn
         self._ends = now + self.takes.get(len(head), 0.0)
         return list(head)
 
     def end(self, now: float) -> None:
         """The run has ended."""
-        self.away = {one.stream: one.turn + 1 for one in self._running}
-        for one in self._running:
-            one.ended = now
-            self.takes[one.size] = took = now - one.begun
+        self.away = {ticket.stream: ticket.turn + 1 for ticket in self._running}
+        for ticket in self._running:
+            ticket.ended = now
+            self.takes[ticket.size] = took = now - ticket.begun
             self.away_until = now + min(GRACE, GRACE_SHARE * took)
         self._running = []
         self._call(now)
 
     def due(self, now: float) -> float | None:
-        """Seconds after which something changes though nobody does anything; None: nothing will."""
+        """Seconds after which the schedule changes by the passing of time alone; None: it will not."""
         if self._running:
-            uncalled = any(one.called is None for one in self._head(now))
+            uncalled = any(ticket.called is None for ticket in self._head(now))
             return max(0.0, self._ends - LEAD - now) if uncalled and now < self._ends - LEAD else None
-        left = [one.called + PATIENCE - now for one in self._head(now) if one.clip is None and one.called is not None]
+        left = [
+            ticket.called + PATIENCE - now
+            for ticket in self._head(now)
+            if ticket.clip is None and ticket.called is not None
+        ]
         if self._expects(now):
             left.append(self.away_until - now)
         return min(left, default=None)
 
     def _expects(self, now: float) -> bool:
-        """Whether one that may be back soon would be among the next."""
+        """Whether a stream that was just served, and may be back soon, would be among the next."""
         if now >= self.away_until:
             return False
         head = self._head(now)
         return any(len(head) < self.batch or turn < head[-1].turn for turn in self.away.values())
 
     def _head(self, now: float) -> list[Ticket]:
-        """The next ones, less those that were called and have not come in time."""
-        late = (one.clip is None and one.called is not None and now >= one.called + PATIENCE for one in self.waiting)
-        return [one for one, is_late in zip(self.waiting, late, strict=True) if not is_late][: self.batch]
+        """The tickets of the next batch, without those that were called and have not chosen a clip in time."""
+        late = (
+            ticket.clip is None and ticket.called is not None and now >= ticket.called + PATIENCE
+            for ticket in self.waiting
+        )
+        return [ticket for ticket, is_late in zip(self.waiting, late, strict=True) if not is_late][: self.batch]
 
     def _call(self, now: float) -> None:
         if not self._running or now >= self._ends - LEAD:
-            for one in self._head(now):
-                one.called = now if one.called is None else one.called
+            for ticket in self._head(now):
+                ticket.called = now if ticket.called is None else ticket.called
 
 
 class Batcher:
@@ -166,7 +176,7 @@ class Batcher:
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Whoever waits looks whether it still should."""
+        """Makes every waiting thread check again whether it is to stop."""
         with self._changed:
             self._changed.notify_all()
 
@@ -199,13 +209,13 @@ class Batcher:
 
     def _run(self, batch: list[Ticket]) -> None:
         try:
-            clips = [one.clip for one in batch if one.clip is not None]
-            found = self.runner.run(clips, [one.class_id for one in batch])
-            for one, outputs in zip(batch, found, strict=True):
-                one.outputs = outputs
+            clips = [ticket.clip for ticket in batch if ticket.clip is not None]
+            results = self.runner.run(clips, [ticket.class_id for ticket in batch])
+            for ticket, outputs in zip(batch, results, strict=True):
+                ticket.outputs = outputs
         except BaseException as error:  # raised by each in its own thread
-            for one in batch:
-                one.error = error
+            for ticket in batch:
+                ticket.error = error
         with self._changed:
             self.schedule.end(self.clock())
             self._changed.notify_all()
@@ -217,7 +227,7 @@ class Batcher:
 
 
 class Seat:
-    """One stream's place at a model. For one thread; `stop` is for any."""
+    """One stream's place at a model. One thread uses it; any thread may call `stop`."""
 
     def __init__(self, batcher: Batcher, watch: Stopwatch) -> None:
         self.size = 0
@@ -229,7 +239,7 @@ class Seat:
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:
-        """Waits until the model is free, or soon will be: the clip is chosen there, so that it does not age in a queue.
+        """Waits until the model is free, or soon will be. Only then the caller chooses its clip: none ages in a queue.
 
         Raises Stopped.
         """
@@ -242,7 +252,7 @@ class Seat:
             batcher.leave(ticket)
 
     def stop(self) -> None:
-        """Who waits here gets Stopped, and so does who comes to wait; the other streams go on."""
+        """Raises Stopped in the thread that waits here, and in every later wait; the other streams go on."""
         self._stopped.set()
         self._batcher.wake()
 
@@ -252,10 +262,10 @@ class Seat:
         return ticket
 
     def _serve(self, ticket: Ticket, clip: Clip, class_id: int | None, waited: float) -> Outputs:
-        """waited: seconds, until the clip was chosen."""
+        """waited: seconds until the clip was chosen."""
         asked = self._batcher.clock()
         ticket.class_id = class_id
-        ticket.clip = clip  # last: with its clip another thread may take it along
+        ticket.clip = clip  # set last: from here on another stream's thread may run this ticket in its batch
         try:
             outputs = self._batcher.serve(ticket, self._stopped)
         finally:
@@ -267,18 +277,18 @@ class Seat:
 
 
 class Turn:
-    """What a stream may ask of the model when it is called."""
+    """What a stream may do when it is called: run the model on the clip that it chooses now."""
 
     def __init__(self, seat: Seat, ticket: Ticket, waited: float) -> None:
-        """ticket: called, without a clip. waited: seconds, for that."""
+        """ticket: has been called and has no clip yet. waited: seconds until it was called."""
         self._seat, self._waited = seat, waited
         self._ticket: Ticket | None = ticket
 
     def run(self, clip: Clip, class_id: int | None = None) -> Outputs:
         """What the model says of a clip; class_id: as for `Runner.run`.
 
-        A second run waits behind the other streams: one that has had its turn is no better than they. Raises Stopped,
-        or what the model raises.
+        A second run in the same turn waits like any other: the stream has been served, so others go first. Raises
+        Stopped, or what the model raises.
         """
         ticket, waited = self._ticket, self._waited
         self._ticket, self._waited = None, 0.0

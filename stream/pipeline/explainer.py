@@ -1,4 +1,5 @@
-"""What happens to one clip: through the network, to an explanation and its line. One thread's; the look may change."""
+"""What happens to one clip: it goes through the network and becomes an explanation. Used by one thread; the look may
+change between two clips."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ class Look:
 class Explainer:
     """Explains clip after clip.
 
-    steady: live, where the scale is smoothed over windows and the class held against flicker; both start anew after a
-    gap. hold: windows that another class must lead for.
+    steady: for live streams. The scale is smoothed over windows, and the explained class changes only after another
+    one has led for `hold` windows, so that the picture does not flicker. Both start anew after a gap.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Explainer:
         self._look: Look | None = None
 
     def explain(self, run: Run, clip: Clip, look: Look) -> Explanation:
-        """run: asks the network, once or, where another class is to be explained than it was asked for, twice."""
+        """run: asks the network. It is called twice where the answer shows that another class is to be explained."""
         manifest, style = self._manifest, look.style
         self._settle(clip.span.start, look)
         outputs, weights, target = self._run(run, clip, look.target)
@@ -71,7 +72,7 @@ class Explainer:
         return explanation
 
     def _settle(self, start: int, look: Look) -> None:
-        """Forgets what belongs to other frames, or to another question."""
+        """Forgets scale and class after a gap, and where something else is to be explained than before."""
         before = self._look
         changed = before is not None and _question(before) != _question(look)
         if changed or (self._last is not None and self._gaps.between(self._last, start)):
@@ -90,11 +91,11 @@ class Explainer:
         if held is not None and chosen != held:
             if head is not None:
                 weights = head.class_weights[chosen]
-            else:  # the graph's gradient is of the class it was asked for
+            else:  # the gradient in the outputs is that of the class that was asked for
                 outputs, weights = run_target(run, head, clip, Target(chosen))
         return outputs, weights, Target(chosen)
 
 
 def _question(look: Look) -> tuple[Target, Normalize, str]:
-    """What scales depend on: those of another question cannot be smoothed with these."""
+    """What a scale depends on: scales that differ in it must not be smoothed together."""
     return look.target, look.style.normalize, look.style.geometry

@@ -32,9 +32,9 @@ class Window:
         self._samples: deque[_Held] = deque(maxlen=self._extent)
         self._seen = 0
         self._next = self._extent
-        """how many frames must have been seen for the next clip"""
+        """number of frames that must have been seen when the next clip is made"""
         self._covered = 0
-        """how many frames had been seen at the last clip"""
+        """number of frames that had been seen when the last clip was made"""
         self._gaps = 0
 
     def spans(self, rate: Fraction) -> float:
@@ -50,7 +50,8 @@ class Window:
         """The clip that this frame completes, if it completes one. A frame after a gap starts anew.
 
         A damaged frame keeps its place in time, so that samples stay evenly spaced, and shows the picture of the one
-        before, as many cameras do when they are late. After a gap there is none before: windows begin at a sound frame.
+        before, as many cameras do when they are late. After a gap there is no frame before, so windows begin with an
+        undamaged frame.
         """
         if frame.gap:
             self.cut()
@@ -69,7 +70,7 @@ class Window:
         return self._clip()
 
     def flush(self) -> Clip | None:
-        """At the end of the stream: a clip over its last frames, where no clip has them yet.
+        """At the end of the stream: a clip over its last frames, if they are in no clip yet.
 
         A stream shorter than a window is explained anyway, its last frame repeated (`Clip.repeated` says how often);
         what is left between a gap and the end is not.
@@ -79,12 +80,13 @@ class Window:
         return self._clip() if self._covered < self._seen else None
 
     def cut(self, stride: int | None = None) -> Clip | None:
-        """At a gap: a clip over the last frames before it, where they fill a window and no clip has them; then anew.
+        """At a gap: a clip over the last frames before it, if they fill a window and are in no clip yet. Then it starts
+        anew.
 
         stride: of the windows from here on, where it changes.
 
-        Frames between two gaps that are fewer than a window are not explained: a stream that flaps would otherwise make
-        clips of one picture repeated.
+        Where fewer frames than a window lie between two gaps, they are not explained: the connection may come and go
+        many times, and each time would give a clip of one repeated picture.
         """
         clip = self._clip() if self._covered < self._seen and len(self._samples) == self._extent else None
         self._gaps += self._seen > 0
@@ -97,18 +99,18 @@ class Window:
 
     def _clip(self) -> Clip:
         self._covered = self._seen
-        held = list(self._samples)
+        window = list(self._samples)
         offsets = [i * self._stride for i in range(self._clip_length)]
-        last_sample = (len(held) - 1) // self._stride * self._stride
-        chosen = [held[min(offset, last_sample)] for offset in offsets]
-        first, last = held[0], chosen[-1]
+        last_sample = (len(window) - 1) // self._stride * self._stride
+        chosen = [window[min(offset, last_sample)] for offset in offsets]
+        first, last = window[0], chosen[-1]
         return Clip(
-            samples=tuple(one.seen for one in chosen),
+            samples=tuple(held.seen for held in chosen),
             span=Span(first.index, self._clip_length, self._stride),
             crop=first.seen.crop,
             pts=(first.pts, last.pts),
             time_base=first.time_base,
-            repeated=sum(offset >= len(held) for offset in offsets),
+            repeated=sum(offset >= len(window) for offset in offsets),
             wall=last.wall,
-            damaged=sum(one.damaged for one in held[: last_sample + 1]),
+            damaged=sum(held.damaged for held in window[: last_sample + 1]),
         )

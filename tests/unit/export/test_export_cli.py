@@ -28,7 +28,7 @@ def test_defaults_leave_all_to_the_network():
 
 
 def test_a_users_network_is_fed_as_most_are_unless_told_otherwise():
-    spec, clip_length = cli._input_spec(parse("a.py:b", "--input-shape", "3,8,48,64"))
+    spec, clip_length = cli.input_spec_of(parse("a.py:b", "--input-shape", "3,8,48,64"))
     assert (clip_length, spec.size, spec.mean, spec.std) == (8, (48, 64), (0.45,) * 3, (0.225,) * 3)
     assert (spec.resize, spec.short_side, spec.rate, spec.stride) == ("center", 64, 25.0, 1)
 
@@ -42,7 +42,7 @@ def test_a_users_network_with_everything():
     assert (args.output, args.weights, args.frames, args.classes) == (Path("a.onnx"), "w.pt", [8, 16], 7)
     assert (args.calibrate, args.clip) == ([Path("videos")], [Path("a.mp4"), Path("b.mp4")])
     assert (args.layer, args.list_layers, args.compact) == ("1", True, False)
-    spec, clip_length = cli._input_spec(args)
+    spec, clip_length = cli.input_spec_of(args)
     assert (clip_length, spec.size, spec.mean, spec.std) == (16, (64, 96), (0, 0.5, 1), (1, 2, 3))
     assert (spec.resize, spec.short_side, spec.rate, spec.stride) == ("stretch", 96, 30, 2)
 
@@ -50,20 +50,20 @@ def test_a_users_network_with_everything():
 @pytest.mark.parametrize("text", ["16,112,112", "1,16,112,112", "3,0,112,112", "3,16,112,-1", "3x16x112x112", ""])
 def test_an_input_shape_that_is_none(text):
     with pytest.raises(UsageError, match=r"--input-shape must be 3,T,H,W, got '"):
-        cli._input_spec(parse("a.py:b", f"--input-shape={text}"))
+        cli.input_spec_of(parse("a.py:b", f"--input-shape={text}"))
 
 
 def test_numbers_that_no_network_sees_by():
     with pytest.raises(UsageError, match=r"--mean is of values in 0\.\.1, got 123\.675 116\.28 103\.53: divide it"):
-        cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--mean", 123.675, 116.28, 103.53))
+        cli.input_spec_of(parse("a.py:b", "--input-shape", "3,8,32,32", "--mean", 123.675, 116.28, 103.53))
     with pytest.raises(UsageError, match=r"input\.std must be positive"):
-        cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--std", 0, 1, 1))
+        cli.input_spec_of(parse("a.py:b", "--input-shape", "3,8,32,32", "--std", 0, 1, 1))
     for pixels in (8, 0):
         with pytest.raises(UsageError, match=f"short_side must be 32 or more, got {pixels}"):
-            cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", "--short-side", pixels))
+            cli.input_spec_of(parse("a.py:b", "--input-shape", "3,8,32,32", "--short-side", pixels))
     for words in (("--stride", 0), ("--rate", 0)):
         with pytest.raises(UsageError, match=r"input\.stride must be a whole number and rate a number, both positive"):
-            cli._input_spec(parse("a.py:b", "--input-shape", "3,8,32,32", *words))
+            cli.input_spec_of(parse("a.py:b", "--input-shape", "3,8,32,32", *words))
 
 
 @pytest.mark.parametrize("words", [["export"], ["check"], ["manifest", "add"], ["build"]])
@@ -163,13 +163,13 @@ class TestRefusals:
 
     def test_weights_that_were_trained_on_other_colours_are_fed_so(self):
         """The script of Saliency Tubes, for one, does not divide as MF-Net's own authors do."""
-        _, recipe = cli._network(parse("mfnet", "--weights", "random"))
+        _, recipe = cli.network_of(parse("mfnet", "--weights", "random"))
         assert recipe.input.mean == (124 / 255, 117 / 255, 104 / 255)
         assert recipe.input.std == (1 / (0.0167 * 255),) * 3
         words = ("mfnet", "--weights", "random", "--std", "0.229", "0.224", "0.225")
-        _, script = cli._network(parse(*words))
+        _, script = cli.network_of(parse(*words))
         assert script.input == replace(recipe.input, std=(0.229, 0.224, 0.225))
-        _, other = cli._network(parse(*words, "--mean", "0.5", "0.5", "0.5"))
+        _, other = cli.network_of(parse(*words, "--mean", "0.5", "0.5", "0.5"))
         assert other.input.mean == (0.5, 0.5, 0.5)
 
     @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_what_there_is_to_choose_is_asked_of_the_runtime(runtime: str, tmp_path:
     found = choices("i3d", runtime=runtime)
     assert found.precisions[0] == "f32"
     assert set(found.precisions) <= ({"f32", "bf16"} if runtime == "openvino" else {"f32"})
-    with pytest.raises(UsageError, match="TensorRT runs plans"):
+    with pytest.raises(UsageError, match="a model runs by CUDA on an NVIDIA GPU, and here is"):
         choices("i3d", runtime="tensorrt")
     (tmp_path / "x.plan").touch()
     assert choices(tmp_path / "x.plan").precisions == ("f32",)

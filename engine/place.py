@@ -95,6 +95,8 @@ class Place(Protocol):
     """number of images copied from the host's memory into this place so far; 0 for the host's own"""
     host_copies: int
     """number of images copied to the host's memory so far"""
+    copies: int
+    """number of images copied within this place so far, because another owner had lent them; 0 for the host's"""
 
     @property
     def leases(self) -> int:
@@ -107,8 +109,12 @@ class Place(Protocol):
         """
         ...
 
-    def bring(self, image: Image) -> Image:
-        """The image in this place: itself if it lies there, else a copy, which `uploads` counts."""
+    def bring(self, image: Image, *, keep: bool = False) -> Image:
+        """The image in this place: itself if it lies there, else a copy, which `uploads` counts.
+
+        keep: it will be held for long. An image that another owner lent, such as a decoder, which has few buffers and
+        waits for them, is then copied into this place's own memory, which `copies` counts.
+        """
         ...
 
     def sampler(self, spec: InputSpec) -> Sampler: ...

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..picture import Color, Layout
 from .jobs import PLANES, Format, RawPlane, Surface
-from .resources import CudaEvent
+from .resources import CudaEvent, given
 
 if TYPE_CHECKING:
     from .driver import Gpu
@@ -62,6 +62,19 @@ class DevicePicture:
         """Says that it is written to until the event."""
         self.ready = event
         self.used(event)
+
+
+def copy(gpu: Gpu, source: Surface, target: Surface, stream: int) -> None:
+    """Queues the copy of a picture to one of the same size and format. Within `Gpu.entered`."""
+    cuda = gpu.cuda
+    sizes = rows_of(source.format, (source.width, source.height))
+    for here, there, (rows, length) in zip(source.places, target.places, sizes, strict=True):
+        job = cuda.CUDA_MEMCPY2D()
+        job.srcMemoryType = job.dstMemoryType = cuda.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        job.srcDevice, job.srcPitch = here.pointer, here.pitch
+        job.dstDevice, job.dstPitch = there.pointer, there.pitch
+        job.WidthInBytes, job.Height = length, rows
+        given(cuda, cuda.cuMemcpy2DAsync(job, stream))
 
 
 def rows_of(format: Format, size: tuple[int, int]) -> list[tuple[int, int]]:

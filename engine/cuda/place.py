@@ -17,9 +17,9 @@ from ..place import Needs
 from .driver import Gpu
 from .jobs import Format
 from .painter import CudaPainter
-from .pictures import DevicePicture, bytes_of, laid_out, rows_of
+from .pictures import DevicePicture, bytes_of, copy, laid_out, rows_of
 from .pinned import PinnedArrays, PinnedRing
-from .pool import Pool
+from .pool import Block, Pool
 from .samples import CudaSampler
 
 OWN, SHARED = 0.9, 0.5
@@ -43,7 +43,7 @@ class CudaPlace:
         self.gpu, self.name = gpu, gpu.name
         memory = "its memory is the host's" if gpu.integrated else "with memory of its own"
         self.description = f"{gpu.device.name} ({gpu.name}, {memory}); frames from the host are copied there once"
-        self.uploads = self.host_copies = 0
+        self.uploads = self.host_copies = self.copies = 0
         with gpu.entered():
             self.frames_stream, self._downloads = gpu.stream("high"), gpu.stream("low")
         self._most_pictures, self._most_samples = _PICTURES, _SAMPLES
@@ -88,11 +88,11 @@ class CudaPlace:
                 ) from None
         return told
 
-    def bring(self, image: Image) -> DevicePicture:
+    def bring(self, image: Image, *, keep: bool = False) -> DevicePicture:
         """As `Place.bring`; this waits only if many pictures are on their way. Raises ValueError for a picture in the
         memory of another GPU."""
         if isinstance(image, DevicePicture) and image.where == self.name:
-            return image
+            return self._kept(image) if keep and not self._owns(image) else image
         if not isinstance(image, Picture):
             raise ValueError(f"an image on {image.where} cannot be brought to {self.name}")
         format, size, stream = Format(image.layout.value), (image.width, image.height), self.frames_stream
@@ -161,6 +161,26 @@ class CudaPlace:
                 self._downloads.synchronize()
             self.frames_stream.close()
             self._downloads.close()
+
+    def _owns(self, image: DevicePicture) -> bool:
+        lease = image.lease
+        return isinstance(lease, Block) and self._pictures.get(lease.pool.block_bytes) is lease.pool
+
+    def _kept(self, image: DevicePicture) -> DevicePicture:
+        """A copy of a picture in another owner's memory, which is given back once it is read."""
+        size, stream = (image.width, image.height), self.frames_stream
+        pool = self._pool_of(bytes_of(image.format, size))
+        with self.gpu.entered():
+            block = pool.take(stream)
+            surface = laid_out(image.format, size, image.color, block.pointer)
+            if image.ready is not None:
+                stream.wait(image.ready)
+            copy(self.gpu, image.surface, surface, stream.handle)
+            ready = stream.record()
+        image.used(ready)
+        block.used(ready)
+        self.copies += 1
+        return DevicePicture(self.gpu, surface, ready, block)
 
     def _pool_of(self, size: int) -> Pool:
         """The pool of pictures of so many bytes. Those of sizes that are no longer in use are freed."""

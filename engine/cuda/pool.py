@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 class Block:
     """Memory that is leased. It returns to its pool by `close`, or when it is garbage; in any thread."""
 
-    __slots__ = ("__weakref__", "_memory", "_pool", "_uses", "pointer")
+    __slots__ = ("__weakref__", "_memory", "_uses", "pointer", "pool")
 
     def __init__(self, memory: Memory, pool: Pool) -> None:
         self.pointer = memory.pointer
         """address"""
         self._memory: Memory | None = memory
-        self._pool = pool
+        self.pool = pool
         self._uses: dict[int, CudaEvent] = {}
 
     def used(self, event: CudaEvent) -> None:
@@ -32,7 +32,7 @@ class Block:
         """Gives the memory back."""
         memory, self._memory = self._memory, None
         if memory is not None:
-            self._pool.give(memory, self._uses)
+            self.pool.give(memory, self._uses)
 
     def __del__(self) -> None:
         self.close()

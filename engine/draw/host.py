@@ -70,14 +70,14 @@ class HostPlace:
     leases = 0
 
     def __init__(self, overlay: str = "auto", *, bands: int = 1, run: Run = map) -> None:
-        self.uploads = self.host_copies = 0
+        self.uploads = self.host_copies = self.copies = 0
         self._path, self._bands, self._run = overlay, bands, run
 
     def reserve(self, needs: Needs) -> str:
         """As `Place.reserve`; it has nothing to say."""
         return ""
 
-    def bring(self, image: Image) -> Image:
+    def bring(self, image: Image, *, keep: bool = False) -> Image:
         """The picture itself. Raises ValueError for an image that lies elsewhere."""
         return on_host(image)
 

@@ -14,19 +14,6 @@ def gpu_of(where: str) -> Gpu:
     return Gpu.of(int(where.partition(":")[2]))
 
 
-def copy(gpu: Gpu, source: Surface, target: Surface, stream: int) -> None:
-    """Queues the copy of a picture to one of the same size and format. Within `Gpu.entered`."""
-    cuda = gpu.cuda
-    sizes = rows_of(source.format, (source.width, source.height))
-    for here, there, (rows, length) in zip(source.places, target.places, sizes, strict=True):
-        job = cuda.CUDA_MEMCPY2D()
-        job.srcMemoryType = job.dstMemoryType = cuda.CUmemorytype.CU_MEMORYTYPE_DEVICE
-        job.srcDevice, job.srcPitch = here.pointer, here.pitch
-        job.dstDevice, job.dstPitch = there.pointer, there.pitch
-        job.WidthInBytes, job.Height = length, rows
-        given(cuda, cuda.cuMemcpy2DAsync(job, stream))
-
-
 def send(gpu: Gpu, picture: Picture, target: Surface, stream: int) -> None:
     """Queues the copy of a picture on the host to one of the same size and layout; the picture must stay until that is
     done. Within `Gpu.entered`."""

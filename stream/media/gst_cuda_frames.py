@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...engine.cuda.jobs import Format, RawPlane, Surface
-from ...engine.cuda.pictures import DevicePicture
+from ...engine.cuda.pictures import DevicePicture, copy
 from ...engine.errors import SinkError
 from ...engine.picture import Image, Layout, on_host
-from .cuda_planes import copy, send
+from .cuda_planes import send
 from .gst_cuda import context_of, share
 from .gst_frames import FrameBuffers
 from .gst_lend import CUDA, WRITE, BufferLender

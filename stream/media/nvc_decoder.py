@@ -10,11 +10,10 @@ import numpy as np
 
 from ...engine.cuda.jobs import Format, RawPlane, Surface
 from ...engine.cuda.memory import view_of
-from ...engine.cuda.pictures import DevicePicture, bytes_of, laid_out
+from ...engine.cuda.pictures import DevicePicture, bytes_of, copy, laid_out
 from ...engine.cuda.pool import Pool
 from ...engine.errors import ModelError, one_line
 from ...engine.picture import Color
-from .cuda_planes import copy
 
 if TYPE_CHECKING:
     from ...engine.cuda.driver import Gpu

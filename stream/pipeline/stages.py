@@ -116,11 +116,11 @@ class Stages:
             yield self._wall.stamped(frame) if self.source.live else frame
 
     def _brought(self, frame: Frame) -> Frame:
-        """The frame with its image in the place of the stream."""
-        if frame.image.where == self.place.name:
-            return frame
-        with self.watch("upload"):
-            return replace(frame, image=self.place.bring(frame.image))
+        """The frame with its image in the place of the stream; in its own memory where frames wait for windows."""
+        image, keep = frame.image, self.options.sync != "live"
+        with nullcontext() if image.where == self.place.name else self.watch("upload"):
+            brought = self.place.bring(image, keep=keep)
+        return frame if brought is image else replace(frame, image=brought)
 
     def push(self, frame: Frame) -> tuple[Clip | None, Clip | None]:
         """The clips that a frame completes: one of the frames before it, if it follows a gap, and one that ends with

@@ -76,8 +76,8 @@ def test_pictures_reach_an_encoder_without_leaving_the_gpu(gpu_double: Start, tm
 READ_ON = """
 import sys
 from gpupictures import OnGpu
-from saliency_tubes.stream.media.cuda_planes import copy, gpu_of
-from saliency_tubes.engine.cuda.pictures import bytes_of, laid_out
+from saliency_tubes.stream.media.cuda_planes import gpu_of
+from saliency_tubes.engine.cuda.pictures import bytes_of, copy, laid_out
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.open import open_source
 

@@ -111,7 +111,7 @@ class FarPlace(HostPlace):
             self.most_held = max(self.most_held, len(self._held))
             return image
 
-    def bring(self, image: Image) -> Image:
+    def bring(self, image: Image, *, keep: bool = False) -> Image:
         if image.where == self.name:
             return image
         self.uploads += 1

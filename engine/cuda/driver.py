@@ -178,19 +178,22 @@ class Gpu:
     def collect(self) -> None:
         """Frees memory that is garbage and no longer used."""
         waiting, synchronized = [], False
-        while self.dropped:
-            try:
-                item = free, pointer, uses = self.dropped.popleft()
-            except IndexError:  # another thread took it
-                break
-            if not all(use.done() for use in uses):
-                waiting.append(item)
-                continue
-            if not uses and not synchronized:  # nobody has said what still uses it
-                self._given(self.cuda.cuCtxSynchronize())
-                synchronized = True
-            self._given(getattr(self.cuda, free)(pointer))
-        self.dropped.extend(waiting)
+        try:
+            while self.dropped:
+                try:
+                    waiting.append(self.dropped.popleft())
+                except IndexError:  # another thread took it
+                    break
+                free, pointer, uses = waiting[-1]
+                if not all(use.done() for use in uses):
+                    continue
+                if not uses and not synchronized:  # nobody has said what still uses it
+                    self._given(self.cuda.cuCtxSynchronize())
+                    synchronized = True
+                waiting.pop()
+                self._given(getattr(self.cuda, free)(pointer))
+        finally:  # also after an error that passes, as while a graph is captured
+            self.dropped.extend(waiting)
 
     def send(self, pointer: int, array: npt.NDArray[Any], stream: int) -> None:
         """Queues a copy to the GPU. array: of `pinned`, contiguous, and unchanged until the copy is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,7 @@ class Readout:
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
         self._evidence = CudaEvidence(gpu.device.index)
+        self._lock = threading.Lock()  # two threads that ask the same outputs share their scratch
         with gpu.entered():
             self._stream = gpu.stream("high")
         weakref.finalize(self, _close, self._stream)
@@ -30,7 +32,7 @@ class Readout:
     def evidence(self, activation: View, weights: F32, scratch: View) -> F32:
         """[C, t, h, w] and [C] to [t, h, w] on the host. scratch: [t, h, w] float32 on the GPU, of these outputs."""
         found = np.empty(scratch.shape, np.float32)
-        with self._gpu.entered():
+        with self._lock, self._gpu.entered():
             self._evidence.compute(activation, np.ascontiguousarray(weights, np.float32), scratch, self._stream.handle)
             self._gpu.read(scratch.pointer, found, self._stream.handle)
         return found

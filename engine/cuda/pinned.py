@@ -26,11 +26,11 @@ class PinnedRing:
         )
 
     def take(self, size: int) -> npt.NDArray[np.uint8]:
-        """`size` bytes to be written to, and then given to `reading`. Within `Gpu.entered`."""
+        """`size` bytes or more to be written to, and then given to `reading`. Within `Gpu.entered`."""
         array, read = self._turn.popleft()
         if read is not None:
             read.synchronize()  # returns at once, unless all the others are being copied too
-        return array[:size] if array.size >= size else self._gpu.pinned((size,))
+        return array if array.size >= size else self._gpu.pinned((size,))
 
     def reading(self, array: npt.NDArray[np.uint8], until: CudaEvent) -> None:
         """Says that the GPU reads the array until the event."""
@@ -42,14 +42,15 @@ class PinnedArrays:
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
-        self._size = 0
-        self._free: deque[npt.NDArray[np.uint8]] = deque()
+        self._kept: tuple[int, deque[npt.NDArray[np.uint8]]] = (0, deque())
+        """the size in bytes of the arrays that nobody has, and those"""
 
     def take(self, size: int) -> npt.NDArray[np.uint8]:
         """`size` bytes. Within `Gpu.entered`."""
-        if size != self._size:  # pictures of another size: those of the old one are let go
-            self._free, self._size = deque(), size
-        free = self._free
+        kept, free = self._kept
+        if size != kept:  # pictures of another size: those of the old one are let go
+            free = deque()
+            self._kept = (size, free)
         try:
             array = free.popleft()
         except IndexError:

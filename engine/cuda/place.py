@@ -105,7 +105,7 @@ class CudaPlace:
                 start = to.pointer - block.pointer
                 target = sent[start : start + rows * to.pitch].reshape(rows, to.pitch)[:, :length]
                 target[...] = plane.reshape(rows, length)
-            self.gpu.send(block.pointer, sent, stream.handle)
+            self.gpu.send(block.pointer, sent[: pool.block_bytes], stream.handle)
             ready = stream.record()
         self._ring.reading(sent, ready)
         block.used(ready)
@@ -183,9 +183,12 @@ class CudaPlace:
         return DevicePicture(self.gpu, surface, ready, block)
 
     def _pool_of(self, size: int) -> Pool:
-        """The pool of pictures of so many bytes. Those of sizes that are no longer in use are freed."""
+        """The pool of pictures of so many bytes. Beyond _SIZES, the one unused for longest is freed."""
         pool = self._pictures.get(size)
-        if pool is None:  # two threads may ask: one brings frames, one fits them to the outputs
+        if pool is not None:
+            with suppress(KeyError):  # another thread has just freed it
+                self._pictures.move_to_end(size)
+        else:  # two threads may ask: one brings frames, one fits them to the outputs
             pool = self._pictures.setdefault(size, Pool(self.gpu, size, self._most_pictures))
             if len(self._pictures) > _SIZES:
                 _, old = self._pictures.popitem(last=False)

@@ -117,8 +117,10 @@ class DeviceSample:
         with self.gpu.entered():
             self.ready.synchronize()
             stream = self.gpu.stream("high")
-            self.gpu.read(self.block.pointer, found, stream.handle)
-            stream.close()
+            try:
+                self.gpu.read(self.block.pointer, found, stream.handle)
+            finally:
+                stream.close()
         rgb: U8 = found.transpose(1, 2, 0)
         return rgb
 

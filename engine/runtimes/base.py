@@ -74,10 +74,17 @@ class HostRunner(TensorRunner):
 
     def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         """As `Runner.run`."""
+        check_count(clips, self.batch)
         spec = self.manifest.input
         if self._memory is None:
             self._memory = np.empty((self.batch, 3, self.clip_length, *spec.size), np.float32)
         return self.infer(tensor(clips, spec, self._memory[: len(clips)]), class_ids)
+
+
+def check_count(clips: Sequence[Clip], batch: int) -> None:
+    """Raises ValueError for no clip, and for more than one run takes."""
+    if not 1 <= len(clips) <= batch:
+        raise ValueError(f"a run takes 1 to {batch} clips, got {len(clips)}")
 
 
 class ArrayAt(NamedTuple):

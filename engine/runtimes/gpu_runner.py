@@ -30,7 +30,7 @@ from ..manifest import Manifest
 from ..picture import F32
 from ..preprocess import black_clip
 from ..types import Clip, Outputs
-from .base import ArrayAt, TensorRunner
+from .base import ArrayAt, TensorRunner, check_count
 
 MOST_HELD = 64
 """Maximum number of runs whose outputs may be held at a time. A stream holds those of one, while it explains it."""
@@ -98,6 +98,7 @@ class GpuRunner(TensorRunner):
 
     def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         """As `Runner.run`. Raises ModelError where the GPU fails."""
+        check_count(clips, self.batch)  # for more the kernel would write beyond the input's memory
         with self.gpu.entered():
             self._gather.write(clips, self._clips(len(clips)), self.stream)
             return self._finish(len(clips), class_ids)

@@ -140,6 +140,14 @@ def test_outputs_are_what_the_manifest_says(runner: Runner) -> None:
     assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in values)
 
 
+def test_more_clips_than_it_takes_are_refused(runner: Runner) -> None:
+    clips = clips_of(runner)
+    with pytest.raises(ValueError, match=f"1 to {BATCH} clips, got {BATCH + 1}"):
+        runner.run(clips * (BATCH + 1))
+    with pytest.raises(ValueError, match=f"1 to {BATCH} clips, got 0"):
+        runner.run([])
+
+
 def test_the_evidence_of_a_linear_head_adds_up_to_its_logits(runner: Runner) -> None:
     head = runner.manifest.head
     if head is None:

@@ -279,3 +279,24 @@ def test_samples_of_the_host_go_up_once(gpu_double):
     stream.close()
     del gather
     gc.collect()
+
+
+def test_pictures_of_three_sizes_in_turn_allocate_little(gpu_double):
+    """A source, its outputs and the pictures of an outage may differ; the size that is used most stays."""
+    double = gpu_double()
+    place = CudaPlace(Gpu.of())
+    large, small = make_picture(Layout.NV12, 48, 64), [make_picture(Layout.RGB, 20, 30), make_picture(Layout.RGB, 9, 9)]
+    place.bring(large)
+    place.bring(small[0])
+    for _ in range(3):
+        for _ in range(2):
+            place.bring(large)
+        place.bring(small[0])
+    before = double.counts
+    place.bring(large)
+    place.bring(small[1])  # the second size goes, not the first
+    place.bring(large)
+    after = double.counts
+    assert after["allocations"] - before["allocations"] == 1
+    assert after["pinned_allocations"] == before["pinned_allocations"]
+    place.close()

@@ -106,6 +106,19 @@ def test_garbage_of_any_thread_is_freed_when_memory_is_next_needed(gpu_double):
     assert double.counts["allocations"] == double.counts["frees"]
 
 
+def test_garbage_is_not_forgotten_by_an_error_that_passes(gpu_double):
+    double = gpu_double()
+    gpu = Gpu.of(0)
+    with gpu.entered():
+        first, second = gpu.allocate(100), gpu.allocate(100)
+        del first, second
+        double.fail("cuCtxSynchronize", 1)
+        with pytest.raises(ModelError):
+            gpu.allocate(100)
+        gpu.collect()
+    assert double.live["device"] == 0
+
+
 @pytest.mark.parametrize("seed", [0, 5])
 def test_memory_is_not_freed_before_its_last_use(gpu_double, seed):
     double = gpu_double(seed=seed)

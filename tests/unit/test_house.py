@@ -104,7 +104,12 @@ ONLY_IN = {
     **dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript"), ("export/*",)),
     **dict.fromkeys(NO_CLOCK, ("stream/*", "export/*")),
     **dict.fromkeys(("tensorrt", "tensorrt_rtx"), ("engine/runtimes/tensorrt*.py",)),
-    "threading": ("stream/*", "export/*", "engine/cuda/driver.py"),  # its locks: one GPU serves several threads
+    "threading": (
+        "stream/*",
+        "export/*",
+        "engine/cuda/driver.py",
+        "engine/cuda/outputs.py",
+    ),  # locks: one GPU serves several threads
     "cuda": ("engine/cuda/driver.py", "engine/cuda/program.py"),
     "openvino": ("engine/runtimes/openvino*.py",),
     "onnxruntime": ("engine/runtimes/onnxruntime_session.py", "export/*"),

@@ -43,7 +43,11 @@ def gpu_first(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("gpu_double")
 
 
-@pytest.fixture(params=CASES)
+TWINS = ("tensorrt half", "onnxruntime-rtx", "torch cuda")
+"""They share all but a few lines with one that is always tested."""
+
+
+@pytest.fixture(params=[pytest.param(case, marks=[pytest.mark.slow] * case.startswith(TWINS)) for case in CASES])
 def runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     """For clips of 8 frames, BATCH of them at a time."""
     yield made_runner(request, tmp_path, monkeypatch)

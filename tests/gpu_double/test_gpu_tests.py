@@ -33,7 +33,11 @@ def passed(done: subprocess.CompletedProcess[str]) -> int:
 
 def test_some_of_them_run(gpu_double: Callable[..., Any], tmp_path: Path) -> None:
     done = run(
-        gpu_double(), tmp_path / "t", "cuda", "-k", "test_evidence and not late or test_samples_are or same_bytes"
+        gpu_double(),
+        tmp_path / "t",
+        "cuda",
+        "-k",
+        "test_cuda_overlay and (test_evidence or test_samples_are) or same_bytes",
     )
     assert passed(done) == 6
 

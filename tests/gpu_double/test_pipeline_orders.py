@@ -28,7 +28,7 @@ CASES = {
     "eight streams": Case((SMALL,) * 8, Options(Target(0), hop=4)),
     "three streams": Case((SMALL,) * 3, Options(hop=3, stride=2), "letterbox"),
 }
-SEEDS = [*(0, 1, 2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 50))]
+SEEDS = [0, *(pytest.param(seed, marks=[pytest.mark.slow] * (seed != 2)) for seed in range(1, 50))]
 """0: work is done as late as possible; 1: at once; others: at random moments, in random order"""
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 ON_CUDA = ("tensorrt", "onnxruntime")
 """What runs ONNX files on an NVIDIA GPU, the fastest first: TensorRT by a plan that is built on the way."""
-INSTALL_ON_CUDA = "pip install 'saliency-tubes[tensorrt]' or onnxruntime-gpu; 'saliency-tubes doctor' says which fits"
+INSTALL_ON_CUDA = (
+    "pip install 'saliency-tubes[cuda,tensorrt]' or onnxruntime-gpu; 'saliency-tubes doctor' says which fits"
+)
 
 
 def open_runner(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...engine.errors import TubesError, UsageError
 from ...engine.manifest import Manifest
-from ...engine.runtimes.device import Device, find_device
+from ...engine.runtimes.device import Device, cuda_index, find_device
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.runtimes.open import choices
 from ...engine.types import Explanation
@@ -68,7 +68,7 @@ def measure(asked: Asked) -> Results:
         network = time_network(films[0], manifest, asked, _say)
         _say("decoding, sampling, drawing and encoding are being timed")
         timings = [*time_stages(films, manifest, explanation, asked), *network, evidence]
-        found = find_device()
+        found = gpu_of(asked)
         if isinstance(found, Device):
             timings += _on_gpu(found.index, manifest, films, explanation, asked)
         _say("a whole run from file to file is being timed")
@@ -80,7 +80,7 @@ def measure(asked: Asked) -> Results:
             runs += hold(film, first_count(timings, film.size, cores), asked, meter, _say)
     return Results(
         version("saliency-tubes"),
-        _device(),
+        _device(asked),
         manifest.title,
         title,
         tuple(timings),
@@ -97,20 +97,24 @@ def _on_gpu(
     from .kernels import time_kernels, time_place
 
     _say("the CUDA kernels are being timed")
-    spec = manifest.input
+    spec, found = manifest.input, list[Timing]()
     try:
-        found = time_kernels(index, spec)
+        found += time_kernels(index, spec)
         for film in films:
             found += time_place(film, spec, explanation, index, asked.rounds)
-        return found
     except TubesError as error:
         _say(f"not measured: {error}")
-        return []
+    return found
 
 
-def _device() -> str:
+def gpu_of(asked: Asked) -> Device | str:
+    """The GPU that is asked for, else the first; or in words why there is none."""
+    return find_device(cuda_index(asked.device) if asked.device.lower().startswith("cuda") else 0)
+
+
+def _device(asked: Asked) -> str:
     """ "AMD EPYC, 2 cores", and the GPU where there is one."""
-    cpu, gpu = processor(), find_device()
+    cpu, gpu = processor(), gpu_of(asked)
     cores = f"{cpu.name}, {cpu.usable} cores"
     return f"{gpu.name}; {cores}" if isinstance(gpu, Device) else cores
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
+PATIENCE = 5.0
+"""Maximum seconds that a tool that tells the power is waited for."""
 EVERY = 0.5
 """Seconds between two readings."""
 RAPL = Path("/sys/class/powercap")
@@ -104,9 +106,12 @@ def _tegra() -> float:
         with subprocess.Popen(
             ["tegrastats", "--interval", "200"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as running:
+            silent = threading.Timer(PATIENCE, running.kill)
+            silent.start()
             try:
                 return tegra_watts(running.stdout.readline() if running.stdout else "")
             finally:
+                silent.cancel()
                 running.terminate()
     except OSError:
         return math.nan

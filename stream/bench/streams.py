@@ -132,7 +132,7 @@ def _measure(film: str, folder: str, count: int, seconds: float, asked: Mapping[
         for number in range(count)
     ]
     fleet = Fleet(Settings(tuple(streams)))
-    watcher = threading.Thread(target=_watch, args=(fleet, count, seconds), daemon=True)
+    watcher = threading.Thread(target=watch, args=(fleet, count, seconds), daemon=True)
     watcher.start()
     try:
         fleet.run()
@@ -140,7 +140,18 @@ def _measure(film: str, folder: str, count: int, seconds: float, asked: Mapping[
         watcher.join(timeout=1)
 
 
-def _watch(fleet: Fleet, count: int, seconds: float) -> None:
+def watch(fleet: Fleet, count: int, seconds: float) -> None:
+    """Prints what the fleet's streams do in so many seconds, for whoever asks on standard input; then the fleet stops,
+    also if nobody is there any more."""
+    try:
+        _report(fleet, count, seconds)
+    except BrokenPipeError:
+        pass  # whoever asked is gone
+    finally:
+        fleet.stop()
+
+
+def _report(fleet: Fleet, count: int, seconds: float) -> None:
     begun = time.monotonic()
     while time.monotonic() - begun < PATIENCE:
         running = _running(fleet)
@@ -167,7 +178,6 @@ def _watch(fleet: Fleet, count: int, seconds: float) -> None:
         "cores": spent / elapsed,
     }
     print(json.dumps(found), flush=True)
-    fleet.stop()
 
 
 def _running(fleet: Fleet) -> dict[str, Snapshot]:

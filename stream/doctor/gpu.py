@@ -132,12 +132,12 @@ def plan(machine: System) -> Finding | None:
 
 def install_tensorrt(machine: System) -> str:
     """The command that installs the TensorRT that fits the GPU."""
-    found = machine.asked.device
+    found, kernels = machine.asked.device, "cuda12" if _cuda(machine) < (13, 0) else "cuda"
     if machine.is_jetson or machine.machine == "aarch64":
         return f"{machine.apt} python3-libnvinfer    # and a venv with --system-site-packages"
     if isinstance(found, Device) and found.compute_capability not in RTX_LACKS:
-        return "pip install 'saliency-tubes[tensorrt-rtx]'"
-    return "pip install 'saliency-tubes[tensorrt]'"
+        return f"pip install 'saliency-tubes[{kernels},tensorrt-rtx]'"
+    return f"pip install 'saliency-tubes[{kernels},tensorrt]'"
 
 
 def onnxruntime(machine: System) -> Finding | None:

@@ -11,11 +11,12 @@ from .gpu import install_tensorrt
 from .system import System
 
 
-def frames(machine: System) -> Finding:
-    """The memory that frames live in with this model; without one it is not known."""
+def frames(machine: System) -> Finding | None:
+    """The memory that frames live in. Of a model that cannot be run it is not known: `inference` says why."""
     placed = machine.asked.placing
     if isinstance(placed, str):
-        return Finding(OK, "frames", f"not known: {placed}")
+        runs = not isinstance(machine.asked.model, str) and not isinstance(machine.asked.runner, str)
+        return Finding(BROKEN, "frames", placed) if runs else None
     where = "the host's memory" if placed.name == HOST else f"the memory of {placed.name}"
     return Finding(OK, "frames", f"in {where}: {placed.why}")
 

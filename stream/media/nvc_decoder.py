@@ -62,15 +62,19 @@ class NvcDecoder:
             self._stream = gpu.stream("high")
             context = int(gpu.cuda.cuCtxGetCurrent()[1])
         latency = self._nvc.DisplayDecodeLatencyType
-        self._decoder = self._called(
-            self._nvc.CreateDecoder,
-            gpuid=gpu.device.index,
-            codec=getattr(self._nvc.cudaVideoCodec, CODECS[codec]),
-            cudacontext=context,
-            cudastream=self._stream.handle,
-            usedevicememory=True,
-            latency=latency.NATIVE if reorders else latency.LOW,
-        )
+        try:
+            self._decoder = self._called(
+                self._nvc.CreateDecoder,
+                gpuid=gpu.device.index,
+                codec=getattr(self._nvc.cudaVideoCodec, CODECS[codec]),
+                cudacontext=context,
+                cudastream=self._stream.handle,
+                usedevicememory=True,
+                latency=latency.NATIVE if reorders else latency.LOW,
+            )
+        except ModelError:
+            self._stream.close()
+            raise
 
     def decode(self, data: bytes, pts: int) -> list[NvcFrame]:
         """The pictures that are ready. data: an access unit, in Annex B form where the codec has one; empty: the stream

@@ -14,7 +14,7 @@ import pytest
 from saliency_tubes.engine.errors import TubesError
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.stream.app.cli import main
-from saliency_tubes.stream.bench import kernels, power, streams
+from saliency_tubes.stream.bench import command, kernels, power, streams
 from saliency_tubes.stream.bench.film import make_film
 from saliency_tubes.stream.bench.power import Meter, rapl_joules, smi_watts, tegra_watts
 from saliency_tubes.stream.bench.report import COLUMNS, as_text, header, row
@@ -248,6 +248,35 @@ def test_streams_that_fail_are_said_in_one_line(tmp_path: Path) -> None:
     film = type("F", (), {"size": "720p", "path": tmp_path / "no.mp4"})()
     with pytest.raises(TubesError, match=r"^1 streams of 720p ended by themselves: .*no\.mp4"):
         hold(film, 1, Asked("i3d", "auto", "auto", True), Meter(), lambda text: None)
+
+
+class Fleet:
+    """Of no stream."""
+
+    stopped = 0
+
+    def snapshots(self) -> dict[str, Any]:
+        return {}
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+def test_streams_stop_when_whoever_measures_them_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*words: object, **how: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", gone)
+    monkeypatch.setattr(streams, "PATIENCE", 0.0)
+    fleet: Any = Fleet()
+    streams.watch(fleet, 1, 1.0)
+    assert fleet.stopped == 1
+
+
+def test_the_gpu_that_is_asked_for_is_the_one_that_is_timed(gpu_double: Callable[..., Any]) -> None:
+    gpu_double(gpus=2)
+    assert [getattr(command.gpu_of(Asked("i3d", "auto", device, True)), "index", None)
+            for device in ("auto", "CPU", "cuda", "cuda:1")] == [0, 0, 0, 1]  # fmt: skip
 
 
 def test_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

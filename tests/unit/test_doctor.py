@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 from saliency_tubes.engine.draw import overlay
 from saliency_tubes.engine.runtimes.planfile import PlanInfo, Range, TensorInfo
 from saliency_tubes.stream.app.cli import EXPORT_COMMANDS, MACHINE_COMMANDS, main
@@ -69,7 +70,7 @@ SAID: dict[str, dict[str, tuple[str, str, str]]] = {
         "SIMD": ("ok", "AMX bf16", ""),
         "encoder": ("ok", "no NVENC", ""),
         "decoder": ("slower", "each picture is copied to the GPU: PyNvVideoCodec is not", "pip install PyNvVideoCodec"),
-        "TensorRT": ("slower", "none", "pip install 'saliency-tubes[tensorrt]'"),
+        "TensorRT": ("slower", "none", "pip install 'saliency-tubes[cuda,tensorrt]'"),
         "onnxruntime": ("ok", "on CUDA: --device cuda", ""),
         "nvcodec": ("ok", "nvh264dec", ""),
     },
@@ -190,7 +191,14 @@ def plan_of(version: str, capability: str) -> PlanInfo:
             "saliency-tubes",
         ),
         (DESKTOP, "10.3.0", "8.9", "broken", "here is TensorRT-RTX 1.7.1.116: build it again", "saliency-tubes build"),
-        (DATA_CENTRE, "10.3.0", "9.0", "broken", "no TensorRT that works", "pip install 'saliency-tubes[tensorrt]'"),
+        (
+            DATA_CENTRE,
+            "10.3.0",
+            "9.0",
+            "broken",
+            "no TensorRT that works",
+            "pip install 'saliency-tubes[cuda,tensorrt]'",
+        ),
         (CPU_ONLY, "10.3.0", "8.9", "broken", "here is no NVIDIA driver", ""),
     ],
 )
@@ -251,6 +259,16 @@ def test_commands_that_are_told_exist() -> None:
     assert named <= extras.keys()
 
 
+def test_extras_for_a_gpu_go_with_either_cuda() -> None:
+    """A driver older than CUDA 13 takes cuda12, and then no other extra may ask for more."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    old = {"cuda-bindings": "12.9.0"}
+    for extra in extras.keys() - {"cuda"}:
+        needed = [Requirement(text) for text in extras[extra]]
+        assert not any(one.name == "saliency-tubes" and "cuda" in one.extras for one in needed), extra
+        assert all(old[one.name] in one.specifier for one in needed if one.name in old), extra
+
+
 # this machine
 
 
@@ -268,7 +286,8 @@ def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_model_that_is_not_there_breaks_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--model", "nowhere.onnx"]) == 1
-    assert "no model 'nowhere.onnx'" in capsys.readouterr().out
+    lines = [line for line in capsys.readouterr().out.splitlines() if "no model 'nowhere.onnx'" in line]
+    assert [line.split()[:2] for line in lines] == [["broken", "inference"]]
 
 
 def test_without_the_compiled_part_the_code_itself_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

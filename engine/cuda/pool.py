@@ -75,8 +75,12 @@ class Pool:
             memory, uses = self._free.popleft()
         except IndexError:
             memory, uses = self._made(), {}
-        for event in uses.values():
-            stream.wait(event)
+        try:
+            for event in uses.values():
+                stream.wait(event)
+        except ModelError:
+            self.give(memory, uses)
+            raise
         return Block(memory, self)
 
     def give(self, memory: Memory, uses: dict[int, CudaEvent]) -> None:

@@ -58,9 +58,16 @@ def way(gpu_double: Callable[..., Any]) -> Iterator[OnGpu]:
     way.close()
 
 
-@pytest.mark.parametrize("sync", ["aligned", "live"])
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("where", PLACES)
+CASES = [
+    pytest.param(where, kind, sync, marks=[pytest.mark.slow] * ((number + place) % 3 > 0))
+    for place, where in enumerate(PLACES)
+    for number, kind in enumerate(FAULTS)
+    for sync in ("aligned", "live")
+]
+"""make test has one kind of fault for each place; the slow tests have all."""
+
+
+@pytest.mark.parametrize(("where", "kind", "sync"), CASES)
 def test_a_fault_ends_the_run_and_leaves_a_film_that_can_be_played(
     where: str, kind: str, sync: str, way: OnGpu, tmp_path: Path
 ) -> None:

@@ -45,7 +45,7 @@ def test_the_order_of_the_gpus_work_changes_nothing(name: str, seed: int, gpu_do
     way.close()
 
 
-@pytest.mark.parametrize("kind", ["discrete", "integrated"])
+@pytest.mark.parametrize("kind", ["discrete", pytest.param("integrated", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch", [1, 2, 8])
 def test_streams_share_a_model_in_batches_of_any_size(batch: int, kind: str, gpu_double: Callable[..., Any]) -> None:
     class Batched(OnGpu):

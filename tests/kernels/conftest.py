@@ -32,7 +32,14 @@ def kernels(tmp_path_factory) -> ctypes.CDLL:
 RUBBISH = {"zeros": 0, "0x7f": 0x7F, "0xff": 0xFF, "seed 1000": 1000, "seed 1001": 1001, "seed 1002": 1002}
 
 
-@pytest.fixture(params=RUBBISH.values(), ids=RUBBISH.keys())
+QUICK = ("0xff", "seed 1000", "seed 1001")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(value, id=name, marks=[pytest.mark.slow] * (name not in QUICK)) for name, value in RUBBISH.items()
+    ]
+)
 def rubbish(request) -> int:
     """What another kernel has left in shared memory."""
     return request.param

@@ -300,3 +300,19 @@ def test_pictures_of_three_sizes_in_turn_allocate_little(gpu_double):
     assert after["allocations"] - before["allocations"] == 1
     assert after["pinned_allocations"] == before["pinned_allocations"]
     place.close()
+
+
+def test_a_block_is_not_lost_where_its_last_use_cannot_be_waited_for(gpu_double):
+    double, gpu = gpu_double(), Gpu.of()
+    pool = Pool(gpu, 1000, 1)
+    with gpu.entered():
+        writer, reader = gpu.stream(), gpu.stream()
+        pool.take(writer).used(writer.record())
+        double.fail("cuStreamWaitEvent", 700)
+        with pytest.raises(ModelError):
+            pool.take(reader)
+        assert pool.leased == 0
+        pool.take(reader)
+        pool.close()
+        writer.close()
+        reader.close()

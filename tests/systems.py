@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from saliency_tubes.engine.cores import Cores
 from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.engine.runtimes.device import Device
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
@@ -42,7 +43,7 @@ CPU_ONLY = System(
     kernel="6.8.0-85-generic",
     machine="x86_64",
     python="3.12.3, /opt/tubes/bin/python",
-    processor=Processor("Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz", 8, 8, None, frozenset({"avx2", "fma"})),
+    processor=Processor("Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz", Cores(8, 8), frozenset({"avx2", "fma"})),
     packages=PACKAGES,
     required=REQUIRED,
     programs=frozenset({"g++", "apt-get"}),
@@ -71,7 +72,7 @@ NVIDIA = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release B
 RTX_4060 = Device("NVIDIA GeForce RTX 4060", "8.9")
 DESKTOP = replace(
     CPU_ONLY,
-    processor=Processor("AMD Ryzen 7 7700", 16, 16, None, frozenset({"avx2", "avx512f", "avx512_bf16"})),
+    processor=Processor("AMD Ryzen 7 7700", Cores(16, 16), frozenset({"avx2", "avx512f", "avx512_bf16"})),
     packages={**PACKAGES, **CUDA_13, "tensorrt-rtx": "1.7.1.116"},
     files={**CPU_ONLY.files, "/proc/driver/nvidia/version": NVIDIA.format("580.95.05"), "/dev/nvidia0": ""},
     cuda=(13, 0),
@@ -96,7 +97,7 @@ OLD_DRIVER = replace(
 DATA_CENTRE = replace(
     DESKTOP,
     name="Ubuntu 22.04.5 LTS",
-    processor=Processor("Intel(R) Xeon(R) Platinum 8480C", 112, 16, 12.0, frozenset({"avx512f", "amx_bf16"})),
+    processor=Processor("Intel(R) Xeon(R) Platinum 8480C", Cores(112, 16, 12.0), frozenset({"avx512f", "amx_bf16"})),
     packages={**PACKAGES, **CUDA_13, "onnxruntime-gpu": "1.32.0"},
     asked=replace(
         DESKTOP.asked,
@@ -117,7 +118,7 @@ CONTAINER = replace(
     CPU_ONLY,
     name="Debian GNU/Linux 12 (bookworm)",
     files={"/.dockerenv": "", "/proc/driver/nvidia/version": NVIDIA.format("580.95.05")},
-    processor=replace(CPU_ONLY.processor, quota=1.5),
+    processor=replace(CPU_ONLY.processor, cores=Cores(8, 8, 1.5)),
     shared_memory=64 << 20,
     asked=replace(CPU_ONLY.asked, cache_kept=False),
 )
@@ -139,7 +140,7 @@ ORIN = replace(
     kernel="5.15.148-tegra",
     machine="aarch64",
     python="3.10.12, /opt/tubes/bin/python",
-    processor=Processor("ARMv8 Processor rev 1 (v8l)", 12, 12, None, frozenset({"asimd", "fp"})),
+    processor=Processor("ARMv8 Processor rev 1 (v8l)", Cores(12, 12), frozenset({"asimd", "fp"})),
     packages={**PACKAGES, **CUDA_12},
     files=JETSON_FILES,
     commands={"nvpmodel -q": "NV Power Mode: MAXN\n2\n"},
@@ -160,7 +161,7 @@ ORIN = replace(
 )
 ORIN_NANO = replace(
     ORIN,
-    processor=replace(ORIN.processor, cores=6, usable=6),
+    processor=replace(ORIN.processor, cores=Cores(6, 6)),
     files={
         **JETSON_FILES,
         "/proc/device-tree/model": "NVIDIA Jetson Orin Nano Super\0",
@@ -178,7 +179,7 @@ THOR = replace(
     name="Ubuntu 24.04.3 LTS",
     kernel="6.8.12-tegra",
     python="3.12.3, /opt/tubes/bin/python",
-    processor=Processor("ARM Neoverse V3AE", 14, 14, None, frozenset({"asimd", "sve", "bf16", "i8mm"})),
+    processor=Processor("ARM Neoverse V3AE", Cores(14, 14), frozenset({"asimd", "sve", "bf16", "i8mm"})),
     packages={**PACKAGES, **CUDA_13},
     files={
         **JETSON_FILES,

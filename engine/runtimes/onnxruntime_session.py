@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from ..cores import cores
 from ..errors import ModelError, UsageError, one_line
 from ..manifest import Manifest
 from ..picture import F32
@@ -72,6 +73,8 @@ class Session:
         self._manifest, self._clip_length, self._memory = manifest, clip_length, memory
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
+        if cores().limited:  # by itself it takes a thread for each core that it sees
+            settings.intra_op_num_threads = cores().threads
         try:
             self._session: Any = ort.InferenceSession(str(path), settings, providers=[(provider, dict(options))])
         except Exception as error:  # its classes derive from nothing narrower

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from ..cores import cores
 from ..errors import ModelError, UsageError
 from ..manifest import Manifest
 from ..picture import F32
@@ -55,7 +57,9 @@ class OpenVinoRunner(HostRunner):
                 _reshape(model, inner, ov.Dimension(1, self.batch))
             if device == "CPU" and precision == "bf16" and "amx_bf16" in processor_features():
                 widen_stems(model)
-            config = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+            config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+            if device == "CPU" and cores().limited:  # by itself it takes a thread for each core that it sees
+                config["INFERENCE_NUM_THREADS"] = cores().threads
             compiled = core.compile_model(model, device, config)
             self._request = compiled.create_infer_request()
         except (RuntimeError, ValueError) as error:  # ValueError: OpenVINO's message is not UTF-8

@@ -56,7 +56,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     for entry in known_options().values():
         if entry.group not in groups:
             groups[entry.group] = parser.add_argument_group(entry.group)
-        _add_flag(groups[entry.group], entry)
+        add_flag(groups[entry.group], entry)
 
 
 def known_options() -> Mapping[str, Entry]:
@@ -64,7 +64,8 @@ def known_options() -> Mapping[str, Entry]:
     return entries(Config, ProcessOptions)
 
 
-def _add_flag(group: argparse._ArgumentGroup, entry: Entry) -> None:
+def add_flag(group: argparse._ActionsContainer, entry: Entry) -> None:
+    """Adds an option of a run. It is in what is parsed only where it is given."""
     declared, default = entry.declared, entry.default_in_words
     text = f"{declared.meaning} (default: {default})" if default else declared.meaning
     text = text.replace("%", "%%")

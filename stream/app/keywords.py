@@ -112,7 +112,8 @@ class RunOptions(TypedDict, total=False):
     crf: int | str
     """constant quality of files and recordings; smaller is better (default: 19)"""
     encoder_preset: str | None
-    """x264's preset, ultrafast to placebo (default: veryfast for files, superfast for streams)"""
+    """x264's preset, ultrafast to placebo (default: veryfast for files, superfast for streams and for what is recorded
+    live)"""
     latency: str
     """of what is streamed: low, or quality, which takes look-ahead and B-frames (default: low)"""
     segment_seconds: float | str

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from ...engine.cores import cores
 from ...engine.manifest import Manifest
+from ...engine.picture import HOST
 from ...engine.runtimes.base import Runner
 from ...engine.runtimes.models import find_model, read_manifest
 from ...engine.runtimes.open import choices, open_attended, place_of
@@ -19,7 +21,7 @@ from ..telemetry.log import say
 from .build_progress import attended_in_a_run
 from .config import Config
 from .speed import BUDGET, Speeds, milliseconds, run_takes, speeds_of
-from .young import fit
+from .young import SPARE, fit, spare_for
 
 
 class OwnModel:
@@ -154,11 +156,13 @@ def load_young(
     number of streams that take turns, one window at a time.
     """
     guessed = {speeds.clip_length: streams * speeds.seconds[speeds.quickest]} if speeds else {}
+    on_host = place_of(config.model, runtime=config.runtime, device=config.device) == HOST
+    spare = spare_for(streams, cores().usable) if on_host else SPARE
     seconds: dict[int, float] = {}
     runner: Runner | None = None
     while True:
         known = seconds or guessed
-        chosen = fit(manifest, stride, rate, config.max_age, known) if known else None
+        chosen = fit(manifest, stride, rate, config.max_age, known, spare) if known else None
         clip_length = chosen.clip_length if chosen else min(manifest.windows)
         if runner is None or runner.clip_length != clip_length:
             runner = None  # free its memory before the next one is loaded

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...engine.cachefile import cache_folder, key_of, read_cached, write_cached
+from ...engine.cores import cores
 from ...engine.errors import ModelError
 from ...engine.preprocess import black_clip
 from ...engine.processor import processor_identity
@@ -91,7 +91,12 @@ def kept_speeds(model: Path, choices: Choices, clip_length: int, *, folder: Path
 def _kept_at(model: Path, choices: Choices, clip_length: int, folder: Path | None) -> tuple[Path, bytes]:
     """The file of a measurement, and its head."""
     key = key_of(
-        processor_identity(), str(_cores()), choices.title, *choices.precisions, _digest(model), str(clip_length)
+        processor_identity(),
+        f"{cores().usable:g}",
+        choices.title,
+        *choices.precisions,
+        _digest(model),
+        str(clip_length),
     )
     path = (folder or cache_folder("speeds")) / f"{model.stem[:40]}-{key[:32]}.json"
     return path, _MAGIC + key.encode() + b"\n"
@@ -155,14 +160,6 @@ def _parse(body: bytes | None, precisions: Sequence[str]) -> dict[str, float] | 
     if not all(isinstance(spent, float) and 0 < spent < math.inf for spent in seconds.values()):
         return None
     return seconds
-
-
-def _cores() -> int:
-    """Number of cores that this process may use, which is a runtime's number of threads."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # this system has no such call
-        return os.cpu_count() or 1
 
 
 def _digest(model: Path) -> str:

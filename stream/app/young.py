@@ -7,8 +7,18 @@ from dataclasses import dataclass
 
 from ...engine.manifest import Manifest, WindowSpec
 
-SPARE = 1.5
-"""Factor on the measured time of the model: decoder, encoder and other programs use the processor as well."""
+SPARE, MOST_SPARE = 1.5, 5.0
+"""Minimum and maximum of `spare_for`."""
+PICTURE = 0.5
+"""Cores that a live stream takes beside the model: 720p30 that is decoded, drawn on and encoded by the processor takes
+18 ms of its time for each frame."""
+
+
+def spare_for(streams: int, cores: float) -> float:
+    """Factor on the time of the model, which is measured before the streams are open: decoders, encoders and other
+    programs use the same cores, and go first. streams: number of streams beside the model. cores: that all may use."""
+    free = 1 - PICTURE * streams / cores
+    return min(MOST_SPARE, max(SPARE, 1 / free)) if free > 0 else MOST_SPARE
 
 
 def worst_age(window: WindowSpec, clip_length: int, stride: int, rate: float, seconds: float) -> float:
@@ -50,13 +60,21 @@ class Fit:
         return f"a tube is {age} s old at the worst; {clip_length} frames would make it {would} s, {limit}"
 
 
-def fit(manifest: Manifest, stride: int, rate: float, max_age: float, seconds: Mapping[int, float]) -> Fit:
-    """The longest window whose tubes are never older than `max_age`, with SPARE; if there is none, the shortest window.
+def fit(
+    manifest: Manifest,
+    stride: int,
+    rate: float,
+    max_age: float,
+    seconds: Mapping[int, float],
+    spare: float = SPARE,
+) -> Fit:
+    """The longest window whose tubes are never older than `max_age`; if there is none, the shortest window.
 
-    seconds: T -> measured time of a window of this stream; the time of other windows is estimated in proportion.
+    seconds: T -> measured time of a window of this stream; the time of other windows is estimated in proportion. spare:
+    factor on it (`spare_for`).
     """
     ages = {
-        clip_length: worst_age(window, clip_length, stride, rate, SPARE * _estimate(seconds, clip_length))
+        clip_length: worst_age(window, clip_length, stride, rate, spare * _estimate(seconds, clip_length))
         for clip_length, window in sorted(manifest.windows.items())
     }
     young = [clip_length for clip_length, age in ages.items() if age <= max_age]

@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from ...engine.cores import cores
 from ...engine.errors import TubesError, UsageError
 from ...engine.manifest import Manifest
 from ...engine.runtimes.device import Device, cuda_index, find_device
 from ...engine.runtimes.models import find_model, read_manifest
-from ...engine.runtimes.open import choices
+from ...engine.runtimes.open import choices, place_of
 from ...engine.types import Explanation
+from ..app.arguments import add_flag, known_options
+from ..app.placing import choose
 from ..doctor.here import processor
+from ..doctor.machine import cores_in_words
 from .film import SIZES, Film, make_film
 from .power import Meter
 from .report import as_text
@@ -27,13 +31,15 @@ from .streams import first_count, hold
 
 LENGTH, QUICK_LENGTH = 450, 150
 """Number of frames of the films."""
+AS_OF_RUN = ("runtime", "device", "memory")
+"""options of `run` that `bench` takes too"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to its parser."""
     parser.add_argument("model", nargs="?", default="i3d", help="model file or TensorRT plan (default: i3d)")
-    parser.add_argument("--runtime", default="auto", help="as of run")
-    parser.add_argument("--device", default="auto", help="as of run")
+    for name in AS_OF_RUN:
+        add_flag(parser, known_options()[name])
     parser.add_argument("--quick", action="store_true", help="fewer rounds: about how fast, in half a minute")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.add_argument("--to", type=Path, metavar="FILE", help="write the JSON into a file as well")
@@ -43,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     """Measures, and prints. Progress goes to stderr."""
     if args.to is not None and not args.to.resolve().parent.is_dir():
         raise UsageError(f"--to {args.to}: there is no folder {args.to.resolve().parent}")
-    results = measure(Asked(args.model, args.runtime, args.device, args.quick))
+    given = {name: vars(args)[name] for name in AS_OF_RUN if name in vars(args)}
+    results = measure(Asked(args.model, **given, quick=args.quick))
     told = json.dumps(results.record(), ensure_ascii=False, indent=1)
     if args.to is not None:
         try:
@@ -59,6 +66,8 @@ def measure(asked: Asked) -> Results:
     begun, meter = time.monotonic(), Meter()
     manifest = read_manifest(find_model(asked.model))
     title = choices(asked.model, runtime=asked.runtime, device=asked.device).title
+    placed = choose(asked.memory, place_of(asked.model, runtime=asked.runtime, device=asked.device))
+    _say(f"{title}; frames live on {placed.name}: {placed.why}")
     with tempfile.TemporaryDirectory(prefix="saliency-tubes-bench-") as folder:
         _say("two films are being made")
         length = QUICK_LENGTH if asked.quick else LENGTH
@@ -73,11 +82,11 @@ def measure(asked: Asked) -> Results:
             timings += _on_gpu(found.index, manifest, films, explanation, asked)
         _say("a whole run from file to file is being timed")
         timings.append(time_run(films[0], asked))
-        cores = processor().usable
+        usable = cores().usable
         runs = []
         for film in films:
             _say(f"live streams of {film.size} are being run")
-            runs += hold(film, first_count(timings, film.size, cores), asked, meter, _say)
+            runs += hold(film, first_count(timings, film.size, usable), asked, meter, _say)
     return Results(
         version("saliency-tubes"),
         _device(asked),
@@ -115,8 +124,8 @@ def gpu_of(asked: Asked) -> Device | str:
 def _device(asked: Asked) -> str:
     """ "AMD EPYC, 2 cores", and the GPU where there is one."""
     cpu, gpu = processor(), gpu_of(asked)
-    cores = f"{cpu.name}, {cpu.usable} cores"
-    return f"{gpu.name}; {cores}" if isinstance(gpu, Device) else cores
+    told = f"{cpu.name}, {cores_in_words(cpu.cores)}"
+    return f"{gpu.name}; {told}" if isinstance(gpu, Device) else told
 
 
 def _say(text: str) -> None:

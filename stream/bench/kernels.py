@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from statistics import median
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from ...engine.picture import Image
 from ...engine.types import Crop, Explanation
 from .film import Film
 from .results import Timing
-from .turns import interleave
+from .turns import timed
 
 SIZES = {"1080p": (1920, 1080), "2160p": (3840, 2160)}
 """width, height; pixels"""
@@ -32,8 +33,8 @@ FRAMES = 8
 """frames of a launch, more than a GPU's cache holds"""
 HELD = 8
 """pictures that a place holds at a time"""
-TIMES = 50
-"""of each kernel in a graph"""
+TIMES, ROUNDS = 50, 20
+"""of each kernel in a graph, and launches of the graph"""
 
 
 def time_kernels(index: int, spec: InputSpec) -> list[Timing]:
@@ -44,9 +45,9 @@ def time_kernels(index: int, spec: InputSpec) -> list[Timing]:
     gpu = Gpu.of(index)
     found = []
     for stage, what, unit, count, size, work in _kernels(gpu, spec):
-        seconds = seconds_of(gpu, work, TIMES)
-        share = seconds_of_a_copy(gpu, size, TIMES) / seconds if size else float("nan")
-        found.append(Timing(stage, what, unit, seconds / count, seconds / count, share))
+        rounds = seconds_of(gpu, work, TIMES, ROUNDS)
+        share = median(seconds_of_a_copy(gpu, size, TIMES, ROUNDS)) / median(rounds) if size else float("nan")
+        found.append(Timing.of(stage, what, unit, rounds, count, of_bound=share))
     return found
 
 
@@ -119,14 +120,15 @@ def time_place(film: Film, spec: InputSpec, explanation: Explanation, index: int
         for image in images:
             place.host(image)
 
+    what = f"{film.size} {place.name}"
     works = {"upload": bring, "sample": sample, "overlay": draw, "download": fetch}
     try:
         bring()
-        times = interleave({stage: partial(settled, work) for stage, work in works.items()}, rounds)
+        return timed(
+            {(stage, what): (partial(settled, work), len(frames)) for stage, work in works.items()}, "frame", rounds
+        )
     finally:
         images.clear()
         samples.clear()
         painter.close()
         place.close()
-    what = f"{film.size} {place.name}"
-    return [Timing.of(stage, what, "frame", spent, len(frames)) for stage, spent in times.items()]

@@ -27,11 +27,13 @@ COLUMNS = (
 def as_text(results: Results) -> str:
     """Tables; ends with a newline."""
     lines = [f"{results.device}", f"{results.model}, {results.runtime}", ""]
-    rows = [("stage", "of what", "median", "slowest", "a second", "")]
+    rows = [("stage", "of what", "median", "slowest", "processor", "a second", "")]
     for timing in results.timings:
         share = "" if math.isnan(timing.of_bound) else f"{timing.of_bound:.0%} of the memory's bandwidth"
         speed = f"{timing.per_second:.4g} {timing.unit}s"
-        rows.append((timing.stage, timing.what, _time(timing.seconds), _time(timing.slowest), speed, share))
+        slowest = f"{_time(timing.slowest)} of {timing.rounds}"
+        cpu = "" if math.isnan(timing.cpu) else _time(timing.cpu)
+        rows.append((timing.stage, timing.what, _time(timing.seconds), slowest, cpu, speed, share))
     lines += _table(rows)
     if results.streams:
         watts = f"watts ({results.power})" if results.power else "watts"

@@ -23,13 +23,28 @@ class Timing:
     """median over the rounds"""
     slowest: float
     """the slowest round"""
+    rounds: int = 1
+    """number of rounds; on a GPU a round is a graph of many launches"""
+    cpu: float = math.nan
+    """seconds of processor time, of all threads together; the median over the rounds"""
     of_bound: float = math.nan
     """share of what the memory's bandwidth allows, for kernels on a GPU"""
 
     @classmethod
-    def of(cls, stage: str, what: str, unit: str, rounds: Sequence[float], count: int = 1) -> Timing:
-        """rounds: seconds of each round, each for `count` frames or windows."""
-        return cls(stage, what, unit, median(rounds) / count, max(rounds) / count)
+    def of(
+        cls,
+        stage: str,
+        what: str,
+        unit: str,
+        rounds: Sequence[float],
+        count: int = 1,
+        *,
+        cpu: Sequence[float] = (),
+        of_bound: float = math.nan,
+    ) -> Timing:
+        """rounds: seconds of each round, each for `count` frames or windows. cpu: processor time of each."""
+        spent = median(cpu) / count if cpu else math.nan
+        return cls(stage, what, unit, median(rounds) / count, max(rounds) / count, len(rounds), spent, of_bound)
 
     @property
     def per_second(self) -> float:
@@ -43,6 +58,8 @@ class Timing:
             "unit": self.unit,
             "milliseconds": _short(1e3 * self.seconds),
             "slowest_milliseconds": _short(1e3 * self.slowest),
+            "rounds": self.rounds,
+            "processor_milliseconds": None if math.isnan(self.cpu) else _short(1e3 * self.cpu),
             "per_second": _short(self.per_second),
             "share_of_bandwidth": None if math.isnan(self.of_bound) else _short(self.of_bound),
         }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,13 @@ from ..sinks.open import open_sink
 from ..sources.open import open_source
 from .film import Film
 from .results import Timing
-from .turns import interleave
+from .turns import timed
 
 ROUNDS, QUICK_ROUNDS = 5, 1
 BUDGET = 20.0
 """seconds for all rounds of the network, and as many for all of the other stages; one round is made in any case"""
+DECODED = 150
+"""number of frames that are decoded in a round"""
 RUN_FRAMES = 128
 """number of frames of a whole run"""
 BATCH = 4
@@ -45,8 +48,9 @@ class Asked:
     """What is to be measured."""
 
     model: str
-    runtime: str
-    device: str
+    runtime: str = "auto"
+    device: str = "auto"
+    memory: str = "auto"
     quick: bool = False
     """whether one round is enough"""
 
@@ -60,16 +64,13 @@ Say = Callable[[str], None]
 
 def time_stages(films: Sequence[Film], manifest: Manifest, explanation: Explanation, asked: Asked) -> list[Timing]:
     """Decode, sample, overlay by every path, drawing with the caption, and encode, for each film."""
-    work: dict[tuple[str, str], Callable[[], object]] = {}
-    counts: dict[tuple[str, str], int] = {}
+    work: dict[tuple[str, str], tuple[Callable[[], object], int]] = {}
     for film in films:
-        decode = ("decode", film.size)
-        work[decode], counts[decode] = _Decode(film.path), film.length
+        decoded = min(DECODED, film.length)
+        work["decode", film.size] = _Decode(film.path, decoded), decoded
         for key, call in _on_frames(film, manifest, explanation):
-            work[key], counts[key] = call, len(film.frames)
-    names = {" ".join(key): key for key in work}
-    times = interleave({name: work[key] for name, key in names.items()}, asked.rounds, budget=BUDGET)
-    return [Timing.of(*key, "frame", times[name], counts[key]) for name, key in names.items()]
+            work[key] = call, len(film.frames)
+    return timed(work, "frame", asked.rounds, budget=BUDGET)
 
 
 def _on_frames(
@@ -101,11 +102,12 @@ def _each(frames: Sequence[Frame], work: Callable[[Frame], object]) -> None:
 @dataclass(frozen=True)
 class _Decode:
     path: Path
+    length: int
 
     def __call__(self) -> None:
         source = open_source(str(self.path))
         try:
-            for _ in source:
+            for _ in islice(source, self.length):
                 pass
         finally:
             source.close()
@@ -139,15 +141,16 @@ def time_run(film: Film, asked: Asked) -> Timing:
         model=asked.model,
         runtime=asked.runtime,
         device=asked.device,
+        memory=asked.memory,
         limit=length,
         sink=SinkOptions(overwrite=True),
     )
     with open_job(config) as job:
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         frames = sum(1 for _ in job.pipeline)
-        spent = time.perf_counter() - begun
-        description = job.runner.description
-    return Timing.of("whole run", f"{film.size} file, {description}", "frame", [spent], frames)
+        spent, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        what = f"{film.size} file, {job.runner.description}, frames on {job.pipeline.place.name}"
+    return Timing.of("whole run", what, "frame", [spent], frames, cpu=[cpu])
 
 
 # the network
@@ -162,14 +165,13 @@ def first_explanation(film: Film, asked: Asked) -> tuple[Explanation, Timing]:
     explain = partial(
         make_explanation, outputs, weights, runner.manifest, clip, Target(), window=0, normalize=STYLE.normalize
     )
-    times = interleave({"explain": explain}, asked.rounds * 4)
-    return explain(), Timing.of("evidence", f"T={_length(runner)}", "window", times["explain"])
+    (timing,) = timed({("evidence", f"T={_length(runner)}"): (explain, 1)}, "window", asked.rounds * 4)
+    return explain(), timing
 
 
 def time_network(film: Film, manifest: Manifest, asked: Asked, say: Say) -> list[Timing]:
     """Inference by precision, window length and batch: the shortest window and the model's own."""
-    work: dict[str, Callable[[], object]] = {}
-    counts: dict[str, int] = {}
+    work: dict[tuple[str, str], tuple[Callable[[], object], int]] = {}
     precisions = choices(asked.model, runtime=asked.runtime, device=asked.device).precisions
     lengths = sorted({min(manifest.windows), manifest.default_clip_length})[: 1 if asked.quick else 2]
     for precision in precisions:
@@ -183,9 +185,8 @@ def time_network(film: Film, manifest: Manifest, asked: Asked, say: Say) -> list
             (clip,) = _clips(film, runner)
             for batch in batches[: 1 if runner.batch == 1 else None]:
                 name = f"T={length} {precision}" + (f", {batch} at a time" if batch > 1 else "")
-                work[name], counts[name] = partial(runner.run, [clip] * batch), batch
-    times = interleave(work, asked.rounds, budget=BUDGET)
-    return [Timing.of("inference", name, "window", times[name], counts[name]) for name in work]
+                work["inference", name] = partial(runner.run, [clip] * batch), batch
+    return timed(work, "window", asked.rounds, budget=BUDGET)
 
 
 def open_it(asked: Asked, precision: str, length: int | None = None, batch: int = 1) -> Runner:

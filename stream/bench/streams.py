@@ -40,6 +40,9 @@ PATIENCE = 40.0
 WARM = 2
 MOST = 64
 """Maximum number of streams that are tried."""
+FOR_PICTURES = 0.6
+"""Share of the processor that decoding, drawing and encoding may take in the first run that is tried; the rest is for
+the network."""
 
 
 def hold(film: Film, first: int, asked: Asked, meter: Meter, say: Callable[[str], None]) -> list[Streams]:
@@ -69,13 +72,17 @@ def next_count(held: int, failed: int | None, quick: bool) -> int:
     return (held + failed) // 2
 
 
-def first_count(timings: Sequence[Timing], size: str, cores: int) -> int:
-    """About how many streams the processor should be able to decode, sample, draw and encode. Pure."""
+def first_count(timings: Sequence[Timing], size: str, cores: float) -> int:
+    """About how many streams the processor should be able to decode, sample, draw and encode. Pure.
+
+    It goes by processor time: decoders and encoders have several threads, and while one film is decoded alone it takes
+    several cores. cores: that this process may use.
+    """
     wanted = {"decode": size, "sample": size, "overlay": size, "encode": f"{size} live"}
     results = Results("", "", "", "", tuple(timings))
     costs = [results.fastest(stage, part) for stage, part in wanted.items()]
-    spent = Streams.RATE * sum(cost.seconds for cost in costs if cost is not None)
-    return max(1, min(MOST, int(0.6 * cores / spent))) if spent else 1
+    spent = Streams.RATE * sum(cost.cpu for cost in costs if cost is not None and not math.isnan(cost.cpu))
+    return max(1, min(MOST, int(FOR_PICTURES * cores / spent))) if spent else 1
 
 
 def _run(film: Film, count: int, asked: Asked, meter: Meter) -> Streams:
@@ -124,6 +131,7 @@ def _measure(film: str, folder: str, count: int, seconds: float, asked: Mapping[
         model=asked["model"],
         runtime=asked["runtime"],
         device=asked["device"],
+        memory=asked["memory"],
         source=SourceOptions(realtime=True, loop=True),
         sink=SinkOptions(overwrite=True),
     )

@@ -6,8 +6,25 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
+from .results import Timing
+
 Times = dict[str, list[float]]
 """name -> seconds, one for each round"""
+
+
+class Metered:
+    """A callable, and the processor time of each of its calls."""
+
+    def __init__(self, work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> None:
+        """clock: tells the processor time of all threads of this process, in seconds."""
+        self.cpu: list[float] = []
+        """seconds, one for each call, warm-up rounds included"""
+        self._work, self._clock = work, clock
+
+    def __call__(self) -> None:
+        begun = self._clock()
+        self._work()
+        self.cpu.append(self._clock() - begun)
 
 
 def interleave(
@@ -39,3 +56,19 @@ def interleave(
             if number >= 0:
                 times[name].append(spent)
     return times
+
+
+def timed(
+    work: Mapping[tuple[str, str], tuple[Callable[[], object], int]],
+    unit: str,
+    rounds: int,
+    *,
+    budget: float = math.inf,
+) -> list[Timing]:
+    """Times the calls in turns. work: stage and of what -> the call, and how many frames or windows it is for."""
+    metered = {" ".join(key): Metered(call) for key, (call, _) in work.items()}
+    times = interleave(metered, rounds, budget=budget)
+    return [
+        Timing.of(*key, unit, times[name], count, cpu=metered[name].cpu)
+        for (key, (_, count)), name in zip(work.items(), metered, strict=True)
+    ]

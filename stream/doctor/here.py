@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...engine.cachefile import cache_folder
+from ...engine.cores import cores
 from ...engine.processor import processor_features
 from ...engine.runtimes.device import DRIVER
 from .asking import ask
@@ -37,7 +38,6 @@ TELLING = (
     *("/dev/nvidia*", "/dev/nvhost*", "/dev/video*", "/dev/dri/renderD*"),
 )
 """Files and devices that tell something, as patterns."""
-GROUPS = Path("/sys/fs/cgroup")
 COMMANDS = ("nvpmodel -q",)
 PROGRAMS = ("g++", "docker", "apt-get", "nvidia-smi", "nvpmodel")
 PATIENCE = 10.0
@@ -121,24 +121,7 @@ def processor() -> Processor:
     text = _or_none(lambda: Path("/proc/cpuinfo").read_text(errors="replace")) or ""
     named = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
     name = named[1] if named else platform.processor() or platform.machine()
-    cores = os.cpu_count() or 1
-    try:
-        usable = len(os.sched_getaffinity(0))
-    except AttributeError:  # this system has no such call
-        usable = cores
-    return Processor(" ".join(name.split()), cores, usable, quota(), processor_features())
-
-
-def quota(groups: Path = GROUPS) -> float | None:
-    """Cores' worth of time that the control group allows; None: no limit. groups: where version 2 or 1 is mounted."""
-    limit = _or_none(lambda: (groups / "cpu.max").read_text().split())
-    if limit is None:
-        names = ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
-        limit = _or_none(lambda: [(groups / name).read_text().strip() for name in names])
-    if limit is None or limit[0] in ("max", "-1"):
-        return None
-    share, period = map(int, limit)
-    return round(share / period, 2)
+    return Processor(" ".join(name.split()), cores(), processor_features())
 
 
 def _denied(paths: Iterator[str]) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...engine.cores import Cores
 from ...engine.draw.overlay import TITLES
 from .finding import ABSENT, BROKEN, OK, SLOWER, Finding
 from .system import System
@@ -44,12 +45,18 @@ def packages(machine: System) -> Finding:
 
 
 def processor(machine: System) -> Finding:
-    cpu = machine.processor
-    cores = f"{cpu.usable} of {cpu.cores} cores" if cpu.usable != cpu.cores else f"{cpu.cores} cores"
-    if cpu.quota is not None and cpu.quota < cpu.usable:
-        text = f"{cpu.name}, {cores}, of which the container may use {cpu.quota:g}"
-        return Finding(SLOWER, "processor", text, f"docker update --cpus {cpu.usable} CONTAINER    # on the host")
-    return Finding(OK, "processor", f"{cpu.name}, {cores}")
+    cpu, cores = machine.processor, machine.processor.cores
+    if cores.limited:
+        text = f"{cpu.name}, {cores_in_words(cores)}"
+        return Finding(SLOWER, "processor", text, f"docker update --cpus {cores.allowed} CONTAINER    # on the host")
+    return Finding(OK, "processor", f"{cpu.name}, {cores_in_words(cores)}")
+
+
+def cores_in_words(cores: Cores) -> str:
+    """ "16 of 112 cores, of which the container may use 12" """
+    number = f"{cores.allowed} of {cores.machine}" if cores.allowed != cores.machine else str(cores.machine)
+    words = f"{number} core{'s' * (cores.machine != 1)}"
+    return f"{words}, of which the container may use {cores.quota:.3g}" if cores.limited else words
 
 
 def simd(machine: System) -> Finding:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ...engine.cores import Cores
 from ...engine.manifest import Manifest
 from ...engine.runtimes.base import Choices
 from ...engine.runtimes.device import Device
@@ -22,15 +23,11 @@ from ..media.encoders import Chosen
 
 @dataclass(frozen=True)
 class Processor:
-    """The cores that this process may use."""
+    """What computes beside a GPU."""
 
     name: str
-    cores: int
-    """number that the machine has"""
-    usable: int
-    """number that this process may use"""
-    quota: float | None = None
-    """seconds of all cores together in a second, if a container limits that"""
+    cores: Cores
+    """that this process may use"""
     features: frozenset[str] = frozenset()
     """instruction sets, as Linux names them"""
 

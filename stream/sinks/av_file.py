@@ -15,7 +15,7 @@ from ..media.av_audio import AudioCopy
 from ..media.av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder
 from ..media.av_planes import reason
 from ..media.info import VideoInfo
-from .base import Sink, SinkOptions
+from .base import Sink, SinkOptions, recording_preset
 from .claim import Claim, claim, exists_note
 
 __all__ = ["FLUSH_SECONDS", "H264", "AvSink", "file_settings"]
@@ -31,9 +31,8 @@ def file_settings(options: SinkOptions) -> H264:
     """How a plain file is encoded. Raises UsageError for an encoder that does not work here."""
     # Always libx264 by default: the same frames must give the same bytes on every machine.
     name = "libx264" if options.encoder == "auto" else choose_encoder(options.encoder).name
-    preset = options.preset or "veryfast"
     # Low latency for live recordings: the frames of a look-ahead would be lost if the process is killed.
-    return H264(options.crf, preset, bitrate=options.bitrate, encoder=name, low_latency=options.live)
+    return H264(options.crf, recording_preset(options), bitrate=options.bitrate, encoder=name, low_latency=options.live)
 
 
 class AvSink(Sink):

@@ -19,7 +19,7 @@ from ..media.fit import followed
 from ..media.info import VideoInfo
 from ..telemetry.log import say
 from .av_file import FLUSH_SECONDS, AvSink
-from .base import Sink, SinkOptions, is_full, os_reason
+from .base import Sink, SinkOptions, is_full, os_reason, recording_preset
 from .claim import Claim, claim_pattern
 from .segments import Cutter, Keep, Names, Recorded
 
@@ -90,7 +90,7 @@ class AvSegmentSink(Sink):
                 self._say("encoder", note)
         self._settings = H264(
             crf=self._options.crf,
-            preset=self._options.preset or "veryfast",
+            preset=recording_preset(self._options),
             keyframe_seconds=1.0,
             encoder=chosen.name,
             bitrate=self._options.bitrate,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,6 +14,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from ...engine.cores import cores
 from ...engine.errors import SourceError
 from ...engine.types import Frame
 from ..media.av_limits import decoder_options, limit_decoder, refused_size, small_blocks
@@ -47,7 +47,7 @@ class AvSource:
         self._most, self._damage = max_size, Damage()
         # Each of FFmpeg's threads decodes one packet at a time, and reports an error when it gets the next packet. So
         # an error may belong to any of the last packets.
-        self._decoding: deque[Packet[Any]] = deque(maxlen=min(16, os.cpu_count() or 1) + 1)
+        self._decoding: deque[Packet[Any]] = deque(maxlen=min(16, cores().allowed) + 1)
         self._resized: str | None = None
         self._closed = self._stopped = False
         self._container = _open_container(path, self.name, max_size)

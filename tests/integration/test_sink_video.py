@@ -260,7 +260,9 @@ def test_a_recording_that_may_never_end_keeps_no_index(tmp_path: Path, suffix: s
         assert container.duration / 1e6 == pytest.approx(10, abs=0.2)
         container.seek(5_000_000)
         assert 2.5 < next(container.decode(video=0)).time <= 5  # keyframes are 2 s apart
-    (tmp_path / "cut.mp4").write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    written = path.read_bytes()
+    cut = written.rindex(b"mdat", 0, len(written) * 2 // 3) + 100  # among the frames: FFmpeg refuses half a head
+    (tmp_path / "cut.mp4").write_bytes(written[:cut])
     assert len(all_pts(tmp_path / "cut.mp4")) > 100
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from saliency_tubes.engine.errors import TubesError
 from saliency_tubes.engine.manifest import InputSpec
+from saliency_tubes.stream.app.arguments import known_options
 from saliency_tubes.stream.app.cli import main
 from saliency_tubes.stream.bench import command, kernels, power, streams
 from saliency_tubes.stream.bench.film import make_film
@@ -21,6 +22,7 @@ from saliency_tubes.stream.bench.report import COLUMNS, as_text, header, row
 from saliency_tubes.stream.bench.results import Results, Streams, Timing
 from saliency_tubes.stream.bench.stages import Asked
 from saliency_tubes.stream.bench.streams import first_count, hold, next_count
+from saliency_tubes.stream.bench.turns import Metered
 from saliency_tubes.stream.sources.open import open_source
 from stubs import make_event
 
@@ -79,7 +81,7 @@ def test_the_number_of_streams_is_found(
 
     monkeypatch.setattr(streams, "_run", run)
     film = type("F", (), {"size": "720p"})()
-    found = hold(film, first, Asked("i3d", "auto", "auto", quick), Meter(), lambda text: None)
+    found = hold(film, first, Asked("i3d", quick=quick), Meter(), lambda text: None)
     most = max((one.count for one in found if one.held), default=0)
     expected = min(capacity, streams.MOST)
     assert len(set(runs)) == len(runs) <= 14
@@ -99,10 +101,22 @@ def test_the_next_number() -> None:
 
 def test_the_first_number_follows_the_cost_of_a_frame() -> None:
     stages = (("decode", "720p"), ("sample", "720p"), ("overlay", "720p avx2"), ("encode", "720p live"))
-    timings = [Timing(stage, what, "frame", 0.0025, 0.0025) for stage, what in stages]
+    # while it is timed alone, each stage keeps two cores busy
+    timings = [Timing(stage, what, "frame", 0.00125, 0.00125, cpu=0.0025) for stage, what in stages]
     assert first_count(timings, "720p", 8) == 16  # 0.6 of 8 cores, 10 ms for each of 30 frames
+    assert first_count(timings, "720p", 2.5) == 5
     assert first_count(timings, "720p", 1) == 2
     assert first_count([], "720p", 8) == 1
+
+
+def test_the_processor_time_of_a_call_is_told() -> None:
+    now = iter([0.0, 2.0, 10.0, 10.5, 20.0, 24.0])
+    metered = Metered(lambda: None, clock=lambda: next(now))
+    for _ in range(3):
+        metered()
+    assert metered.cpu == [2.0, 0.5, 4.0]
+    timing = Timing.of("encode", "720p live", "frame", [0.4, 0.2, 1.0], 2, cpu=metered.cpu)
+    assert (timing.seconds, timing.slowest, timing.rounds, timing.cpu) == (0.2, 0.5, 3, 1.0)
 
 
 # power
@@ -165,7 +179,7 @@ def test_a_machine_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_tables() -> None:
     text = as_text(RESULTS)
-    assert re.search(r"^overlay +1080p avx512 +0\.31 ms +0\.4 ms +3226 frames$", text, re.MULTILINE)
+    assert re.search(r"^overlay +1080p avx512 +0\.31 ms +0\.4 ms of 1 +3226 frames$", text, re.MULTILINE)
     assert re.search(r"^3 x 720p30 +30\.0 +0\.84 s +100% +1\.50 +31\.4 +held$", text, re.MULTILINE)
     assert re.search(r"^4 x 720p30 .* not held$", text, re.MULTILINE)
     assert row(RESULTS) in text
@@ -208,16 +222,19 @@ def test_kernels_are_timed_and_leave_nothing(gpu_double: Callable[..., Any], mon
     double = gpu_double()
     monkeypatch.setattr(kernels, "SIZES", {"64p": (96, 64)})
     monkeypatch.setattr(kernels, "TIMES", 3)
+    monkeypatch.setattr(kernels, "ROUNDS", 2)
     spec = InputSpec((32, 32), (0.5,) * 3, (0.5,) * 3, "center", 36)
     found = kernels.time_kernels(0, spec)
     assert [(one.stage, one.what) for one in found] == [
         ("overlay", "64p NV12 CUDA, 8 at a time"),
         ("sample", "64p NV12 CUDA"),
     ]
+    assert [one.rounds for one in found] == [2, 2]
+    assert all(0 < one.seconds <= one.slowest for one in found)
     assert found[0].of_bound > 0
     assert math.isnan(found[1].of_bound)
-    # once by itself, three times to be captured, and in two launches of the graph
-    assert double.launches == dict.fromkeys(("overlay_linear", "preprocess"), 1 + 3 + 2 * 3)
+    # once by itself, three times to be captured, and in three launches of the graph, of which the first does not count
+    assert double.launches == dict.fromkeys(("overlay_linear", "preprocess"), 1 + 3 + 3 * 3)
 
 
 def test_a_place_is_timed_and_given_back(gpu_double: Callable[..., Any], tmp_path: Path) -> None:
@@ -247,7 +264,7 @@ def test_a_film_has_the_size_and_the_rate_that_it_should(tmp_path: Path) -> None
 def test_streams_that_fail_are_said_in_one_line(tmp_path: Path) -> None:
     film = type("F", (), {"size": "720p", "path": tmp_path / "no.mp4"})()
     with pytest.raises(TubesError, match=r"^1 streams of 720p ended by themselves: .*no\.mp4"):
-        hold(film, 1, Asked("i3d", "auto", "auto", True), Meter(), lambda text: None)
+        hold(film, 1, Asked("i3d", quick=True), Meter(), lambda text: None)
 
 
 class Fleet:
@@ -275,8 +292,39 @@ def test_streams_stop_when_whoever_measures_them_is_gone(monkeypatch: pytest.Mon
 
 def test_the_gpu_that_is_asked_for_is_the_one_that_is_timed(gpu_double: Callable[..., Any]) -> None:
     gpu_double(gpus=2)
-    assert [getattr(command.gpu_of(Asked("i3d", "auto", device, True)), "index", None)
+    assert [getattr(command.gpu_of(Asked("i3d", device=device)), "index", None)
             for device in ("auto", "CPU", "cuda", "cuda:1")] == [0, 0, 0, 1]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--memory", "gpu"], "--memory: must be auto, host, cuda or cuda:N, the GPU number N, got 'gpu'"),
+        (["--runtime", "torch"], "torch"),
+        (["--memory", "cuda"], "frames cannot live on cuda:0: .*; use --memory host"),
+        (["--device", "cuda"], "NVIDIA GPU, and here is"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_anything_is(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "make_film", None)
+    try:
+        code = main(["bench", *words])
+    except SystemExit as error:  # argparse's own
+        code = int(str(error.code))
+    assert code == 2
+    told = capsys.readouterr().err.strip()
+    assert re.search(said, told)
+    assert len(told.splitlines()) == 1
+
+
+def test_options_of_run_say_what_they_say_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name in command.AS_OF_RUN:
+        assert " ".join(known_options()[name].declared.meaning.split()) in told.replace("- ", "-")
 
 
 def test_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -310,18 +310,3 @@ def test_no_memory_is_taken_of_a_gpu_that_is_asked(gpu_double: Callable[..., Any
     double = gpu_double()
     here.this_system("i3d")
     assert double.counts["allocations"] == 0
-
-
-def test_the_quota_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for version, files, expected in (
-        ("2", {"cpu.max": "150000 100000\n"}, 1.5),
-        ("2 without a limit", {"cpu.max": "max 100000\n"}, None),
-        ("1", {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
-        ("1 without a limit", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ("none", {}, None),
-    ):
-        folder = tmp_path / version
-        for name, text in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
-        assert here.quota(folder) == expected, version

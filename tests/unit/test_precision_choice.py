@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from saliency_tubes.engine.cores import Cores
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.manifest import WindowSpec
 from saliency_tubes.engine.runtimes.base import Choices
@@ -41,6 +42,7 @@ class Models:
         monkeypatch.setattr(model_choice, "choices", lambda model, **options: Choices("stub", ("f32", "bf16")))
         monkeypatch.setattr(model_choice, "speeds_of", self.race)
         monkeypatch.setattr(model_choice, "read_manifest", lambda path: MANIFEST)
+        monkeypatch.setattr(model_choice, "cores", lambda: Cores(16, 16))
 
     def open(self, model: object, *, clip_length: int | None, precision: str, batch: int, **options: Any) -> StubRunner:
         clip_length = clip_length or MANIFEST.default_clip_length
@@ -197,6 +199,17 @@ def test_windows_that_do_not_take_their_share_of_time(monkeypatch: pytest.Monkey
     models = Models(monkeypatch, {(8, "f32"): 0.08, (16, "f32"): 0.9, (32, "f32"): 1.0})
     assert young(models, None)[0] == 8
     assert [one[0] for one in models.opened] == [8, 32, 16, 8]
+
+
+def test_several_streams_on_few_cores_get_shorter_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They decode, draw and encode on the cores that the model ran on alone while it was timed."""
+    Models(monkeypatch, seconds(0.011, 0.011))
+    configs = [Config(f"rtsp://camera/{number}", ("null://",)) for number in range(3)]
+    lengths = []
+    for number in (16, 2):
+        monkeypatch.setattr(model_choice, "cores", lambda number=number: Cores(number, number))
+        lengths.append(share_model(configs).batcher.runner.clip_length)
+    assert lengths == [16, 8]
 
 
 def test_a_longer_patience_allows_longer_windows(monkeypatch: pytest.MonkeyPatch) -> None:

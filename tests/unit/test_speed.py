@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from saliency_tubes.engine import processor
 from saliency_tubes.engine.cachefile import write_cached
+from saliency_tubes.engine.cores import Cores
 from saliency_tubes.engine.errors import ModelError
 from saliency_tubes.engine.runtimes.base import Choices
 from saliency_tubes.stream.app import speed
@@ -126,7 +127,7 @@ def test_of_something_else_it_is_measured_anew(what: str, model: Path, monkeypat
     elif what == "processor":
         monkeypatch.setattr(speed, "processor_identity", lambda: "another one")
     else:
-        monkeypatch.setattr(speed, "_cores", lambda: 99)
+        monkeypatch.setattr(speed, "cores", lambda: Cores(99, 99))
     found, opened = ask(model, choices, clip_length)
     assert (found.kept, opened) == (False, len(choices.precisions))
 

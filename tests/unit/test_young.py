@@ -12,7 +12,7 @@ from saliency_tubes.engine.manifest import WindowSpec
 from saliency_tubes.engine.picture import Layout, Picture
 from saliency_tubes.engine.runtimes.models import find_model, read_manifest
 from saliency_tubes.engine.types import Crop, Explanation, Frame, Scale, Span, Tube
-from saliency_tubes.stream.app.young import SPARE, fit, worst_age
+from saliency_tubes.stream.app.young import MOST_SPARE, SPARE, fit, spare_for, worst_age
 from saliency_tubes.stream.pipeline.sync import Live
 from stubs import even_pool, make_manifest
 
@@ -81,6 +81,19 @@ def test_the_longest_window_whose_tubes_are_young(seconds: dict[int, float], max
 
 def test_streams_that_share_a_model_have_less_of_it():
     assert [fit(I3D, 1, 30.0, 2.0, {16: 0.06 * streams}).clip_length for streams in (1, 2, 4, 8)] == [64, 64, 32, 16]
+
+
+@pytest.mark.parametrize(
+    ("streams", "cores", "spare"),
+    [(1, 16.0, SPARE), (1, 1.5, SPARE), (1, 1.0, 2.0), (2, 2.0, 2.0), (3, 2.0, 4.0), (4, 2.0, MOST_SPARE),
+     (99, 2.0, MOST_SPARE), (8, 16.0, SPARE), (1, 0.25, MOST_SPARE)],
+)  # fmt: skip
+def test_the_fewer_cores_streams_leave_the_slower_the_model_is_taken_to_be(streams: int, cores: float, spare: float):
+    assert spare_for(streams, cores) == pytest.approx(spare)
+
+
+def test_a_model_that_gets_less_of_the_processor_gets_shorter_windows():
+    assert [fit(I3D, 1, 30.0, 2.0, {16: 0.1}, spare).clip_length for spare in (1.5, 2.5, 5.0)] == [64, 32, 16]
 
 
 def test_a_slow_camera_has_older_tubes():

@@ -38,3 +38,31 @@ def downloaded(image: Image) -> Picture:
             planes.append(np.ascontiguousarray(strided).reshape(shape))
     stream.close()
     return Picture(image.layout, tuple(planes), image.color)
+
+
+def bytes_on_gpu(image: Image) -> range:
+    """The addresses of a picture on a GPU, from its first byte to its last."""
+    assert isinstance(image, DevicePicture)
+    sizes = rows_of(image.format, (image.width, image.height))
+    ends = [
+        (place.pointer, place.pointer + (rows - 1) * place.pitch + length)
+        for place, (rows, length) in zip(image.surface.places, sizes, strict=True)
+    ]
+    return range(min(start for start, _ in ends), max(end for _, end in ends))
+
+
+def scribble(image: Image) -> None:
+    """Overwrites a picture, wherever it lies, and waits for that."""
+    if isinstance(image, Picture):
+        for plane in image.planes:
+            plane[:] = 255
+        return
+    assert isinstance(image, DevicePicture)
+    gpu, sizes = gpu_of(image.where), rows_of(image.format, (image.width, image.height))
+    with gpu.entered():
+        stream = gpu.stream()
+        stream.wait(image.ready)
+        for place, (rows, length) in zip(image.surface.places, sizes, strict=True):
+            gpu.cuda.cuMemsetD2D8Async(place.pointer, place.pitch, 255, length, rows, stream.handle)
+        stream.synchronize()
+    stream.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,18 +12,21 @@ HERE = Path(__file__).parent
 NOT_OURS = "contexts that it had made current and not given back"
 """GStreamer 1.22 leaves contexts behind in its own threads, also where this project is not there (gst-launch)."""
 
+BY_ITSELF = "gst_event_set_seqnum"
+"""what GStreamer 1.22's rtspsrc says of itself where a server goes away, with or without a GPU"""
 
-def run(double: Double, *arguments: str | Path, decoder: bool = False) -> str:
+
+def run(double: Double, *arguments: str | Path, decoder: bool = False, timeout: float = 180) -> str:
     """What Python prints with these arguments, in a process with the double; fails where a rule was broken. decoder:
-    whether it decodes H.264."""
+    whether it decodes H.264. timeout: seconds."""
     there = double.decoding_environment if decoder else double.environment
-    before, paths = len(double.children()), f"{HERE}{os.pathsep}{HERE / 'contract'}"
+    before = len(double.children())
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
-        capture_output=True, text=True, env=there | {"PYTHONPATH": paths}, cwd=HERE.parent, timeout=180,
+        capture_output=True, text=True, env=there | {"PYTHONPATH": str(HERE)}, cwd=HERE.parent, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert "CRITICAL" not in done.stderr, done.stderr
+    assert all(BY_ITSELF in line for line in done.stderr.splitlines() if "CRITICAL" in line), done.stderr
     for report in double.children()[before:]:
         assert [line for line in report["violations"] if not line.endswith(NOT_OURS)] == []
         assert (report["live"]["device"], report["live"]["streams"]) == (0, 0), report["live"]

@@ -15,7 +15,8 @@ import numpy as np
 from cuda.bindings import driver as cuda
 
 SURFACES = 2
-PITCH = 256
+ALIGNED = 256
+"""Bytes that the pitch of a surface is a multiple of."""
 
 
 class cudaVideoCodec(enum.Enum):
@@ -50,7 +51,10 @@ class Decoder:
         self.stream, self.context = cudastream, cuda.CUcontext(cudacontext)
         self.latencies.append(latency)
         self.codec = av.CodecContext.create(codec.value, "r")
+        self.codec.thread_count = 1  # the real one decodes in hardware
         self.surfaces: list[int] = []
+        self.size = (0, 0)
+        """of the surfaces"""
         self.kept: list[Any] = []
         self.count = 0
 
@@ -61,34 +65,41 @@ class Decoder:
             coded.time_base = Fraction(1, 90_000)
         frames = self.codec.decode(coded)
         cuda.cuCtxPushCurrent(self.context)
-        placed = [self.placed(frame) for frame in frames]
-        cuda.cuCtxPopCurrent()
-        return placed
+        try:
+            return [self.placed(frame) for frame in frames]
+        finally:
+            cuda.cuCtxPopCurrent()
 
     def __del__(self) -> None:
         cuda.cuCtxPushCurrent(self.context)
-        cuda.cuCtxSynchronize()
-        for pointer in self.surfaces:
-            cuda.cuMemFree(pointer)
+        self.free()
         cuda.cuCtxPopCurrent()
+
+    def free(self) -> None:
+        cuda.cuCtxSynchronize()
+        while self.surfaces:
+            cuda.cuMemFree(self.surfaces.pop())
 
     def WaitOnCUStream(self, stream: int) -> None:
         assert stream == self.stream
 
     def placed(self, frame: av.VideoFrame) -> Any:
-        rows = frame.height * 3 // 2
+        rows, pitch = frame.height * 3 // 2, -(-frame.width // ALIGNED) * ALIGNED
+        if self.size != (frame.width, frame.height):
+            self.free()
+            self.size = (frame.width, frame.height)
         if len(self.surfaces) < SURFACES:
-            self.surfaces.append(int(cuda.cuMemAlloc(PITCH * rows)[1]))
-        pointer = self.surfaces[self.count % SURFACES]
+            self.surfaces.append(int(cuda.cuMemAlloc(pitch * rows)[1]))
+        pointer = self.surfaces[self.count % len(self.surfaces)]
         self.count += 1
-        host = np.zeros((rows, PITCH), np.uint8)
+        host = np.zeros((rows, pitch), np.uint8)
         host[:, : frame.width] = frame.to_ndarray(format="nv12")
         self.kept = [*self.kept[-8:], host]
         cuda.cuMemcpyHtoDAsync(pointer, host.ctypes.data, host.nbytes, self.stream)
         height, width = frame.height, frame.width
         views = [
-            view(pointer, (height, width, 1), (PITCH, 1, 1)),
-            view(pointer + PITCH * height, (height // 2, width // 2, 2), (PITCH, 2, 1)),
+            view(pointer, (height, width, 1), (pitch, 1, 1)),
+            view(pointer + pitch * height, (height // 2, width // 2, 2), (pitch, 2, 1)),
         ]
         return SimpleNamespace(cuda=lambda: views, getPTS=lambda: frame.pts)
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import deque
 from typing import Any
 
+from memories import ON_HOST, Memory
 from saliency_tubes.engine.errors import SourceError
+from saliency_tubes.engine.picture import HOST
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import Sink
 from saliency_tubes.stream.sources.base import SourceOptions
-from saliency_tubes.stream.sources.open import open_source
 from stubs import StubRunner
 from waiting import wait_for
 
 
 class CountingSink(Sink):
-    """Counts frames, and keeps what is wrong with them."""
+    """Counts frames wherever they lie, and keeps what is wrong with them."""
+
+    takes = frozenset({HOST, "cuda:0"})
 
     def __init__(self) -> None:
         super().__init__("count")
@@ -35,29 +39,48 @@ class CountingSink(Sink):
         index, pts, _ = self.recent[-1] if self.recent else (-1, -1, False)
         if frame.index <= index or frame.pts <= pts:
             self.wrong.append(f"frame {frame.index} at {frame.pts} after {index} at {pts}")
-        if (frame.picture.width, frame.picture.height) != self._size:
+        if (frame.image.width, frame.image.height) != self._size:
             self.wrong.append(f"frame {frame.index} has another size")
         self.gaps += frame.gap
         self.recent.append((frame.index, frame.pts, frame.gap))
         self.frames_written += 1
 
 
-class Viewer:
-    """Runs a stub network over a source in live mode. At the end every frame must be accounted for."""
+class Resizing(Sink):
+    """Counts the frames that came in another size than the first one, and were scaled for other outputs."""
 
-    def __init__(self, url: str, **options: Any) -> None:
-        self.source: Any = open_source(url, SourceOptions(**options))
+    takes, follows_size = CountingSink.takes, True
+
+    def __init__(self) -> None:
+        super().__init__("resizing")
+        self.resized = 0
+
+    def open(self, info: VideoInfo) -> None:
+        self._size = (info.width, info.height)
+
+    def write(self, shown: Shown) -> None:
+        self.resized += (shown.frame.image.width, shown.frame.image.height) != self._size
+
+
+class Viewer:
+    """Runs a stub network over a source in live mode. At the end every frame must be accounted for, and every copy."""
+
+    def __init__(self, url: str, memory: Memory = ON_HOST, **options: Any) -> None:
+        self.source: Any = memory.open(url, SourceOptions(**options))
         self.sink = CountingSink()
         self.error: Exception | None = None
-        self._pipeline = Pipeline(self.source, StubRunner(), [self.sink], Options(sync="live"))
+        self._place, self._resizing = memory.place, Resizing()
+        self._pipeline = Pipeline(
+            self.source, StubRunner(), [self.sink, self._resizing], Options(sync="live"), place=memory.place
+        )
         self._thread = threading.Thread(target=self._run, name="saliency-tubes viewer")
         self._thread.start()
 
     def _run(self) -> None:
         try:
             with self._pipeline as pipeline:
-                for _ in pipeline:
-                    pass
+                for shown in pipeline:
+                    del shown
         except SourceError as error:
             self.error = error
 
@@ -92,6 +115,15 @@ class Viewer:
         assert summary.frames_read == summary.frames_written + summary.frames_dropped
         lost = snapshot.dropped[("source", "too late")] + snapshot.dropped[("read", "queue full")]
         assert snapshot.frames_in == snapshot.frames_out + lost
+        if self._place is not None:
+            self._account_there()
+
+    def _account_there(self) -> None:
+        """Of a place on a GPU: no frame is held any more, and none was copied to the host but those that changed their
+        size, and one for the picture of each outage."""
+        gc.collect()
+        assert self._place.leases == 0
+        assert self._place.host_copies <= self._resizing.resized + self.source.reconnects
 
     def __enter__(self) -> Viewer:
         return self

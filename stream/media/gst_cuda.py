@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.cuda.jobs import PLANES, Format, RawPlane, Surface
 from ...engine.cuda.pictures import DevicePicture
+from ...engine.errors import ModelError
 from .gst_lend import CUDA, READ, WRITE, BufferLender
 from .gst_load import Missing, load
 from .gst_memory import JOIN, decoded_by
@@ -150,6 +151,11 @@ class CudaReader(CapsReader):
         lent = self._memory.lender.lend(buffer, READ | WRITE | CUDA)
         surface = surface_of(self._video, buffer, lent.address, self)
         return DevicePicture(self._memory.gpu, surface, ready=ready, lease=lent)
+
+    def close(self) -> None:
+        """Gives back the buffers that nobody holds any more, once the GPU is done with them."""
+        with suppress(ModelError):  # a GPU that has failed, which who asked for its pictures is told
+            self._memory.lender.collect(wait=True)
 
 
 def surface_of(video: Any, buffer: Any, address: int, reader: CudaReader) -> Surface:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from ...engine.errors import ModelError
 
 if TYPE_CHECKING:
     from ...engine.cuda.driver import Gpu
@@ -41,7 +44,7 @@ def _core() -> Any:
 class Lent:
     """A mapped GstBuffer. It goes back when this is garbage and all work on the memory is done."""
 
-    def __init__(self, buffer: Any, flags: int, home: deque[_Held]) -> None:
+    def __init__(self, gpu: Gpu, buffer: Any, flags: int, home: deque[_Held]) -> None:
         """Raises ValueError for a buffer that cannot be mapped."""
         self._held = None
         mapped = _Map()
@@ -49,7 +52,7 @@ class Lent:
             raise ValueError("a buffer of GStreamer's cannot be mapped")
         self.address = int(mapped.data)
         """of the mapped memory; on the GPU if the flags say so"""
-        self._held, self._home = _Held(buffer, mapped), home
+        self._held, self._home = _Held(gpu, buffer, mapped), home
 
     def used(self, event: CudaEvent) -> None:
         """Says that work which ends at the event uses the memory."""
@@ -62,8 +65,8 @@ class Lent:
 
 
 class _Held:
-    def __init__(self, buffer: Any, mapped: _Map) -> None:
-        self.buffer = buffer
+    def __init__(self, gpu: Gpu, buffer: Any, mapped: _Map) -> None:
+        self.gpu, self.buffer = gpu, buffer
         self.mapped: _Map | None = mapped
         self.uses: list[CudaEvent] = []
 
@@ -72,8 +75,16 @@ class _Held:
         if mapped is not None:
             _core().gst_memory_unmap(hash(self.buffer.peek_memory(0)), ctypes.byref(mapped))
 
-    def __del__(self) -> None:
-        self.unmap()  # of a pipeline that is gone, whose memory the driver frees when its work is done
+    def wait(self) -> None:
+        """Within `Gpu.entered`."""
+        for use in self.uses:
+            use.synchronize()
+
+    def __del__(self) -> None:  # of a pipeline that is gone, which frees the memory as soon as it has it
+        if self.mapped is not None:
+            with suppress(ModelError), self.gpu.entered():  # of a GPU that has failed, nothing works on it any more
+                self.wait()
+            self.unmap()
 
 
 class BufferLender:
@@ -86,7 +97,7 @@ class BufferLender:
     def lend(self, buffer: Any, flags: int) -> Lent:
         """Maps the buffer's only memory. Raises ValueError where that cannot be."""
         self.collect()
-        return Lent(buffer, flags, self._home)
+        return Lent(self._gpu, buffer, flags, self._home)
 
     def collect(self, wait: bool = False) -> None:
         """Gives those buffers back that nobody uses. wait: also those that the GPU still works on."""
@@ -96,8 +107,7 @@ class BufferLender:
             for _ in range(len(self._home)):
                 held = self._home.popleft()
                 if wait:
-                    for use in held.uses:
-                        use.synchronize()
+                    held.wait()
                 elif not all(use.done() for use in held.uses):
                     self._home.append(held)
                     continue

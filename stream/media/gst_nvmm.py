@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -174,9 +175,9 @@ class NvmmReader(CapsReader):
 
     def close(self) -> None:
         """Lets the driver forget the surfaces, once all work on them is done."""
-        self._memory.lender.collect(wait=True)
         gpu = self._memory.gpu
-        with gpu.entered():
+        with suppress(ModelError), gpu.entered():  # a GPU that has failed, which who asked for its pictures is told
+            self._memory.lender.collect(wait=True)
             for surface, resource in self._registered:
                 gpu.cuda.cuGraphicsUnregisterResource(resource)
                 _library().NvBufSurfaceUnMapEglImage(surface, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -74,6 +74,8 @@ class GstFile:
 
     def close(self) -> None:
         self._closed = True
+        self._first = None
+        self._frames.close()  # it holds the last frame, which may be memory of a GPU
         self._feed.close()
 
     def _next(self) -> FeedFrame | None:
@@ -86,7 +88,7 @@ class GstFile:
                 return frame
         return None
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame, None, None]:
         info, index = self.info, 0
         timeline = Timeline(1 / ((info.rate or FALLBACK_RATE) * info.time_base), 1 / info.time_base)
         while not self._closed:

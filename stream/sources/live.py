@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -67,6 +67,7 @@ class LiveSource:
         self._resized = self._rated = ""
         """what was said of the first other size, and of the newest rate"""
         self._pace = Pace(forgives=True)
+        self._frames = self._read()
         try:
             self._first: FeedFrame | None = self._first_frame()
             self.info = _describe(self._first)
@@ -80,7 +81,6 @@ class LiveSource:
         self._camera = CameraClock()
         self._rate = self.info.rate
         """frames a second, as the current connection tells"""
-        self._frames = self._read()
 
     def __iter__(self) -> Iterator[Frame]:
         return self._frames
@@ -126,6 +126,7 @@ class LiveSource:
     def close(self) -> None:
         self._stop.set()
         self._first = None
+        self._frames.close()  # it holds the last frame, which may be memory of a GPU
         self._connections.drop()
 
     def _first_frame(self) -> FeedFrame:
@@ -151,7 +152,7 @@ class LiveSource:
         except GivenUp as reason:
             raise SourceError(f"{self.name}: {reason}") from None
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame, None, None]:
         index, again = 0, False
         while not self._stop.is_set():
             try:

@@ -1,18 +1,21 @@
-"""What every source must do: files, patterns, RTSP and the web, through PyAV and through GStreamer."""
+"""What every source must do: files, patterns, RTSP and the web, through PyAV and through GStreamer, into any memory."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gpupictures import bytes_on_gpu, downloaded, scribble
+from memories import CUDA, ON_HOST, Memory, memory_of, over, pairs
 from saliency_tubes.engine.errors import SourceError, UsageError
-from saliency_tubes.engine.picture import Picture
+from saliency_tubes.engine.picture import HOST, Picture
 from saliency_tubes.engine.types import Frame
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.net.address import Address
@@ -27,9 +30,13 @@ from videos import make_video
 from waiting import wait_for
 from web import make_hls, web
 
-FILES = ["mp4", "file", "gst", "loop", "realtime", "test", "arrays"]
+FILES = ["mp4", "file", "gst", "loop", "loop-gst", "realtime", "test", "arrays"]
 LIVE = ["rtsp-av", "rtsp-gst", *(f"{kind}-{backend}" for kind in ("mjpeg", "hls", "http") for backend in ("av", "gst"))]
 LIVE += ["pipeline-gst"]
+BACKENDS = ["av", "gst"]
+ON_GPU = ["gst", "loop-gst", *(name for name in LIVE if name != "mjpeg-av")]
+"""What is decoded into the memory of a GPU, or brought there by GStreamer. NVIDIA's decoders know no MJPEG."""
+PIPELINE = "gst://videotestsrc is-live=true ! video/x-raw,width=96,height=64,framerate=30/1"
 SLOW = {
     "test": "test://?size=160x96&rate=1/100",
     "pipeline": "gst://videotestsrc is-live=true ! video/x-raw,width=96,height=64,framerate=1/100",
@@ -67,33 +74,39 @@ def clip(tmp_path: Path) -> Path:
     return make_video(tmp_path / "a clip #1.mp4", frames=12)
 
 
-@pytest.fixture(params=FILES + LIVE)
+@pytest.fixture
+def memory(request: pytest.FixtureRequest) -> Iterator[Memory]:
+    with memory_of(request.param, request) as memory:
+        yield memory
+
+
+@pytest.fixture(params=pairs(over(FILES + LIVE, there=ON_GPU)))
 def source(request: pytest.FixtureRequest, clip: Path) -> Iterator[Source]:
     """Twelve frames, or a stream that is stopped after that many."""
-    if "gst" in request.param:
+    kind, where = request.param
+    if "gst" in kind:
         needs_gst()
-    if request.param == "test":
-        opened: Source = open_source("test://?size=160x96&frames=12")
-    elif request.param == "arrays":
-        opened = ArraySource((np.full((48, 64, 3), shade, np.uint8) for shade in range(12)), Fraction(25))
-    elif request.param in LIVE:
-        kind, _, backend = request.param.partition("-")
+    with memory_of(where, request) as memory, closing(opened(kind, memory, clip, request)) as source:
+        yield source
+
+
+def opened(name: str, memory: Memory, clip: Path, request: pytest.FixtureRequest) -> Source:
+    kind, _, backend = name.partition("-")
+    if kind == "test":
+        return open_source("test://?size=160x96&frames=12")
+    if kind == "arrays":
+        return ArraySource((np.full((48, 64, 3), shade, np.uint8) for shade in range(12)), Fraction(25))
+    if name in LIVE:
         if kind == "rtsp":
             url = request.getfixturevalue("server").url()
         elif kind == "pipeline":
-            url = "gst://videotestsrc is-live=true ! video/x-raw,width=96,height=64,framerate=30/1"
+            url = PIPELINE
         else:
             url = ADDRESSES[kind].format(request.getfixturevalue("address"))
-        opened = open_source(url, SourceOptions(backend=backend))
-    else:
-        options = {
-            "gst": SourceOptions(backend="gst"),
-            "loop": SourceOptions(loop=True),
-            "realtime": SourceOptions(realtime=True),
-        }
-        opened = open_source(clip.as_uri() if request.param == "file" else str(clip), options.get(request.param))
-    yield opened
-    opened.close()
+        return memory.open(url, SourceOptions(backend=backend))
+    library = "gst" if name.endswith("gst") else "auto"
+    options = SourceOptions(backend=library, loop=kind == "loop", realtime=kind == "realtime")
+    return memory.open(clip.as_uri() if kind == "file" else str(clip), options)
 
 
 def take(source: Source, count: int = 12) -> list[Frame]:
@@ -106,40 +119,58 @@ def test_frames_are_numbered_and_fit_the_info(source: Source) -> None:
     assert all(earlier.pts < later.pts for earlier, later in pairwise(frames))
     assert not any(frame.gap for frame in frames)
     for frame in frames:
-        assert (frame.picture.width, frame.picture.height) == (source.info.width, source.info.height)
+        image = frame.image
+        assert (image.width, image.height) == (source.info.width, source.info.height)
         assert (frame.time_base, frame.pixel_aspect) == (source.info.time_base, source.info.pixel_aspect)
-        assert (frame.picture.layout, frame.picture.color) == (source.info.layout, source.info.color)
+        assert (image.layout, image.color) == (source.info.layout, source.info.color)
 
 
-@pytest.mark.parametrize("backend", ["av", "gst"])
-def test_planes_belong_to_the_receiver(clip: Path, backend: str) -> None:
-    # Scribbling over every frame must not reach the decoder's reference frames.
-    if backend == "gst":
+def test_frames_lie_in_the_memory_that_was_asked_for(source: Source, request: pytest.FixtureRequest) -> None:
+    """What goes there is said, too."""
+    where = "cuda:0" if request.node.callspec.params["source"][1] == CUDA else HOST
+    assert {frame.image.where for frame in take(source, 3)} == {where}
+    assert (where in source.info.decoder) == (where != HOST)
+
+
+@pytest.mark.parametrize(
+    ("kind", "memory"), over(["mp4", "gst", "http-av", "http-gst"], there=ON_GPU), indirect=["memory"]
+)
+def test_frames_belong_to_the_receiver(kind: str, memory: Memory, clip: Path, request: pytest.FixtureRequest) -> None:
+    """Scribbling over every frame must not reach the decoder's reference frames."""
+    if kind.endswith("gst"):
         needs_gst()
-    source, clean = (open_source(str(clip), SourceOptions(backend=backend)) for _ in range(2))
-    for frame, untouched in zip(source, clean, strict=True):
-        for plane, expected in zip(frame.picture.planes, untouched.picture.planes, strict=True):
-            np.testing.assert_array_equal(plane, expected)
-            plane[:] = 255
-    source.close()
-    clean.close()
+    with closing(opened(kind, memory, clip, request)) as source, closing(opened(kind, ON_HOST, clip, request)) as clean:
+        for frame, untouched in islice(zip(source, clean, strict=True), 12):
+            for plane, expected in zip(planes_of(frame), planes_of(untouched), strict=True):
+                np.testing.assert_array_equal(plane, expected)
+            scribble(frame.image)
+
+
+def planes_of(frame: Frame) -> list[np.ndarray]:
+    """Y, U and V, wherever they lie and however U and V do."""
+    luma, *chroma = downloaded(frame.image).planes
+    return [luma, *(chroma if len(chroma) == 2 else (chroma[0][..., index] for index in (0, 1)))]
 
 
 def test_no_two_frames_share_memory(source: Source) -> None:
-    # Whoever keeps a frame, as outputs in a thread of their own do, keeps no copy.
+    """Whoever keeps a frame, as outputs in a thread of their own do, keeps no copy."""
     for one, other in pairwise(take(source, 6)):
-        for plane, later in zip(one.picture.planes, other.picture.planes, strict=True):
-            assert not np.shares_memory(plane, later)
+        if isinstance(one.image, Picture):
+            for plane, later in zip(one.picture.planes, other.picture.planes, strict=True):
+                assert not np.shares_memory(plane, later)
+        else:
+            assert not set(bytes_on_gpu(one.image)) & set(bytes_on_gpu(other.image))
 
 
-def test_both_backends_see_the_same(clip: Path) -> None:
+@pytest.mark.parametrize(("backend", "memory"), over(["gst"]), indirect=["memory"])
+def test_both_backends_see_the_same(backend: str, memory: Memory, clip: Path) -> None:
     needs_gst()
-    one, two = (open_source(str(clip), SourceOptions(backend=backend)) for backend in ("av", "gst"))
+    one, two = open_source(str(clip)), memory.open(str(clip), SourceOptions(backend=backend))
     assert (one.info.width, one.info.height, one.info.rate) == (two.info.width, two.info.height, two.info.rate)
     assert (one.info.layout, one.info.color) == (two.info.layout, two.info.color)
     for frame, other in zip(one, two, strict=True):
         assert frame.time == pytest.approx(other.time, abs=1e-4)
-        for plane, same in zip(frame.picture.planes, other.picture.planes, strict=True):
+        for plane, same in zip(planes_of(frame), planes_of(other), strict=True):
             np.testing.assert_array_equal(plane, same)
     one.close()
     two.close()
@@ -150,14 +181,13 @@ def test_a_second_iteration_goes_on(source: Source) -> None:
     assert [first.index, *(frame.index for frame in take(source, 11))] == list(range(12))
 
 
-def test_files_end(clip: Path) -> None:
-    for options in (None, SourceOptions(realtime=True), SourceOptions(backend="gst")):
-        if options is not None and options.backend == "gst" and not available():
-            continue
-        source = open_source(str(clip), options)
+@pytest.mark.parametrize(("kind", "memory"), over(["mp4", "gst", "realtime"], there=["gst"]), indirect=["memory"])
+def test_files_end(kind: str, memory: Memory, clip: Path, request: pytest.FixtureRequest) -> None:
+    if kind == "gst":
+        needs_gst()
+    with closing(opened(kind, memory, clip, request)) as source:
         assert len(list(source)) == 12
         assert list(source) == []
-        source.close()
 
 
 def test_close_ends_the_stream_and_may_be_called_twice(source: Source) -> None:
@@ -187,17 +217,17 @@ def test_a_source_that_is_deaf_to_stop_is_found(source: Source, monkeypatch: pyt
         assert len(after_stop(source)) == 1
 
 
-def open_slow(kind: str, folder: Path, request: pytest.FixtureRequest) -> Source:
+def open_slow(kind: str, memory: Memory, folder: Path, request: pytest.FixtureRequest) -> Source:
     """A source whose first frames come at once, and the next ones after minutes, or never."""
     kind, _, backend = kind.partition("-")
     if backend == "gst":
         needs_gst()
     options = SourceOptions(backend=backend or "auto", realtime=kind in ("realtime", "loop"), loop=kind == "loop")
     if kind in ("realtime", "loop"):
-        return open_source(str(make_video(folder / "slow.mp4", frames=12, rate=Fraction(1, 100))), options)
+        return memory.open(str(make_video(folder / "slow.mp4", frames=12, rate=Fraction(1, 100))), options)
     if kind == "mjpeg":
-        return open_source(f"{request.getfixturevalue('address')}/mjpeg?frames=12", options)
-    return open_source(SLOW[kind], options)
+        return memory.open(f"{request.getfixturevalue('address')}/mjpeg?frames=12", options)
+    return memory.open(SLOW[kind], options)
 
 
 def comes_back(source: Source, stop: Callable[[], None]) -> bool:
@@ -209,14 +239,22 @@ def comes_back(source: Source, stop: Callable[[], None]) -> bool:
     return not reader.is_alive()
 
 
-@pytest.mark.parametrize("kind", ["realtime", "loop", "test", "mjpeg-av", "mjpeg-gst", "pipeline-gst"])
-def test_stop_wakes_a_reader_that_waits(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    source = open_slow(kind, tmp_path, request)
+@pytest.mark.parametrize(
+    ("kind", "memory"),
+    over(["realtime", "loop", "test", "mjpeg-av", "mjpeg-gst", "pipeline-gst"], there=ON_GPU),
+    indirect=["memory"],
+)
+def test_stop_wakes_a_reader_that_waits(
+    kind: str, memory: Memory, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source = open_slow(kind, memory, tmp_path, request)
     assert comes_back(source, source.stop)
     source.close()
 
 
-def open_frozen(kind: str, request: pytest.FixtureRequest) -> tuple[Source, Callable[[], None], Callable[[], None]]:
+def open_frozen(
+    kind: str, memory: Memory, request: pytest.FixtureRequest
+) -> tuple[Source, Callable[[], None], Callable[[], None]]:
     """A source, what makes its server fall silent with all connections open, and what wakes the server again."""
     kind, _, backend = kind.partition("-")
     if backend == "gst":
@@ -224,15 +262,21 @@ def open_frozen(kind: str, request: pytest.FixtureRequest) -> tuple[Source, Call
     # Nothing wakes PyAV inside a read: it comes back when the read's time, which is `stall`, is up.
     options = SourceOptions(backend=backend, stall=3 * HANGS if backend == "gst" else 3)
     if kind == "hls":
-        return open_source(f"{request.getfixturevalue('address')}/stuck/live.m3u8", options), bool, bool
+        return memory.open(f"{request.getfixturevalue('address')}/stuck/live.m3u8", options), bool, bool
     server = request.getfixturevalue("server")
-    return open_source(server.url(), options), server.freeze, server.thaw
+    return memory.open(server.url(), options), server.freeze, server.thaw
 
 
-@pytest.mark.parametrize("kind", ["rtsp-av", "rtsp-gst", "hls-av", "hls-gst"])
-def test_a_frozen_server_holds_neither_stop_nor_close(kind: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("kind", "memory"),
+    over(["rtsp-av", "rtsp-gst", "hls-av", "hls-gst"], slow=["hls-av", "hls-gst"]),
+    indirect=["memory"],
+)
+def test_a_frozen_server_holds_neither_stop_nor_close(
+    kind: str, memory: Memory, request: pytest.FixtureRequest
+) -> None:
     """The reader waits for a frame that does not come, and would try again for ever if it were not stopped."""
-    source, freeze, thaw = open_frozen(kind, request)
+    source, freeze, thaw = open_frozen(kind, memory, request)
     came = [time.monotonic()]
     reader = threading.Thread(target=lambda: came.extend(time.monotonic() for _ in source), daemon=True)
     closer = threading.Thread(target=source.close, daemon=True)
@@ -258,19 +302,22 @@ def test_a_source_that_leaves_its_reader_waiting_is_found(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(globals(), "HANGS", 0.5)
-    source = open_slow("realtime", tmp_path, request)
+    source = open_slow("realtime", ON_HOST, tmp_path, request)
     assert not comes_back(source, lambda: None)
     source.stop()
 
 
 def test_a_good_stream_has_no_remarks(source: Source, request: pytest.FixtureRequest) -> None:
     take(source)
-    live = any(f"[{name}]" in request.node.name for name in (*LIVE, "realtime"))
+    live = request.node.callspec.params["source"][0] in (*LIVE, "realtime")
     assert (source.health().errors, tuple(source.remarks), source.live) == (0, (), live)
 
 
-def test_a_loop_goes_on_over_the_seam(clip: Path) -> None:
-    source = open_source(str(clip), SourceOptions(loop=True))
+@pytest.mark.parametrize(("backend", "memory"), over(["auto", "gst"]), indirect=["memory"])
+def test_a_loop_goes_on_over_the_seam(backend: str, memory: Memory, clip: Path) -> None:
+    if backend == "gst":
+        needs_gst()
+    source = memory.open(str(clip), SourceOptions(backend=backend, loop=True))
     frames = take(source, 30)
     assert [frame.index for frame in frames if frame.gap] == [12, 24]
     assert {b.pts - a.pts for a, b in pairwise(frames)} == {frames[1].pts - frames[0].pts}
@@ -304,36 +351,36 @@ def test_certificates_under_a_name_that_no_file_can_have() -> None:
         open_source("rtsp://camera/", SourceOptions(tls_ca="a\0.pem"))
 
 
-@pytest.mark.parametrize("backend", ["av", "gst"])
-def test_a_name_that_the_system_does_not_take(tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize(("backend", "memory"), over(BACKENDS), indirect=["memory"])
+def test_a_name_that_the_system_does_not_take(tmp_path: Path, backend: str, memory: Memory) -> None:
     if backend == "gst":
         needs_gst()
     with pytest.raises(SourceError, match=r"^[^\n]*: File name too long$"):
-        open_source(str(tmp_path / f"{'x' * 300}.mp4"), SourceOptions(backend=backend))
+        memory.open(str(tmp_path / f"{'x' * 300}.mp4"), SourceOptions(backend=backend))
 
 
-@pytest.mark.parametrize("backend", ["av", "gst"])
+@pytest.mark.parametrize(("backend", "memory"), over(BACKENDS), indirect=["memory"])
 @pytest.mark.parametrize("uri", ["/dev/video77", "v4l2:///dev/video77", "rtsp://me:hush@127.0.0.1:1/x"])
-def test_what_is_not_there_is_said_in_one_line(uri: str, backend: str) -> None:
+def test_what_is_not_there_is_said_in_one_line(uri: str, backend: str, memory: Memory) -> None:
     if backend == "gst":
         needs_gst()
     with pytest.raises(SourceError) as caught:
-        open_source(uri, SourceOptions(backend=backend, first_timeout=0.1))
+        memory.open(uri, SourceOptions(backend=backend, first_timeout=0.1))
     assert str(caught.value).startswith(redact(uri) + ": ")
     assert "\n" not in str(caught.value)
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("backend", ["av", "gst"])
+@pytest.mark.parametrize(("backend", "memory"), over(BACKENDS), indirect=["memory"])
 @pytest.mark.parametrize(
     ("host", "said"),
     [("127.0.0.1:1", "127.0.0.1 cannot be reached: connection refused"), ("camera.invalid", "no host is known")],
 )
-def test_why_a_server_cannot_be_reached(host: str, said: str, backend: str) -> None:
+def test_why_a_server_cannot_be_reached(host: str, said: str, backend: str, memory: Memory) -> None:
     if backend == "gst":
         needs_gst()
     with pytest.raises(SourceError, match=said):
-        open_source(f"rtsp://{host}/x", SourceOptions(backend=backend, first_timeout=0.1))
+        memory.open(f"rtsp://{host}/x", SourceOptions(backend=backend, first_timeout=0.1))
 
 
 def test_csi_is_a_pipeline() -> None:
@@ -396,6 +443,33 @@ def test_info_is_checked_when_made(wrong: dict[str, object]) -> None:
         VideoInfo(**{**good, **wrong})  # type: ignore[arg-type]
 
 
-def test_picture_is_writable_and_contiguous(source: Source) -> None:
-    picture: Picture = next(iter(source)).picture
-    assert all(plane.flags.writeable and plane.flags.c_contiguous for plane in picture.planes)
+def test_a_picture_can_be_written_to(source: Source) -> None:
+    image = next(iter(source)).image
+    if isinstance(image, Picture):
+        assert all(plane.flags.writeable and plane.flags.c_contiguous for plane in image.planes)
+    else:
+        scribble(image)
+        assert all((plane == 255).all() for plane in downloaded(image).planes)
+
+
+@pytest.mark.parametrize(("kind", "memory"), over(["pipeline-gst"]), indirect=["memory"])
+def test_frames_outlive_their_connection(kind: str, memory: Memory) -> None:
+    """A connection that breaks is made again; its frames stay as they are for as long as somebody holds them."""
+    needs_gst()
+    with closing(memory.open(f"{PIPELINE} ! identity error-after=4")) as source:
+        frames = take(source, 8)
+        assert [frame.gap for frame in frames].count(True) >= 1
+        first = downloaded(frames[0].image).copy()
+    for plane, same in zip(downloaded(frames[0].image).planes, first.planes, strict=True):
+        assert (plane == same).all()
+
+
+@pytest.mark.parametrize(("kind", "memory"), over(["pipeline-gst"]), indirect=["memory"])
+def test_another_size_comes_with_a_gap(kind: str, memory: Memory) -> None:
+    needs_gst()
+    raw = [f"video/x-raw,format=I420,width={width},height=64,framerate=30/1" for width in (96, 128)]
+    parts = " ".join(f"videotestsrc num-buffers=5 ! {each} ! joined." for each in raw)
+    with closing(memory.open(f"gst://{parts} concat name=joined ! identity sync=true")) as source:
+        frames = take(source, 9)
+        assert [frame.image.width for frame in frames] == [96] * 5 + [128] * 4
+        assert [frame.gap for frame in frames] == [False] * 5 + [True] + [False] * 3

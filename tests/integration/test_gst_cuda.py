@@ -12,6 +12,7 @@ from nvcodec import HERE, run
 from saliency_tubes.stream.media.cuda_planes import gpu_of
 from saliency_tubes.stream.media.gst_cuda import InCuda
 from saliency_tubes.stream.sources.gst_feed import available
+from servers import python_with_gi
 from videos import make_video
 
 pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
@@ -19,15 +20,38 @@ pytestmark = pytest.mark.skipif(not available(), reason="this Python has no GStr
 Start = Callable[..., Double]
 
 
-@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.slow), 7])
-def test_sources_keep_their_promises(gpu_double: Start, tmp_path: Path, seed: int) -> None:
-    suite = HERE / "contract" / "device_sources.py"
-    said = run(
-        gpu_double(seed=seed),
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", tmp_path / "suite", suite,
-    )  # fmt: skip
-    assert "passed" in said
+SOURCES, FAULTS = HERE / "contract" / "test_contract_sources.py", HERE / "integration" / "test_live_faults.py"
+
+needs_server = pytest.mark.skipif(python_with_gi() is None, reason="no Python has GstRtspServer (make system-deps)")
+
+
+def passed(double: Double, folder: Path, *words: object) -> int:
+    """Runs tests in a process that has the GPU; how many there were."""
+    words = ("-q", "-p", "no:cacheprovider", "--basetemp", folder / "suite", *words)
+    said = run(double, "-m", "pytest", *map(str, words), timeout=3000)
     assert "skipped" not in said, said
+    return int(said.rsplit(" passed", 1)[0].split()[-1])
+
+
+@needs_server
+def test_the_suites_of_sources_hold_on_a_gpu(gpu_double: Start, tmp_path: Path) -> None:
+    """Of the suites in tests/contract and test_live_faults.py, make test has what is special about a GPU's memory."""
+    special = "numbered or asked_for or outlive or another_size or test_faults"
+    words = ("-m", "not slow", "-k", f"cuda and ({special})")
+    assert passed(gpu_double(seed=7), tmp_path, SOURCES, FAULTS, *words) == 17
+
+
+@needs_server
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 7])
+def test_sources_keep_all_their_promises(gpu_double: Start, tmp_path: Path, seed: int) -> None:
+    assert passed(gpu_double(seed=seed), tmp_path, SOURCES, "-k", "cuda") >= 70
+
+
+@needs_server
+@pytest.mark.slow
+def test_live_streams_are_back_after_any_fault(gpu_double: Start, tmp_path: Path) -> None:
+    assert passed(gpu_double(seed=7), tmp_path, FAULTS, "-k", "cuda and not hundred") == 10
 
 
 ROUND = """

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from memories import Memory, memory_of, over
 from proxy import Proxy
+from saliency_tubes.engine.picture import HOST
 from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.gst_feed import available
 from saliency_tubes.stream.sources.open import open_source
@@ -153,11 +155,11 @@ SPOILED: dict[Fault, dict[str, float]] = {damage: {"drop": 0.03, "flip": 0.03, "
 """shares of the packets"""
 
 
-def repeat(fault: Fault, backend: str, rounds: int, **options: Any) -> None:
+def repeat(fault: Fault, backend: str, memory: Memory, rounds: int, **options: Any) -> None:
     asked = SERVERS.get(fault, {})
     with RtspServer(**asked) as server, Proxy(server.port, **SPOILED.get(fault, {})) as proxy:
         proxy.active = False
-        with Viewer(proxy.url("me:hush" if fault is login else ""), backend=backend, **options) as viewer:
+        with Viewer(proxy.url("me:hush" if fault is login else ""), memory, backend=backend, **options) as viewer:
             place = Place(server, proxy, viewer)
             viewer.more(10)
             for turn in range(rounds):
@@ -173,9 +175,7 @@ def repeat(fault: Fault, backend: str, rounds: int, **options: Any) -> None:
             assert source.health().errors <= viewer.sink.frames_written  # of the decoder, and of nobody else
             assert viewer.sink.gaps + viewer.dropped >= source.reconnects
             if rounds > 1:
-                with suppress(AssertionError):  # threads of the last connection may be on their way out
-                    wait_for(lambda: _left()[1] <= before[1] + 2, 5)
-                _compare(before, _left())
+                _compare(before, _settled(before))
 
 
 def _told(seconds: list[float]) -> str:
@@ -188,6 +188,14 @@ def _left() -> tuple[int, int, int]:
     return open_files(), len(list(Path("/proc/self/task").iterdir())), resident()  # libraries' threads as well
 
 
+def _settled(before: tuple[int, int, int]) -> tuple[int, int, int]:
+    """What is there once the threads of the last connection, which may be on their way out, are gone."""
+    seen = [_left()]
+    with suppress(AssertionError):
+        wait_for(lambda: seen[-1][1] <= before[1] + 2 or seen.append(_left()), 5)
+    return seen[-1]
+
+
 def _compare(before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
     memory = f"memory {(after[2] - before[2]) / 2**20:+.1f} MiB"
     print(f"files {before[0]} -> {after[0]}, threads {before[1]} -> {after[1]}, {memory}")
@@ -196,35 +204,51 @@ def _compare(before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
     assert after[2] - before[2] < 24 << 20, "memory is left over"
 
 
-@pytest.fixture(params=["av", "gst"])
-def backend(request: pytest.FixtureRequest) -> str:
-    if request.param == "gst" and not available():
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> Iterator[tuple[str, Memory]]:
+    """What reads the stream, and where its frames live."""
+    backend, where = request.param
+    if backend == "gst" and not available():
         pytest.skip("this Python has no GStreamer: link the system's gi package into it")
-    return str(request.param)
+    with memory_of(where, request) as memory:
+        yield backend, memory
 
 
-@pytest.mark.parametrize("fault", RECONNECTS)
-def test_faults(fault: Fault, backend: str) -> None:
+def cases(faults: Iterable[Fault], quick: Iterable[Fault] = ()) -> pytest.MarkDecorator:
+    """Each fault with each way. quick: those that make test has on a GPU too."""
+    quick, marks = set(quick), {True: [], False: [pytest.mark.slow]}
+    found = [
+        pytest.param(
+            fault, case.values, id=f"{fault.__name__}-{case.id}", marks=marks[case.values[1] == HOST or fault in quick]
+        )
+        for fault in faults
+        for case in over(["av", "gst"])
+    ]
+    return pytest.mark.parametrize(("fault", "way"), found, indirect=["way"])
+
+
+@cases(RECONNECTS, quick=[kill])
+def test_faults(fault: Fault, way: tuple[str, Memory]) -> None:
     # The default's two seconds of silence are for make test-slow, and for a clock that needs no time in test_live.py.
     rounds = 1 if fault in (freeze, slow, tear, login) else 2
-    repeat(fault, backend, rounds, stall=1.5 if fault is slow else 0.6)
+    repeat(fault, *way, rounds, stall=1.5 if fault is slow else 0.6)
 
 
-@pytest.mark.parametrize("fault", [kill, freeze])
-def test_faults_over_udp(fault: Fault, backend: str) -> None:
-    repeat(fault, backend, 1, stall=0.6, transport="udp")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", [kill, freeze])
-def test_a_hundred_faults_over_udp(fault: Fault, backend: str) -> None:
-    repeat(fault, backend, 100, transport="udp")
+@cases([kill, freeze])
+def test_faults_over_udp(fault: Fault, way: tuple[str, Memory]) -> None:
+    repeat(fault, *way, 1, stall=0.6, transport="udp")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", RECONNECTS)
-def test_a_hundred_faults(fault: Fault, backend: str) -> None:
-    repeat(fault, backend, 100)
+@cases([kill, freeze])
+def test_a_hundred_faults_over_udp(fault: Fault, way: tuple[str, Memory]) -> None:
+    repeat(fault, *way, 100, transport="udp")
+
+
+@pytest.mark.slow
+@cases(RECONNECTS)
+def test_a_hundred_faults(fault: Fault, way: tuple[str, Memory]) -> None:
+    repeat(fault, *way, 100)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 import threading
 import time
@@ -13,6 +15,10 @@ from gpu_double.fixture import gpu_double  # noqa: F401  # a fixture for all tes
 
 # OpenVINO reports its import to web analytics, from a thread, where it can: not from here (engine/runtimes/openvino.py)
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+# Tests start the program hundreds of times: its byte code is kept, even where the environment asks Python not to keep
+# any, so that each start need not compile it anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
 
@@ -23,6 +29,16 @@ def clips() -> Path:
     if not CLIPS.is_dir():
         pytest.skip(f"needs the real clips in {CLIPS}")
     return CLIPS
+
+
+def pytest_collection_finish() -> None:
+    """Takes what is imported by now out of the sight of the garbage collector.
+
+    That is more than 600,000 objects, which stay until the end. Tests that look for leaks collect garbage several times
+    each, and would look at all of them every time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from commands import COMMAND
+from saliency_tubes.stream.app.cli import main
 from videos import all_pts, make_audio, make_video
 
 FAST = ["--frames", "16", "--hop", "16"]
@@ -27,15 +29,34 @@ def command(*words: object, folder: Path | None = None, **options: object) -> su
     )
 
 
-def refused(code: int, *words: object, folder: Path | None = None) -> str:
-    """Runs a command that must fail with `code` and one clear line; returns the line."""
-    done = command(*words, folder=folder)
-    assert done.returncode == code, done.stderr
-    errors = [line for line in done.stderr.splitlines() if "error:" in line]
-    assert len(errors) == 1, done.stderr
-    assert done.stderr.splitlines()[-1] == errors[0]
-    assert "Traceback" not in done.stderr
+def only_error(code: int, expected: int, stderr: str) -> str:
+    """The one clear line with which a command failed, its last one."""
+    assert code == expected, stderr
+    errors = [line for line in stderr.splitlines() if "error:" in line]
+    assert len(errors) == 1, stderr
+    assert stderr.splitlines()[-1] == errors[0]
+    assert "Traceback" not in stderr
     return errors[0]
+
+
+@pytest.fixture
+def refused(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a command that must fail with a code and one clear line; returns the line.
+
+    In this process, for to start one takes longer than to fail. `test_in_a_process_of_its_own` has the rest.
+    """
+
+    def run(code: int, *words: object, folder: Path | None = None) -> str:
+        if folder is not None:
+            monkeypatch.chdir(folder)
+        capfd.readouterr()
+        try:
+            found = main([str(word) for word in words])
+        except SystemExit as exit:  # argparse
+            found = int(exit.code or 0)
+        return only_error(found, code, capfd.readouterr().err)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -43,36 +64,50 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("video") / "in.mp4", size=(128, 96), frames=40, audio="aac")
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of a few milliseconds, for clips of 8 frames."""
+    pytest.importorskip("torch", reason="the network is made by it")
+    pytest.importorskip("onnx", reason="the network is made by it")
+    from graphs import graph_of, network, save
+
+    return save(graph_of(network(linear=True)), tmp_path_factory.mktemp("model") / "small.onnx")
+
+
 class TestWrongInput:
-    def test_no_such_file(self, tmp_path):
+    def test_in_a_process_of_its_own(self, video):
+        done = command("run", video, "null://", "--hop", "0")
+        assert "hop must be 1 or more" in only_error(done.returncode, 2, done.stderr)
+
+    def test_no_such_file(self, tmp_path, refused):
         assert "nothing.mp4: no such file" in refused(1, "run", tmp_path / "nothing.mp4", "null://")
 
-    def test_not_a_video(self, tmp_path):
+    def test_not_a_video(self, tmp_path, refused):
         (tmp_path / "a.mp4").write_bytes(os.urandom(5000))
         assert "not a video" in refused(1, "run", tmp_path / "a.mp4", "null://")
 
-    def test_audio_only(self, tmp_path):
+    def test_audio_only(self, tmp_path, refused):
         assert "only audio" in refused(1, "run", make_audio(tmp_path / "a.m4a"), "null://")
 
-    def test_mp4_cut_off_before_its_index(self, tmp_path, video):
+    def test_mp4_cut_off_before_its_index(self, tmp_path, video, refused):
         (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:3000])
         assert "moov" in refused(1, "run", tmp_path / "cut.mp4", "null://")
 
-    def test_not_onnx(self, tmp_path, video):
+    def test_not_onnx(self, tmp_path, video, refused):
         (tmp_path / "model.onnx").write_text("not a model")
         assert "it is not an ONNX file" in refused(1, "run", video, "null://", "--model", tmp_path / "model.onnx")
 
-    def test_no_such_model(self, video):
+    def test_no_such_model(self, video, refused):
         assert "i3d" in refused(1, "run", video, "null://", "--model", "resnet")
 
-    def test_onnx_without_manifest(self, tmp_path, video):
+    def test_onnx_without_manifest(self, tmp_path, video, refused):
         onnx = pytest.importorskip("onnx")
         value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
         graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [value])
         onnx.save(onnx.helper.make_model(graph), tmp_path / "bare.onnx")
         assert "no saliency-tubes manifest" in refused(1, "run", video, "null://", "--model", tmp_path / "bare.onnx")
 
-    def test_manifest_of_another_network(self, tmp_path, video):
+    def test_manifest_of_another_network(self, tmp_path, video, refused):
         onnx = pytest.importorskip("onnx")
         from saliency_tubes.engine.runtimes.models import find_model
 
@@ -104,7 +139,7 @@ class TestWrongInput:
             (["--limit", "none"], "--limit"),
         ],
     )
-    def test_options(self, words, says, video):
+    def test_options(self, words, says, video, refused):
         code = 1 if words[0] == "--frames" else 2
         assert says in refused(code, "run", video, "null://", *words)
 
@@ -118,7 +153,7 @@ class TestWrongInput:
             ("/dev/full/out.mp4", 1, "/dev/full"),
         ],
     )
-    def test_outputs(self, output, code, says, video, tmp_path):
+    def test_outputs(self, output, code, says, video, tmp_path, refused):
         assert says in refused(code, "run", video, output, folder=tmp_path)
 
     @pytest.mark.parametrize("form", ["text", "json"])
@@ -133,17 +168,17 @@ class TestWrongInput:
             assert record.pop("time")
             assert record == {"level": "error", "event": "error", "message": "nothing.mp4: no such file"}
 
-    def test_options_between_the_names(self, tmp_path):
+    def test_options_between_the_names(self, tmp_path, refused):
         words = ["run", "nothing.mp4", "--hop", "4", "out.mp4"]
         assert "nothing.mp4: no such file" in refused(1, *words, folder=tmp_path)
         assert "unrecognized arguments: --foo" in refused(2, *words, "--foo")
 
-    def test_the_output_is_the_input(self, video):
+    def test_the_output_is_the_input(self, video, refused):
         before = video.read_bytes()
         assert "is also the input" in refused(2, "run", video, video)
         assert video.read_bytes() == before
 
-    def test_a_password_is_never_shown(self):
+    def test_a_password_is_never_shown(self, refused):
         line = refused(1, "run", "rtsp://user:secret@127.0.0.1:1/live", "null://", "--first-timeout", "0.5")
         assert "secret" not in line
         assert "127.0.0.1:1/live" in line
@@ -163,6 +198,21 @@ class TestWrongInput:
 
 
 class TestOddInput:
+    """In this process, with a small network: what is odd is the video."""
+
+    @pytest.fixture
+    def explained(self, small, capfd) -> Callable[..., str]:
+        """Runs the command, which must succeed; returns what it says."""
+
+        def run(*words: object) -> str:
+            capfd.readouterr()
+            code = main(["run", *map(str, words), "--model", str(small), "--frames", "8", "--hop", "8"])
+            said = capfd.readouterr().err
+            assert code == 0, said
+            return said
+
+        return run
+
     @pytest.mark.parametrize(
         "options",
         [
@@ -174,28 +224,25 @@ class TestOddInput:
         ],
         ids=["odd", "10-bit", "grey", "full-range", "rotated"],
     )
-    def test_is_explained(self, options, tmp_path):
+    def test_is_explained(self, options, tmp_path, explained):
         name = "in.mp4" if "turn" in options else "in.mkv"
         source = make_video(tmp_path / name, frames=20, **{"size": (128, 96), **options})
-        done = command("run", source, tmp_path / "out.mp4", tmp_path / "out.jsonl", *FAST)
-        assert done.returncode == 0, done.stderr
-        assert "20 frames in, 20 out, 0 dropped" in done.stderr
+        said = explained(source, tmp_path / "out.mp4", tmp_path / "out.jsonl")
+        assert "20 frames in, 20 out, 0 dropped" in said
         assert len(all_pts(tmp_path / "out.mp4")) == 20
 
     @pytest.mark.parametrize("frames", [1, 5])
-    def test_shorter_than_the_window(self, frames, tmp_path):
+    def test_shorter_than_the_window(self, frames, tmp_path, explained):
         source = make_video(tmp_path / "in.mp4", frames=frames)
-        done = command("run", source, tmp_path / "out.mp4", *FAST)
-        assert done.returncode == 0, done.stderr
-        assert "shorter than a window of 16 frames: its last frame is repeated" in done.stderr
+        said = explained(source, tmp_path / "out.mp4")
+        assert "shorter than a window of 8 frames: its last frame is repeated" in said
         assert len(all_pts(tmp_path / "out.mp4")) == frames
 
-    def test_a_cut_off_recording_is_explained_as_far_as_it_goes(self, tmp_path):
+    def test_a_cut_off_recording_is_explained_as_far_as_it_goes(self, tmp_path, explained):
         source = make_video(tmp_path / "in.mkv", frames=60, size=(256, 192))
         data = source.read_bytes()
         source.write_bytes(data[: len(data) // 2])
-        done = command("run", source, tmp_path / "out.mp4", *FAST)
-        assert done.returncode == 0, done.stderr
+        explained(source, tmp_path / "out.mp4")
         assert 1 < len(all_pts(tmp_path / "out.mp4")) < 60
 
 
@@ -251,7 +298,7 @@ def test_live(video):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_output(number, code, tmp_path):
-    source = make_video(tmp_path / "in.mp4", size=(320, 240), frames=1500, options={"preset": "ultrafast"})
+    source = make_video(tmp_path / "in.mp4", frames=1500, options={"preset": "ultrafast"})
     process = subprocess.Popen(
         [COMMAND, "run", str(source), str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl"), *FAST],
         stderr=subprocess.PIPE, text=True,

@@ -31,6 +31,19 @@ def clips() -> Path:
     return CLIPS
 
 
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of a network that takes a few milliseconds for a clip of 8 frames; its classes are a, b and c.
+
+    For tests of what is around a network. I3D, the default, would take half a second of all cores for each window.
+    """
+    pytest.importorskip("torch", reason="the network is made by it")
+    pytest.importorskip("onnx", reason="the network is made by it")
+    from graphs import graph_of, network, save
+
+    return save(graph_of(network(linear=True)), tmp_path_factory.mktemp("model") / "small.onnx")
+
+
 def pytest_collection_finish() -> None:
     """Takes what is imported by now out of the sight of the garbage collector.
 

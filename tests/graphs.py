@@ -41,7 +41,7 @@ def network(linear: bool, seed: int = 0) -> Branches:
     return Branches(linear).eval()
 
 
-def manifest_of(model: Branches) -> Manifest:
+def manifest_of(model: Branches, size: tuple[int, int] = SIZE) -> Manifest:
     linear = model.second is None
     names = ("logits", "activation") if linear else ("logits", "activation", "weights")
     first = model.first
@@ -49,7 +49,7 @@ def manifest_of(model: Branches) -> Manifest:
         name="branches",
         title="Branches",
         license="none",
-        input=InputSpec(SIZE, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2), short_side=96),
+        input=InputSpec(size, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2), short_side=size[1]),
         windows={4: WindowSpec((0.5,) * 2, (0, 2)), 8: WindowSpec((0.25,) * 4, (1, 3))},
         default_clip_length=8,
         labels=("a", "b", "c"),
@@ -60,8 +60,8 @@ def manifest_of(model: Branches) -> Manifest:
     )
 
 
-def graph_of(model: Branches) -> onnx.ModelProto:
-    """The same network as ONNX, opset 20, its manifest inside."""
+def graph_of(model: Branches, size: tuple[int, int] = SIZE) -> onnx.ModelProto:
+    """The same network as ONNX, opset 20, its manifest inside. size: height and width of its input, both even."""
     linear = model.second is None
     conv = {"kernel_shape": [3, 3, 3], "pads": [1] * 6}
     nodes = [
@@ -81,11 +81,11 @@ def graph_of(model: Branches) -> onnx.ModelProto:
         nodes += _gradient()
     initializers = [numpy_helper.from_array(v.numpy(), name) for name, v in model.state_dict().items()]
     initializers.append(numpy_helper.from_array(np.array([2, 3, 4]), "axes"))
-    inputs = [helper.make_tensor_value_info("clip", TensorProto.FLOAT, ["batch", 3, "frames", *SIZE])]
+    inputs = [helper.make_tensor_value_info("clip", TensorProto.FLOAT, ["batch", 3, "frames", *size])]
     outputs = [
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES]),
         helper.make_tensor_value_info(
-            "activation", TensorProto.FLOAT, ["batch", CHANNELS, "slices", SIZE[0] // 2, SIZE[1] // 2]
+            "activation", TensorProto.FLOAT, ["batch", CHANNELS, "slices", size[0] // 2, size[1] // 2]
         ),
     ]
     if not linear:
@@ -94,7 +94,7 @@ def graph_of(model: Branches) -> onnx.ModelProto:
         outputs.append(helper.make_tensor_value_info("weights", TensorProto.FLOAT, ["batch", CHANNELS]))
     graph = helper.make_graph(nodes, "model", inputs, outputs, initializers)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    helper.set_model_props(proto, manifest_of(model).to_properties())
+    helper.set_model_props(proto, manifest_of(model, size).to_properties())
     onnx.checker.check_model(proto, full_check=True)
     return proto
 

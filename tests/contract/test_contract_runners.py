@@ -18,6 +18,8 @@ from saliency_tubes.engine.types import Clip, HostOutputs, HostSample, Outputs
 from stubs import StubRunner
 
 BATCH = 3
+SIZE = (16, 24)
+"""height and width of the networks' input: the GPU that is not there computes each number on the CPU"""
 HEADS = ("linear", "gradient")
 ON_GPU = ("tensorrt", "tensorrt half", "onnxruntime cuda", "onnxruntime-rtx", "torch cuda")
 CASES = ["stub", *(f"{runtime}-{head}" for runtime in (*ONNX_RUNTIMES, "torch", *ON_GPU) for head in HEADS)]
@@ -32,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     made = tmp_path_factory.mktemp("models")
     for head in HEADS:
-        save(graph_of(network(head == "linear")), made / f"{head}.onnx")
+        save(graph_of(network(head == "linear"), SIZE), made / f"{head}.onnx")
     return made
 
 
@@ -74,7 +76,7 @@ def torch_runner(head: str, double: Any = None) -> Runner:
     from torch_networks import TorchDoubleRunner, TorchRunner, tapped
 
     model = network(head == "linear")
-    given = (tapped(model, head == "linear"), manifest_of(model), 8)
+    given = (tapped(model, head == "linear"), manifest_of(model, SIZE), 8)
     if double is None:
         return TorchRunner(*given, batch=BATCH)
     return TorchDoubleRunner(double, *given, index=1, batch=BATCH)

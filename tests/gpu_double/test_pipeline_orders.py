@@ -46,7 +46,7 @@ def test_the_order_of_the_gpus_work_changes_nothing(name: str, seed: int, gpu_do
 
 
 @pytest.mark.parametrize("kind", ["discrete", pytest.param("integrated", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("batch", [1, 2, 8])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 2, 8])  # 1: as "eight streams" above
 def test_streams_share_a_model_in_batches_of_any_size(batch: int, kind: str, gpu_double: Callable[..., Any]) -> None:
     class Batched(OnGpu):
         def runner(self, manifest: Manifest, **named: Any) -> Any:

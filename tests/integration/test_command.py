@@ -64,16 +64,6 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("video") / "in.mp4", size=(128, 96), frames=40, audio="aac")
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of a few milliseconds, for clips of 8 frames."""
-    pytest.importorskip("torch", reason="the network is made by it")
-    pytest.importorskip("onnx", reason="the network is made by it")
-    from graphs import graph_of, network, save
-
-    return save(graph_of(network(linear=True)), tmp_path_factory.mktemp("model") / "small.onnx")
-
-
 class TestWrongInput:
     def test_in_a_process_of_its_own(self, video):
         done = command("run", video, "null://", "--hop", "0")
@@ -201,12 +191,12 @@ class TestOddInput:
     """In this process, with a small network: what is odd is the video."""
 
     @pytest.fixture
-    def explained(self, small, capfd) -> Callable[..., str]:
+    def explained(self, small_model, capfd) -> Callable[..., str]:
         """Runs the command, which must succeed; returns what it says."""
 
         def run(*words: object) -> str:
             capfd.readouterr()
-            code = main(["run", *map(str, words), "--model", str(small), "--frames", "8", "--hop", "8"])
+            code = main(["run", *map(str, words), "--model", str(small_model), "--frames", "8", "--hop", "8"])
             said = capfd.readouterr().err
             assert code == 0, said
             return said

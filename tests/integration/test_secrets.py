@@ -154,9 +154,9 @@ def test_outputs_that_work_and_outputs_that_do_not(tmp_path: Path) -> None:
 @needs_gst
 @pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer")
 @pytest.mark.parametrize("backend", ["av", "gst"])
-def test_inputs_that_refuse_and_inputs_that_are_not_there(backend: str, tmp_path: Path) -> None:
+def test_inputs_that_refuse_and_inputs_that_are_not_there(backend: str, small_model: Path, tmp_path: Path) -> None:
     form = {"av": "text", "gst": "json"}[backend]
-    fast = ["null://", "--backend", backend, "--frames", "16", "--log-format", form]
+    fast = ["null://", "--backend", backend, "--model", str(small_model), "--frames", "8", "--log-format", form]
     with RtspServer(user="me", password="right") as server:
         with Searched(tmp_path / "wrong", server.url(f"me:{secret('wrong')}"), *fast) as run:
             run.process.wait(60)
@@ -168,7 +168,7 @@ def test_inputs_that_refuse_and_inputs_that_are_not_there(backend: str, tmp_path
             f'input = "rtsp://me:${{{name.upper()}}}@127.0.0.1:{port}/live"\n'
             for name, port in (("door", server.port), ("yard", free_port()))
         )
-        config.write_text(f'wait = true\nframes = 16\nbackend = "{backend}"\n{streams}')
+        config.write_text(f'wait = true\nmodel = "{small_model}"\nframes = 8\nbackend = "{backend}"\n{streams}')
         metrics = free_port()
         words = ("--config", str(config), "--metrics", str(metrics), "--log-format", form)
         with Searched(tmp_path / "waits", *words, DOOR=secret("door"), YARD=secret("yard")) as run:

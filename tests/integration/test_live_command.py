@@ -165,12 +165,13 @@ def test_asked_twice_it_still_finishes_the_files(names, small_model, tmp_path):
 @needs_mosquitto
 @pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer (make system-deps)")
 @pytest.mark.skipif(not available(), reason="this Python has no GStreamer")
-def test_a_camera_goes_to_a_server_a_recording_and_a_broker(tmp_path):
+def test_a_camera_goes_to_a_server_a_recording_and_a_broker(small_model, tmp_path):
     port = free_port()
     (tmp_path / "broker").mkdir()
     with RtspServer() as camera, broker(tmp_path / "broker") as made, listening(made.port) as heard:
         outputs = [f"rtsp://@:{port}/explained", "recordings/%Y%m%d-%H%M%S.mkv", f"mqtt://127.0.0.1:{made.port}/topic"]
-        with Run(tmp_path, camera.url(), *outputs, "--frames", "16", "--segment-seconds", "2") as run:
+        words = [*outputs, "--model", small_model, "--frames", "8", "--segment-seconds", "2"]
+        with Run(tmp_path, camera.url(), *words) as run:
             run.wait_for("model")
             watcher = open_source(f"rtsp://127.0.0.1:{port}/explained", SourceOptions(first_timeout=20))
             frames = list(islice(watcher, 75))

@@ -16,10 +16,12 @@ BY_ITSELF = "gst_event_set_seqnum"
 """what GStreamer 1.22's rtspsrc says of itself where a server goes away, with or without a GPU"""
 
 
-def run(double: Double, *arguments: str | Path, decoder: bool = False, timeout: float = 180) -> str:
-    """What Python prints with these arguments, in a process with the double; fails where a rule was broken. decoder:
-    whether it decodes H.264. timeout: seconds."""
-    there = double.decoding_environment if decoder else double.environment
+def run(
+    double: Double, *arguments: str | Path, decoder: bool = False, encoder: bool = False, timeout: float = 180
+) -> str:
+    """What Python prints with these arguments, in a process with the double; fails where a rule was broken. decoder,
+    encoder: whether it decodes, encodes H.264. timeout: seconds."""
+    there = double.environment_with(*["decode"] * decoder, *["encode"] * encoder)
     before = len(double.children())
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],

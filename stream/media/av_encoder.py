@@ -16,18 +16,21 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from ...engine.picture import Layout
+from ...engine.picture import HOST, Layout
 from ...engine.processor import processor_features
 from ...engine.types import Frame
+from .av_nvenc import ENCODER as NVENC
+from .av_nvenc import SURFACES, NvencFrames, why_not_there
 from .av_planes import borrowed, fill, reason, rgb_to_i420, samples
+from .cuda_planes import gpu_of
 from .encoders import ABSENT, Chosen, choose, default_bitrate
 from .info import UNSPECIFIED, VideoInfo
 
 FALLBACK_RATE = Fraction(25)
 """Frames a second that rate control assumes if the input does not tell its rate."""
-ENCODERS = ("h264_nvenc", "h264_v4l2m2m", "h264_vaapi", "libx264")
+ENCODERS = (NVENC, "h264_v4l2m2m", "h264_vaapi", "libx264")
 
-_DEVICES = {"h264_nvenc": "/dev/nvidia[0-9]*", "h264_v4l2m2m": "/dev/video1[0-9]", "h264_vaapi": "/dev/dri/renderD*"}
+_DEVICES = {NVENC: "/dev/nvidia[0-9]*", "h264_v4l2m2m": "/dev/video1[0-9]", "h264_vaapi": "/dev/dri/renderD*"}
 """Encoder -> the devices that it needs. FFmpeg lists these encoders on every machine: that one of them does not work is
 worth a message only if its device exists."""
 _PIX_FMT = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
@@ -58,6 +61,8 @@ class H264:
     """every frame leaves the encoder at once: no look-ahead, no B-frames"""
     global_header: bool = False
     """SPS and PPS are kept apart from the frames, for a muxer that needs it and that PyAV does not ask"""
+    where: str = HOST
+    """the place that the encoder takes pictures from; see `near`"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:
@@ -74,12 +79,29 @@ class H264:
             if self.low_latency:  # it looks at no frame ahead
                 return options | {"tune": "zerolatency"}
             return options | ({"x264-params": _NO_AVX512} if "avx512f" in processor_features() else {})
-        if self.encoder == "h264_nvenc":
+        if self.encoder == NVENC:
             options = {"preset": "p4", "tune": "ull" if self.low_latency else "hq", "rc": "vbr", "forced-idr": "1"}
             if self.bitrate is None:
                 options |= {"cq": str(self.crf), "b": "0"}
+            if self.where != HOST:
+                options["surfaces"] = str(SURFACES[self.low_latency])
             return options | ({"zerolatency": "1", "delay": "0"} if self.low_latency else {})
         return {}
+
+
+def near(settings: H264, info: VideoInfo) -> tuple[H264, str]:
+    """The settings with which pictures are encoded in the place that they lie in, if that can be; and in words how,
+    empty where they lie on the host. Encodes a few of that size, so that it is known before the first one."""
+    settings = replace(settings, where=HOST)
+    if info.where == HOST:
+        return settings, ""
+    there, why = replace(settings, where=info.where), f"{settings.encoder} takes no others"
+    if settings.encoder == NVENC:
+        found = why_not_there(info, there.options(), settings.low_latency)
+        if found is None:
+            return there, f"on {info.where}"
+        why = found
+    return settings, f"pictures are copied to the host, because {why}"
 
 
 @cache
@@ -133,11 +155,34 @@ class VideoTrack:
             self.notes = (f"H.264 needs an even size: {_times(self._size)} is padded to {_times(self._coded)}",)
         self.frame_seconds = 1 / (info.rate or FALLBACK_RATE)
         self._reformatter = VideoReformatter()
+        self._there: NvencFrames | None = None
+        self._frames = 0
+        """given to the encoder so far"""
+        if settings.where != HOST:
+            self._there = NvencFrames(gpu_of(settings.where), self._size, info.color, settings.low_latency)
+        self._output = output
         self._stream = self._add(output, info, settings)
+
+    def start(self) -> None:
+        """Opens the encoder and writes the container's header. For pictures on a GPU the first frame does, since PyAV
+        learns from it in whose memory they lie. Raises av.FFmpegError."""
+        if self._there is None:
+            self._output.start_encoding()
 
     def encode(self, frame: Frame | None) -> list[Packet[VideoStream]]:
         """The packets that are ready; for None, the last ones. Raises av.FFmpegError and WrongSizeError."""
-        return self._stream.encode(None if frame is None else self._video_frame(frame))
+        if frame is None:
+            return self._stream.encode(None) if self._frames or self._there is None else []
+        made = self._video_frame(frame)
+        self._frames += 1
+        return self._stream.encode(made)
+
+    def close(self) -> None:
+        """Frees what it has on a GPU. The container must be closed, and gone."""
+        there, self._there = self._there, None
+        if there is not None:
+            del self._stream, self._output
+            there.close()
 
     def _add(self, output: OutputContainer, info: VideoInfo, settings: H264) -> VideoStream:
         rate = info.rate or FALLBACK_RATE
@@ -146,6 +191,8 @@ class VideoTrack:
         encoder = stream.codec_context
         encoder.width, encoder.height = self._coded
         encoder.pix_fmt = "nv12" if info.layout is Layout.NV12 else "yuv420p"
+        if self._there is not None:
+            encoder.pix_fmt = "cuda"
         encoder.time_base = stream.time_base = info.time_base
         encoder.sample_aspect_ratio = stream.sample_aspect_ratio = info.pixel_aspect
         encoder.thread_count = settings.threads
@@ -155,7 +202,9 @@ class VideoTrack:
         if settings.low_latency:
             encoder.max_b_frames = 0
             encoder.thread_type = "SLICE"
-        by_size = settings.encoder not in ("libx264", "h264_nvenc")
+        elif self._there is not None:
+            encoder.max_b_frames = 2  # with more, FFmpeg would hold more pictures than SURFACES says
+        by_size = settings.encoder not in ("libx264", NVENC)
         if settings.bitrate or by_size:
             encoder.bit_rate = settings.bitrate or default_bitrate(*self._coded, float(rate))
         encoder.color_primaries, encoder.color_trc = info.primaries, info.transfer
@@ -166,8 +215,15 @@ class VideoTrack:
         return stream
 
     def _video_frame(self, frame: Frame) -> VideoFrame:
+        image = frame.image
+        _check_size(f"frame {frame.index} is", (image.width, image.height), self._size)
+        made = self._host_frame(frame) if self._there is None else self._there.make(image)
+        made.pts, made.time_base = frame.pts, frame.time_base
+        made.duration = max(1, round(self.frame_seconds / frame.time_base))
+        return made
+
+    def _host_frame(self, frame: Frame) -> VideoFrame:
         picture = frame.picture
-        _check_size(f"frame {frame.index} is", (picture.width, picture.height), self._size)
         format = _PIX_FMT[picture.layout]
         made = borrowed(picture, format)
         if made is None:
@@ -176,8 +232,6 @@ class VideoTrack:
         if picture.layout is Layout.RGB:
             made = rgb_to_i420(made, self._reformatter)
         _check_size(f"frame {frame.index} would be coded as", (made.width, made.height), self._coded)
-        made.pts, made.time_base = frame.pts, frame.time_base
-        made.duration = max(1, round(self.frame_seconds / frame.time_base))
         return made
 
 

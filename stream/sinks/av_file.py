@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import av
 from av.container import OutputContainer
 
-from ...engine.errors import SinkError
+from ...engine.errors import ModelError, SinkError
+from ...engine.picture import HOST
 from ...engine.types import Frame, Shown
 from ..media.av_audio import AudioCopy
-from ..media.av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder
+from ..media.av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder, near
 from ..media.av_planes import reason
 from ..media.info import VideoInfo
 from .base import Sink, SinkOptions, recording_preset
@@ -43,6 +45,8 @@ class AvSink(Sink):
     unless the video may never end. The same frames give the same bytes.
     """
 
+    keeps = 2  # also the last one, in case a pause has to be bridged
+
     def __init__(
         self,
         path: Path,
@@ -68,23 +72,29 @@ class AvSink(Sink):
         self._endless = flush_seconds is not None and not segment
         self._failed = False
         self._output: OutputContainer | None = None
+        self._behind = ExitStack()
+        """what is done once the container is gone"""
         self._audio: AudioCopy | None = None
         self._end = Fraction(0)
         self._last: Frame | None = None
 
     def open(self, info: VideoInfo) -> None:
         try:
-            if not self._segment:
+            way = ""
+            if not self._segment:  # of which the recording has decided
                 self._take_place()
+                self._settings, way = near(self._settings, info)
+            self.takes = frozenset({HOST, self._settings.where})
             output = av.open(f"file:{self._path}", "w", self._format, container_options=self._muxer_options(info))
             self._output = output
             self._track = VideoTrack(output, info, self._settings)
-            self.description = self._track.description
+            self._behind.callback(self._track.close)
+            self.description = f"{self._track.description} {way}".strip()
             self.notes += self._track.notes
             if info.audio is not None:
                 self._add_audio(output, info.audio)
-            output.start_encoding()
-        except (av.FFmpegError, OSError) as error:
+            self._track.start()
+        except (av.FFmpegError, OSError, ModelError) as error:
             raise self._failure(error) from error
 
     def write(self, shown: Shown) -> None:
@@ -100,7 +110,7 @@ class AvSink(Sink):
                 self._audio.pump(start)
         except WrongSizeError as error:
             raise SinkError(f"{self.name}: {error}") from None
-        except (av.FFmpegError, OSError) as error:
+        except (av.FFmpegError, OSError, ModelError) as error:
             raise self._failure(error) from error
         self._end = start + self._track.frame_seconds
         self.frames_written += 1
@@ -112,6 +122,8 @@ class AvSink(Sink):
             if output is not None:
                 self._finish(output)
         finally:
+            output = None  # and with it the encoder, which uses memory of the track's
+            self._behind.close()
             claimed, self._claim = self._claim, None
             if claimed is not None:
                 claimed.release()

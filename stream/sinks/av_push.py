@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 
 import av
 from av.container import OutputContainer
 
-from ...engine.errors import SinkError, UsageError
+from ...engine.errors import ModelError, SinkError, UsageError
+from ...engine.picture import HOST
 from ...engine.types import Frame, Shown
-from ..media.av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder
+from ..media.av_encoder import H264, VideoTrack, WrongSizeError, choose_encoder, near
 from ..media.av_planes import reason
 from ..media.info import VideoInfo
 from ..media.live_clock import LiveClock
@@ -48,6 +50,7 @@ class AvPushSink(Sink):
 
     reconnects = True
     shows_outages = True
+    keeps = 2  # also the newest one, which is sent again at the end
 
     def __init__(self, address: Address, options: SinkOptions) -> None:
         """Raises UsageError for an address without a host, a port that is none, an encoder that does not work here."""
@@ -59,6 +62,8 @@ class AvPushSink(Sink):
         self._scheme = address.scheme
         self._address, self._options = address, options
         self._output: OutputContainer | None = None
+        self._behind = ExitStack()
+        """what is done once the container is gone"""
         self._newest: Frame | None = None
         self._unsure = 0
         """frames given to FFmpeg since `open`, until it is known that the connection works"""
@@ -79,13 +84,17 @@ class AvPushSink(Sink):
         self._clock = LiveClock()
         # Players of RTMP and RTP count in milliseconds and 1/90000 s, whatever the source's unit.
         info = replace(info, time_base=Fraction(1, TICKS), audio=None)
+        settings, way = near(settings, info)
+        self.takes = frozenset({HOST, settings.where})
         try:
             output = self._open_container()
             self._output = output
             self._track = VideoTrack(output, info, settings)
-            self.description, self.notes = self._track.description, (*chosen.notes, *self._track.notes)
-            output.start_encoding()
-        except (av.FFmpegError, OSError, ValueError) as error:
+            self._behind.callback(self._track.close)
+            self.description = f"{self._track.description} {way}".strip()
+            self.notes = (*chosen.notes, *self._track.notes)
+            self._track.start()
+        except (av.FFmpegError, OSError, ValueError, ModelError) as error:
             raise self._failure(error) from None  # FFmpeg's error contains the address, and so the password
         self.state = "connecting"
         self._since_open = 0
@@ -107,7 +116,7 @@ class AvPushSink(Sink):
             output.mux(self._track.encode(replace(frame, pts=pts, time_base=Fraction(1, TICKS))))
         except WrongSizeError as error:
             raise SinkError(f"{self.name}: {error}") from None
-        except (av.FFmpegError, OSError) as error:
+        except (av.FFmpegError, OSError, ModelError) as error:
             raise self._failure(error) from None
         self._newest = frame
         self._unsure += not shown.outage
@@ -130,7 +139,9 @@ class AvPushSink(Sink):
             if self.state != "failed":
                 raise self._failure(error) from None
         finally:
-            self.state = "closed"
+            output = None  # and with it the encoder, which uses memory of the track's
+            self._behind.close()
+            self._newest, self.state = None, "closed"
 
     def _sent(self) -> None:
         """What FFmpeg was given counts as written from here on: the connection works."""

@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 
 from ...engine.errors import SinkError
+from ...engine.picture import HOST
 from ...engine.types import Shown
-from ..media.av_encoder import H264, choose_encoder
+from ..media.av_encoder import H264, choose_encoder, near
 from ..media.encoders import Chosen
 from ..media.fit import followed
 from ..media.info import VideoInfo
@@ -38,6 +39,7 @@ class AvSegmentSink(Sink):
     """
 
     follows_size = True
+    keeps = AvSink.keeps
 
     def __init__(
         self,
@@ -96,15 +98,18 @@ class AvSegmentSink(Sink):
             bitrate=self._options.bitrate,
             low_latency=self._options.live,  # the frames of a look-ahead would be lost if the process is killed
         )
-        self.description = f"H.264 by {chosen.name}, a file every {self._options.segment_seconds:g} s"
+        self._approach()
         self.state = "running"
 
     def write(self, shown: Shown) -> None:
-        frame = shown.frame
-        start = frame.pts * frame.time_base
-        if (frame.picture.width, frame.picture.height) != (self._info.width, self._info.height):
+        frame, start = shown.frame, shown.frame.pts * shown.frame.time_base
+        if (frame.image.width, frame.image.height) != (self._info.width, self._info.height):
             self._end()
             self._info = followed(self._info, frame)
+            self._approach()
+        if frame.image.where not in self.takes:  # the first of a size that is not encoded there: the next are copied
+            self._drop("another size")
+            return
         if self._current is not None and self._cutter.due(float(start - self._start), self._size()):
             self._end()
         if self._current is None and not self._begin(shown):
@@ -120,6 +125,13 @@ class AvSegmentSink(Sink):
             return
         self.frames_written += 1
 
+    def _approach(self) -> None:
+        """Chooses the place that pictures of this size are encoded in."""
+        self._settings, way = near(self._settings, self._info)
+        self.takes = frozenset({HOST, self._settings.where})
+        every = f"a file every {self._options.segment_seconds:g} s"
+        self.description = ", ".join([f"H.264 by {self._settings.encoder} {way}".strip(), every])
+
     def close(self) -> None:
         self._closing = True
         self._end()
@@ -133,7 +145,8 @@ class AvSegmentSink(Sink):
             return False
         if self.state == "disk full":
             self._retain()  # some segments may have become too old
-            if self._free() < ROOM and not (self._options.on_full == "delete" and self._delete_oldest()):
+            tight = free_bytes(self._names.folder) < ROOM
+            if tight and not (self._options.on_full == "delete" and self._delete_oldest()):
                 self._retry_at = self._clock() + RETRY_SECONDS
                 return False
         if not self._may_begin():
@@ -244,16 +257,10 @@ class AvSegmentSink(Sink):
         all the same. Returns False if none could be deleted."""
         before = self.deleted
         for one in sorted(self._recorded(), key=lambda one: one.age_order):
-            if self.deleted > before and self._free() >= ROOM:
+            if self.deleted > before and free_bytes(self._names.folder) >= ROOM:
                 break
             self._delete(one.path, "the disk is full")
         return self.deleted > before
-
-    def _free(self) -> int:
-        try:
-            return shutil.disk_usage(self._names.folder).free
-        except OSError:
-            return ROOM  # the error shows when a file is made
 
     def _delete(self, path: Path, why: str) -> None:
         try:
@@ -273,3 +280,11 @@ class AvSegmentSink(Sink):
         self._said.pop(kind, None)
         self._said[kind] = text
         self.notes = tuple(self._said.values())
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes of the disk that the folder is on."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return ROOM  # the error shows when a file is made

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...engine.errors import SinkError
 from ...engine.options import check_options, option, read_amount
-from ...engine.picture import HOST
+from ...engine.picture import HOST, Picture
 from ...engine.types import Shown
 from ..media.info import VideoInfo
 from ..net.address import Address
@@ -256,9 +256,10 @@ class Sink(Condition):
 
 
 def freeze(shown: Shown) -> None:
-    """Makes the picture read-only, so that a sink can keep it without a copy."""
-    for plane in shown.frame.picture.planes:
-        plane.flags.writeable = False
+    """Makes the picture read-only, so that a sink can keep it without a copy. On a GPU nothing can be."""
+    if isinstance(shown.frame.image, Picture):
+        for plane in shown.frame.image.planes:
+            plane.flags.writeable = False
 
 
 def check_writable(path: Path) -> None:

@@ -200,9 +200,14 @@ class Double:
     @property
     def decoding_environment(self) -> dict[str, str]:
         """`environment` with a decoder, so that GStreamer has nvh264dec and its like. nvdec.cpp says what they give."""
+        return self.environment_with("decode")
+
+    def environment_with(self, *parts: str) -> dict[str, str]:
+        """`environment` with a decoder ("decode", nvdec.cpp), an encoder ("encode", nvencode.cpp), both, or neither."""
         here, folder = self.environment, build()
-        path = os.pathsep.join([str(folder / "decode"), here["LD_LIBRARY_PATH"]])
-        return {**here, "LD_LIBRARY_PATH": path, "GST_REGISTRY": str(folder / "decode" / "gstreamer.registry")}
+        path = os.pathsep.join([*(str(folder / part) for part in parts), here["LD_LIBRARY_PATH"]])
+        registry = folder / "-".join(["gstreamer", *parts, "registry"])
+        return {**here, "LD_LIBRARY_PATH": path, "GST_REGISTRY": str(registry)}
 
     def launched(self) -> list[tuple[str, list[int], list[bytes]]]:
         """The launches since the last call: kernel, grid and the bytes of each argument. They are kept from

@@ -376,7 +376,7 @@ def test_room_that_others_take_is_made_again(small_disk: Path, monkeypatch: pyte
     now, free = [0.0], [av_segment_sink.ROOM]
     options = SinkOptions(on_full="delete", segment_seconds=0.4)
     sink = AvSegmentSink(small_disk / "%H%M%S.mkv", "matroska", options, Wall(), clock=lambda: now[0])
-    monkeypatch.setattr(sink, "_free", lambda: free[0])
+    monkeypatch.setattr(av_segment_sink, "free_bytes", lambda folder: free[0])
     sink.open(INFO)
     record(sink, 30)
     sink.state, free[0] = "disk full", 0

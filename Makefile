@@ -90,7 +90,7 @@ $(VENV)/.made:
 
 $(VENV)/.runtime: $(INSTALLED) | $(VENV)/.made
 	@echo "installing the runtime into $(VENV)"
-	@$(INSTALL_HERE) .
+	@$(INSTALL_HERE) '.[web]'
 	@touch $@
 
 $(VENV)/.bench: $(INSTALLED) | $(VENV)/.made

@@ -5,6 +5,7 @@ A full-size conversion to RGB and back costs more than everything this project d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -140,7 +141,7 @@ class Picture:
 
     def copy(self) -> Picture:
         """The same picture with planes of its own, which are writable."""
-        return Picture(self.layout, tuple(plane.copy() for plane in self.planes), self.color)
+        return Picture(self.layout, in_one_block(self.planes), self.color)
 
     def rgb(self, size: tuple[int, int] | None = None) -> U8:
         """The picture as RGB [h, w, 3] uint8, in memory of its own, resized to `size` = (width, height) where given.
@@ -153,6 +154,19 @@ class Picture:
         if self.layout is Layout.RGB:
             return planes[0].copy() if planes[0] is self.planes[0] else planes[0]
         return np.asarray(cv2.transform(cv2.merge(planes), self.color.yuv_to_rgb()), np.uint8)
+
+
+def in_one_block(planes: Sequence[U8]) -> tuple[U8, ...]:
+    """Copies of the planes, one after the other in one block of memory, which encoders can read without another
+    copy."""
+    memory = np.empty(sum(plane.size for plane in planes), np.uint8)
+    copies, start = [], 0
+    for plane in planes:
+        copy = memory[start : start + plane.size].reshape(plane.shape)
+        copy[...] = plane
+        copies.append(copy)
+        start += plane.size
+    return tuple(copies)
 
 
 def on_host(image: Image) -> Picture:

@@ -119,8 +119,10 @@ def make_explanation(
     normalize: Normalize,
     geometry: str = "linear",
     previous: Scale | None = None,
+    classes: int = 0,
 ) -> Explanation:
-    """Everything one window says. `weights`: the target's, [C]; `previous`: the scale to smooth with (live mode)."""
+    """Everything one window says. `weights`: the target's, [C]; `previous`: the scale to smooth with (live mode);
+    `classes`: for how many of the most probable classes it has evidence in `others`, if the head is linear."""
     spec = manifest.window(clip.span.clip_length)
     cells = outputs.evidence(weights)
     tube = Tube(cells, clip.span, clip.crop, spec.pool(*cells.shape[1:]), spec.trusted)
@@ -130,8 +132,19 @@ def make_explanation(
     volume = (clip.span.clip_length, *manifest.input.size) if geometry == "paper" else None
     scale = smooth(previous, scale_of(tube, normalize, volume))
     top = scores(outputs.logits, top_classes(outputs.logits, 5), manifest.labels)
+    own = ids if target.against is None else []  # the tube is this class's evidence already
+    asked = [*ids, *(score.id for score in top[:classes])] if classes and manifest.head else []
+    others = _others(outputs, manifest, [i for i in dict.fromkeys(asked) if i not in own])
     facts = (clip.pts, clip.time_base, clip.repeated, clip.wall, clip.damaged)
-    return Explanation(window, explained, top, tube, scale, *facts)
+    return Explanation(window, explained, top, tube, scale, *facts, others)
+
+
+def _others(outputs: Outputs, manifest: Manifest, ids: Sequence[int]) -> tuple[tuple[ClassScore, F32], ...]:
+    """These classes, each with its evidence. The head must be linear."""
+    if manifest.head is None:
+        return ()
+    weights = manifest.head.class_weights
+    return tuple((score, outputs.evidence(weights[score.id])) for score in scores(outputs.logits, ids, manifest.labels))
 
 
 def finite(evidence: F32) -> F64:

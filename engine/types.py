@@ -292,6 +292,9 @@ class Explanation:
     """of the last frame of the window; None for frames of files"""
     damaged: int = 0
     """number of damaged frames of the window; each was replaced by the frame before"""
+    others: tuple[tuple[ClassScore, F32], ...] = ()
+    """more classes, each with its evidence [t, h, w] in logits, as the tube's: where an output asked for them, and only
+    for linear heads, the most probable ones, and both explained ones where the tube is of one against the other"""
 
     @property
     def label(self) -> str:
@@ -319,6 +322,14 @@ class Shown:
     is too old to be drawn"""
     outage: bool = False
     """whether this is not a frame of the source, but the last one in grey while the camera is away"""
+    at: float = 0.0
+    """the frame number whose evidence was drawn: the frame's own, or an earlier one in live mode"""
+    opacity: float = 1.0
+    """what the evidence was multiplied by: less than 1 where it fades because of its age"""
+    awaited: float = 0.0
+    """live mode: seconds that evidence has been waited for, where that is longer than it may be old; else 0"""
+    plain: Picture | None = None
+    """the picture as it was before it was drawn on, on the host, if an output wanted it (`Sink.wants_plain`)"""
 
     @property
     def explanation(self) -> Explanation | None:

@@ -92,10 +92,10 @@ class Explainer:
         """the style in which explanations are drawn"""
         self.latest: Explanation | None = None
         """the newest explanation; None before the first window is full"""
-        self._look = explainer.Look(parse_target(explain, self.manifest.labels), self.style)
+        self._look = explainer.Look(parse_target(explain, self.manifest.labels), self.style, hold=hold)
         self._window = Window(HostSampler(self.manifest.input), runner.clip_length, self.stride, self.hop)
         self._gaps = Gaps()
-        self._explainer = explainer.Explainer(self.manifest, Stopwatch(), self._gaps, steady=steady, hold=hold)
+        self._explainer = explainer.Explainer(self.manifest, Stopwatch(), self._gaps, steady=steady)
         self._run: Run | None = partial(run_one, runner)
         """the model; None once it was released"""
         self._last: _Last | None = None

@@ -65,6 +65,7 @@ def check_streams(streams: Sequence[Config], labels: Sequence[str]) -> None:
 
 def update(job: Job, config: Config) -> None:
     """Gives a running stream what may change, checked before."""
-    job.pipeline.look = Look(parse_target(config.explain, job.runner.manifest.labels), config.style, config.max_age)
+    target = parse_target(config.explain, job.runner.manifest.labels)
+    job.pipeline.look = Look(target, config.style, config.max_age, config.hold)
     for sink, address in zip(job.sinks, map(Address.parse, config.outputs), strict=True):
         sink.reconfigure(address)

@@ -12,7 +12,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -141,25 +141,80 @@ class WrongSizeError(ValueError):
     """A frame has another size than the video. It was not given to the encoder, which can go on."""
 
 
+class EncoderInput:
+    """Makes an encoder's frames of the pipeline's."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self.notes: tuple[str, ...] = ()
+        self.size = (info.width, info.height)
+        # H.264 can crop 4:2:0 pictures only in steps of two pixels: odd sizes are coded as even ones.
+        self.coded = (info.width + info.width % 2, info.height + info.height % 2)
+        if self.coded != self.size:
+            self.notes = (f"H.264 needs an even size: {_times(self.size)} is padded to {_times(self.coded)}",)
+        self.frame_seconds = 1 / (info.rate or FALLBACK_RATE)
+        self._reformatter = VideoReformatter()
+
+    def configure(self, encoder: VideoCodecContext, info: VideoInfo, settings: H264) -> None:
+        """Sets everything but the encoder's options, before its first frame."""
+        rate = info.rate or FALLBACK_RATE
+        encoder.width, encoder.height = self.coded
+        encoder.pix_fmt = "nv12" if info.layout is Layout.NV12 else "yuv420p"
+        encoder.time_base = info.time_base
+        encoder.sample_aspect_ratio = info.pixel_aspect
+        encoder.thread_count = settings.threads
+        encoder.gop_size = max(1, round(settings.keyframe_seconds * rate))
+        if settings.global_header:
+            encoder.flags |= int(av.codec.context.Flags.global_header)
+        if settings.low_latency:
+            encoder.max_b_frames = 0
+            encoder.thread_type = "SLICE"
+        by_size = settings.encoder not in ("libx264", NVENC)
+        if settings.bitrate or by_size:
+            encoder.bit_rate = settings.bitrate or default_bitrate(*self.coded, float(rate))
+        encoder.color_primaries, encoder.color_trc = info.primaries, info.transfer
+        rgb = info.layout is Layout.RGB
+        # Grey pictures may be marked with the matrix of RGB (0), which YUV cannot have.
+        encoder.colorspace = _BT709 if rgb else info.matrix or UNSPECIFIED
+        encoder.color_range = _FULL if info.color.full_range and not rgb else _LIMITED
+
+    def frame(self, frame: Frame) -> VideoFrame:
+        """Of a picture on the host. Raises WrongSizeError."""
+        picture = frame.picture
+        self.check(frame)
+        format = _PIX_FMT[picture.layout]
+        made = borrowed(picture, format)
+        if made is None:
+            made = VideoFrame(*self.coded, format)
+            fill(made, picture)
+        if picture.layout is Layout.RGB:
+            made = rgb_to_i420(made, self._reformatter)
+        _check_size(f"frame {frame.index} would be coded as", (made.width, made.height), self.coded)
+        return self.timed(made, frame)
+
+    def check(self, frame: Frame) -> None:
+        """Raises WrongSizeError for a frame of another size than the video's."""
+        _check_size(f"frame {frame.index} is", (frame.image.width, frame.image.height), self.size)
+
+    def timed(self, made: VideoFrame, frame: Frame) -> VideoFrame:
+        """The encoder's frame with the times of ours."""
+        made.pts, made.time_base = frame.pts, frame.time_base
+        made.duration = max(1, round(self.frame_seconds / frame.time_base))
+        return made
+
+
 class VideoTrack:
     """The video of an output container: takes the pipeline's frames and gives packets."""
 
     def __init__(self, output: OutputContainer, info: VideoInfo, settings: H264) -> None:
         """Adds the stream to a container whose header is not yet written. Raises av.FFmpegError, ValueError."""
-        self.notes: tuple[str, ...] = ()
         self.description = f"H.264 by {settings.encoder}"
-        self._size = (info.width, info.height)
-        # H.264 can crop 4:2:0 pictures only in steps of two pixels: odd sizes are coded as even ones.
-        self._coded = (info.width + info.width % 2, info.height + info.height % 2)
-        if self._coded != self._size:
-            self.notes = (f"H.264 needs an even size: {_times(self._size)} is padded to {_times(self._coded)}",)
-        self.frame_seconds = 1 / (info.rate or FALLBACK_RATE)
-        self._reformatter = VideoReformatter()
+        self._input = EncoderInput(info)
+        self.notes, self.frame_seconds = self._input.notes, self._input.frame_seconds
         self._there: NvencFrames | None = None
         self._frames = 0
         """given to the encoder so far"""
         if settings.where != HOST:
-            self._there = NvencFrames(gpu_of(settings.where), self._size, info.color, settings.low_latency)
+            self._there = NvencFrames(gpu_of(settings.where), self._input.size, info.color, settings.low_latency)
         self._output = output
         self._stream = self._add(output, info, settings)
 
@@ -173,7 +228,7 @@ class VideoTrack:
         """The packets that are ready; for None, the last ones. Raises av.FFmpegError and WrongSizeError."""
         if frame is None:
             return self._stream.encode(None) if self._frames or self._there is None else []
-        made = self._video_frame(frame)
+        made = self._input.frame(frame) if self._there is None else self._frame_there(self._there, frame)
         self._frames += 1
         return self._stream.encode(made)
 
@@ -185,54 +240,58 @@ class VideoTrack:
             there.close()
 
     def _add(self, output: OutputContainer, info: VideoInfo, settings: H264) -> VideoStream:
-        rate = info.rate or FALLBACK_RATE
-        stream = output.add_stream(settings.encoder, rate=rate, options=settings.options())
+        stream = output.add_stream(settings.encoder, rate=info.rate or FALLBACK_RATE, options=settings.options())
         assert isinstance(stream, VideoStream)
         encoder = stream.codec_context
-        encoder.width, encoder.height = self._coded
-        encoder.pix_fmt = "nv12" if info.layout is Layout.NV12 else "yuv420p"
+        self._input.configure(encoder, info, settings)
+        stream.time_base, stream.sample_aspect_ratio = info.time_base, info.pixel_aspect
         if self._there is not None:
             encoder.pix_fmt = "cuda"
-        encoder.time_base = stream.time_base = info.time_base
-        encoder.sample_aspect_ratio = stream.sample_aspect_ratio = info.pixel_aspect
-        encoder.thread_count = settings.threads
-        encoder.gop_size = max(1, round(settings.keyframe_seconds * rate))
-        if settings.global_header:
-            encoder.flags |= int(av.codec.context.Flags.global_header)
-        if settings.low_latency:
-            encoder.max_b_frames = 0
-            encoder.thread_type = "SLICE"
-        elif self._there is not None:
-            encoder.max_b_frames = 2  # with more, FFmpeg would hold more pictures than SURFACES says
-        by_size = settings.encoder not in ("libx264", NVENC)
-        if settings.bitrate or by_size:
-            encoder.bit_rate = settings.bitrate or default_bitrate(*self._coded, float(rate))
-        encoder.color_primaries, encoder.color_trc = info.primaries, info.transfer
-        rgb = info.layout is Layout.RGB
-        # Grey pictures may be marked with the matrix of RGB (0), which YUV cannot have.
-        encoder.colorspace = _BT709 if rgb else info.matrix or UNSPECIFIED
-        encoder.color_range = _FULL if info.color.full_range and not rgb else _LIMITED
+            if not settings.low_latency:
+                encoder.max_b_frames = 2  # with more, FFmpeg would hold more pictures than SURFACES says
         return stream
 
-    def _video_frame(self, frame: Frame) -> VideoFrame:
-        image = frame.image
-        _check_size(f"frame {frame.index} is", (image.width, image.height), self._size)
-        made = self._host_frame(frame) if self._there is None else self._there.make(image)
-        made.pts, made.time_base = frame.pts, frame.time_base
-        made.duration = max(1, round(self.frame_seconds / frame.time_base))
-        return made
+    def _frame_there(self, there: NvencFrames, frame: Frame) -> VideoFrame:
+        self._input.check(frame)
+        return self._input.timed(there.make(frame.image), frame)
 
-    def _host_frame(self, frame: Frame) -> VideoFrame:
-        picture = frame.picture
-        format = _PIX_FMT[picture.layout]
-        made = borrowed(picture, format)
-        if made is None:
-            made = VideoFrame(*self._coded, format)
-            fill(made, picture)
-        if picture.layout is Layout.RGB:
-            made = rgb_to_i420(made, self._reformatter)
-        _check_size(f"frame {frame.index} would be coded as", (made.width, made.height), self._coded)
-        return made
+
+class LooseEncoder:
+    """An encoder without a container, for who makes his own: each frame is one packet, at once, in Annex B's form."""
+
+    def __init__(self, info: VideoInfo, settings: H264) -> None:
+        """settings: with `low_latency` and `global_header`. Raises av.FFmpegError, ValueError."""
+        encoder = av.CodecContext.create(settings.encoder, "w")
+        assert isinstance(encoder, VideoCodecContext)
+        self._input, self._encoder = EncoderInput(info), encoder
+        encoder.framerate = info.rate or FALLBACK_RATE
+        encoder.options = settings.options()
+        self._input.configure(encoder, info, settings)
+        encoder.open()
+        self.description = f"H.264 by {settings.encoder}"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures, in pixels; odd ones are coded one larger."""
+        return self._input.size
+
+    @property
+    def coded(self) -> tuple[int, int]:
+        """Width and height as coded."""
+        return self._input.coded
+
+    @property
+    def header(self) -> bytes:
+        """The sequence and picture parameter sets, in Annex B's form."""
+        return bytes(self._encoder.extradata or b"")
+
+    def encode(self, frame: Frame, key: bool) -> list[tuple[int, bool, bytes]]:
+        """Of each packet: its pts, whether it is a key frame, its bytes. key: makes a key frame of this one. Raises
+        av.FFmpegError and WrongSizeError."""
+        made = self._input.frame(frame)
+        made.pict_type = PictureType.I if key else PictureType.NONE
+        packets = self._encoder.encode(made)
+        return [(packet.pts or 0, packet.is_keyframe, bytes(packet)) for packet in packets]
 
 
 def _check_size(what: str, size: tuple[int, int], wanted: tuple[int, int]) -> None:

@@ -13,7 +13,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from ...engine.errors import one_line
-from ...engine.picture import U8, Color, Layout, Picture
+from ...engine.picture import U8, Color, Layout, Picture, in_one_block
 
 MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
 """Numbers of ITU-T H.273 table 4 -> the matrix of a `Color`. FCC (4) differs from BT.601 by less than one level."""
@@ -92,7 +92,7 @@ class PictureReader:
             for plane, count in zip(frame.planes, _BYTES[self._format], strict=True)
         ]
         # The decoder may still predict later frames from its memory, so the overlay must draw on a copy.
-        planes = _copies(views)
+        planes = in_one_block(views)
         if self._format == "gray":
             height, width = planes[0].shape
             planes += tuple(np.full(shape, 128, np.uint8) for shape in self.layout.shapes((width, height))[1:])
@@ -121,20 +121,8 @@ def samples(plane: VideoPlane, channels: int) -> U8:
     return rows if channels == 1 else rows.reshape(plane.height, plane.width, channels)
 
 
-def _copies(views: list[U8]) -> tuple[U8, ...]:
-    """Copies of the planes, one after the other in one block of memory, which `borrowed` can give to an encoder."""
-    memory = np.empty(sum(view.size for view in views), np.uint8)
-    planes, start = [], 0
-    for view in views:
-        plane = memory[start : start + view.size].reshape(view.shape)
-        plane[...] = view
-        planes.append(plane)
-        start += view.size
-    return tuple(planes)
-
-
 def borrowed(picture: Picture, format: str) -> VideoFrame | None:
-    """A frame that uses the picture's memory; None if its planes do not lie as `_copies` and FFmpeg put them.
+    """A frame that uses the picture's memory; None if its planes do not lie as `in_one_block` and FFmpeg put them.
 
     Only for encoders that have copied the frame when `encode` returns. All of FFmpeg's do: libx264 and those on GPUs.
     """

@@ -31,6 +31,13 @@ class Downloads:
                 picture = self._copies[image] = self._place.host(image)
             return picture
 
+    def copy(self, image: Image) -> Picture:
+        """The image on the host as it is now, in memory of its own: the image is drawn on next."""
+        if isinstance(image, Picture):
+            return image.copy()
+        with self._lock:
+            return self._place.host(image)
+
     def shown(self, shown: Shown) -> Shown:
         """The frame with its picture on the host: itself if it lies there."""
         picture = self.picture(shown.frame.image)

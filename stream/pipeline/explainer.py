@@ -23,13 +23,15 @@ class Look:
     style: Style = Style()
     max_age: float = 2.0
     """seconds; live evidence older than that fades away"""
+    hold: int = 3
+    """live mode: number of windows in a row that another class must lead for, to be explained"""
 
 
 class Explainer:
     """Explains clip after clip.
 
     steady: for live streams. The scale is smoothed over windows, and the explained class changes only after another
-    one has led for `hold` windows, so that the picture does not flicker. Both start anew after a gap.
+    one has led for `Look.hold` windows, so that the picture does not flicker. Both start anew after a gap.
     """
 
     def __init__(
@@ -39,18 +41,18 @@ class Explainer:
         gaps: Gaps,
         *,
         steady: bool,
-        hold: int = 3,
     ) -> None:
         self.windows = 0
         """explained so far"""
         self._manifest, self._watch, self._gaps, self._steady = manifest, watch, gaps, steady
-        self._hysteresis = Hysteresis(hold) if steady else None
+        self._hysteresis = Hysteresis() if steady else None
         self._scale: Scale | None = None
         self._last: int | None = None
         self._look: Look | None = None
 
-    def explain(self, run: Run, clip: Clip, look: Look) -> Explanation:
-        """run: asks the network. It is called twice where the answer shows that another class is to be explained."""
+    def explain(self, run: Run, clip: Clip, look: Look, classes: int = 0) -> Explanation:
+        """run: asks the network. It is called twice where the answer shows that another class is to be explained.
+        classes: as for `make_explanation`."""
         manifest, style = self._manifest, look.style
         self._settle(clip.span.start, look)
         outputs, weights, target = self._run(run, clip, look.target)
@@ -65,6 +67,7 @@ class Explainer:
                 normalize=style.normalize,
                 geometry=style.geometry,
                 previous=self._scale,
+                classes=classes,
             )
         if self._steady:
             self._scale = explanation.scale
@@ -79,6 +82,8 @@ class Explainer:
             self._scale = None
             if self._hysteresis is not None:
                 self._hysteresis.reset()
+        if self._hysteresis is not None:
+            self._hysteresis.windows = look.hold
         self._last, self._look = start, look
 
     def _run(self, run: Run, clip: Clip, target: Target) -> tuple[Outputs, F32, Target]:

@@ -20,7 +20,9 @@ class Hysteresis:
             raise ValueError(f"windows must be 1 or more and margin more than 0, got {windows}, {margin}")
         self.held: int | None = None
         """index of the class that is explained; None before the first window"""
-        self._windows, self._margin = windows, margin
+        self.windows = windows
+        """may be changed between two windows"""
+        self._margin = margin
         self._rival: int | None = None
         self._led = 0
 
@@ -33,7 +35,7 @@ class Hysteresis:
         self._rival = best
         probabilities = softmax(logits)
         lead = probabilities[best] - probabilities[self.held]
-        if self._led >= self._windows or (np.isfinite(lead) and lead >= self._margin):
+        if self._led >= self.windows or (np.isfinite(lead) and lead >= self._margin):
             return self._hold(best)
         return self.held
 

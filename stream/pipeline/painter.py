@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from ...engine.draw.caption import Caption
 from ...engine.draw.style import Style
+from ...engine.picture import Picture
 from ...engine.place import ImagePainter, Place
 from ...engine.types import Crop, Shown
 from .sync import Placed
@@ -29,13 +30,23 @@ class Painter:
         """Number of cells whose evidence was not a finite number; they were drawn as no evidence."""
         return self._not_finite + self.painter.not_finite
 
-    def paint(self, placed: Placed, style: Style) -> Shown:
-        """Draws on the frame's own planes, and returns the drawn frame."""
+    def paint(self, placed: Placed, style: Style, plain: Picture | None = None) -> Shown:
+        """Draws on the frame's own planes, and returns the drawn frame. plain: a copy of its picture as it is now, for
+        `Shown.plain`."""
         if style is not self.painter.style:
             self._not_finite += self.painter.not_finite
             self.painter.close()
             self.painter = self._place.painter(style)
-        frame, shown = placed.frame, Shown(placed.frame, placed.parts, placed.age)
+        frame = placed.frame
+        shown = Shown(
+            frame,
+            placed.parts,
+            placed.age,
+            at=placed.at,
+            opacity=placed.opacity,
+            awaited=placed.awaited,
+            plain=plain,
+        )
         explanation = shown.explanation
         shape = (frame.image.width, frame.image.height, frame.pixel_aspect)
         if explanation is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from .explainer import Look
 from .options import Options
 from .plans import HANDS, QUEUE, plan_of
 from .stages import Plan, Stage, Stages
+from .view import PipelineView
 
 QUEUES = ("read", "clip", "explained", "drawn", "shown")
 """Names of the channels in telemetry; a channel that a plan does not have is shown as empty."""
@@ -49,9 +50,11 @@ class Pipeline:
         options: Options,
         batcher: Batcher | None = None,
         place: Place | None = None,
+        streams: Callable[[], Mapping[str, Snapshot | str | None]] | None = None,
     ) -> None:
         """batcher: the batcher of `runner`, if several pipelines share it. place: where the frames are to live, and are
-        brought to; the caller closes it. None: in the host's memory.
+        brought to; the caller closes it. None: in the host's memory. streams: tells outputs how all streams of the
+        process are, by name, those that are not open included.
         """
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
         self._stages = Stages(source, runner, sinks, options, batcher, place)
@@ -61,6 +64,7 @@ class Pipeline:
         self._needs = self._most_held(plan)
         self._shown: Channel[Shown] = Channel(QUEUE)
         self._channels: dict[str, Channel[Any]] = {**plan.channels, "shown": self._shown}
+        self._view = PipelineView(self._stages, runner, self.snapshot, streams)
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
         self._threads = [
@@ -71,6 +75,8 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         try:
             self.reserved = self._stages.place.reserve(self._needs)
+            for sink in self._sinks:
+                sink.attach(self._view)
             self._stages.outputs.open(self._source.info)
         except BaseException:
             self._stages.close()
@@ -130,8 +136,7 @@ class Pipeline:
 
     @look.setter
     def look(self, look: Look) -> None:
-        self._stages.place.painter(look.style).close()  # raises an error here and not in a stage
-        self._stages.look = look
+        self._view.set_look(look)
 
     @property
     def summary(self) -> Summary:

@@ -90,9 +90,9 @@ class Stages:
         self.watch, self.stats, self.gaps = Stopwatch(), Stats(freshness), Gaps()
         self.painter = Painter(self.place, options.style)
         self.seat = (batcher or Batcher(runner)).seat(self.watch)
-        self.explainer = Explainer(runner.manifest, self.watch, self.gaps, steady=live, hold=options.hold)
+        self.explainer = Explainer(runner.manifest, self.watch, self.gaps, steady=live)
         self.tally = Tally()
-        self.look = Look(options.target, options.style, options.max_age)
+        self.look = Look(options.target, options.style, options.max_age, options.hold)
         """what is explained and how it is drawn; any thread may replace it"""
         self.newest: Explanation | None = None
         """the newest explanation; the explaining thread sets it, any thread may read it"""
@@ -139,7 +139,8 @@ class Stages:
 
     def explain(self, turn: Turn, clip: Clip) -> Explanation:
         """Runs a clip through the network. In the explaining thread."""
-        explanation = self.newest = self.explainer.explain(turn.run, clip, self.look)
+        found = self.explainer.explain(turn.run, clip, self.look, self.outputs.classes)
+        explanation = self.newest = found
         self.stats.window(self.seat.size)
         self.tally.add(explanation)
         return explanation
@@ -152,8 +153,9 @@ class Stages:
 
     def draw(self, placed: Placed) -> Drawn:
         """Draws a frame. In the drawing thread."""
+        plain = self.outputs.plain(placed.frame.image)
         with self.watch("draw") if placed.parts else nullcontext():
-            return Drawn(self.painter.paint(placed, self.look.style))
+            return Drawn(self.painter.paint(placed, self.look.style, plain))
 
     def write(self, drawn: Drawn) -> Shown | None:
         """Writes to all outputs. Returns the frame that is shown, if it is one. In the writing thread."""

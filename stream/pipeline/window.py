@@ -79,6 +79,11 @@ class Window:
             return None
         return self._clip() if self._covered < self._seen else None
 
+    @property
+    def stride(self) -> int:
+        """Frames from one sample to the next, of the windows from here on."""
+        return self._stride
+
     def cut(self, stride: int | None = None) -> Clip | None:
         """At a gap: a clip over the last frames before it, if they fill a window and are in no clip yet. Then it starts
         anew.

@@ -18,6 +18,7 @@ from ..net.secret import Secret
 from ..net.tls import TLS_CA
 from ..telemetry.events import Event
 from .condition import Condition, SinkHealth
+from .stream_view import StreamView
 
 LATENCIES = ("low", "quality")
 ON_FULL = ("stop", "delete")
@@ -150,7 +151,13 @@ class Sink(Condition):
     takes = frozenset({HOST})
     """the places from which `write` takes frames (`Image.where`); others are brought to the host's memory for it"""
     takes_pictures = True
-    """whether `write` does something"""
+    """whether `write` looks at the drawn picture; where it does not, the picture is not brought to it"""
+    wants_plain = False
+    """whether `write` also wants the picture as it was before it was drawn on (`Shown.plain`), at the moment: that is a
+    copy of each frame"""
+    wants_classes = 0
+    """for how many of the most probable classes explanations are to have evidence, at the moment
+    (`Explanation.others`)"""
     keeps = 1
     """maximum number of frames that it holds at a time, the one that is being written included"""
     shows_outages = False
@@ -218,6 +225,9 @@ class Sink(Condition):
             viewers=self.viewers,
             failed_logins=self.failed_logins,
         )
+
+    def attach(self, stream: StreamView) -> None:
+        """Called before `open` where the output belongs to a stream: it may ask how that is, and change it."""
 
     def open(self, info: VideoInfo) -> None:
         """Called once, before the first frame."""

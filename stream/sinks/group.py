@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...engine.picture import Image
+from ...engine.picture import Image, Picture
 from ...engine.place import Place
 from ...engine.types import Shown
 from ..media.downloads import Downloads
@@ -53,10 +53,21 @@ class Sinks:
                 sink.write(self._reachable(sink, drawn if sink.follows_size else shown))
             if event is not None:
                 sink.event(event)
-        return shown
+        return None if shown is None else _without_plain(shown)
+
+    @property
+    def classes(self) -> int:
+        """For how many of the most probable classes an output wants evidence at the moment."""
+        return max((sink.wants_classes for sink in self._sinks), default=0)
+
+    def plain(self, image: Image) -> Picture | None:
+        """A copy of an image that is about to be drawn on, on the host; None if no output wants it at the moment."""
+        return self.downloads.copy(image) if any(sink.wants_plain for sink in self._sinks) else None
 
     def _reachable(self, sink: Sink, shown: Shown) -> Shown:
-        """The frame where the output can take it from."""
+        """The frame where the output can take it from, with its plain picture if the output wants that."""
+        if not sink.wants_plain:
+            shown = _without_plain(shown)
         if shown.frame.image.where in sink.takes or not sink.takes_pictures:
             return shown
         return self.downloads.shown(shown)
@@ -96,3 +107,8 @@ class Sinks:
             except Exception as error:  # the other outputs must be closed all the same
                 failed = failed or error
         return failed
+
+
+def _without_plain(shown: Shown) -> Shown:
+    """The frame without its plain picture, which would lie in queues where nobody looks at it."""
+    return shown if shown.plain is None else replace(shown, plain=None)

@@ -17,6 +17,7 @@ from ..telemetry.events import Event
 from .base import RefusedError, Sink, freeze
 from .condition import works_again
 from .mailbox import Mailbox
+from .stream_view import StreamView
 
 FRAMES = 8
 """Maximum number of frames that wait; then the oldest is dropped for a new one. At 30 a second they are a quarter of a
@@ -93,6 +94,14 @@ class Threaded(Sink):
         return self.inner.takes_pictures
 
     @property
+    def wants_plain(self) -> bool:  # type: ignore[override]
+        return self.inner.wants_plain
+
+    @property
+    def wants_classes(self) -> int:  # type: ignore[override]
+        return self.inner.wants_classes
+
+    @property
     def takes_events(self) -> bool:
         return self.inner.takes_events
 
@@ -121,6 +130,9 @@ class Threaded(Sink):
         """What was dropped in the queue, and what the sink dropped itself."""
         here, there = super().drops, self.inner.drops
         return {reason: here.get(reason, 0) + there.get(reason, 0) for reason in (*here, *there)}
+
+    def attach(self, stream: StreamView) -> None:
+        self.inner.attach(stream)
 
     def open(self, info: VideoInfo) -> None:
         self._info = info

@@ -1,34 +1,37 @@
-"""web://[HOST]:PORT[/NAME]: the drawn video in a browser, as JPEGs (MJPEG). Encoded once for all who watch."""
+"""web://[HOST]:PORT[/NAME]: a page that shows the stream and lets viewers question it, and its pictures as JPEGs."""
 
 from __future__ import annotations
 
 import re
-import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
-import cv2
-
-from ...engine.errors import UsageError
+from ...engine.errors import SinkError, UsageError
 from ...engine.types import Shown
 from ..media.info import VideoInfo
 from ..net.address import SERVED, WEB_NAME, Address
 from ..net.loopback import is_loopback
+from ..telemetry.events import Event
+from ..web.about import About
+from ..web.feed import CLASSES, WebFeed
+from ..web.settings import VideoSettings
 from .base import Sink, SinkOptions, freeze
-from .web_server import WebServer
+from .stream_view import StreamView
 
-QUALITY = 85
-"""Quality of the JPEGs, 0 to 100."""
+if TYPE_CHECKING:
+    from ..web.server import WebServer
+
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 class WebSink(Sink):
-    """Serves a page with the newest picture, and the pictures alone for other pages. Encodes while somebody watches.
+    """Hands frames and events to the web server, which encodes them while somebody watches.
 
-    `write` never waits: a viewer that cannot keep up gets fewer pictures, and the others are not affected.
+    `write` and `event` never wait: a viewer that cannot keep up gets fewer pictures, and the others are not affected.
     """
 
     never_waits = True
     shows_outages = True
+    follows_size = True
 
     def __init__(self, address: Address, options: SinkOptions) -> None:
         """Raises UsageError for an address that is none, or a name with other signs than letters, digits, . _ and -."""
@@ -40,14 +43,13 @@ class WebSink(Sink):
             raise UsageError(f"{self.name}: write {SERVED['web'][0]}, without a login or options")
         if not _NAME.fullmatch(self._stream):
             raise UsageError(f"{self.name}: a stream's name has letters, digits, . _ and -, and 64 of them at most")
+        self._settings = VideoSettings(
+            options.encoder, options.bitrate, max(options.crf, 23), options.preset or "superfast"
+        )
+        self._view: StreamView | None = None
         self._server: WebServer | None = None
-        self._changed = threading.Condition()
-        self._newest: Shown | None = None
-        self._number = -1
-        self._encoded: tuple[int, bytes] | None = None
-        self._encoding = threading.Lock()
-        self._pixel_aspect: Any = 1
-        self._viewers = 0
+        self._feed: WebFeed | None = None
+        self._written = 0
 
     @property
     def port(self) -> int:
@@ -56,14 +58,45 @@ class WebSink(Sink):
 
     @property
     def viewers(self) -> int:
-        return self._viewers
+        return self._feed.viewers if self._feed is not None else 0
+
+    @property
+    def takes_pictures(self) -> bool:  # type: ignore[override]
+        return self._feed is not None and self._feed.watched.pictures
+
+    @property
+    def wants_plain(self) -> bool:  # type: ignore[override]
+        return self._feed is not None and self._feed.wants_plain
+
+    @property
+    def wants_classes(self) -> int:  # type: ignore[override]
+        return CLASSES if self._feed is not None and self._feed.watched.windows else 0
+
+    @property
+    def frames_written(self) -> int:
+        """Frames that were encoded for somebody."""
+        return self._feed.encoded if self._feed is not None else self._written
+
+    @frames_written.setter
+    def frames_written(self, count: int) -> None:
+        self._written = count
+
+    def attach(self, stream: StreamView) -> None:
+        self._view = stream
 
     def open(self, info: VideoInfo) -> None:
+        try:
+            from ..web.server import WebServer
+        except ImportError:
+            raise SinkError(
+                f"{self.name}: a web server needs Starlette, uvicorn and websockets: pip install 'saliency-tubes[web]'"
+            ) from None
         server = WebServer.acquire(self.name, self._host, self._port)
-        if server.streams.setdefault(self._stream, self) is not self:
+        feed = WebFeed(About(self._stream, info, self._view), info, self._settings)
+        if not server.add(feed):
             server.release()
             raise UsageError(f"{self.name}: another stream is served there; name it, as in web://:{self._port}/door")
-        self._server, self._pixel_aspect = server, info.pixel_aspect
+        self._server, self._feed = server, feed
         local = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host
         self.description = f"watch at http://{f'[{local}]' if ':' in local else local}:{server.port}/"
         if not is_loopback(self._host):
@@ -71,46 +104,27 @@ class WebSink(Sink):
         self.state = "running"
 
     def write(self, shown: Shown) -> None:
-        if self._server is None:
+        if self._feed is None:
             raise RuntimeError(f"{self.name}: write() before open() or after close()")
-        freeze(shown)
-        with self._changed:
-            self._newest, self._number = shown, self._number + 1
-            self._changed.notify_all()
+        if shown.frame.image.where == "host":
+            freeze(shown)
+        self._feed.write(shown)
+
+    def event(self, event: Event) -> None:
+        if self._feed is None:
+            raise RuntimeError(f"{self.name}: event() before open() or after close()")
+        self._feed.event(event.explanation)
+        self.events += 1
+
+    def signal(self, since: float | None) -> None:
+        """The server's own look at the stream tells viewers."""
 
     def close(self) -> None:
         server, self._server = self._server, None
-        if server is None:
+        feed, self._feed = self._feed, None
+        if server is None or feed is None:
             return
-        del server.streams[self._stream]
-        with self._changed:
-            self._newest = None
-            self._changed.notify_all()
+        server.remove(feed)
+        self._written = feed.encoded
         server.release()
         self.state = "closed"
-
-    # threads of the server
-
-    def next(self, after: int, timeout: float) -> tuple[int, bytes] | None:
-        """The newest picture as JPEG, and its number; see `web_server.Pictures`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._number > after or self._server is None, timeout)
-            shown, number = self._newest, self._number
-        if shown is None or number <= after:
-            return None
-        with self._encoding:
-            if self._encoded is None or self._encoded[0] < number:
-                self._encoded = (number, self._encode(shown))
-                self.frames_written += not shown.outage
-            return self._encoded
-
-    def watch(self, viewers: int) -> None:
-        with self._changed:
-            self._viewers += viewers
-
-    def _encode(self, shown: Shown) -> bytes:
-        picture = shown.frame.picture
-        width = max(1, round(picture.width * self._pixel_aspect))
-        rgb = picture.rgb(None if width == picture.width else (width, picture.height))
-        _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        return data.tobytes()

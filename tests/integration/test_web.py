@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
+from http.client import HTTPMessage
 from pathlib import Path
 
 import cv2
@@ -22,12 +24,12 @@ from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.app.demo import DEMO_CLIP
 from saliency_tubes.stream.media.info import VideoInfo
-from saliency_tubes.stream.sinks import web_server
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import check_outputs, open_sink
 from saliency_tubes.stream.sinks.web import WebSink
 from saliency_tubes.stream.sources.open import open_source
-from saliency_tubes.stream.telemetry.http_server import HttpServer
+from saliency_tubes.stream.web import app, server
+from saliency_tubes.stream.web.server import WebServer
 from videos import make_info, make_shown
 from waiting import free_port, wait_for
 
@@ -56,14 +58,19 @@ def shown(level: int, info: VideoInfo = INFO) -> Shown:
     return replace(made, frame=replace(made.frame, image=full))
 
 
-def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, HTTPMessage, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     try:
-        return answer.status, dict(answer.getheaders()), answer.read()
+        return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
+
+
+def served(port: int) -> list[str]:
+    """The names of the streams that are served."""
+    return [stream["name"] for stream in json.loads(ask(port, "/api/streams")[2])]
 
 
 class Viewer:
@@ -132,7 +139,7 @@ def test_nothing_is_encoded_while_nobody_watches() -> None:
 
 
 def test_a_viewer_that_does_not_read_holds_up_nobody_and_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_server._WebHandler, "timeout", 1.0)
+    monkeypatch.setattr(server, "STALLED", 1.0)
     info = make_info(width=640, height=480)
     noise = np.random.default_rng(0).integers(0, 256, (480, 640), np.uint8)
     with opened(info=info) as sink, ExitStack() as stack:
@@ -167,14 +174,14 @@ def test_closing_ends_all_who_watch() -> None:
 
 
 def test_without_a_picture_there_is_none_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_server, "SILENCE", 0.1)
+    monkeypatch.setattr(app, "SILENCE", 0.1)
     with opened() as sink:
         status, headers, _ = ask(sink.port, "/streams/live.jpg")
     assert (status, headers["Retry-After"]) == (503, "1")
 
 
 def test_the_last_picture_comes_again_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_server, "SILENCE", 0.1)
+    monkeypatch.setattr(app, "SILENCE", 0.1)
     with opened() as sink:
         sink.write(shown(50))
         viewer = Viewer(sink.port)
@@ -190,13 +197,20 @@ def test_what_is_there_and_what_is_not() -> None:
         assert status == 200
         assert b"<title>Saliency Tubes</title>" in page
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
-        assert ask(sink.port, "/streams")[2] == b'["door"]\n'
-        for path in ("/streams/live.jpg", "/streams/door.png", "/streams/door", "/streams/../web.html", "/nothing"):
+        assert served(sink.port) == ["door"]
+        for path in (
+            "/streams/live.jpg",
+            "/streams/door.png",
+            "/streams/door",
+            "/static/../app.py",
+            "/static/..%2fapp.py",
+            "/nothing",
+        ):
             assert ask(sink.port, path)[0] == 404
-        for path in ("/", "/streams", "/streams/door.jpg", "/streams/door.mjpeg"):
+        for path in ("/", "/api/streams", "/streams/door.jpg", "/streams/door.mjpeg"):
             status, _, body = ask(sink.port, path, "HEAD")
             assert (status, body) == (200, b"")
-        assert ask(sink.port, "/", "POST")[0] == 501
+        assert ask(sink.port, "/", "POST")[0] == 405
 
 
 @pytest.mark.parametrize(
@@ -214,29 +228,29 @@ def test_streams_share_a_port() -> None:
     with opened(f"web://:{port}/door") as door, opened(f"web://:{port}/yard") as yard:
         door.write(shown(50))
         yard.write(shown(150))
-        assert ask(port, "/streams")[2] == b'["door", "yard"]\n'
+        assert served(port) == ["door", "yard"]
         assert round(decode(ask(port, "/streams/yard.jpg")[2]).mean()) == 150
         with pytest.raises(UsageError, match=rf"another stream is served there; name it, as in web://:{port}/door"):
             open_sink(f"web://:{port}/door").open(INFO)
         door.close()
-        assert ask(port, "/streams")[2] == b'["yard"]\n'
+        assert served(port) == ["yard"]
 
 
 def test_whoever_comes_while_a_server_ends_finds_its_port_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    port, stop, ending = free_port(), HttpServer.stop, threading.Event()
+    port, stop, ending = free_port(), WebServer.stop, threading.Event()
 
-    def stop_slowly(server: HttpServer) -> None:
+    def stop_slowly(server: WebServer) -> None:
         ending.set()
         time.sleep(0.2)
         stop(server)
 
-    monkeypatch.setattr(HttpServer, "stop", stop_slowly)
+    monkeypatch.setattr(WebServer, "stop", stop_slowly)
     with opened(f"web://:{port}/door") as door:
         closing = threading.Thread(target=door.close)
         closing.start()
         assert ending.wait(10)
         with opened(f"web://:{port}/yard"):
-            assert ask(port, "/streams")[2] == b'["yard"]\n'
+            assert served(port) == ["yard"]
         closing.join()
 
 

@@ -67,7 +67,7 @@ class Explaining:
 
     def __init__(self, runner: StubRunner, gaps: Gaps, steady: bool) -> None:
         self._run = partial(run_one, runner)
-        self._explainer = Explainer(runner.manifest, Stopwatch(), gaps, steady=steady, hold=3)
+        self._explainer = Explainer(runner.manifest, Stopwatch(), gaps, steady=steady)
 
     def explain(self, clip: Clip, look: Look) -> Explanation:
         return self._explainer.explain(self._run, clip, look)

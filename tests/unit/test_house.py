@@ -44,8 +44,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "stream.media": ("engine", "engine.cuda", "stream.net"),
     "stream.sources": ("engine", "stream.net", "stream.media"),
     "stream.sinks": (
-        *("engine", "engine.draw", "stream.net", "stream.media"),
-        *("stream.telemetry.events", "stream.telemetry.http_server"),
+        *("engine", "engine.draw", "stream.net", "stream.media", "stream.web"),
+        "stream.telemetry.events",
     ),
     "stream.telemetry": (
         *("engine", "engine.draw", "engine.runtimes.base", "stream.net", *BASES),
@@ -54,6 +54,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "stream.pipeline": (
         *("engine", "engine.draw", "engine.runtimes.base", "stream.media", "stream.telemetry", *BASES),
         "stream.sinks.group",
+    ),
+    "stream.web": (
+        *("engine", "engine.draw", "stream.net", "stream.media", "stream.telemetry"),
+        "stream.sinks.stream_view",
     ),
     "stream.app": (
         *("engine", "engine.draw", "engine.runtimes", "stream.net", "stream.media", "stream.sources", "stream.sinks"),
@@ -117,6 +121,7 @@ ONLY_IN = {
     "PyNvVideoCodec": ("stream/*/nvc_*.py",),
     "gi": ("stream/*/gst_*.py",),
     "paho": ("stream/sinks/mqtt.py",),
+    **dict.fromkeys(("starlette", "uvicorn"), ("stream/web/*",)),
 }
 """which files may import what"""
 
@@ -414,7 +419,7 @@ try:
     {code}
 except SystemExit as end:
     assert not end.code, end.code
-heavy = "torch torchvision onnx onnxscript onnxruntime openvino tensorrt tensorrt_rtx av gi paho".split()
+heavy = "torch torchvision onnx onnxscript onnxruntime openvino tensorrt tensorrt_rtx av gi paho starlette".split()
 print(*sorted(set(heavy) & set(sys.modules)), file=sys.stderr)
 """
 

@@ -1,0 +1,89 @@
+"""What viewers are told about a stream beside its frames: what it is, how it is, and what has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any
+
+from ...engine.draw.style import Style
+from ..media.info import VideoInfo
+from ..sinks.stream_view import StreamView
+from ..telemetry.stats import Snapshot
+from . import messages
+from .status import lost, status
+
+FADE = 0.5
+"""Seconds over which live evidence fades that is too old; as `pipeline.sync.Live` has it."""
+
+
+class About:
+    """One stream. `changes` is for one thread."""
+
+    def __init__(self, name: str, info: VideoInfo, view: StreamView | None) -> None:
+        """view: None for an output without a pipeline."""
+        self.name, self._info, self._view = name, info, view
+        self._begun = time.monotonic()
+        self._before: Snapshot | None = None
+
+    @property
+    def style(self) -> Style:
+        """How evidence is drawn at the moment."""
+        return self._view.style if self._view is not None else Style()
+
+    @property
+    def view(self) -> StreamView | None:
+        return self._view
+
+    def hello(self, classes: int, operator: bool, why_no_video: str) -> str:
+        """Arguments as for `messages.hello`."""
+        view = self._view
+        max_age = view.controls["max_age"] if view is not None else None
+        facts = messages.Facts(
+            self.name,
+            self._info,
+            model=view.model if view is not None else "",
+            window=view.window if view is not None else (1, 1),
+            sync=view.sync if view is not None else "aligned",
+            max_age=float(max_age) if isinstance(max_age, int | float) else 0.0,
+            fade=FADE,
+            style=self.style,
+            why_no_classes=self._why_no_classes(),
+        )
+        return messages.hello(facts, classes, operator, why_no_video)
+
+    def status(self, viewers: int) -> dict[str, Any]:
+        """As `status.status`."""
+        told = self._view.snapshot() if self._view is not None else None
+        return status(self.name, told, viewers, time.monotonic() - self._begun)
+
+    def all_status(self, known: Collection[str]) -> list[dict[str, Any]]:
+        """The status of each other stream of the process. known: the names of those that are told already."""
+        streams = dict(self._view.streams()) if self._view is not None else {}
+        since = time.monotonic() - self._begun
+        return [status(name, told, None, since) for name, told in streams.items() if name not in known]
+
+    def changes(self) -> list[tuple[str, str]]:
+        """What has happened since the last call: kinds of marks, and words about each."""
+        if self._view is None:
+            return []
+        before, now = self._before, self._view.snapshot()
+        self._before = now
+        if before is None or not isinstance(now, Snapshot):
+            return []
+        found = []
+        if now.reconnects > before.reconnects:
+            found.append(("reconnect", "connected again"))
+        elif before.connected and not now.connected and now.alive:
+            found.append(("lost", now.state))
+        dropped = lost(now.dropped) - lost(before.dropped)
+        if dropped > 0:
+            found.append(("drop", f"{dropped} frames were dropped: this machine had no time for them"))
+        return found
+
+    def _why_no_classes(self) -> str:
+        if self._view is None:
+            return "nothing is known about the network"
+        if not self._view.linear:
+            return "the network's head is not linear: there is evidence for the explained class only"
+        return ""

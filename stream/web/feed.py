@@ -1,0 +1,291 @@
+"""A stream as the web server has it: what the pipeline gives, made into what viewers get, while there are any."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from ...engine.errors import TubesError, one_line
+from ...engine.picture import Picture
+from ...engine.types import Explanation, Shown
+from ..media.info import VideoInfo
+from ..telemetry.log import say
+from . import messages
+from .about import About
+from .audience import Audience, Media, Watched
+from .history import History
+from .settings import VideoSettings
+from .thumbnail import Thumbnails
+
+if TYPE_CHECKING:
+    from .av_video import Video
+
+CLASSES = 5
+"""Number of most probable classes that a page can ask for."""
+QUALITY = 85
+"""Quality of the JPEGs, 0 to 100."""
+FRAMES = 4
+"""Maximum frames that wait to be encoded; then the oldest is dropped."""
+TOLD = 256
+"""Number of windows that are remembered as sent."""
+WAITED = 64
+"""Maximum frames that an encoder keeps before it gives them."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A frame that waits, and its number, or a window."""
+
+    number: int = 0
+    shown: Shown | None = None
+    explanation: Explanation | None = None
+
+
+class WebFeed:
+    """Takes frames and windows from the pipeline without ever waiting, and encodes them in a thread of its own, once
+    for all viewers, and not at all while there are none."""
+
+    def __init__(self, about: About, info: VideoInfo, settings: VideoSettings) -> None:
+        self.about, self.name, self.info = about, about.name, info
+        self.history, self.thumbnails = History(), Thumbnails()
+        self.encoded = 0
+        """frames that were encoded for somebody"""
+        self.why_no_video = ""
+        """why there is no H.264; empty as long as there may be"""
+        self.time = 0.0
+        """seconds from the stream's zero of the newest frame"""
+        self.newest: Explanation | None = None
+        """the newest window"""
+        self.watched = Watched()
+        self._settings = settings
+        self._audience: Audience | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = threading.Condition()
+        self._queue: deque[_Item] = deque()
+        self._last: _Item | None = None
+        """the newest frame whose picture lies on the host"""
+        self._number = -1
+        self._ending = False
+        self._thread = threading.Thread(target=self._work, name=f"saliency-tubes web {self.name}", daemon=True)
+        # of the thread
+        self._video: Video | None = None
+        self._session, self._pictured, self._counted = 0, -1, -1
+        self._told: OrderedDict[int, None] = OrderedDict()
+        self._waited: OrderedDict[int, Shown] = OrderedDict()
+
+    # the pipeline's threads
+
+    def write(self, shown: Shown) -> None:
+        with self._changed:
+            self._number += 1
+            item = _Item(self._number, shown)
+            if isinstance(shown.frame.image, Picture):
+                self._last = _Item(self._number, replace(shown, plain=None))
+            if not shown.outage:
+                self.time = shown.frame.time
+            if self.watched.video or self.watched.pictures:
+                self._put(item)
+        if shown.frame.gap and not shown.outage:
+            self.mark("gap", "frames are missing here")
+
+    def event(self, explanation: Explanation) -> None:
+        self.newest = explanation
+        self.history.add(explanation)
+        if self.watched.windows:
+            with self._changed:
+                self._put(_Item(explanation=explanation))
+
+    def mark(self, kind: str, words: str) -> None:
+        """Tells viewers that something happened, and remembers it. kind: gap, drop, reconnect, lost or control."""
+        made = self.history.mark(self.time, kind, words)
+        if self.watched.windows:
+            self._publish(lambda audience: audience.say(messages.text("mark", **made)))
+
+    @property
+    def wants_plain(self) -> bool:
+        """Whether somebody wants the pictures that nothing is drawn on, as video."""
+        return self.watched.video and not self.why_no_video
+
+    def _put(self, item: _Item) -> None:
+        frames = sum(one.shown is not None for one in self._queue)
+        if item.shown is not None and frames >= FRAMES:
+            self._queue.remove(next(one for one in self._queue if one.shown is not None))
+        self._queue.append(item)
+        self._changed.notify_all()
+
+    # the server's thread
+
+    def open(self, audience: Callable[[Callable[[Watched], None]], Audience], loop: asyncio.AbstractEventLoop) -> None:
+        """Begins to serve. Not in the server's thread. audience: makes it."""
+        self._loop, self._audience = loop, audience(self._watch)
+        self._thread.start()
+
+    @property
+    def audience(self) -> Audience:
+        """For the server's thread."""
+        assert self._audience is not None
+        return self._audience
+
+    @property
+    def viewers(self) -> int:
+        """Number of all who watch. In any thread."""
+        return self._audience.count if self._audience is not None else 0
+
+    @property
+    def before_newest(self) -> int:
+        """The number of the frame before the newest one, for `Audience.next`."""
+        return max(-1, self._number - 1)
+
+    def hello(self, wants_video: bool) -> str:
+        """The first message to a viewer."""
+        why = self.why_no_video if wants_video else "this page asked for none"
+        return self.about.hello(CLASSES, operator=False, why_no_video=why)
+
+    def status(self) -> dict[str, Any]:
+        """How the stream is, as the page and the API tell it."""
+        return self.about.status(self.viewers)
+
+    def tick(self) -> None:
+        """Once a second: marks what has happened, and tells viewers how the stream is."""
+        for kind, words in self.about.changes():
+            self.mark(kind, words)
+        if self.audience.viewers:
+            self.audience.say(messages.text("status", **self.status()))
+
+    def close(self, why: str) -> None:
+        """Ends. Not in the server's thread."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._last = None
+        self._queue.clear()
+        self._publish(lambda audience: audience.end(why))
+
+    def _watch(self, watched: Watched) -> None:
+        with self._changed:
+            self.watched = watched
+            if not (watched.video or watched.windows or watched.pictures):
+                self._queue.clear()
+            if watched.pictures and self._last is not None and not self._queue:
+                self._queue.append(self._last)  # for those who come while nothing does
+            self._changed.notify_all()
+
+    # the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._ending or self._idle())
+                if self._ending:
+                    return
+                watched = self.watched
+                item = self._queue.popleft() if self._queue else None
+                newer = any(one.shown is not None for one in self._queue)
+            if watched.session != self._session or not watched.video:
+                self._video = None
+                self._waited.clear()
+            if watched.session != self._session or not watched.windows:
+                self._told.clear()
+            self._session = watched.session
+            if item is not None:
+                self._make(item, watched, newer)
+
+    def _idle(self) -> bool:
+        """Whether there is an encoder that nobody needs."""
+        return self._video is not None and not self.watched.video
+
+    def _make(self, item: _Item, watched: Watched, newer: bool) -> None:
+        """newer: a newer frame waits already."""
+        shown = item.shown
+        if item.explanation is not None and watched.windows:
+            self._tell_window(item.explanation)
+        if shown is None:
+            return
+        if watched.windows:
+            for explanation, _ in shown.parts:
+                self._tell_window(explanation)
+        if watched.video and shown.plain is not None and not shown.outage and not self.why_no_video:
+            self._encode(shown, shown.plain)
+            thumbnail = self.thumbnails.make(shown, shown.plain)
+            if thumbnail is not None:
+                self.history.add_picture(*thumbnail)
+        if watched.pictures and not newer and item.number > self._pictured:
+            self._show(item.number, shown)
+
+    def _count(self, shown: Shown) -> None:
+        """Counts a frame that is encoded, also if it is so twice."""
+        index = shown.frame.index
+        self.encoded += index != self._counted and not shown.outage
+        self._counted = index
+
+    def _tell_window(self, explanation: Explanation) -> None:
+        number = explanation.window
+        if number in self._told:
+            return
+        self._told[number] = None
+        while len(self._told) > TOLD:
+            self._told.popitem(last=False)
+        data = messages.window(explanation)
+        self._publish(lambda audience: audience.window(number, data))
+
+    def _encode(self, shown: Shown, plain: Picture) -> None:
+        from .av_video import Video
+
+        try:
+            if self._video is None:
+                self._video = Video(self.info, self._settings)
+            init, fragments = self._video.encode(shown.frame, plain)
+        except TubesError as error:
+            self._give_up(one_line(error))
+            return
+        self._count(shown)
+        if init is not None:
+            width, height = init.size
+            begin = messages.binary("init", init.data, codec=init.codec, width=width, height=height)
+            self._publish(lambda audience: audience.begin(begin))
+        self._waited[self._video.time] = shown
+        while len(self._waited) > WAITED:
+            self._waited.popitem(last=False)
+        for fragment in fragments:
+            of = self._waited.pop(fragment.time, shown)
+            told = messages.frame(of, fragment.time)
+            windows = tuple(explanation.window for explanation, _ in of.parts)
+            media = Media(messages.media(fragment.data, fragment.key, [told]), fragment.key, windows)
+            self._publish(partial(_send_media, media))
+
+    def _give_up(self, why: str) -> None:
+        self.why_no_video, self._video = why, None
+        say("sink", f"web://{self.name}: viewers get pictures in place of video: {why}", level=logging.WARNING)
+        self._publish(lambda audience: audience.say(messages.text("video", video="none", why_no_video=why)))
+
+    def _show(self, number: int, shown: Shown) -> None:
+        image = shown.frame.image
+        if not isinstance(image, Picture):  # it lies elsewhere: the next one is brought here
+            return
+        width = max(1, round(image.width * shown.frame.pixel_aspect))
+        rgb = image.rgb(None if width == image.width else (width, image.height))
+        _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        jpeg = data.tobytes()
+        self._pictured = number
+        self._count(shown)
+        self._publish(lambda audience: audience.show(number, jpeg))
+
+    def _publish(self, tell: Callable[[Audience], Any]) -> None:
+        """Has the server's thread tell the viewers."""
+        loop, audience = self._loop, self._audience
+        if loop is not None and audience is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(tell, audience)
+
+
+def _send_media(media: Media, audience: Audience) -> None:
+    audience.media(media)

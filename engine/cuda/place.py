@@ -15,11 +15,12 @@ from ..manifest import InputSpec
 from ..picture import U8, Color, Image, Layout, Picture
 from ..place import Needs
 from .driver import Gpu
-from .jobs import Format
+from .jobs import Format, Surface
 from .painter import CudaPainter
 from .pictures import DevicePicture, bytes_of, copy, laid_out, rows_of
 from .pinned import PinnedArrays, PinnedRing
 from .pool import Block, Pool
+from .resources import Stream
 from .samples import CudaSampler
 
 OWN, SHARED = 0.9, 0.5
@@ -111,6 +112,13 @@ class CudaPlace:
         block.used(ready)
         self.uploads += 1
         return DevicePicture(self.gpu, surface, ready, block)
+
+    def lay(self, format: Format, size: tuple[int, int], color: Color, stream: Stream) -> tuple[Surface, Block]:
+        """Memory of this place for a picture that work on the stream is about to write, and its lease. For decoders,
+        whose pictures then are this place's own. Within `Gpu.entered`, from any thread. Raises ModelError where all
+        that a stream may hold is leased."""
+        block = self._pool_of(bytes_of(format, size)).take(stream)
+        return laid_out(format, size, color, block.pointer), block
 
     def sampler(self, spec: InputSpec) -> CudaSampler:
         return CudaSampler(spec, self._samples_of(spec), self.gpu, self.frames_stream)

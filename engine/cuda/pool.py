@@ -55,13 +55,14 @@ class Pool:
         return self._most - len(self._free) - len(self._unmade)
 
     def fill(self, most: int) -> None:
-        """Makes it a pool of `most` blocks, and allocates all of them now. For before the first is leased.
+        """Makes it a pool of `most` blocks, and allocates all of them now but those that are there already, of which a
+        source may hold some.
 
         Raises ModelError if the GPU has not so much memory. Within `Gpu.entered`.
         """
-        self._closed, self._most = False, most
-        self._free.clear()
-        self._unmade = deque(range(most))
+        made = self._most - len(self._unmade)
+        self._closed, self._most = False, max(most, made)
+        self._unmade = deque(range(self._most - made))
         while self._unmade:
             self._free.append((self._gpu.allocate(self.block_bytes), {}))
             self._unmade.pop()

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from av.container import InputContainer
 from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+
+class Timed(Protocol):
+    """A decoded frame, as far as its times."""
+
+    @property
+    def pts(self) -> int | None: ...
+
+    @property
+    def dts(self) -> int | None: ...
+
 
 _WITHOUT_PTS = {"avi"}
 """FFmpeg's names of demuxers that know a dts but no pts: the pts of their packets are guesses."""
@@ -33,7 +45,7 @@ class FrameTimes:
         if self._first is None or (packet.is_keyframe and not self._found_key):
             self._first, self._found_key = packet.dts, packet.is_keyframe
 
-    def of(self, frame: VideoFrame) -> int | None:
+    def of(self, frame: Timed) -> int | None:
         """The frame's pts in units of the stream's time base; None if it is not known."""
         if self._known or self._first is None:
             return frame.pts

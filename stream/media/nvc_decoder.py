@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,19 +11,16 @@ import numpy as np
 
 from ...engine.cuda.jobs import Format, RawPlane, Surface
 from ...engine.cuda.memory import view_of
-from ...engine.cuda.pictures import DevicePicture, bytes_of, copy, laid_out
-from ...engine.cuda.pool import Pool
+from ...engine.cuda.pictures import DevicePicture, copy
 from ...engine.errors import ModelError, one_line
 from ...engine.picture import Color
 
 if TYPE_CHECKING:
-    from ...engine.cuda.driver import Gpu
+    from ...engine.cuda.place import CudaPlace
 
 INSTALL = "pip install PyNvVideoCodec"
 CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9", "vp8": "VP8", "mpeg2video": "MPEG2"}
 """FFmpeg's names of codecs -> those of the members of `cudaVideoCodec`."""
-PICTURES = 256
-"""Maximum number of decoded pictures that are held at a time; memory is taken only for as many as are."""
 
 
 def why_no_nvdec(index: int, codec: str, bits: int = 8) -> str | None:
@@ -50,14 +48,15 @@ class NvcFrame:
 
 
 class NvcDecoder:
-    """Decodes one stream. Its pictures are copied on the GPU, because the decoder uses its few surfaces again."""
+    """Decodes one stream. Each picture is copied into the memory of its place, once: the decoder uses its few surfaces
+    again, and never waits for one of them to come back."""
 
-    def __init__(self, gpu: Gpu, codec: str, color: Color, reorders: bool) -> None:
-        """color: of the pictures. reorders: whether some pictures are shown after others that are coded later; if not,
-        each leaves the decoder at once. Raises ModelError where the decoder cannot be made."""
+    def __init__(self, place: CudaPlace, codec: str, color: Color, reorders: bool) -> None:
+        """place: of the pictures, color: theirs. reorders: whether some pictures are shown after others that are coded
+        later; if not, each leaves the decoder at once. Raises ModelError where the decoder cannot be made."""
         self._nvc: Any = import_module("PyNvVideoCodec")
-        self._gpu, self._color = gpu, color
-        self._pool: Pool | None = None
+        gpu = place.gpu
+        self._place, self._gpu, self._color = place, gpu, color
         with gpu.entered():
             self._stream = gpu.stream("high")
             context = int(gpu.cuda.cuCtxGetCurrent()[1])
@@ -76,14 +75,18 @@ class NvcDecoder:
             self._stream.close()
             raise
 
-    def decode(self, data: bytes, pts: int) -> list[NvcFrame]:
-        """The pictures that are ready. data: an access unit, in Annex B form where the codec has one; empty: the stream
-        has ended, and the last pictures are given out. Raises ModelError where the decoder fails."""
+    def decode(self, data: bytes, pts: int) -> Iterator[NvcFrame]:
+        """The pictures that are ready, each copied when it is asked for; all must be, before the next call.
+
+        data: an access unit, in Annex B form where the codec has one; empty: the stream has ended, and the last
+        pictures are given out. Raises ModelError where the decoder fails, or all memory for pictures is in use.
+        """
         coded = np.frombuffer(data, np.uint8)
         packet = self._nvc.PacketData()
         packet.bsl, packet.pts = len(data), pts
         packet.bsl_data = coded.ctypes.data if len(data) else 0
-        return [self._taken(frame) for frame in self._called(self._decoder.Decode, packet)]
+        for frame in self._called(self._decoder.Decode, packet):
+            yield self._taken(frame)
 
     def close(self) -> None:
         """Ends the decoder. Its pictures stay as they are for as long as somebody holds them."""
@@ -97,14 +100,9 @@ class NvcDecoder:
         height, width = views[0].shape[:2]
         planes = [RawPlane(view.pointer, view.strides[0]) for view in views]
         source = Surface(Format.P010 if deep else Format.NV12, planes, width, height, self._color)
-        size = (width, height)
-        needed = bytes_of(source.format, size)
-        if self._pool is None or self._pool.block_bytes != needed:
-            self._pool = Pool(gpu, needed, PICTURES)
         with gpu.entered():
             self._decoder.WaitOnCUStream(self._stream.handle)
-            block = self._pool.take(self._stream)
-            target = laid_out(source.format, size, self._color, block.pointer)
+            target, block = self._place.lay(source.format, (width, height), self._color, self._stream)
             copy(gpu, source, target, self._stream.handle)
             ready = self._stream.record()
         block.used(ready)

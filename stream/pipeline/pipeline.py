@@ -176,8 +176,9 @@ class Pipeline:
         """What the plan, the outputs, the caller and the picture of an outage may hold of the place at a time."""
         info, window, name = self._source.info, self._stages.window, self._stages.place.name
         outputs = sum(sink.keeps for sink in self._sinks if sink.takes_pictures and name in sink.takes)
-        # The writing thread and the caller have a frame each, and one before; the outage has the last one, and its own.
-        pictures = plan.pictures + QUEUE + 2 * HANDS + 2 + outputs
+        # The writing thread and the caller have a frame each, and one before; the outage has the last one, and its own;
+        # a source that decodes there has one in its hands, and one that it has not given out yet.
+        pictures = plan.pictures + QUEUE + 2 * HANDS + 2 + HANDS + outputs
         samples = window.extent + plan.clips * self._runner.clip_length + HANDS
         return Needs((info.width, info.height), info.layout, pictures, samples, self._runner.manifest.input)
 

@@ -10,12 +10,13 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ...engine.errors import ModelError, UsageError
-from ...engine.picture import HOST
+from ...engine.place import Place
 from ..media.av_limits import decoder_options, limit_decoder, refused_size, small_blocks
 from ..media.av_nvc import Decoding, DeviceFrame
 from ..media.av_planes import PictureReader, reason, time_of
@@ -47,9 +48,9 @@ _TIMELESS = {"mpjpeg", "mjpeg"}
 """Containers without timestamps: FFmpeg makes them up from a rate of 25."""
 
 
-def connector(address: Address, options: SourceOptions, stall: float, where: str = HOST) -> Connect:
-    """A function that opens a connection to the address. stall: maximum seconds of one read. where: the place that
-    pictures are wanted in. Raises UsageError."""
+def connector(address: Address, options: SourceOptions, stall: float, place: Place | None = None) -> Connect:
+    """A function that opens a connection to the address. stall: maximum seconds of one read. place: the one that
+    pictures are wanted in; None: the host's. Raises UsageError."""
     container, settings = opening(address, options)
     timeout = (options.open_timeout, stall)
     was_live, over = False, None
@@ -57,10 +58,10 @@ def connector(address: Address, options: SourceOptions, stall: float, where: str
 
     def connect() -> AvFeed:
         nonlocal was_live, over
-        place = address
+        target = address
         if address.scheme in ("rtsp", "rtsps") and address.login is not None:
-            place = led_to(address, options.open_timeout, options.tls_ca)
-        feed = AvFeed(place, address, container, settings, timeout, options.tls_ca, options.max_size, where)
+            target = led_to(address, options.open_timeout, options.tls_ca)
+        feed = AvFeed(target, address, container, settings, timeout, options.tls_ca, options.max_size, place)
         if not feed.ends:
             was_live, over = True, None
         elif was_live:
@@ -83,35 +84,35 @@ class AvFeed:
 
     def __init__(
         self,
-        place: Address,
+        target: Address,
         address: Address,
         container: str | None,
         settings: dict[str, str],
         timeout: tuple[float, float],
         tls_ca: str | None = None,
         max_size: Size = SourceOptions.max_size,
-        where: str = HOST,
+        place: Place | None = None,
     ) -> None:
-        """place: what is opened: where the server of `address` leads to. timeout: maximum seconds to open, and of one
-        read. where: the place that pictures are wanted in. Raises FeedLost, FeedRefused or UsageError.
+        """target: what is opened: where the server of `address` leads to. timeout: maximum seconds to open, and of one
+        read. place: the one that pictures are wanted in; None: the host's. Raises FeedLost, FeedRefused or UsageError.
         """
         self.errors, self.idle = 0, 0.0
         self._address, self._tls_ca, self._most, self._damage = address, tls_ca, max_size, Damage()
-        self._where = where
-        self._guard = Guard(place, PLAYLIST_FLOOD if address.is_playlist else FLOOD, timeout[0])
+        self._place = place
+        self._guard = Guard(target, PLAYLIST_FLOOD if address.is_playlist else FLOOD, timeout[0])
         self._bounds = ExitStack()
         self._bounds.enter_context(small_blocks(max_size, BLOCK))
         self._bounds.callback(self._guard.close)
         try:
-            self._open(place, container, settings, timeout)
+            self._open(target, container, settings, timeout)
         except BaseException:
             self._bounds.close()
             raise
 
     def _open(
-        self, place: Address, container: str | None, settings: dict[str, str], timeout: tuple[float, float]
+        self, address: Address, container: str | None, settings: dict[str, str], timeout: tuple[float, float]
     ) -> None:
-        target = (place.rest if container == "v4l2" else place.full).reveal()
+        target = (address.rest if container == "v4l2" else address.full).reveal()
         start = time.monotonic()
         options = {**settings, **decoder_options(self._most)}
         try:
@@ -136,11 +137,11 @@ class AvFeed:
         self._ahead: float | None = None
         """seconds that the camera's clock is ahead of the stream's pts; None if it has not told its time"""
         try:
-            self._stream = self._video()
+            self._stream = _main_video(self._container, self._most)
         except BaseException:
             self.close()
             raise
-        self._decoding = Decoding(self._stream, self._where)
+        self._decoding = Decoding(self._stream, self._place)
         self._timeless = bool(_TIMELESS & set(self._container.format.name.split(",")))
         self.ends = bool(self._container.duration) and self._address.scheme not in ENDLESS
         """whether the stream has an end, as a file on a web server"""
@@ -187,22 +188,30 @@ class AvFeed:
             if packet is not None:
                 self._times.sent(packet)
                 self._note_sent(packet)
-            try:
-                frames = self._decoding.decode(packet) if packet is not None else []
-            except av.EOFError:
-                return
-            except (av.FFmpegError, OSError, ModelError):
-                self._undecoded(packet)
-                frames = []
             if packet is not None and packet.is_corrupt:  # the container marks it: a part of it was lost
                 self._damage.lost(self._time(packet))
-            yield from frames
-            if not frames:
-                yield None
+            try:
+                yield from self._frames_of(packet)
+            except av.EOFError:
+                return
             if packet is None:
                 return
             if silent:
                 raise FeedLost(f"nothing came for {self._stall:g} s")
+
+    def _frames_of(self, packet: Packet[Any] | None) -> Iterator[VideoFrame | DeviceFrame | None]:
+        """Decodes a packet. None: it gave no frame. Raises av.EOFError at the decoder's end."""
+        gave = False
+        try:
+            for frame in self._decoding.decode(packet) if packet is not None else ():
+                gave = True
+                yield frame
+        except av.EOFError:
+            raise
+        except (av.FFmpegError, OSError, ModelError):
+            self._undecoded(packet)
+        if not gave:
+            yield None
 
     def _undecoded(self, packet: Packet[Any] | None) -> None:
         """A packet could not be decoded. Raises FeedTooLarge where its picture is the reason."""
@@ -255,12 +264,13 @@ class AvFeed:
             raise FeedTooLarge((frame.picture.width, frame.picture.height), self._most)
         self._guard.picture()
         base = self._stream.time_base or Fraction(1, 90_000)
+        pts = None if self._timeless else self._times.of(frame)
         seconds = None if self._timeless or frame.pts is None else float(frame.pts * base)
         aspect = self._stream.sample_aspect_ratio
         return FeedFrame(
             frame.picture,
             time.monotonic(),
-            None if self._timeless else frame.pts,
+            pts,
             base,
             aspect if aspect and aspect > 0 else Fraction(1),
             None if self._timeless else self._rate(),
@@ -289,28 +299,6 @@ class AvFeed:
         stream = self._stream
         return first_rate(stream.average_rate, stream.codec_context.framerate, stream.guessed_rate)
 
-    def _video(self) -> VideoStream:
-        cover = av.stream.Disposition.attached_pic
-        streams = [
-            one
-            for one in self._container.streams.video
-            if one.codec_context is not None and not one.disposition & cover
-        ]
-        if not streams:
-            raise FeedLost("there is no video in it")
-        best = self._container.streams.best("video")
-        stream = max(streams, key=lambda one: (one.width * one.height, best is not None and one.index == best.index))
-        for other in self._container.streams:
-            if other.index != stream.index:
-                # Otherwise PyAV would skip their packets for as long as they come, and nobody would notice that the
-                # video is silent; and of a playlist with several sizes all would be fetched.
-                other.discard = av.stream.Discard.all
-        stream.thread_type = "SLICE"  # with threads by frame, each thread would hold one frame back
-        if stream.codec_context.name == "h264":
-            stream.codec_context.thread_count = 1  # with several threads this decoder neither conceals nor marks damage
-        limit_decoder(stream, self._most)
-        return stream
-
     def _failure(self, error: Exception, waited: float) -> Exception:
         if self._guard.reason:
             return FeedLost(self._guard.reason)
@@ -325,3 +313,23 @@ class AvFeed:
             return FeedRefused(self._address.scrub(reason(error)))
         known = failure(self._address, self._tls_ca) if isinstance(error, OSError) else None
         return known or FeedLost(self._address.scrub(reason(error)))
+
+
+def _main_video(container: InputContainer, most: Size) -> VideoStream:
+    """The largest video of a connection, whose decoder refuses larger pictures than `most`. Raises FeedLost."""
+    cover = av.stream.Disposition.attached_pic
+    streams = [one for one in container.streams.video if one.codec_context is not None and not one.disposition & cover]
+    if not streams:
+        raise FeedLost("there is no video in it")
+    best = container.streams.best("video")
+    stream = max(streams, key=lambda one: (one.width * one.height, best is not None and one.index == best.index))
+    for other in container.streams:
+        if other.index != stream.index:
+            # Otherwise PyAV would skip their packets for as long as they come, and nobody would notice that the
+            # video is silent; and of a playlist with several sizes all would be fetched.
+            other.discard = av.stream.Discard.all
+    stream.thread_type = "SLICE"  # with threads by frame, each thread would hold one frame back
+    if stream.codec_context.name == "h264":
+        stream.codec_context.thread_count = 1  # with several threads this decoder neither conceals nor marks damage
+    limit_decoder(stream, most)
+    return stream

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ...engine.cores import cores
-from ...engine.errors import SourceError
+from ...engine.errors import ModelError, SourceError
+from ...engine.fit import fit
+from ...engine.picture import Image
+from ...engine.place import Place
 from ...engine.types import Frame
 from ..media.av_limits import decoder_options, limit_decoder, refused_size, small_blocks
+from ..media.av_nvc import Decoding, DeviceFrame
 from ..media.av_planes import PictureReader, reason, time_of
 from ..media.av_times import FrameTimes
 from ..media.damage import Damage
@@ -33,42 +38,58 @@ class AvSource:
     Frames keep their planes (I420, NV12; RGB where the file is RGB); any other pixel format is converted once, and
     `info.notes` says so. A frame whose size differs from the first one's is scaled to it, and `remarks` says so. In a
     damaged file everything that can be decoded is decoded.
+
+    For a place on a GPU NVIDIA's decoder decodes what it can, into that place.
     """
 
     live = False
 
-    def __init__(self, path: Path, name: str | None = None, max_size: Size = SourceOptions.max_size) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str | None = None,
+        max_size: Size = SourceOptions.max_size,
+        place: Place | None = None,
+    ) -> None:
         """Raises SourceError, naming the path: no such file, a folder, empty, not a video, no frame in it, too large.
 
-        max_size: width, height; a picture with more pixels than width x height is not decoded.
+        max_size: width, height; a picture with more pixels than width x height is not decoded. place: the one that
+        frames are wanted in; None: the host's.
         """
         self.name = name or str(path)
         self.errors = 0
         self._most, self._damage = max_size, Damage()
         # Each of FFmpeg's threads decodes one packet at a time, and reports an error when it gets the next packet. So
         # an error may belong to any of the last packets.
-        self._decoding: deque[Packet[Any]] = deque(maxlen=min(16, cores().allowed) + 1)
+        self._inside: deque[Packet[Any]] = deque(maxlen=min(16, cores().allowed) + 1)
         self._resized: str | None = None
         self._closed = self._stopped = False
+        self._fit = place.fit if place else fit
+        self._decoding: Decoding | None = None
+        self._decoded, self._frames = self._decode(), self._read()
         self._container = _open_container(path, self.name, max_size)
         try:
             self._stream = _video_stream(self._container, self.name)
             self._times = FrameTimes(self._container)
             limit_decoder(self._stream, max_size)
-            self._decoded = self._decode()
+            self._decoding = Decoding(self._stream, place)
             first = next(self._decoded, None)
             if first is None:
                 why = f"; decoder errors: {self.errors}" if self.errors else ""
                 raise SourceError(f"{self.name}: no frame of its video can be decoded{why}")
-            self._first: VideoFrame | None = first
-            self._reader = PictureReader(first)
-            self.info = _describe(self._container, self._stream, first, self._reader, path)
+            self._first: VideoFrame | DeviceFrame | None = first
+            like = first if isinstance(first, VideoFrame) else first.like
+            self._reader = PictureReader(like)
+            self.info = _describe(self._container, self._stream, like, self._reader, path)
+            if isinstance(first, DeviceFrame):
+                picture = first.picture
+                self.info = replace(self.info, layout=picture.layout, color=picture.color, notes=())
+            self.info = replace(self.info, decoder=self._decoding.words)
         except BaseException:
             self.close()
             raise
         step = 1 / ((self.info.rate or FALLBACK_RATE) * self.info.time_base)
         self._timeline = Timeline(step, second=1 / self.info.time_base)
-        self._frames = self._read()
 
     def __iter__(self) -> Iterator[Frame]:
         return self._frames
@@ -93,28 +114,54 @@ class AvSource:
     def close(self) -> None:
         self._closed = True
         self._first = None
+        self._frames.close()  # these hold the last frame, which may be memory of a GPU
+        self._decoded.close()
+        if self._decoding is not None:
+            self._decoding.close()
         self._container.close()
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame, None, None]:
         index = 0
         while not (self._closed or self._stopped):
             frame, self._first = self._first or next(self._decoded, None), None
             if frame is None:
                 return
             pts = self._timeline.next(self._times.of(frame))
-            if self._resized is None and not self._reader.fits(frame):
-                size, shown = f"{frame.width}x{frame.height}", "{}x{}".format(*self._reader.size)
-                self._resized = f"the picture changes to {size} at frame {index}; it is scaled to fit {shown}"
-            try:
-                picture = self._reader.read(frame)
-            except av.FFmpegError as error:
-                raise SourceError(f"{self.name}: frame {index} cannot be converted: {reason(error)}") from error
-            damaged = self._damage.shown_in(time_of(frame), frame.key_frame, frame.is_corrupt)
-            yield Frame(index, pts, self.info.time_base, picture, self.info.pixel_aspect, damaged=damaged)
+            image = self._image(frame, index)
+            corrupt = isinstance(frame, VideoFrame) and frame.is_corrupt
+            damaged = self._damage.shown_in(self._seconds(frame), frame.key_frame, corrupt)
+            del frame
+            yield Frame(index, pts, self.info.time_base, image, self.info.pixel_aspect, damaged=damaged)
             index += 1
+            del image
 
-    def _decode(self) -> Iterator[VideoFrame]:
-        packets = self._container.demux(self._stream)
+    def _image(self, frame: VideoFrame | DeviceFrame, index: int) -> Image:
+        """The frame's picture, in the first one's size. Raises SourceError."""
+        if isinstance(frame, DeviceFrame):
+            picture = frame.picture
+            if (picture.width, picture.height) != self._reader.size:
+                self._note_size((picture.width, picture.height), index)
+            return self._fit(picture, self._reader.size, self.info.layout, self.info.color)
+        if not self._reader.fits(frame):
+            self._note_size((frame.width, frame.height), index)
+        try:
+            return self._reader.read(frame)
+        except av.FFmpegError as error:
+            raise SourceError(f"{self.name}: frame {index} cannot be converted: {reason(error)}") from error
+
+    def _note_size(self, size: Size, index: int) -> None:
+        if self._resized is None:
+            changed, shown = (f"{width}x{height}" for width, height in (size, self._reader.size))
+            self._resized = f"the picture changes to {changed} at frame {index}; it is scaled to fit {shown}"
+
+    def _seconds(self, frame: VideoFrame | DeviceFrame) -> float | None:
+        if isinstance(frame, VideoFrame):
+            return time_of(frame)
+        return None if frame.pts is None else float(frame.pts * self.info.time_base)
+
+    def _decode(self) -> Generator[VideoFrame | DeviceFrame, None, None]:
+        packets, decoding = self._container.demux(self._stream), self._decoding
+        assert decoding is not None
         while not self._closed:
             try:
                 packet = next(packets, None)
@@ -124,31 +171,32 @@ class AvSource:
                 packet = None
             if packet is not None:
                 self._times.sent(packet)
-                self._decoding.append(packet)
-            try:
-                frames = packet.decode() if packet is not None else self._stream.decode(None)
-            except av.EOFError:
-                return
-            except av.FFmpegError:
-                self._undecoded()
-                frames = []
+                self._inside.append(packet)
             if packet is not None and packet.is_corrupt:  # the container marks it: a part of it was lost
                 self._damage.lost(time_of(packet))
-            for frame in frames:
-                self._check_size((frame.width, frame.height))
-                self.errors += frame.is_corrupt
-                yield frame
+            try:
+                for frame in decoding.decode(packet):
+                    shape = frame if isinstance(frame, VideoFrame) else frame.picture
+                    self._check_size((shape.width, shape.height))
+                    self.errors += isinstance(frame, VideoFrame) and frame.is_corrupt
+                    del shape
+                    yield frame
+                    del frame
+            except av.EOFError:
+                return
+            except (av.FFmpegError, ModelError):
+                self._undecoded()
             if packet is None:
                 return
 
     def _undecoded(self) -> None:
         """One of the last packets could not be decoded. Raises SourceError if its picture is too large."""
         self.errors += 1
-        self._damage.lost(min((time for one in self._decoding if (time := time_of(one)) is not None), default=None))
-        for packet in self._decoding:
+        self._damage.lost(min((time for one in self._inside if (time := time_of(one)) is not None), default=None))
+        for packet in self._inside:
             if packet.is_keyframe:
                 self._check_size(refused_size(self._stream, packet, self._most))
-        self._decoding.clear()
+        self._inside.clear()
 
     def _check_size(self, size: Size | None) -> None:
         if size is not None and exceeds(size, self._most):

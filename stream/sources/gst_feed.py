@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ...engine.errors import UsageError
 from ...engine.picture import HOST
+from ...engine.place import Place
 from ..media.gst_decoder import DecoderWatch, decodes
 from ..media.gst_load import Missing, load
 from ..media.gst_memory import InHost, PictureMemory, Reader
@@ -63,12 +64,12 @@ def available() -> bool:
     return True
 
 
-def connector(address: Address, options: SourceOptions, stall: float, where: str = HOST) -> Connect:
-    """A function that opens a connection to the address. where: the place that pictures are wanted in. Raises
+def connector(address: Address, options: SourceOptions, stall: float, place: Place | None = None) -> Connect:
+    """A function that opens a connection to the address. place: the one that pictures are wanted in. Raises
     UsageError."""
     description, settings = describe(address, options)
     modules()
-    memory = choose_memory(where)
+    memory = choose_memory(place.name if place else HOST)
     if address.scheme == "rtsps" and not gio().TlsBackend.get_default().supports_tls():
         raise UsageError(f"{address}: GStreamer needs glib-networking for TLS: apt-get install glib-networking")
     # Web servers send faster than real time and wait for the reader: there is no reason to drop frames.

@@ -93,7 +93,7 @@ def _open_file(address: Address, path: Path, options: SourceOptions, place: Plac
             return open_file(address, path, options, place)
         from .av_file import AvSource
 
-        return AvSource(path, address.shown, options.max_size)
+        return AvSource(path, address.shown, options.max_size, place)
 
     if not (options.realtime or options.loop):
         return once()
@@ -117,14 +117,13 @@ def _open_live(
     stall = options.stall or (10.0 if segments else 2.0)
     if scheme in ("csi", "gst") and options.backend == "av":
         raise UsageError(f"{address}: {scheme}:// needs GStreamer: leave out the backend, or say gst")
-    where = place.name if place else HOST
-    if backend_of(address, options, where) == "gst":
+    if backend_of(address, options, place.name if place else HOST) == "gst":
         from .gst_feed import connector
     else:
         from .av_feed import connector
     patience = Patience(stall, options.first_timeout, options.wait, options.retries)
     return LiveSource(
-        connector(address, options, stall, where),
+        connector(address, options, stall, place),
         address.shown,
         patience,
         stream=stream,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -46,7 +46,7 @@ class Replay:
             expected_frames=None if loop else info.expected_frames,
             duration=None if loop else info.duration,
         )
-        self._frames = self._read()
+        self._rounds, self._frames = self._all(), self._read()
 
     def __iter__(self) -> Iterator[Frame]:
         return self._frames
@@ -64,11 +64,13 @@ class Replay:
 
     def close(self) -> None:
         self.stop()
+        self._frames.close()  # these hold the last frame, which may be memory of a GPU
+        self._rounds.close()
         self._source.close()
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame, None, None]:
         pace = Pace(leap(self.info.rate))
-        for frame in self._all():
+        for frame in self._rounds:
             if self.live:
                 delay = pace.delay(frame.time, self._clock())
                 if delay and self._wait(delay):
@@ -79,7 +81,7 @@ class Replay:
                 return
             yield frame
 
-    def _all(self) -> Iterator[Frame]:
+    def _all(self) -> Generator[Frame, None, None]:
         index, offset, seam = 0, 0, False
         last: int | None = None
         step = max(1, round(Fraction(1) / ((self.info.rate or FALLBACK_RATE) * self.info.time_base)))

@@ -30,11 +30,11 @@ from videos import make_video
 from waiting import wait_for
 from web import make_hls, web
 
-FILES = ["mp4", "file", "gst", "loop", "loop-gst", "realtime", "test", "arrays"]
+FILES = ["mp4-av", "file", "gst", "loop-av", "loop-gst", "realtime", "test", "arrays"]
 LIVE = ["rtsp-av", "rtsp-gst", *(f"{kind}-{backend}" for kind in ("mjpeg", "hls", "http") for backend in ("av", "gst"))]
 LIVE += ["pipeline-gst"]
 BACKENDS = ["av", "gst"]
-ON_GPU = ["gst", "loop-gst", *(name for name in LIVE if name != "mjpeg-av")]
+ON_GPU = ["mp4-av", "loop-av", "gst", "loop-gst", *(name for name in LIVE if name != "mjpeg-av")]
 """What is decoded into the memory of a GPU, or brought there by GStreamer. NVIDIA's decoders know no MJPEG."""
 PIPELINE = "gst://videotestsrc is-live=true ! video/x-raw,width=96,height=64,framerate=30/1"
 SLOW = {
@@ -104,7 +104,7 @@ def opened(name: str, memory: Memory, clip: Path, request: pytest.FixtureRequest
         else:
             url = ADDRESSES[kind].format(request.getfixturevalue("address"))
         return memory.open(url, SourceOptions(backend=backend))
-    library = "gst" if name.endswith("gst") else "auto"
+    library = backend if backend else "gst" if kind == "gst" else "auto"
     options = SourceOptions(backend=library, loop=kind == "loop", realtime=kind == "realtime")
     return memory.open(clip.as_uri() if kind == "file" else str(clip), options)
 
@@ -133,7 +133,7 @@ def test_frames_lie_in_the_memory_that_was_asked_for(source: Source, request: py
 
 
 @pytest.mark.parametrize(
-    ("kind", "memory"), over(["mp4", "gst", "http-av", "http-gst"], there=ON_GPU), indirect=["memory"]
+    ("kind", "memory"), over(["mp4-av", "gst", "http-av", "http-gst"], there=ON_GPU), indirect=["memory"]
 )
 def test_frames_belong_to_the_receiver(kind: str, memory: Memory, clip: Path, request: pytest.FixtureRequest) -> None:
     """Scribbling over every frame must not reach the decoder's reference frames."""
@@ -181,7 +181,7 @@ def test_a_second_iteration_goes_on(source: Source) -> None:
     assert [first.index, *(frame.index for frame in take(source, 11))] == list(range(12))
 
 
-@pytest.mark.parametrize(("kind", "memory"), over(["mp4", "gst", "realtime"], there=["gst"]), indirect=["memory"])
+@pytest.mark.parametrize(("kind", "memory"), over(["mp4-av", "gst", "realtime"], there=["gst"]), indirect=["memory"])
 def test_files_end(kind: str, memory: Memory, clip: Path, request: pytest.FixtureRequest) -> None:
     if kind == "gst":
         needs_gst()

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,14 @@ import nvcwheel
 import pytest
 from gpu_double import Double, build
 from gpupictures import downloaded
+from saliency_tubes.engine.cuda.driver import Gpu
+from saliency_tubes.engine.cuda.place import CudaPlace
+from saliency_tubes.engine.manifest import InputSpec
+from saliency_tubes.engine.picture import Layout
+from saliency_tubes.engine.place import Needs
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sources.av_feed import AvFeed
+from saliency_tubes.stream.sources.av_file import AvSource
 from saliency_tubes.stream.sources.feed import Feed, FeedEnded, FeedFrame
 from videos import make_video
 
@@ -31,11 +38,14 @@ def wheel(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def frames_of(path: Path, gpu: bool) -> list[FeedFrame]:
     address = Address.parse(str(path))
-    feed = AvFeed(address, address, None, {}, (5.0, 2.0), where="cuda:0" if gpu else "host")
+    place = CudaPlace(Gpu.of(0)) if gpu else None
+    feed = AvFeed(address, address, None, {}, (5.0, 2.0), place=place)
     try:
         return list(read(feed))
     finally:
         feed.close()
+        if place is not None:
+            place.close()
 
 
 def read(feed: Feed) -> Iterator[FeedFrame]:
@@ -66,6 +76,33 @@ def test_pictures_are_decoded_on_the_gpu(gpu_double: Start, wheel: Any, tmp_path
         u, v = (planes[1][..., index] for index in (0, 1))
         for plane, same in zip((planes[0], u, v), downloaded(other.image).planes, strict=True):
             assert (plane == same).all()
+
+
+def test_pictures_are_copied_once_into_the_memory_that_the_stream_has_reserved(
+    gpu_double: Start, wheel: Any, tmp_path: Path
+) -> None:
+    """Also where they are kept for long; and the first one comes before the memory is reserved."""
+    double = gpu_double(seed=2)
+    place = CudaPlace(Gpu.of(0))
+    source = AvSource(make_video(tmp_path / "clip.mp4", size=(64, 48), frames=12), place=place)
+    assert "decoded by NVDEC" in source.info.decoder
+    spec = InputSpec((16, 16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), short_side=16)
+    place.reserve(Needs((64, 48), Layout.NV12, 5, 4, spec))
+    allocated = double.counts["allocations"]
+    held: deque[Any] = deque(maxlen=4)
+    for frame in source:
+        image = place.bring(frame.image, keep=True)
+        assert image is frame.image
+        assert place.leases <= 6
+        held.append(image)
+        del frame, image
+    assert (place.copies, place.uploads, double.copies["DtoD"]) == (0, 0, 12 * 2)
+    surfaces = nvcwheel.SURFACES
+    assert double.counts["allocations"] - allocated <= surfaces
+    held.clear()
+    source.close()
+    assert place.leases == 0
+    place.close()
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ Network = Any
 the order of `Manifest.outputs`."""
 
 
-def tapped(model: Any, linear: bool) -> Network:
-    """One of `graphs.network`, giving the tapped activation too, and for a head that is not linear its gradient."""
+def tapped(model: Any, linear: bool, tap: str = "tap") -> Network:
+    """A module, giving the activation of its part `tap` too, and for a head that is not linear its gradient."""
+    part = model.get_submodule(tap)
 
     def call(clip: torch.Tensor, classes: torch.Tensor | None = None) -> list[torch.Tensor]:
         kept: list[torch.Tensor] = []
@@ -32,7 +33,7 @@ def tapped(model: Any, linear: bool) -> Network:
             kept.append(output.detach().requires_grad_(not linear))
             return kept[0]
 
-        handle = model.tap.register_forward_hook(keep)
+        handle = part.register_forward_hook(keep)
         try:
             with torch.set_grad_enabled(not linear):
                 logits = model(clip)

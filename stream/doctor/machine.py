@@ -48,15 +48,18 @@ def processor(machine: System) -> Finding:
     cpu, cores = machine.processor, machine.processor.cores
     if cores.limited:
         text = f"{cpu.name}, {cores_in_words(cores)}"
-        return Finding(SLOWER, "processor", text, f"docker update --cpus {cores.allowed} CONTAINER    # on the host")
+        command = f"sudo systemctl set-property UNIT CPUQuota={100 * cores.allowed}%    # the service that this runs in"
+        if machine.in_container:
+            command = f"docker update --cpus {cores.allowed} CONTAINER    # on the host"
+        return Finding(SLOWER, "processor", text, command)
     return Finding(OK, "processor", f"{cpu.name}, {cores_in_words(cores)}")
 
 
 def cores_in_words(cores: Cores) -> str:
-    """ "16 of 112 cores, of which the container may use 12" """
+    """ "16 of 112 cores, of whose time a control group allows 12" """
     number = f"{cores.allowed} of {cores.machine}" if cores.allowed != cores.machine else str(cores.machine)
     words = f"{number} core{'s' * (cores.machine != 1)}"
-    return f"{words}, of which the container may use {cores.quota:.3g}" if cores.limited else words
+    return f"{words}, of whose time a control group allows {cores.quota:.3g}" if cores.limited else words
 
 
 def simd(machine: System) -> Finding:

@@ -147,6 +147,15 @@ class Double:
         self.settings = " ".join(f"{name}={str(value).replace(' ', '+')}" for name, value in values.items())
         self._library.gpu_double_start(self.settings.encode())
 
+    @classmethod
+    def given(cls) -> Double:
+        """The one that this process was started with (`environment_of`)."""
+        made = cls.__new__(cls)
+        made._library, made._works, made._errors = load(), [], []
+        made.settings, made.report_of_children = os.environ["GPU_DOUBLE"], Path(os.environ["GPU_DOUBLE_REPORT"])
+        made.may_leave = set()
+        return made
+
     # What happened.
 
     @property

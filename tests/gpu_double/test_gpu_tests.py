@@ -22,7 +22,7 @@ def run(double: Any, folder: Path, promised: str, *words: str) -> subprocess.Com
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
@@ -40,6 +40,16 @@ def test_some_of_them_run(gpu_double: Callable[..., Any], tmp_path: Path) -> Non
         "test_cuda_overlay and (test_evidence or test_samples_are) or same_bytes",
     )
     assert passed(done) == 6
+
+
+@pytest.mark.slow
+def test_whole_pipelines_run(gpu_double: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures of the CPU with copies counted, eight streams, and a soak, which is short here."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("SALIENCY_TUBES_SOAK", "5")
+    double = gpu_double()
+    assert passed(run(double, tmp_path / "t", "cuda", "-k", "test_pipeline_gpu")) == 3
+    double.check()  # of the process too: what it left, and what no event orders
 
 
 @pytest.mark.slow

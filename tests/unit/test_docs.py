@@ -7,15 +7,14 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from functools import cache
-from io import StringIO
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 
 import pytest
-from saliency_tubes.stream.app.arguments import known_options
-from saliency_tubes.stream.app.cli import main
+from saliency_tubes.engine.errors import UsageError
+from saliency_tubes.stream.app.arguments import config_of, given_options, known_options, parse_run
+from saliency_tubes.stream.app.cli import _parsers
 from saliency_tubes.stream.sinks.condition import STATES
 from saliency_tubes.stream.sinks.open import _BY_SCHEME
 from saliency_tubes.stream.sources.base import NETWORK
@@ -227,42 +226,63 @@ def test_the_pages_are_found_from_the_readme() -> None:
 
 
 MACHINES = tuple(ROOT / "docs" / f"{name}.md" for name in ("gpu", "jetson", "performance"))
+SHELL = {"|", "&&", ";", ">", "2>", "<", "&", "||"}
+"""words that end a command"""
 
 
 def commands_in(page: Path) -> list[list[str]]:
-    """The words of each `saliency-tubes` command on a page, in blocks of code and in sentences, without comments."""
-    text = page.read_text().replace("\\\n", " ")
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    """The words of each `saliency-tubes` command in a page's blocks of code, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text().replace("\\\n", " "), re.DOTALL)
     lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
-    lines += re.findall(r"`(saliency-tubes [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    found = [re.search(r"(?<![\w'/\[])saliency-tubes (\w.*)", line) for line in lines]
-    return [shlex.split(match[1]) for match in found if match]
+    found = [re.search(r"(?<![\w'\[-])saliency-tubes (\w.*)", line) for line in lines]
+    commands = [shlex.split(match[1]) for match in found if match]
+    return [list(takewhile(lambda word: word not in SHELL, words)) for words in commands]
 
 
-@cache
-def flags_of(command: str) -> frozenset[str]:
-    if command == "run":
-        return frozenset({"--config", *(f"--{name}" for name in known_options())})
-    with redirect_stdout(StringIO()) as told, pytest.raises(SystemExit) as end:
-        main([command, "--help"])
-    assert end.value.code == 0
-    return frozenset(re.findall(r"--[a-z][a-z-]*", told.getvalue()))
+def named_in(page: Path) -> list[list[str]]:
+    """The words of each command that a page's sentences name, which may be a part of one."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    return [shlex.split(words) for words in re.findall(r"`saliency-tubes (\w[^`]*)`", text)]
 
 
-@pytest.mark.parametrize("page", MACHINES, ids=lambda page: page.name)
-def test_commands_and_their_flags_exist(page: Path) -> None:
-    found = commands_in(page)
-    assert found
-    for name, *words in found:
-        given = {word.partition("=")[0] for word in words if word.startswith("--")}
-        assert given <= flags_of(name), (name, words)
+def read(words: list[str]) -> None:
+    """By the program's own parser, and a run's options by its own checks. Raises SystemExit or UsageError."""
+    parser, run = _parsers(words)
+    if words[0] != "run":
+        parser.parse_args(words)
+        return
+    args = parse_run(run, words[1:])
+    if args.config is None:
+        config_of(args.input, args.outputs, given_options(args))
 
 
-def test_a_command_that_does_not_exist_is_found_out() -> None:
-    with pytest.raises(AssertionError):
-        flags_of("cure")
-    assert "--nowhere" not in flags_of("build")
-    assert "--batch" in flags_of("build")
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "extend.md"],  # which runs what its reader adds
+    ids=lambda page: page.name,
+)
+def test_commands_are_understood_as_typed(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed, named = commands_in(page), named_in(page)
+    assert typed or page not in MACHINES
+    wrong = []
+    for words in (*typed, *named):
+        try:
+            read(words)
+        except (SystemExit, UsageError) as error:
+            if getattr(error, "code", None) == 0:
+                continue  # --help
+            said = f"{error} {capsys.readouterr().err}"
+            if words in typed or not any(lack in said for lack in ("arguments are required", "no input", "no output")):
+                wrong.append((words, said))
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "line", ["cure", "build i3d --nowhere", "build i3d --batch some", "run a.mp4 b.mp4 --memory gpu", "run rtsp://a"]
+)
+def test_a_command_that_is_wrong_is_found_out(line: str) -> None:
+    with pytest.raises((SystemExit, UsageError)):
+        read(line.split())
 
 
 @pytest.mark.parametrize("page", MACHINES, ids=lambda page: page.name)

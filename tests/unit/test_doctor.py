@@ -66,7 +66,7 @@ SAID: dict[str, dict[str, tuple[str, str, str]]] = {
         "overlay": ("ok", "C++, AVX-512 VBMI", ""),
     },
     "data centre": {
-        "processor": ("slower", "16 of 112 cores, of which the container may use 12", "docker update --cpus 16"),
+        "processor": ("slower", "16 of 112 cores, of whose time a control group allows 12", "CPUQuota=1600%"),
         "SIMD": ("ok", "AMX bf16", ""),
         "encoder": ("ok", "no NVENC", ""),
         "decoder": ("slower", "each picture is copied to the GPU: PyNvVideoCodec is not", "pip install PyNvVideoCodec"),
@@ -78,7 +78,7 @@ SAID: dict[str, dict[str, tuple[str, str, str]]] = {
         "driver": ("slower", "the host has NVIDIA's driver 580.95.05", "docker run --gpus all"),
         "/dev/shm": ("absent", "64 MiB", "--shm-size"),
         "cache": ("slower", "cannot be written", "XDG_CACHE_HOME"),
-        "processor": ("slower", "may use 1.5", "docker update"),
+        "processor": ("slower", "allows 1.5", "docker update --cpus 8"),
     },
     "Orin": {
         "JetPack": ("ok", "JetPack 6 (Jetson Linux 36.4.3)", ""),
@@ -128,6 +128,12 @@ def test_a_machine_without_nvidia_hears_one_line_of_it() -> None:
 def test_a_container_without_the_runtime_on_a_jetson() -> None:
     inside = replace(CONTAINER, files={"/.dockerenv": "", **ORIN.files})
     assert found(inside)["driver"].command == "docker run --runtime nvidia ..."
+
+
+def test_a_container_that_may_not_use_its_camera() -> None:
+    inside = replace(CONTAINER, files={**CONTAINER.files, "/dev/video2": ""}, denied={"/dev/video2": "video"})
+    finding = found(inside)["cameras"]
+    assert (finding.status, finding.command) == ("absent", "docker run --device /dev/video2 --group-add video ...")
 
 
 def test_a_card_without_its_driver() -> None:

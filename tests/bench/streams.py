@@ -6,47 +6,22 @@ is fixed, and it is told by second.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from math import isnan
+import math
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 from harness import Row, Setup, Target
-from saliency_tubes.stream.app.config import Config
-from saliency_tubes.stream.app.fleet import Fleet
-from saliency_tubes.stream.app.settings import Settings
-from saliency_tubes.stream.sources.base import SourceOptions
-from saliency_tubes.stream.telemetry.stats import Snapshot, resident_bytes
+from saliency_tubes.stream.bench.running import Found, Running, Wanted
 
 CAMERA, FRAMES = "test://?size=640x480&rate=15", 16
 STRIDE, HOP = 2, 30
 """where the work is fixed: a window every two seconds, which two cores can do for four streams"""
-ROUNDS, SECONDS, WARM_WINDOWS = 3, 12, 2
+ROUNDS, SECONDS = 3, 12
 """seconds: whole windows where the work is fixed"""
 MAX_AGE = 60.0
 """so that old tubes are told of, and not faded away"""
 CHEAPER, FAIR = Target(1.0), Target(0.95, at_most=False)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one process measured of its streams."""
-
-    windows: tuple[float, ...]
-    """explained a second, by stream"""
-    cpu: float
-    """seconds a second"""
-    memory: float
-    """MiB resident"""
-    ages: tuple[float, ...]
-    """seconds that tubes were old, from time to time"""
 
 
 def rows(setup: Setup) -> list[Row]:
@@ -130,104 +105,21 @@ def _measure(
     processes: list[int], seconds: int, *, cores: int = 0, batch: int | None = None, sync: str = "live"
 ) -> list[Found]:
     """processes: how many streams each has. They begin to measure together. cores: that they may use; 0: all."""
-    options = {"seconds": seconds, "cores": cores, "batch": batch, "sync": sync}
-    running = [_Process({**options, "streams": streams}) for streams in processes]
+    options = {"frames": FRAMES, "stride": STRIDE, "hop": HOP, "sync": sync, "max_age": MAX_AGE, "realtime": True}
+    if batch is not None:
+        options["batch"] = batch
+    running = [
+        Running(Wanted(CAMERA, (("null://",),) * streams, options, seconds, math.inf, every_window=True, cores=cores))
+        for streams in processes
+    ]
     try:
-        for one in running:
-            one.wait_until_ready()
+        ready = [one.is_ready() for one in running]
         for one in running:
             one.begin()
-        return [one.found() for one in running]
+        found = [one.found() for one in running]
     finally:
         for one in running:
             one.close()
-
-
-class _Process:
-    """Streams in a process of their own."""
-
-    def __init__(self, options: Mapping[str, object]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._told, self._says = self._process.stdin, self._process.stdout
-
-    def wait_until_ready(self) -> None:
-        self._line()
-
-    def begin(self) -> None:
-        self._told.write("\n")
-        self._told.flush()
-
-    def found(self) -> Found:
-        return Found(**json.loads(self._line()))
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def _line(self) -> str:
-        line = self._says.readline()
-        if not line:
-            raise RuntimeError("the streams ended before they were measured")
-        return line
-
-
-# a process that is measured
-
-
-def _run(streams: int, seconds: int, cores: int, batch: int | None, sync: str) -> None:
-    if cores:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    source = SourceOptions(realtime=True)
-    config = Config(
-        CAMERA,
-        ("null://",),
-        clip_length=FRAMES,
-        stride=STRIDE,
-        hop=HOP,
-        sync=sync,
-        max_age=MAX_AGE,
-        batch=batch,
-        source=source,
-    )
-    fleet = Fleet(Settings(tuple(replace(config, name=f"camera {number}") for number in range(streams))))
-    watcher = threading.Thread(target=_watch, args=(fleet, seconds), daemon=True)  # a run that fails ends it
-    watcher.start()
-    fleet.run()
-    watcher.join()
-
-
-def _watch(fleet: Fleet, seconds: int) -> None:
-    try:
-        while min(one.windows if isinstance(one, Snapshot) else 0 for one in fleet.snapshots().values()) < WARM_WINDOWS:
-            time.sleep(0.05)
-        print("ready", flush=True)
-        sys.stdin.readline()
-        before, cpu, start, ages = fleet.snapshots(), time.process_time(), time.monotonic(), []
-        counts = [0]
-        while time.monotonic() - start < seconds or not all(counts):
-            time.sleep(0.1)
-            after = _open(fleet.snapshots())
-            counts = [after[name].windows - one.windows for name, one in _open(before).items()]
-            ages += [one.tube_age for one in after.values() if not isnan(one.tube_age)]
-        elapsed, spent = time.monotonic() - start, time.process_time() - cpu
-        windows = tuple(count / elapsed for count in counts)
-        memory = resident_bytes() / 2**20
-        print(json.dumps(asdict(Found(windows, spent / elapsed, memory, tuple(ages)))), flush=True)
-    finally:
-        fleet.stop()
-
-
-def _open(snapshots: Mapping[str, Snapshot | str | None]) -> dict[str, Snapshot]:
-    return {name: one for name, one in snapshots.items() if isinstance(one, Snapshot)}
-
-
-if __name__ == "__main__":
-    _run(**json.loads(sys.argv[1]))
+    if not all(ready) or None in found:
+        raise RuntimeError("the streams ended before they were measured")
+    return [one for one in found if one is not None]

@@ -40,7 +40,7 @@ LEAK = 64 << 20
 REAL = "GPU_DOUBLE" not in os.environ
 FRAMES = 64 if REAL else 32
 CAMERA = "test://?size=1280x720&rate=30" if REAL else "test://?size=320x240&rate=10"
-RATE = 25 if REAL else 1
+RATE = 25 if REAL else 0.1
 """frames a second that each camera of a soak must have; what is not there computes slowly"""
 
 
@@ -61,7 +61,7 @@ def made_runner(here: Gpu) -> Callable[[int], Runner]:
 
         small = network(linear=True)
         call = torch_networks.tapped(small, linear=True)
-        return lambda batch: torch_networks.TorchDoubleRunner(Double.given(), call, manifest_of(small), 8, batch=batch)
+        return lambda batch: torch_networks.TorchDoubleRunner(Double(None), call, manifest_of(small), 8, batch=batch)
     import torch
 
     if not torch.cuda.is_available():

@@ -135,26 +135,24 @@ def environment_of(settings: str, report: Path) -> dict[str, str]:
 class Double:
     """The GPU that is not there, as a test sees it."""
 
-    def __init__(self, folder: Path, kind: str = "discrete", seed: int = 0, gpus: int = 1, **settings: Any) -> None:
-        """folder: for reports. settings: `memory` in bytes, `driver` (13000 for CUDA 13.0), `name`, `capability`."""
+    def __init__(
+        self, folder: Path | None, kind: str = "discrete", seed: int = 0, gpus: int = 1, **settings: Any
+    ) -> None:
+        """folder: for reports; None: the GPU that this process was started with (`environment_of`), as it is. settings:
+        `memory` in bytes, `driver` (13000 for CUDA 13.0), `name`, `capability`.
+        """
         self._library = load()
         self._works: list[Any] = []
         self._errors: list[BaseException] = []
-        self.report_of_children = folder / "gpu_double.jsonl"
         self.may_leave: set[str] = set()
         """what of `live` may be there at the end of the test"""
+        if folder is None:
+            self.settings, self.report_of_children = os.environ["GPU_DOUBLE"], Path(os.environ["GPU_DOUBLE_REPORT"])
+            return
+        self.report_of_children = folder / "gpu_double.jsonl"
         values = {"kind": kind, "seed": seed, "gpus": gpus, **KINDS[kind], **settings}
         self.settings = " ".join(f"{name}={str(value).replace(' ', '+')}" for name, value in values.items())
         self._library.gpu_double_start(self.settings.encode())
-
-    @classmethod
-    def given(cls) -> Double:
-        """The one that this process was started with (`environment_of`)."""
-        made = cls.__new__(cls)
-        made._library, made._works, made._errors = load(), [], []
-        made.settings, made.report_of_children = os.environ["GPU_DOUBLE"], Path(os.environ["GPU_DOUBLE_REPORT"])
-        made.may_leave = set()
-        return made
 
     # What happened.
 

@@ -15,7 +15,7 @@ from saliency_tubes.engine.errors import TubesError
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.stream.app.arguments import known_options
 from saliency_tubes.stream.app.cli import main
-from saliency_tubes.stream.bench import command, kernels, power, streams
+from saliency_tubes.stream.bench import command, kernels, power, running, streams
 from saliency_tubes.stream.bench.film import make_film
 from saliency_tubes.stream.bench.power import Meter, rapl_joules, smi_watts, tegra_watts
 from saliency_tubes.stream.bench.report import COLUMNS, as_text, header, row
@@ -284,9 +284,8 @@ def test_streams_stop_when_whoever_measures_them_is_gone(monkeypatch: pytest.Mon
         raise BrokenPipeError
 
     monkeypatch.setattr("builtins.print", gone)
-    monkeypatch.setattr(streams, "PATIENCE", 0.0)
     fleet: Any = Fleet()
-    streams.watch(fleet, 1, 1.0)
+    running.watch(fleet, running.Wanted("a.mp4", (("null://",),), {}, 1.0, patience=0.0))
     assert fleet.stopped == 1
 
 

@@ -19,7 +19,6 @@ pytest.importorskip("onnxscript", reason="export needs onnxscript")
 pytest.importorskip("torchvision", reason="some of the networks are its own")
 pytest.importorskip("openvino", reason="it runs the files")  # here: its telemetry starts a thread that outlives a test
 
-from captum.attr import LayerGradCam  # noqa: E402
 from saliency_tubes.engine.manifest import Manifest  # noqa: E402
 from saliency_tubes.engine.noise import smooth_noise  # noqa: E402
 from saliency_tubes.engine.preprocess import black_clip  # noqa: E402
@@ -241,8 +240,9 @@ def test_runtimes_say_what_torch_says(exported, runtime):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_tube_is_captums_grad_cam(exported, runtime, target):
     pytest.importorskip(runtime, reason=f"needs {runtime}")
+    captum = pytest.importorskip("captum.attr", reason="needs captum")  # here: it takes long to import
     _, _, explanation = exported.run(runtime, target)
-    drawn = LayerGradCam(exported.model, exported.layer).attribute(
+    drawn = captum.LayerGradCam(exported.model, exported.layer).attribute(
         torch.from_numpy(exported.clip), explanation.explained[0].id
     )
     found, drawn = explanation.tube.evidence, drawn[0, 0].detach().numpy()

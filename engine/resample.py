@@ -29,28 +29,38 @@ def filter_axis(source: int, scaled: int, offset: int, pixels: int, shrinks: boo
 
     Pixels outside 0..scaled are black bars. shrinks: whether the plane shrinks along both axes, which chooses the rule.
     """
-    dense = np.zeros((pixels, source))
     index = np.arange(offset, offset + pixels)
     inside = (index >= 0) & (index < scaled)
-    dense[inside] = (_areas if shrinks else _between)(source, scaled, index[inside])
-    first = np.where(inside, (dense != 0).argmax(axis=1), -1).astype(np.int32)
-    taps = max(1, int((dense != 0).sum(axis=1).max(initial=1)))
-    columns = np.maximum(first, 0)[:, None] + np.arange(taps)
-    weights = np.where(columns < source, np.take_along_axis(dense, np.minimum(columns, source - 1), axis=1), 0)
-    return Filter(first, weights.astype(np.float32))
+    start, band = (_areas if shrinks else _between)(source, scaled, index[inside])
+    lead = (band != 0).argmax(axis=1)
+    first = np.full(pixels, -1, np.int32)
+    first[inside] = start + lead
+    taps = max(1, int((band != 0).sum(axis=1).max(initial=1)))
+    columns = lead[:, None] + np.arange(taps)
+    weights = np.zeros((pixels, taps), np.float32)
+    last = band.shape[1] - 1
+    weights[inside] = np.where(columns <= last, np.take_along_axis(band, np.minimum(columns, last), axis=1), 0)
+    return Filter(first, weights)
 
 
-def _areas(source: int, scaled: int, index: npt.NDArray[np.int_]) -> F64:
-    """[n, source]: the part of each pixel's area that each sample fills."""
+_Band = tuple[npt.NDArray[np.int_], F64]
+"""[n]: a sample for each pixel, and [n, samples]: the weights of the samples from there on; all others weigh nothing"""
+
+
+def _areas(source: int, scaled: int, index: npt.NDArray[np.int_]) -> _Band:
+    """The part of each pixel's area that each sample fills."""
     step = source / scaled
-    low, high = index[:, None] * step, (index[:, None] + 1) * step
-    samples = np.arange(source)
-    covered = np.maximum(0, np.minimum(high, samples + 1) - np.maximum(low, samples))
+    low, high = index * step, (index + 1) * step
+    start = np.floor(low).astype(int)
+    samples = start[:, None] + np.arange(int(step) + 3)
+    covered = np.maximum(0, np.minimum(high[:, None], samples + 1) - np.maximum(low[:, None], samples))
     covered[covered < 1e-9] = 0  # left by rounding
-    return np.asarray(covered / covered.sum(axis=1, keepdims=True))
+    return start, np.asarray(covered / covered.sum(axis=1, keepdims=True))
 
 
-def _between(source: int, scaled: int, index: npt.NDArray[np.int_]) -> F64:
-    """[n, source]: linear interpolation between the centres of samples."""
+def _between(source: int, scaled: int, index: npt.NDArray[np.int_]) -> _Band:
+    """Linear interpolation between the centres of samples."""
     position = np.clip((index + 0.5) * source / scaled - 0.5, 0, source - 1)
-    return np.asarray(np.maximum(0, 1 - np.abs(position[:, None] - np.arange(source))))
+    start = np.floor(position).astype(int)
+    samples = start[:, None] + np.arange(2)
+    return start, np.asarray(np.maximum(0, 1 - np.abs(position[:, None] - samples)))

@@ -1,10 +1,11 @@
-"""The part of a picture that the network sees, resized, as RGB, straight from the planes.
+"""Planes resized and converted in one step: the part of a picture that the network sees, as RGB; and for fit.py.
 
 By the compiled kernels/sample.h; without the compiled module by OpenCV, which converts the whole picture and is slower.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -34,15 +35,32 @@ def resize(picture: Picture, size: tuple[int, int], box: Box) -> U8:
     if _compiled is None:
         part = picture.rgb(size)[top : top + height, left : left + width]
         return np.ascontiguousarray(part.transpose(2, 0, 1)).transpose(1, 2, 0)
-    out = np.empty((3, height, width), np.uint8)
+    out = resampled(picture.planes, size, box, _matrix(picture.layout, picture.color))
+    return np.asarray(out.transpose(1, 2, 0), np.uint8)
+
+
+def has_compiled() -> bool:
+    """Whether `resampled` works here."""
+    return _compiled is not None
+
+
+def resampled(planes: Sequence[U8], size: tuple[int, int], box: Box, matrix: F32) -> U8:
+    """The part `box` of planes that are resized to `size` = (width, height): [n, h, w] uint8, in memory of its own.
+
+    planes: [H, W] or [H, W, channels] uint8, of up to three channels together, which count as a, b and c. matrix:
+    [n, 4] float32: what is made of (a, b, c, 1), to the nearest and limited to 0..255. Needs the compiled module.
+    """
+    assert _compiled is not None
+    left, top, width, height = box
+    out = np.empty((len(matrix), height, width), np.uint8)
     sources = []
-    for plane in picture.planes:
+    for plane in planes:
         samples = plane.shape[:2]
         shrinks = size[0] <= samples[1] and size[1] <= samples[0]
         rows = _axis(samples[0], size[1], top, height, shrinks)
         sources.append((plane, *rows, *_axis(samples[1], size[0], left, width, shrinks)))
-    _compiled.sample(0, tuple(sources), _matrix(picture.layout, picture.color), out)
-    return np.asarray(out.transpose(1, 2, 0), np.uint8)
+    _compiled.sample(0, tuple(sources), matrix, out)
+    return out
 
 
 @lru_cache(maxsize=64)

@@ -10,11 +10,12 @@ import numpy as np
 
 from ..draw.style import Style
 from ..errors import ModelError
-from ..fit import fit
+from ..fit import fit, is_fit
 from ..manifest import InputSpec
 from ..picture import U8, Color, Image, Layout, Picture
 from ..place import Needs
 from .driver import Gpu
+from .fit import CudaFit
 from .jobs import Format, Surface
 from .painter import CudaPainter
 from .pictures import DevicePicture, bytes_of, copy, laid_out, rows_of
@@ -53,6 +54,7 @@ class CudaPlace:
         """by the bytes of a block"""
         self._old: list[Pool] = []
         """pools that were closed and of which something is still held"""
+        self._fit = CudaFit(gpu)
         self._ring, self._arrays = PinnedRing(gpu, _UPLOADS), PinnedArrays(gpu)
 
     @property
@@ -128,14 +130,25 @@ class CudaPlace:
         return CudaPainter(self.gpu, self.frames_stream, style)
 
     def fit(self, image: Image, size: tuple[int, int], layout: Layout, color: Color) -> Image:
-        """As `Place.fit`. An image that changes passes through the host, which the counters tell: that is for streams
-        whose pictures change in the middle."""
+        """As `Place.fit`; this waits for nothing but the upload of weights for a new size. Raises ValueError for an
+        image in the memory of another GPU."""
         if isinstance(image, Picture):
             return fit(image, size, layout, color)
-        same = (image.width, image.height) == size and image.layout is layout
-        if same and (image.color == color or layout is Layout.RGB):
+        if is_fit(image, size, layout, color):
             return image
-        return self.bring(fit(self.host(image), size, layout, color))
+        if not isinstance(image, DevicePicture) or image.where != self.name:
+            raise ValueError(f"an image on {image.where} cannot be made alike on {self.name}")
+        format, stream = Format(layout.value), self.frames_stream
+        pool = self._pool_of(bytes_of(format, size))
+        with self.gpu.entered():
+            block = pool.take(stream)
+            surface = laid_out(format, size, color, block.pointer)
+            stream.wait(image.ready)
+            self._fit.queue(image.surface, surface, stream.handle)
+            ready = stream.record()
+        image.used(ready)
+        block.used(ready)
+        return DevicePicture(self.gpu, surface, ready, block)
 
     def host(self, image: Image) -> Picture:
         """As `Place.host`; this waits for the copy. Raises ValueError for an image in the memory of another GPU."""

@@ -15,7 +15,7 @@ from ..cachefile import cache_folder, key_of, read_cached, write_cached
 from ..errors import ModelError, UsageError
 
 KERNELS = Path(__file__).parents[1] / "kernels"
-HEADERS = ("arithmetic.h", "device.h")
+HEADERS = ("arithmetic.h", "device.h", "resample.h")
 OPTIONS = ("--std=c++17", "--define-macro=TUBES_NVRTC")
 INSTALL = "pip install 'saliency-tubes[cuda]' (where the driver is of CUDA 12, as in JetPack 6: [cuda12])"
 STDINT = "".join(

@@ -34,14 +34,15 @@ SHOT = np.dtype(
         ("matrix", "f4", (3, 4)),
     ]
 )
-"""The structs Filter, PlaneSource and Shot of kernels/preprocess.cu."""
+"""The structs Filter and PlaneSource of kernels/resample.h, and Shot of kernels/preprocess.cu."""
 GATHERED = np.dtype(
     [("samples", "u8", MOST_SAMPLES), ("out", "u8"), ("table", "u8")]
     + [(name, "i4") for name in ("first", "clip_length", "pixels", "half")]
 )
 """The struct Gathered of kernels/gather.cu."""
 
-_filter = lru_cache(maxsize=64)(filter_axis)
+filter_of = lru_cache(maxsize=64)(filter_axis)
+"""`filter_axis`, cached."""
 
 
 def check_sample(surface: Surface, out: View, spec: InputSpec, device: int) -> None:
@@ -72,7 +73,7 @@ def filters_of(surface: Surface, placed: Placement, spec: InputSpec) -> list[tup
             (columns, placed.size[0], placed.left, width, shrinks),
             (rows, placed.size[1], placed.top, height, shrinks),
         ):
-            made.append((key, _filter(*key)))
+            made.append((key, filter_of(*key)))
     return made
 
 

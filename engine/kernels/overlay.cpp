@@ -291,7 +291,7 @@ PyObject* blend(PyObject*, PyObject* args) {
 bool get_floats(PyObject* object, Buffer& buffer, Py_ssize_t rows, Py_ssize_t columns, const float*& data) {
     if (!buffer.get(object, PyBUF_C_CONTIGUOUS)) return false;
     if (!buffer.is("f", 2) || buffer.view.shape[0] != rows || (columns && buffer.view.shape[1] != columns))
-        return refuse("weights must be float32, [n, taps], and the matrix [3, 4]");
+        return refuse("weights must be float32, [n, taps], and the matrix [channels, 4]");
     data = (const float*)buffer.view.buf;
     return true;
 }
@@ -313,9 +313,9 @@ bool get_taps(PyObject* first, PyObject* weights, Buffer buffers[2], Py_ssize_t 
 
 constexpr char SAMPLE_DOC[] =
     "sample(path, sources, matrix, out)\n\n"
-    "Fills uint8 [3, h, w] with a part of a picture, resized.\n\n"
+    "Fills uint8 [n, h, w], n of 1 to 3, with a part of a picture, resized.\n\n"
     "sources: for each plane (plane, first rows, row weights, first columns, column weights), int32 [n] and float32\n"
-    "[n, taps]. matrix: float32 [3, 4], from the planes' channels and 1 to RGB. Raises as `draw` does.";
+    "[n, taps]. matrix: float32 [n, 4], from the planes' channels, up to 3, and 1 to what is made. Raises as `draw` does.";
 
 PyObject* sample_planes(PyObject*, PyObject* args) {
     int path;
@@ -327,12 +327,12 @@ PyObject* sample_planes(PyObject*, PyObject* args) {
     if (!out.get(out_object, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) return nullptr;
     const Py_ssize_t* shape = out.view.shape;
     const Py_ssize_t count = PyTuple_Size(sources_object);
-    if (!out.is("B", 3) || shape[0] != 3 || count < 1 || count > MOST_PLANES || out.view.len == 0 ||
+    if (!out.is("B", 3) || shape[0] < 1 || shape[0] > 3 || count < 1 || count > MOST_PLANES || out.view.len == 0 ||
         shape[1] > MOST_SAMPLES || shape[2] > MOST_SAMPLES)
-        return refuse("1 to 3 planes make uint8 [3, h, w]"), nullptr;
+        return refuse("1 to 3 planes make uint8 [1 to 3, h, w]"), nullptr;
     const Py_ssize_t height = shape[1], width = shape[2];
     const float* coefficients;
-    if (!get_floats(matrix_object, matrix, 3, 4, coefficients)) return nullptr;
+    if (!get_floats(matrix_object, matrix, shape[0], 4, coefficients)) return nullptr;
     Source sources[MOST_PLANES];
     int channels = 0;
     for (Py_ssize_t i = 0; i < count; ++i) {
@@ -349,11 +349,11 @@ PyObject* sample_planes(PyObject*, PyObject* args) {
         if (!get_taps(first_column, columns, taps[i] + 2, width, samples, sources[i].columns)) return nullptr;
         channels += plane.channels;
     }
-    if (channels != 3) return refuse("the planes must have 3 channels together"), nullptr;
+    if (channels > 3) return refuse("the planes may have 3 channels together"), nullptr;
     float* memory = (float*)malloc(sample_floats(sources, (int)count, (int)width) * sizeof(float));
     if (!memory) return PyErr_NoMemory();
     Py_BEGIN_ALLOW_THREADS
-    available[path]->sample(sources, (int)count, coefficients, (uint8_t*)out.view.buf, memory);
+    available[path]->sample(sources, (int)count, coefficients, (int)shape[0], (uint8_t*)out.view.buf, memory);
     Py_END_ALLOW_THREADS
     free(memory);
     return Py_NewRef(Py_None);

@@ -52,7 +52,8 @@ struct Path {
     void (*expand)(const uint16_t* row, const uint16_t* next, int cells, const Columns& columns, int odd, int bias,
                    const Steps& steps);
     void (*paint)(const Rows& rows, const Steps& steps, const Table& table);
-    void (*sample)(const Source* sources, int planes, const float* matrix, uint8_t* out, float* memory);
+    void (*sample)(const Source* sources, int planes, const float* matrix, int made, uint8_t* out,
+                   float* memory);
 };
 
 TUBES_INLINE void bound_body(int columns, const Steps& steps) {
@@ -111,8 +112,9 @@ inline void paint_generic(const Rows& rows, const Steps& steps, const Table& tab
     }
 }
 
-inline void sample_generic(const Source* sources, int planes, const float* matrix, uint8_t* out, float* memory) {
-    sample_body(sources, planes, matrix, out, memory);
+inline void sample_generic(const Source* sources, int planes, const float* matrix, int made, uint8_t* out,
+                           float* memory) {
+    sample_body(sources, planes, matrix, made, out, memory);
 }
 
 constexpr Path GENERIC = {"generic", expand_generic, paint_generic, sample_generic};

@@ -161,8 +161,9 @@ TUBES_AVX2 void paint(const Rows& rows, const Steps& steps, const Table& table) 
         paint_row<CHANNELS>(rows.data + y * rows.pitch, rows, steps, rows.fractions[y], table);
 }
 
-TUBES_AVX2 inline void sample(const Source* sources, int planes, const float* matrix, uint8_t* out, float* memory) {
-    sample_body(sources, planes, matrix, out, memory);
+TUBES_AVX2 inline void sample(const Source* sources, int planes, const float* matrix, int made, uint8_t* out,
+                              float* memory) {
+    sample_body(sources, planes, matrix, made, out, memory);
 }
 
 inline void paint_any(const Rows& rows, const Steps& steps, const Table& table) {

@@ -200,8 +200,9 @@ TUBES_AVX512 inline void expand(const uint16_t* row, const uint16_t* next, int c
     expand_body(row, next, cells, columns, odd, bias, steps);
 }
 
-TUBES_AVX512 inline void sample(const Source* sources, int planes, const float* matrix, uint8_t* out, float* memory) {
-    sample_body(sources, planes, matrix, out, memory);
+TUBES_AVX512 inline void sample(const Source* sources, int planes, const float* matrix, int made, uint8_t* out,
+                                float* memory) {
+    sample_body(sources, planes, matrix, made, out, memory);
 }
 
 inline void paint_any(const Rows& rows, const Steps& steps, const Table& table) {

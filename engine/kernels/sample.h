@@ -1,4 +1,5 @@
-// What the network sees: a part of a picture in its planes, resized, as RGB. No full-size RGB is ever made.
+// Planes made of planes: what the network sees, a part of a picture resized, as RGB; and a picture in another size,
+// layout or colour (engine/fit.py). No full-size RGB is ever made.
 //
 // Resizing is a weighted sum of neighbours along each axis (engine/resample.py makes the weights). Sums are elementwise
 // and in one order, so that every path gives the same bytes.
@@ -76,7 +77,7 @@ TUBES_INLINE void sum_columns(const Source& source, const float* sums, float* ou
     }
 }
 
-// To bytes: one row [4] of the matrix to RGB times (a, b, c, 1), to the nearest, limited.
+// To bytes: one row [4] of the matrix times (a, b, c, 1), to the nearest, limited.
 TUBES_INLINE void convert(const float* channels, int width, const float* row, uint8_t* __restrict out) {
     const float *__restrict a = channels, *__restrict b = channels + width, *__restrict c = b + width;
     for (int x = 0; x < width; ++x) {
@@ -86,10 +87,13 @@ TUBES_INLINE void convert(const float* channels, int width, const float* row, ui
     }
 }
 
-// Fills RGB [3, rows, columns]. memory: of `sample_floats`.
-TUBES_INLINE void sample_body(const Source* sources, int planes, const float* matrix, uint8_t* out, float* memory) {
+// Fills [made, rows, columns] by a matrix [made, 4]. The planes have up to three channels together; others count as 0.
+// memory: of `sample_floats`.
+TUBES_INLINE void sample_body(const Source* sources, int planes, const float* matrix, int made, uint8_t* out,
+                              float* memory) {
     const int height = sources[0].rows.count, width = sources[0].columns.count;
     float *channels = memory, *sums = memory + 3 * (ptrdiff_t)width;
+    for (float* channel = channels; channel < sums; ++channel) *channel = 0.0f;
     for (int y = 0; y < height; ++y) {
         float* channel = channels;
         for (int i = 0; i < planes; ++i) {
@@ -99,7 +103,7 @@ TUBES_INLINE void sample_body(const Source* sources, int planes, const float* ma
             sum_rows(source, y, begin, end, sums);
             for (int c = 0; c < source.channels; ++c, channel += width) sum_columns(source, sums + c, channel);
         }
-        for (int i = 0; i < 3; ++i)
+        for (int i = 0; i < made; ++i)
             convert(channels, width, matrix + 4 * i, out + ((ptrdiff_t)i * height + y) * width);
     }
 }

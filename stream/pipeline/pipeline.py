@@ -167,7 +167,7 @@ class Pipeline:
             dropped={(name, why): channels[name].dropped if name in channels else 0 for name, why in DROPS.items()},
             queues={name: len(channels[name]) if name in channels else 0 for name in QUEUES},
             not_finite=stages.painter.not_finite,
-            host_copies=stages.place.host_copies,
+            place=stages.place,
             newest=stages.newest,
             facts=facts_of(self._runner, stages.painter.painter.path),
         )

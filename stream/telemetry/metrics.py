@@ -39,6 +39,9 @@ COUNTERS = {
     "frames_damaged": "Frames shown and left out of what is explained, for the decoder had to guess parts of them.",
     "windows": "Windows explained.",
     "outage_frames": "Frames shown while the camera was away, in no other count.",
+    "uploads": "Images copied from the host's memory to where frames live.",
+    "host_copies": "Images copied to the host's memory, for outputs that take them there.",
+    "copies": "Images copied where frames live, because a decoder had lent them.",
     "not_finite": "Values of evidence that were no finite numbers, and drawn as none.",
 }
 GAUGES = {
@@ -49,6 +52,7 @@ GAUGES = {
     "lag": ("lag_seconds", "How much later than the promptest one the last frame came, by the camera's clock."),
     "last_frame": ("last_frame_age_seconds", "Since the last frame came in."),
     "tube_age": ("tube_age_seconds", "From the evidence drawn to the frame it is drawn on; if none is, until now."),
+    "leases": ("leases", "Images and samples in the GPU's memory that somebody holds; 0 at the end of a stream."),
     "drawn_ratio": ("drawn_ratio", "Share of frames that evidence was drawn on, over the last minute."),
     "uptime": ("uptime_seconds", "Since the stream was opened."),
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ...engine.place import Place
 from ...engine.runtimes.base import Runner
 from ...engine.types import Explanation, Shown
 from ..sinks.base import Sink
@@ -94,6 +95,12 @@ class Snapshot:
     not_finite: int = 0
     host_copies: int = 0
     """images copied to the host's memory, for outputs that take them only there"""
+    uploads: int = 0
+    """images copied from the host's memory to where frames live"""
+    copies: int = 0
+    """images copied where they live, because a decoder had lent them"""
+    leases: int = 0
+    """images and samples in the memory taken for the stream that somebody holds at the moment"""
     outage_frames: int = 0
     """frames shown while the camera was away; they are in none of the other counts"""
     frames_damaged: int = 0
@@ -244,11 +251,11 @@ def take_snapshot(
     dropped: Mapping[tuple[str, str], int],
     queues: Mapping[str, int],
     not_finite: int,
-    host_copies: int = 0,
+    place: Place | None = None,
     newest: Explanation | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> Snapshot:
-    """The snapshot of a pipeline now."""
+    """The snapshot of a pipeline now. place: where its frames live."""
     now = time.monotonic()
     outputs = _named_apart([sink.health() for sink in sinks])
     recent, totals = watch.recent(), watch.histograms()
@@ -271,7 +278,10 @@ def take_snapshot(
         queues=dict(queues),
         sinks=outputs,
         not_finite=not_finite,
-        host_copies=host_copies,
+        host_copies=place.host_copies if place else 0,
+        uploads=place.uploads if place else 0,
+        copies=place.copies if place else 0,
+        leases=place.leases if place else 0,
         label=newest.label if newest else "",
         probability=newest.explained[0].probability if newest else math.nan,
         size=(source.info.width, source.info.height),

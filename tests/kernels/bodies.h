@@ -6,6 +6,7 @@
 #include "cuda_shim.h"
 
 #include "../../engine/kernels/evidence.cu"
+#include "../../engine/kernels/fit.cu"
 #include "../../engine/kernels/gather.cu"
 #include "../../engine/kernels/marks.cu"
 #include "../../engine/kernels/overlay.cu"
@@ -74,15 +75,30 @@ inline int64_t last_of(Reach& reach, const tubes::Filter& filter, int outputs) {
 }
 
 template <class T>
-void preprocess_reach(Reach& reach, Dim3, const tubes::Shot& shot) {
-    for (int i = 0; i < shot.plane_count; ++i) {
-        const tubes::PlaneSource& plane = shot.planes[i];
-        const int64_t column = last_of(reach, plane.across, shot.width), row = last_of(reach, plane.down, shot.height);
+void planes_reach(Reach& reach, const tubes::PlaneSource* planes, int count, int width, int height) {
+    for (int i = 0; i < count; ++i) {
+        const tubes::PlaneSource& plane = planes[i];
+        const int64_t column = last_of(reach, plane.across, width), row = last_of(reach, plane.down, height);
         const int channels = min(plane.step, 3);
         if (column >= 0 && row >= 0)
             reach.read(plane.data, row * plane.pitch + (column * plane.step + channels) * sizeof(T));
     }
+}
+
+template <class T>
+void preprocess_reach(Reach& reach, Dim3, const tubes::Shot& shot) {
+    planes_reach<T>(reach, shot.planes, shot.plane_count, shot.width, shot.height);
     reach.write(shot.out, (size_t)3 * shot.width * shot.height);
+}
+
+template <class T>
+void fit_reach(Reach& reach, Dim3 grid, const tubes::Fit& fit) {
+    for (unsigned i = 0; i < grid.z; ++i) {
+        const tubes::FitGroup& group = fit.groups[i];
+        planes_reach<T>(reach, group.planes, group.plane_count, group.width, group.height);
+        for (int c = 0; c < group.channels; ++c)
+            reach.write(group.out[c], (size_t)(group.height - 1) * group.pitch + (group.width - 1) * group.step + 1);
+    }
 }
 
 inline void gather_reach(Reach& reach, Dim3 grid, const tubes::Gathered& job) {
@@ -128,6 +144,8 @@ inline const std::map<std::string, Body>& bodies() {
         {"overlay_linear", body(overlay_linear, 256, overlay_reach<false>)},
         {"overlay_cubic", body(overlay_cubic, 256, overlay_reach<true>)},
         {"marks", body(marks, 256, marks_reach)},
+        {"fit", body(fit, 256, fit_reach<uint8_t>)},
+        {"fit_wide", body(fit_wide, 256, fit_reach<uint16_t>)},
         {"preprocess", body(preprocess, 256, preprocess_reach<uint8_t>)},
         {"preprocess_wide", body(preprocess_wide, 256, preprocess_reach<uint16_t>)},
         {"gather", body(gather, 256, gather_reach)},

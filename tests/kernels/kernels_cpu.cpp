@@ -70,7 +70,7 @@ int size_of(const char* name) {
     const auto is = [&](const char* other) { return strcmp(name, other) == 0; };
     return is("Jobs") ? sizeof(Jobs) : is("Job") ? sizeof(Job) : is("PlaneJob") ? sizeof(PlaneJob)
          : is("Part") ? sizeof(Part) : is("Table") ? sizeof(Table) : is("Shot") ? sizeof(Shot) : is("Gathered") ? sizeof(Gathered)
-         : is("Marks") ? sizeof(Marks) : -1;
+         : is("Marks") ? sizeof(Marks) : is("Fit") ? sizeof(Fit) : -1;
 }
 
 uint16_t half_of(float value) { return to_half(value); }

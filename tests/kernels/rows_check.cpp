@@ -179,13 +179,14 @@ struct RandomPlane {
 };
 
 struct SampleCase {
-    int width, height;
+    int width, height, channels;  // of what is made
     std::vector<RandomPlane> planes;
     float matrix[12];
 
-    explicit SampleCase(Random& random) : width(random.between(1, 90)), height(random.between(1, 12)) {
-        constexpr int LAYOUTS[4][3] = {{3, 0, 0}, {1, 2, 0}, {1, 1, 1}, {2, 1, 0}};
-        for (int channels : LAYOUTS[random.below(4)])
+    explicit SampleCase(Random& random)
+        : width(random.between(1, 90)), height(random.between(1, 12)), channels(random.between(1, 3)) {
+        constexpr int LAYOUTS[6][3] = {{3, 0, 0}, {1, 2, 0}, {1, 1, 1}, {2, 1, 0}, {1, 0, 0}, {2, 0, 0}};
+        for (int channels : LAYOUTS[random.below(6)])
             if (channels) planes.emplace_back(random, channels, width, height);
         const bool wild = random.one_in(5);  // far beyond what bytes hold
         for (float& value : matrix) value = wild ? random.real(-1e12f, 1e12f) : random.real(-2.0f, 2.0f);
@@ -195,9 +196,9 @@ struct SampleCase {
         std::vector<Source> sources;
         for (const RandomPlane& one : planes)
             sources.push_back({one.samples.data(), one.pitch, one.channels, one.rows.view(), one.columns.view()});
-        std::vector<uint8_t> out((size_t)(3 * height * width));
+        std::vector<uint8_t> out((size_t)(channels * height * width));
         std::unique_ptr<float[]> memory(new float[sample_floats(sources.data(), (int)sources.size(), width)]);
-        path.sample(sources.data(), (int)sources.size(), matrix, out.data(), memory.get());
+        path.sample(sources.data(), (int)sources.size(), matrix, channels, out.data(), memory.get());
         return out;
     }
 

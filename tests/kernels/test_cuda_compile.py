@@ -15,7 +15,7 @@ from saliency_tubes.engine.errors import ModelError, UsageError
 
 ARCHITECTURES = (120, *(pytest.param(one, marks=pytest.mark.slow) for one in (75, 80, 86, 87, 89, 90, 100, 110)))
 """the newest every time, and the others in the slow run"""
-PROGRAMS = ("overlay", "evidence", "preprocess", "gather", "marks")
+PROGRAMS = ("overlay", "evidence", "preprocess", "fit", "gather", "marks")
 KERNEL_NAMES = {
     "overlay_linear",
     "overlay_cubic",
@@ -23,6 +23,8 @@ KERNEL_NAMES = {
     "evidence_half",
     "preprocess",
     "preprocess_wide",
+    "fit",
+    "fit_wide",
     "gather",
     "marks",
 }
@@ -147,7 +149,7 @@ class Nvrtc:
     def nvrtcCreateProgram(self, src, name, numHeaders, headers, includeNames):
         assert isinstance(src, bytes)
         assert isinstance(name, bytes)
-        assert numHeaders == len(headers) == len(includeNames) == 3
+        assert numHeaders == len(headers) == len(includeNames) == len(HEADERS) + 1
         assert all(isinstance(text, bytes) for text in (*headers, *includeNames))
         return 0, src
 

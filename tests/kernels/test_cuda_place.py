@@ -15,6 +15,7 @@ from saliency_tubes.engine.cuda.pictures import DevicePicture, bytes_of, laid_ou
 from saliency_tubes.engine.cuda.place import CudaPlace
 from saliency_tubes.engine.cuda.pool import Pool
 from saliency_tubes.engine.errors import ModelError
+from saliency_tubes.engine.fit import fit
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Color, Layout
 from saliency_tubes.engine.place import Needs
@@ -206,19 +207,58 @@ def test_a_block_is_leased_again_only_after_its_last_use(gpu_double, seed):
     second.close()
 
 
-def test_a_picture_that_changes_passes_through_the_host(gpu_double):
-    gpu_double()
+COLORS = [Color(), Color("bt601", full_range=True)]
+
+
+@pytest.mark.skipif(_compiled is None, reason="installed without a C++ compiler")
+@pytest.mark.parametrize("size", [(64, 48), (70, 24)])
+@pytest.mark.parametrize("wanted", Layout)
+@pytest.mark.parametrize("layout", Layout)
+def test_a_picture_that_changes_gets_the_cpus_bytes_and_stays(gpu_double, layout, wanted, size):
+    gpu_double(seed=size[0])
     place = CudaPlace(Gpu.of())
-    picture = make_picture(Layout.NV12, 48, 64)
-    image = place.bring(picture)
-    color = image.color
-    assert place.fit(image, (64, 48), Layout.NV12, color) is image
-    fitted = place.fit(image, (32, 24), Layout.NV12, color)
-    assert (fitted.where, fitted.width, fitted.height) == ("cuda:0", 32, 24)
-    assert (place.uploads, place.host_copies) == (2, 1)
-    assert place.fit(picture, (32, 24), Layout.NV12, color).where == "host"
-    del image, fitted
+    for number, (seen, color) in enumerate([(COLORS[0], COLORS[0]), COLORS, COLORS[::-1]]):
+        picture = make_picture(layout, 48, 64, seed=number, color=seen, pad=number)
+        image = place.bring(picture)
+        fitted, expected = place.fit(image, size, wanted, color), fit(picture, size, wanted, color)
+        assert (fitted is image) == (expected is picture)
+        assert (fitted.where, fitted.width, fitted.height) == ("cuda:0", *size)
+        assert (place.uploads, place.host_copies) == (number + 1, number)
+        found = place.host(fitted)
+        assert (found.layout, found.color) == (expected.layout, expected.color)
+        assert all(map(np.array_equal, found.planes, expected.planes))
+        assert place.fit(picture, size, wanted, color).where == "host"
+        del image, fitted
+    assert place.leases == 0
     place.close()
+
+
+@pytest.mark.skipif(_compiled is None, reason="installed without a C++ compiler")
+@pytest.mark.parametrize("format", [Format.P010, Format.BGR, Format.BGRA, Format.RGBA])
+@pytest.mark.parametrize("wanted", Layout)
+def test_formats_that_the_host_has_not_are_made_alike_too(gpu_double, format, wanted):
+    double, rng = gpu_double(seed=1), np.random.default_rng(3)
+    place, size = CudaPlace(Gpu.of()), (34, 18)
+    memory = double.array(rng.integers(0, 256, bytes_of(format, size), np.uint8))
+    if format is Format.P010:
+        memory.values.view(np.uint16)[...] &= 0xFFC0  # the lower six bits say nothing
+    image = DevicePicture(place.gpu, laid_out(format, size, Color(), memory.pointer))
+    expected = fit(place.host(image), (21, 30), wanted, COLORS[1])
+    found = place.host(place.fit(image, (21, 30), wanted, COLORS[1]))
+    pairs = zip(found.planes, expected.planes, strict=True)
+    off = max(np.abs(one.astype(int) - other).max() for one, other in pairs)
+    assert off <= (2 if format is Format.P010 else 0)  # whose ten bits the host rounds to eight first
+    del image
+    place.close()
+
+
+def test_a_picture_of_another_gpu_is_not_made_alike(gpu_double):
+    gpu_double(gpus=2)
+    place, other = CudaPlace(Gpu.of(0)), CudaPlace(Gpu.of(1))
+    with pytest.raises(ValueError, match="an image on cuda:1 cannot be made alike on cuda:0"):
+        place.fit(other.bring(make_picture(Layout.RGB, 8, 8)), (4, 4), Layout.RGB, Color())
+    place.close()
+    other.close()
 
 
 @pytest.mark.parametrize("format", [Format.P010, Format.BGRA, Format.BGR])

@@ -1,5 +1,6 @@
 """The CUDA kernels around the network, run on the CPU: the evidence against float64, the clip against the CPU's."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -8,11 +9,14 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from saliency_tubes.engine.cuda.clips import Gather
 from saliency_tubes.engine.cuda.driver import Gpu
+from saliency_tubes.engine.cuda.fit import FIT, CudaFit
 from saliency_tubes.engine.cuda.memory import view_of
 from saliency_tubes.engine.cuda.samples import CudaPreprocess
+from saliency_tubes.engine.cuda.shots import SHOT
 from saliency_tubes.engine.cuda.work import CudaEvidence, Format
+from saliency_tubes.engine.fit import fit
 from saliency_tubes.engine.manifest import InputSpec
-from saliency_tubes.engine.picture import Color, Picture
+from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.preprocess import sample, tensor
 from saliency_tubes.engine.resize import _compiled
 from saliency_tubes.engine.types import Clip, Crop, Frame, HostSample, Span
@@ -71,6 +75,36 @@ def test_samples_are_the_cpus(gpu, rule, format, size):
     assert CudaPreprocess(spec).sample(frame.on_gpu(gpu).surface, made, aspect) == expected.crop
     off = np.abs(made.values.transpose(1, 2, 0).astype(int) - expected.pixels)
     assert off.max() <= (0 if _compiled is not None else 3)  # OpenCV rounds between resizing and colour
+
+
+@pytest.mark.skipif(_compiled is None, reason="installed without a C++ compiler")
+@pytest.mark.parametrize("wanted", Layout)
+@pytest.mark.parametrize("format", [Format.NV12, Format.I420, Format.RGB, Format.BGRA])
+@pytest.mark.parametrize("size", [(40, 30), (97, 61), (20, 70)])
+def test_pictures_are_made_alike_as_on_the_cpu(gpu, format, wanted, size):
+    for color, wanted_color in itertools.product((Color("bt601", True), Color()), repeat=2):
+        frame = host_frame(format, 35, 51, seed=size[0], pad=6, color=color)
+        planes = [plane[..., 0] if plane.shape[2] == 1 else plane for plane in frame.planes]
+        if format is Format.BGRA:
+            planes = [np.ascontiguousarray(planes[0][..., 2::-1])]
+        picture = Picture(frame.surface.layout, tuple(planes), color)
+        made, source = host_frame(Format(wanted.value), *size[::-1], pad=3, color=wanted_color), frame.on_gpu(gpu)
+        target = made.on_gpu(gpu)
+        with Gpu.of().entered():
+            CudaFit(Gpu.of()).queue(source.surface, target.surface, 0)
+            Gpu.of().wait(0)
+        expected = fit(picture, size, wanted, wanted_color)
+        for plane, other in zip(made.planes, expected.planes, strict=True):
+            plane[...] = other.reshape(plane.shape)
+        # what lies between the rows is left as it was
+        assert all(np.array_equal(there.values, here) for there, here in zip(target.memory, made.memory, strict=True))
+        source.close()
+        target.close()
+
+
+def test_the_records_are_the_kernels(kernels):
+    assert kernels.size_of(b"Fit") == FIT.itemsize
+    assert kernels.size_of(b"Shot") == SHOT.itemsize
 
 
 def test_ten_bits_count(gpu):

@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "live.md"
 UNITS = ("seconds", "bytes", "pixels")
 UNITLESS = {
     *("up", "trouble", "fps_in", "fps_out", "windows_per_second", "batch_size", "queue_depth", "sink_queue_depth"),
-    *("sink_state", "sink_viewers", "config_last_reload_successful", "drawn_ratio"),
+    *("sink_state", "sink_viewers", "config_last_reload_successful", "drawn_ratio", "leases"),
 }
 """gauges whose names end with no unit, for they have none or say it in other words"""
 RESERVED = ("_total", "_count", "_sum", "_bucket", "_created", "_info")

@@ -39,6 +39,7 @@ def snapshot() -> Snapshot:
     (sink,) = ended.sinks
     return replace(
         ended, alive=True, connected=True, state="live", arrived=time.monotonic(), reconnects=3, lag=0.5,
+        uploads=40, host_copies=20, copies=10, leases=5,
         sinks=(replace(sink, frames_written=40, events=17, queued=3),),
     )  # fmt: skip
 
@@ -85,6 +86,8 @@ def test_metrics(snapshot):
         "overlay": Overlay(Style()).path,
     }
     assert values[("saliency_tubes_queue_depth", ("queue", "read"), door)] == 0
+    for name, value in (("uploads_total", 40), ("host_copies_total", 20), ("copies_total", 10), ("leases", 5)):
+        assert values[(f"saliency_tubes_{name}", door)] == value
     sink = ("sink", "memory")
     assert values[("saliency_tubes_sink_frames_total", sink, door)] == 40
     assert values[("saliency_tubes_sink_events_total", sink, door)] == 17

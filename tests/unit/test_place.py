@@ -165,13 +165,14 @@ def run(
     options = Options(target=Target(0), hop=2, sync=sync)
     with Pipeline(source, runner or StubRunner(), sinks, options, place=place) as pipeline:
         shown = sum(1 for _ in pipeline)
-        copies = pipeline.snapshot().host_copies
+        told = pipeline.snapshot()
+    assert (told.uploads, told.host_copies, told.copies) == (place.uploads, place.host_copies, place.copies)
     if isinstance(place, FarPlace):
         assert place.leases == 0
         assert place.needs is not None
         assert place.most_held <= place.needs.pictures
     assert shown == len(sinks[0].indices)
-    return copies
+    return told.host_copies
 
 
 def test_a_stream_that_lives_elsewhere_gives_the_same_bytes() -> None:

@@ -197,6 +197,14 @@ def test_it_samples():
     assert (made[3] == 100).all()
 
 
+def test_channels_that_are_not_there_are_nothing():
+    made = arguments(plane=np.full((4, 6), 100, np.uint8), matrix=np.ones((2, 4), np.float32))
+    made[3] = np.zeros((2, 2, 3), np.uint8)
+    for number in range(len(_overlay.paths())):
+        _overlay.sample(number, *made[1:])
+        assert (made[3] == 101).all()
+
+
 def read_only() -> np.ndarray:
     out = np.zeros((3, 2, 3), np.uint8)
     out.flags.writeable = False
@@ -215,7 +223,7 @@ WRONG = {
     "four sources": {"sources": (GREY,) * 4},
     "a source that is no tuple": {"sources": (None,)},
     "a source of four things": {"sources": (SOURCE[:4],)},
-    "two channels": {"sources": (GREY, GREY)},
+    "four channels out": {"out": np.zeros((4, 2, 3), np.uint8), "matrix": np.eye(4, dtype=np.float32)},
     "six channels": {"sources": (SOURCE, SOURCE)},
     "int8 plane": {"plane": np.zeros((4, 6, 3), np.int8)},
     "float plane": {"plane": np.zeros((4, 6, 3), np.float32)},

@@ -103,6 +103,11 @@ class Image(Protocol):
         ...
 
     @property
+    def stored(self) -> str:
+        """How its samples lie where it lives: the value of its layout, or what only devices have, such as p010."""
+        ...
+
+    @property
     def where(self) -> str:
         """HOST, or the name of the device whose memory has its planes."""
         ...
@@ -134,6 +139,10 @@ class Picture:
     @property
     def height(self) -> int:
         return int(self.planes[0].shape[0])
+
+    @property
+    def stored(self) -> str:
+        return self.layout.value
 
     @property
     def where(self) -> str:

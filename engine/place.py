@@ -82,6 +82,10 @@ class Needs:
     """number of samples"""
     spec: InputSpec
     """the network that the samples are for"""
+    cells: tuple[int, int] | None = None
+    """h and w of the network's activation; None: not known"""
+    stored: str = ""
+    """how its pictures lie there, as `Image.stored`: ten bits take twice the memory; empty: as in the layout"""
 
 
 class Place(Protocol):
@@ -105,7 +109,8 @@ class Place(Protocol):
 
     def reserve(self, needs: Needs) -> str:
         """Takes the memory that a stream needs, before its first frame. Returns what that is, as printed at the start;
-        empty where there is nothing to say. Raises ModelError where there is not so much.
+        empty where there is nothing to say. Raises ModelError where there is not so much, UsageError for a network that
+        cannot be drawn here.
         """
         ...
 

@@ -6,7 +6,7 @@ Everything in this project that uses a GPU uses it through the one `Gpu` of that
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..errors import ModelError, UsageError
 from ..runtimes.device import Device, find_device
 from .memory import View, contiguous
+from .once import Once
 from .program import INSTALL, build, load_nvrtc
 from .resources import CudaEvent, Memory, Stream, given, pinned_array
 from .staging import Staging
@@ -95,12 +96,11 @@ class Gpu:
         self.device = device
         self.dropped: deque[tuple[str, int, list[CudaEvent]]] = deque()
         """memory that is garbage, to be freed: the function that does, the address, the events to wait for"""
-        self._lock = threading.Lock()  # never held where garbage is put into the queues
         self._spare: deque[Any] = deque()
-        self._modules: dict[str, Any] = {}
+        self._modules = Once[str, Any]()
         self._functions: dict[tuple[str, str], Any] = {}
-        self._kept: OrderedDict[Hashable, View] = OrderedDict()
-        self._captured: set[Hashable] = set()
+        self._kept = Once[Hashable, View]()
+        """pinned are those that a CUDA graph reads"""
         self._staging = Staging(self)
         self._given(self.cuda.cuInit(0))
         handle = self._given(self.cuda.cuDeviceGet(index))
@@ -226,30 +226,25 @@ class Gpu:
         return View(memory.pointer, array.shape, strides, array.dtype, device=self.device.index, owner=memory)
 
     def kept(self, key: Hashable, make: Callable[[], npt.NDArray[Any]], stream: int) -> View:
-        """The array on the GPU for this key, uploaded now if it was not before.
+        """The array on the GPU for this key, uploaded now if it was not before; other keys do not wait for that.
 
         It lives as long as the view, so hold that until what reads the array is queued; and until a later `trim`, if it
         is not read by a CUDA graph that is being captured. Raises ModelError if it had to be uploaded for such a graph.
         """
         captured = self.is_capturing(stream)
-        with self._lock:
-            if key not in self._kept:
-                if captured:
-                    raise ModelError("a graph is being captured: draw one such frame before, so that its tables exist")
-                self._kept[key] = self.upload(make(), stream)
+
+        def made() -> View:
             if captured:
-                self._captured.add(key)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+                raise ModelError("a graph is being captured: draw one such frame before, so that its tables exist")
+            return self.upload(make(), stream)
+
+        return self._kept.get(key, made, pin=captured)
 
     def trim(self) -> None:
         """Drops the least recently used arrays if more than MOST_KEPT are kept, but none that a graph reads."""
         if len(self._kept) <= MOST_KEPT:
             return
-        with self._lock:
-            old = [key for key in self._kept if key not in self._captured]
-            for key in old[: max(0, len(self._kept) - MOST_KEPT // 2)]:
-                del self._kept[key]
+        self._kept.trim(MOST_KEPT // 2)
         self.collect()
 
     def is_capturing(self, stream: int) -> bool:
@@ -261,14 +256,17 @@ class Gpu:
     # Programs
 
     def function(self, program: str, name: str) -> Any:
-        """A kernel of kernels/PROGRAM.cu, compiled now if it was not before."""
-        if (program, name) not in self._functions:
-            with self._lock:
-                if program not in self._modules:
-                    self._modules[program] = self._given(self.cuda.cuModuleLoadData(build(program, self.architecture)))
-                found = self._given(self.cuda.cuModuleGetFunction(self._modules[program], name.encode()))
-                self._functions[program, name] = found
-        return self._functions[program, name]
+        """A kernel of kernels/PROGRAM.cu, compiled now if it was not before; only who asks for the same program waits
+        for that."""
+        found = self._functions.get((program, name))
+        if found is None:
+            module = self._modules.get(program, lambda: self._loaded(program))
+            made = self._given(self.cuda.cuModuleGetFunction(module, name.encode()))
+            found = self._functions.setdefault((program, name), made)  # of several threads', the first one's
+        return found
+
+    def _loaded(self, program: str) -> Any:
+        return self._given(self.cuda.cuModuleLoadData(build(program, self.architecture)))
 
     def launch(
         self,
@@ -288,13 +286,12 @@ class Gpu:
         For tests, and for programs that are done with the GPU. Errors of a GPU that has failed before are ignored.
         """
         self._kept.clear()
-        self._captured.clear()
         self._staging.clear()
         self._functions.clear()
         with suppress(ModelError), self.entered():
             self.cuda.cuCtxSynchronize()
-            while self._modules:
-                self.cuda.cuModuleUnload(self._modules.popitem()[1])
+            for module in self._modules.clear():
+                self.cuda.cuModuleUnload(module)
             self.collect()  # which gives events back
             while self._spare:
                 self.cuda.cuEventDestroy(self._spare.pop())

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..draw.fixed import U16, Record, axis_places, table
 from ..draw.style import Style
+from ..errors import UsageError
 from ..geometry import faded_ends
 from ..picture import F32, Color, Layout
 from ..types import Crop, Explanation
@@ -232,6 +233,15 @@ class Part:
 
 PartNumbers = tuple[float, float, float, float, float]
 """fraction, low, scale, none and share of the kernel's struct Part"""
+
+
+def check_cells(cells: Sequence[int]) -> None:
+    """cells: h and w of the evidence. Raises UsageError for more than the kernel draws from."""
+    if max(cells) > MOST_CELLS:
+        raise UsageError(
+            f"the GPU draws from at most {MOST_CELLS} cells on an axis, this network has "
+            f"{'x'.join(map(str, cells))}: frames must live on the host, by --memory host"
+        )
 
 
 def between(position: float, slices: int) -> tuple[int, int, float]:

@@ -18,7 +18,7 @@ from ..draw.style import Style
 from ..errors import UsageError
 from ..picture import Image
 from ..types import Crop, Explanation, Parts, leading
-from .jobs import MOST_CELLS, MOST_PARTS, Surface, between, scale_numbers
+from .jobs import MOST_PARTS, Surface, between, check_cells, scale_numbers
 from .marks import MARKED_PLANE, MARKS, THREADS, PackedPatches, marks_of, packed
 from .overlay import OverlayLaunch, OverlayPlans
 from .pictures import DevicePicture
@@ -94,11 +94,9 @@ class CudaPainter:
     def _draw(self, surface: Surface, parts: Parts, at: float, opacity: float) -> None:
         handle = self._stream.handle
         crop, (_, *cells) = leading(parts).tube.crop, parts[0][0].tube.evidence.shape
-        if max(cells) > MOST_CELLS or len(parts) > MOST_PARTS:
-            raise UsageError(
-                f"the GPU draws from at most {MOST_CELLS} cells on an axis, this network has "
-                f"{'x'.join(map(str, cells))}: frames must live on the host, by --memory host"
-            )
+        check_cells(cells)
+        if len(parts) > MOST_PARTS:
+            raise UsageError(f"the GPU draws at most {MOST_PARTS} windows on a frame, got {len(parts)}")
         plan = self._plans.of(surface, crop, (cells[0], cells[1]), handle)
         if self.style.geometry == "linear":
             self._launch.add(plan, surface, [self._part(*part, at, opacity) for part in parts])

@@ -50,6 +50,10 @@ class DevicePicture:
         return self.surface.color
 
     @property
+    def stored(self) -> str:
+        return self.format.value
+
+    @property
     def where(self) -> str:
         return self.gpu.name
 

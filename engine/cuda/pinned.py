@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,25 +18,38 @@ if TYPE_CHECKING:
     from .driver import Gpu
 
 
+class PinnedSlot:
+    """One array of a ring."""
+
+    def __init__(self) -> None:
+        self.array: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
+        self.read: CudaEvent | None = None
+        """until when the GPU reads it"""
+
+
 class PinnedRing:
     """Arrays that are used in turn; each waits until the GPU has read it. For one thread at a time."""
 
     def __init__(self, gpu: Gpu, count: int) -> None:
         self._gpu = gpu
-        self._turn: deque[tuple[npt.NDArray[np.uint8], CudaEvent | None]] = deque(
-            (np.empty(0, np.uint8), None) for _ in range(count)
-        )
+        self._turn = deque(PinnedSlot() for _ in range(count))
 
-    def take(self, size: int) -> npt.NDArray[np.uint8]:
-        """`size` bytes or more to be written to, and then given to `reading`. Within `Gpu.entered`."""
-        array, read = self._turn.popleft()
-        if read is not None:
-            read.synchronize()  # returns at once, unless all the others are being copied too
-        return array if array.size >= size else self._gpu.pinned((size,))
-
-    def reading(self, array: npt.NDArray[np.uint8], until: CudaEvent) -> None:
-        """Says that the GPU reads the array until the event."""
-        self._turn.append((array, until))
+    @contextmanager
+    def taken(self, size: int) -> Iterator[PinnedSlot]:
+        """A slot whose array has `size` bytes or more. Within the block it is written to, its copy to the GPU is
+        queued, and its `read` is set. Within `Gpu.entered`."""
+        slot = self._turn.popleft()
+        try:
+            if slot.read is not None:
+                slot.read.synchronize()  # returns at once, unless all the others are being copied too
+            if slot.array.size < size:
+                slot.array = self._gpu.pinned((size,))
+            slot.read = None
+            yield slot
+        finally:
+            if slot.read is None:  # after an error: a copy may have been queued, and nobody knows when it is done
+                slot = PinnedSlot()
+            self._turn.append(slot)
 
 
 class PinnedArrays:

@@ -16,7 +16,7 @@ from ..picture import U8, Color, Image, Layout, Picture
 from ..place import Needs
 from .driver import Gpu
 from .fit import CudaFit
-from .jobs import Format, Surface
+from .jobs import Format, Surface, check_cells
 from .painter import CudaPainter
 from .pictures import DevicePicture, bytes_of, copy, laid_out, rows_of
 from .pinned import PinnedArrays, PinnedRing
@@ -64,16 +64,21 @@ class CudaPlace:
 
     def reserve(self, needs: Needs) -> str:
         """As `Place.reserve`."""
+        if needs.cells is not None:
+            check_cells(needs.cells)
         self._most_pictures, self._most_samples = needs.pictures, needs.samples
         width, height = needs.size
         rows, columns = needs.spec.size
-        wanted = self._pool_of(bytes_of(Format(needs.layout.value), needs.size)), self._samples_of(needs.spec)
+        format = Format(needs.stored or needs.layout.value)
+        wanted = self._pool_of(bytes_of(format, needs.size)), self._samples_of(needs.spec)
         sizes = [count * pool.block_bytes for count, pool in zip((needs.pictures, needs.samples), wanted, strict=True)]
+        larger = "" if format.value == needs.layout.value else f" in {format.value}"
         told = (
-            f"{sum(sizes) / 1e6:.0f} MB: {needs.pictures} pictures of {width}x{height}, {needs.samples} samples of "
-            f"{columns}x{rows}"
+            f"{sum(sizes) / 1e6:.0f} MB: {needs.pictures} pictures of {width}x{height}{larger}, {needs.samples} "
+            f"samples of {columns}x{rows}"
         )
         with self.gpu.entered():
+            self._fit.prepare()  # pictures may change in the middle, where compiling it would take too long
             free, _ = self.gpu.memory_left()
             most = int(free * (SHARED if self.gpu.integrated else OWN))
             try:
@@ -103,14 +108,14 @@ class CudaPlace:
         with self.gpu.entered():
             block = pool.take(stream)
             surface = laid_out(format, size, image.color, block.pointer)
-            sent = self._ring.take(pool.block_bytes)
-            for plane, (rows, length), to in zip(image.planes, rows_of(format, size), surface.places, strict=True):
-                start = to.pointer - block.pointer
-                target = sent[start : start + rows * to.pitch].reshape(rows, to.pitch)[:, :length]
-                target[...] = plane.reshape(rows, length)
-            self.gpu.send(block.pointer, sent[: pool.block_bytes], stream.handle)
-            ready = stream.record()
-        self._ring.reading(sent, ready)
+            with self._ring.taken(pool.block_bytes) as slot:
+                sent = slot.array[: pool.block_bytes]
+                for plane, (rows, length), to in zip(image.planes, rows_of(format, size), surface.places, strict=True):
+                    start = to.pointer - block.pointer
+                    target = sent[start : start + rows * to.pitch].reshape(rows, to.pitch)[:, :length]
+                    target[...] = plane.reshape(rows, length)
+                self.gpu.send(block.pointer, sent, stream.handle)
+                ready = slot.read = stream.record()
         block.used(ready)
         self.uploads += 1
         return DevicePicture(self.gpu, surface, ready, block)
@@ -174,14 +179,16 @@ class CudaPlace:
 
     def close(self) -> None:
         """As `Place.close`. Errors of a GPU that has failed before are ignored: they were told."""
-        with suppress(ModelError):
-            with self.gpu.entered():
-                for pool in (*self._pictures.values(), *self._samples.values()):
-                    pool.close()
-                self.frames_stream.synchronize()
-                self._downloads.synchronize()
-            self.frames_stream.close()
-            self._downloads.close()
+        streams = self.frames_stream, self._downloads
+        for pool in (*self._pictures.values(), *self._samples.values()):
+            pool.close()
+        with suppress(ModelError), self.gpu.entered():
+            for stream in streams:
+                with suppress(ModelError):
+                    stream.synchronize()
+        for stream in streams:
+            with suppress(ModelError):
+                stream.close()
 
     def _owns(self, image: DevicePicture) -> bool:
         lease = image.lease

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
@@ -94,8 +95,9 @@ class Pool:
     def close(self) -> None:
         """Frees the blocks once their uses are over; those that are held, once they are let go."""
         self._closed = True
-        while self._free:
-            self._drop(*self._free.popleft())
+        with suppress(IndexError):
+            while True:  # until none is left: other threads may take and give at the same time
+                self._drop(*self._free.popleft())
 
     def _made(self) -> Memory:
         try:
@@ -105,9 +107,9 @@ class Pool:
             raise ModelError(f"all {self._most} blocks of {size:.1f} MB on {self._gpu.name} are in use") from None
         try:
             return self._gpu.allocate(self.block_bytes)
-        except ModelError:
+        except ModelError as error:
             self._unmade.append(number)
-            raise
+            raise ModelError(f"{self._gpu.name} has no {self.block_bytes / 1e6:.1f} MB more ({error})") from None
 
     def _drop(self, memory: Memory, uses: dict[int, CudaEvent]) -> None:
         """Leaves the memory to be freed by `Gpu.collect`."""

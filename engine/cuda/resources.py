@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -123,16 +124,20 @@ class Memory:
     def used_until(self, event: CudaEvent) -> None:
         """Says that work which ends at the event uses this memory: it is not freed before."""
         if len(self._uses) >= _MOST_USES:
-            self._uses = [use for use in self._uses if not use.done()]
+            with suppress(ModelError):  # then all are kept: whoever waits for them is told
+                self._uses = [use for use in self._uses if not use.done()]
         self._uses.append(event)
 
     def close(self) -> None:
-        """Waits for the events of `used_until`, and frees the memory."""
-        pointer, self.pointer = self.pointer, 0
-        if pointer:
-            with self._gpu.entered():
-                for use in self._uses:
-                    use.synchronize()
+        """Waits for the events of `used_until`, and frees the memory. Where a wait fails it is freed when it is
+        garbage."""
+        if not self.pointer:
+            return
+        with self._gpu.entered():
+            for use in self._uses:
+                use.synchronize()
+            pointer, self.pointer = self.pointer, 0
+            if pointer:  # no other thread was faster
                 given(self._gpu.cuda, self._gpu.cuda.cuMemFree(pointer))
 
     def __del__(self) -> None:

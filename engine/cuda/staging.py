@@ -93,9 +93,9 @@ class Staging:
     def _take(self, size: int, on_gpu: bool) -> _Slot:
         """A slot that nobody uses, of that size or more."""
         slot = _Slot()
-        oldest = self._slots[0].used if self._slots else None
-        if len(self._slots) >= SLOTS or (oldest is not None and oldest.done()):
-            with suppress(IndexError):  # another thread took it
+        with suppress(IndexError):  # there is none, or another thread took it
+            oldest = self._slots[0].used
+            if len(self._slots) >= SLOTS or (oldest is not None and oldest.done()):
                 slot = self._slots.popleft()
                 if slot.used is not None:
                     slot.used.synchronize()

@@ -46,6 +46,8 @@ class Runner(Protocol):
     """runtime, version, device and precision, as printed at start-up"""
     place: str
     """where it reads samples without copying them there: "host", or "cuda:0" for the first GPU; it takes others too"""
+    cells: tuple[int, int] | None = None
+    """h and w of its activation; None: only a run tells"""
 
     def run(self, clips: Sequence[Clip], class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
         """The outputs of the network for each of 1 to N clips.

@@ -85,6 +85,7 @@ class GpuRunner(TensorRunner):
         self._on_host = {role: gpu.pinned((batch, *one.shape), one.dtype) for role, one in small.items()}
         self._on_gpu = {role: gpu.allocate(batch * one.size) for role, one in small.items()}
         activation = self._outputs["activation"]
+        self.cells = activation.shape[2], activation.shape[3]
         cells = prod(activation.shape[1:]) * 4
         self._scratch = _rounded_up(batch * activation.size)
         self._pool = Pool(gpu, self._scratch + batch * _rounded_up(cells), MOST_HELD)

@@ -30,6 +30,8 @@ class OnnxRuntimeRunner(HostRunner):
         self.manifest, self.clip_length = manifest, clip_length
         self._session = Session(path, manifest, clip_length, provider_for("cpu"), {})
         self.batch = self._session.takes(batch)
+        _, _, *cells = self._session.outputs["activation"][0]
+        self.cells = cells[0], cells[1]
         self.description = f"{choices(device).title}, f32"
 
     def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:

@@ -51,8 +51,9 @@ class OpenVinoRunner(HostRunner):
                 raise ModelError(f"the graph's {manifest.input.name} must be of floating point numbers")
             self.batch = batch if batch > 1 and _takes_batches(model, inner, manifest) else 1
             _reshape(model, inner, 1)
-            tensors = manifest.outputs.items()
-            check_shapes(manifest, clip_length, {name: tuple(model.output(tensor).shape) for name, tensor in tensors})
+            shapes = {role: tuple(model.output(name).shape) for role, name in manifest.outputs.items()}
+            check_shapes(manifest, clip_length, shapes)
+            self.cells = shapes["activation"][3], shapes["activation"][4]
             if self.batch > 1:
                 _reshape(model, inner, ov.Dimension(1, self.batch))
             if device == "CPU" and precision == "bf16" and "amx_bf16" in processor_features():

@@ -52,6 +52,8 @@ class VideoInfo:
     possible"""
     where: str = HOST
     """the place of the frames, as `Image.where`"""
+    stored: str = ""
+    """how their samples lie there, as `Image.stored`; empty: as in the layout"""
     notes: tuple[str, ...] = ()
     """one-line remarks for the user"""
 

@@ -180,7 +180,8 @@ class Pipeline:
         # a source that decodes there has one in its hands, and one that it has not given out yet.
         pictures = plan.pictures + QUEUE + 2 * HANDS + 2 + HANDS + outputs
         samples = window.extent + plan.clips * self._runner.clip_length + HANDS
-        return Needs((info.width, info.height), info.layout, pictures, samples, self._runner.manifest.input)
+        size, spec = (info.width, info.height), self._runner.manifest.input
+        return Needs(size, info.layout, pictures, samples, spec, self._runner.cells, info.stored)
 
     def _write_all(self) -> None:
         outputs = self._stages.outputs

@@ -49,6 +49,7 @@ class GstFile:
             color=image.color,
             matrix=first.matrix,
             decoder=first.decoder,
+            stored=image.stored,
         )
         self._frames = self._read()
 

@@ -235,5 +235,6 @@ def _describe(first: FeedFrame) -> VideoInfo:
         primaries=first.primaries,
         transfer=first.transfer,
         decoder=first.decoder,
+        stored=image.stored,
         notes=first.notes,
     )

@@ -141,6 +141,7 @@ def test_outputs_are_what_the_manifest_says(runner: Runner) -> None:
     slices = len(manifest.window(runner.clip_length).slice_weights)
     assert outputs.logits.shape == (len(manifest.labels),)
     assert outputs.activation.shape[:2] == (manifest.channels, slices)
+    assert runner.cells in (None, outputs.activation.shape[2:])
     assert (outputs.weights is None) == (manifest.head is not None)
     values = [outputs.logits, outputs.activation, *([] if outputs.weights is None else [outputs.weights])]
     assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in values)

@@ -14,7 +14,7 @@ from saliency_tubes.engine.cuda.jobs import Format
 from saliency_tubes.engine.cuda.pictures import DevicePicture, bytes_of, laid_out
 from saliency_tubes.engine.cuda.place import CudaPlace
 from saliency_tubes.engine.cuda.pool import Pool
-from saliency_tubes.engine.errors import ModelError
+from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.fit import fit
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Color, Layout
@@ -356,3 +356,65 @@ def test_a_block_is_not_lost_where_its_last_use_cannot_be_waited_for(gpu_double)
         pool.close()
         writer.close()
         reader.close()
+
+
+def test_uploads_that_fail_take_nothing_with_them(gpu_double):
+    double = gpu_double()
+    place, picture = CudaPlace(Gpu.of()), make_picture(Layout.NV12, 48, 64)
+    place.bring(picture)
+    for function in ("cuMemcpyHtoDAsync", "cuEventRecord") * 5:  # more often than there is pinned memory for
+        double.fail(function, 2)
+        with pytest.raises(ModelError):
+            place.bring(picture)
+    for number in range(10):
+        changed = make_picture(Layout.NV12, 48, 64, seed=number)
+        assert np.array_equal(place.host(place.bring(changed)).planes[0], changed.planes[0])
+    assert place.leases == 0
+    place.close()
+
+
+@pytest.mark.parametrize("function", ["cuCtxPushCurrent", "cuEventRecord", "cuEventSynchronize"])
+def test_a_place_is_closed_also_where_a_step_of_it_fails(gpu_double, function):
+    """The double tells at the end what was left."""
+    double = gpu_double()
+    place, other = CudaPlace(Gpu.of()), Gpu.of().stream
+    with Gpu.of().entered():
+        reader = other()
+        for size in (16, 32):
+            image = place.bring(make_picture(Layout.RGB, size, size))
+            for _ in range(20):
+                image.used(place.frames_stream.record())
+                image.used(reader.record())
+            del image
+        reader.close()
+    double.fail(function, 2)
+    place.close()
+
+
+@pytest.mark.parametrize(("stored", "megabytes"), [("", 37), ("p010", 75), ("rgba", 100)])
+def test_memory_is_counted_as_pictures_lie_there(gpu_double, stored, megabytes):
+    double = gpu_double(memory=200_000_000)
+    place, layout = CudaPlace(Gpu.of()), Layout.RGB if stored == "rgba" else Layout.NV12
+    told = place.reserve(Needs((1920, 1080), layout, 12, 1, SPECS[0], stored=stored))
+    kind = f" in {stored}" if stored else ""
+    assert told == f"{megabytes} MB: 12 pictures of 1920x1080{kind}, 1 samples of 40x24"
+    assert round(double.live["device_bytes"] / 1e6) == megabytes
+    size = (1920, 1080)
+    before = double.counts["allocations"]
+    format = Format(stored or layout.value)
+    block = double.array(np.zeros(bytes_of(format, size), np.uint8))
+    lent = DevicePicture(place.gpu, laid_out(format, size, Color(), block.pointer))
+    kept = place.bring(lent, keep=True)
+    assert (double.counts["allocations"] - before, place.copies) == (0, 1)
+    del kept, lent
+    place.close()
+
+
+def test_a_network_that_cannot_be_drawn_is_refused_at_the_start(gpu_double):
+    double = gpu_double()
+    place = CudaPlace(Gpu.of())
+    with pytest.raises(UsageError, match="at most 64 cells on an axis, this network has 4x65: frames must live on the"):
+        place.reserve(Needs((64, 48), Layout.NV12, 2, 2, SPECS[0], (4, 65)))
+    assert double.live["device"] == 0
+    place.reserve(Needs((64, 48), Layout.NV12, 2, 2, SPECS[0], (64, 64)))
+    place.close()

@@ -5,6 +5,8 @@ import inspect
 import json
 import re
 import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from saliency_tubes.engine.cuda.work import CudaEvidence, CudaOverlay, Part
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.errors import ModelError
 from saliency_tubes.engine.types import Crop
+from waiting import LONG
 
 ONES = np.ones((2, 3, 3), np.float32)
 
@@ -280,3 +283,64 @@ def test_cuda_bindings_of_every_version_take_what_they_are_given():
             assert functions[name] == table["12.8.0"][name], f"{version}: {name}"
     for name in names:
         assert [*inspect.signature(getattr(driver_module, name)).parameters] == table["12.8.0"][name], name
+
+
+def test_memory_is_not_lost_where_its_last_use_cannot_be_waited_for(gpu_double):
+    double, gpu = gpu_double(), Gpu.of(0)
+    with gpu.entered():
+        stream, memory = gpu.stream(), gpu.allocate(1000)
+        double.fail("cuEventQuery", 2)
+        for _ in range(9):  # so many that those are looked for that have passed
+            memory.used_until(stream.record())
+        double.fail("cuEventSynchronize", 2)
+        with pytest.raises(ModelError):
+            memory.close()
+        memory.close()
+    assert double.live["device"] == 0
+    stream.close()
+
+
+def test_a_slot_that_another_thread_takes_first(gpu_double):
+    """It is there when this thread looks how many there are, and then no more."""
+
+    class Taken(deque):
+        def __getitem__(self, index):
+            self.clear()
+            return super().__getitem__(index)
+
+    gpu_double()
+    gpu = Gpu.of(0)
+    with gpu.entered():
+        memory, array = gpu.allocate(100), np.arange(100, dtype=np.uint8)
+        gpu.write(memory.pointer, array, 0)
+        gpu._staging._slots = Taken(gpu._staging._slots)
+        gpu.write(memory.pointer, array, 0)
+        gpu.wait(0)
+    memory.close()
+
+
+def test_nobody_waits_while_a_program_is_compiled_that_he_does_not_need(gpu_double, monkeypatch):
+    gpu_double()
+    gpu, begun, go_on, build = Gpu.of(0), threading.Event(), threading.Event(), driver.build
+
+    def slow(name, architecture):
+        if name == "gather":
+            begun.set()
+            assert go_on.wait(LONG)
+        return build(name, architecture)
+
+    def found(program):
+        with gpu.entered():
+            return gpu.function(program, program), gpu.kept(program, lambda: np.arange(10), 0)
+
+    monkeypatch.setattr(driver, "build", slow)
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(found, "gather") for _ in range(2)]
+        assert begun.wait(LONG)
+        try:
+            assert pool.submit(found, "marks").result(LONG)
+        finally:
+            go_on.set()
+        (one, kept), (other, also) = [each.result(LONG) for each in waiting]
+    assert int(one) == int(other)
+    assert kept is also

@@ -36,6 +36,10 @@ class FarImage:
     where: str = "far"
 
     @property
+    def stored(self) -> str:
+        return self.layout.value
+
+    @property
     def layout(self) -> Layout:
         return self.kept.layout
 
@@ -348,3 +352,14 @@ def test_too_little_memory_is_refused_before_anything_begins() -> None:
     ):
         pass
     assert not sink.opened
+
+
+def test_the_place_is_told_what_decides_how_much_memory_is_needed() -> None:
+    source, runner, place = StubSource(), StubRunner(), FarPlace()
+    source.info = replace(source.info, stored="p010")
+    runner.cells = (4, 4)
+    with Pipeline(source, runner, [FarSink()], Options(hop=2), place=place) as pipeline:
+        list(pipeline)
+    assert place.needs is not None
+    assert (place.needs.size, place.needs.layout, place.needs.stored) == ((64, 48), Layout.I420, "p010")
+    assert place.needs.cells == (4, 4)

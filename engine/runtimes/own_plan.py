@@ -1,6 +1,7 @@
 """Plans that a run builds for itself from an ONNX file, and keeps in the user's cache.
 
 A plan is kept only if its outputs are those of the ONNX file, and used only if nothing that it depends on has changed.
+Those that were not used for longest are removed (plan_cache.py).
 It multiplies float32 as float32: what is called f32 is f32. `saliency-tubes build` makes plans that may use TF32.
 """
 
@@ -21,6 +22,7 @@ from ..cuda.driver import Gpu
 from ..errors import ModelError
 from ..manifest import Manifest
 from ..noise import smooth_noise
+from . import plan_cache
 from .base import TensorRunner
 from .bounds import BOUNDS, TF32, read_precision
 from .build_options import BuildOptions, BuildWatch, Silent
@@ -91,7 +93,9 @@ class OwnPlan:
         folder = cache_folder("plans")
         kept = self._kept(folder / self.file_name)
         if kept is not None:
-            return self._runner(folder / self.file_name, kept, "kept from an earlier start")
+            runner = self._runner(folder / self.file_name, kept, "kept from an earlier start")
+            self._tidy(folder, runner)
+            return runner
         refused, head = folder / f"{self.file_name}.refused", _REFUSED
         if reason := read_cached(refused, head):
             raise ModelError(f"{reason.decode()} (at an earlier start; to try again, delete {refused})")
@@ -107,9 +111,17 @@ class OwnPlan:
             built = self._build(plan, folder / self.timings if lasting else None, attend)
             runner = self._runner(plan, built.info, "built now")
             self._check(runner, reference)
-            if not (lasting and _keep(plan, folder)):
+            if lasting and _keep(plan, folder):
+                self._tidy(folder, runner)
+            else:
                 runner.description += f", and not kept: {folder} cannot be written to"
             return runner
+
+    def _tidy(self, folder: Path, runner: TensorRtRunner) -> None:
+        """Removes plans that nobody uses, and says so."""
+        plan = folder / self.file_name
+        plan_cache.mark_used(plan)
+        runner.description += plan_cache.in_words(plan_cache.prune(folder, plan))
 
     @staticmethod
     def _kept(plan: Path) -> PlanInfo | None:

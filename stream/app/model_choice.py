@@ -227,8 +227,9 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
         size = youngest(takes, streams)
     if size < runner.batch:
         why = "more at once would make tubes no younger"
-        del runner  # free the memory that larger runs have taken
-        runner = load_runner(config, speeds, behind=live, batch=size, clip_length=clip_length)
+        if runner.place == HOST:  # on a GPU another plan would be built for it, which takes minutes
+            del runner  # free the memory that larger runs have taken
+            runner = load_runner(config, speeds, behind=live, batch=size, clip_length=clip_length)
     words = f"{size} windows at a time" if size > 1 else "one window at a time"
     if size < asked:
         words += f": {why}"
@@ -236,7 +237,7 @@ def share_model(configs: Sequence[Config]) -> SharedModel:
     remark = f"{streams} streams share it, {words}"
     if live:
         remark = f"{streams} streams: a window of {clip_length} frames every {in_words(seconds)} each, {words}"
-    return SharedModel(Batcher(runner), seconds, f"{remark}; {young}" if young else remark)
+    return SharedModel(Batcher(runner, most=size), seconds, f"{remark}; {young}" if young else remark)
 
 
 def youngest(takes: Mapping[int, float], streams: int) -> int:

@@ -157,9 +157,10 @@ class Schedule:
 class Batcher:
     """A model, and the streams that share it. An error of the model reaches every stream whose clip was in the run."""
 
-    def __init__(self, runner: Runner, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, runner: Runner, clock: Callable[[], float] = time.monotonic, *, most: int | None = None) -> None:
+        """most: the most clips of a run; None: as many as the runner takes."""
         self.runner, self.clock = runner, clock
-        self.schedule = Schedule(runner.batch)
+        self.schedule = Schedule(min(runner.batch, most or runner.batch))
         self._changed = threading.Condition()
 
     def seat(self, watch: Stopwatch | None = None) -> Seat:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from saliency_tubes.engine.cuda import driver
+from saliency_tubes.engine.cuda import driver, staging
 from saliency_tubes.engine.cuda.driver import Gpu
 from saliency_tubes.engine.cuda.jobs import Format, Surface
 from saliency_tubes.engine.cuda.memory import contiguous, view_of
@@ -300,7 +300,7 @@ def test_memory_is_not_lost_where_its_last_use_cannot_be_waited_for(gpu_double):
     stream.close()
 
 
-def test_a_slot_that_another_thread_takes_first(gpu_double):
+def test_a_slot_that_another_thread_takes_first(gpu_double, monkeypatch):
     """It is there when this thread looks how many there are, and then no more."""
 
     class Taken(deque):
@@ -310,11 +310,12 @@ def test_a_slot_that_another_thread_takes_first(gpu_double):
 
     gpu_double()
     gpu = Gpu.of(0)
+    monkeypatch.setattr(staging, "deque", Taken)
+    copies = staging.Staging(gpu)
     with gpu.entered():
         memory, array = gpu.allocate(100), np.arange(100, dtype=np.uint8)
-        gpu.write(memory.pointer, array, 0)
-        gpu._staging._slots = Taken(gpu._staging._slots)
-        gpu.write(memory.pointer, array, 0)
+        for _ in range(2):
+            copies.write(memory.pointer, array, 0)
         gpu.wait(0)
     memory.close()
 

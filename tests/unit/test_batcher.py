@@ -545,6 +545,24 @@ class TestHowMany:
         assert shared.seconds == seconds
         assert shared.remark == f"4 streams: a window of 8 frames every {seconds:.1f} s each, {words}"
 
+    def test_a_model_on_a_gpu_is_opened_once_whatever_is_measured(self, monkeypatch):
+        """Its plan is for a number of clips: another one would be another plan, which takes minutes to build."""
+        opened = []
+
+        def load(config, speeds=None, *, behind=False, batch=1, clip_length=None):
+            opened.append(batch)
+            runner = StubRunner(batch=batch)
+            runner.place = "cuda:0"
+            return runner
+
+        monkeypatch.setattr(model_choice, "run_takes", lambda runner, clips: clips)
+        monkeypatch.setattr(model_choice, "model_speeds", lambda *_: None)
+        monkeypatch.setattr(model_choice, "load_runner", load)
+        shared = share_model([Config("test://", clip_length=8)] * 4)
+        assert opened == [4]
+        assert (shared.batcher.runner.batch, shared.batcher.schedule.batch, shared.seconds) == (4, 1, 4)
+        assert shared.remark.endswith("one window at a time: more at once would make tubes no younger")
+
     def test_that_is_said_before_and_measured_for_two_seconds_at_most(self, monkeypatch, caplog):
         sizes = []
         monkeypatch.setattr(model_choice, "BUDGET", 0.0)

@@ -112,6 +112,7 @@ ONLY_IN = {
         "stream/*",
         "export/*",
         "engine/cuda/driver.py",
+        "engine/cuda/once.py",
         "engine/cuda/outputs.py",
     ),  # locks: one GPU serves several threads
     "cuda": ("engine/cuda/driver.py", "engine/cuda/program.py"),

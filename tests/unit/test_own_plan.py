@@ -17,7 +17,7 @@ from graphs import graph_of, network, save
 from saliency_tubes.engine.cachefile import cache_folder
 from saliency_tubes.engine.errors import ModelError, UsageError
 from saliency_tubes.engine.runtimes import open as opening
-from saliency_tubes.engine.runtimes import own_plan
+from saliency_tubes.engine.runtimes import own_plan, plan_cache
 from saliency_tubes.engine.runtimes.build_options import Cancelled, Silent
 from saliency_tubes.engine.runtimes.open import choices, open_attended, open_runner
 from saliency_tubes.engine.runtimes.planfile import json_path, read_plan
@@ -177,3 +177,49 @@ def test_the_key_is_the_same_for_equal_wishes(onnx, gpu_double):
     made = own_plan.OwnPlan(onnx, opening.read_manifest(onnx), 8, 1, own_plan.Kit("tensorrt", "10.3.0", None),
                             opening.find_device())  # fmt: skip
     assert made.key == replace(made).key != replace(made, kit=own_plan.Kit("tensorrt", "10.4.0", None)).key
+
+
+def grown(folder, name, size, days):
+    """A plan that was used so many days before the newest."""
+    plan = folder / f"{name}.plan"
+    plan.write_bytes(bytes(size))
+    json_path(plan).write_text("{}")
+    os.utime(plan, (1e9 - days * 86400,) * 2)
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("plans_of", "most", "gone"),
+    [
+        ({"new": (10, 0), "old": (10, 100), "older": (10, 170)}, 1000, []),
+        ({"new": (10, 0), "older": (10, 181), "oldest": (10, 400)}, 1000, ["oldest", "older"]),
+        ({"new": (500, 0), "old": (300, 1), "older": (300, 2)}, 900, ["older"]),
+        ({"new": (500, 0), "old": (300, 1), "older": (300, 2)}, 100, ["older", "old"]),
+        ({"new": (10, 1), "old": (10, 0), "older": (10, 200)}, 5, ["older", "old"]),
+    ],
+)
+def test_plans_unused_for_longest_go_first_and_never_the_one_in_use(plans_of, most, gone, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan_cache, "MOST_BYTES", most)
+    made = {name: grown(tmp_path, name, *told) for name, told in plans_of.items()}
+    (tmp_path / "other.timing").touch()
+    assert [path.stem for path in plan_cache.prune(tmp_path, made["new"])] == gone
+    left = {path.name for path in tmp_path.iterdir()}
+    kept = [path for name, path in made.items() if name not in gone]
+    assert left == {"other.timing", *(path.name for path in kept), *(json_path(path).name for path in kept)}
+
+
+def test_a_start_removes_what_nobody_uses_and_says_so(onnx, built, gpu_double):
+    gpu_double(**ADA)
+    open_runner(onnx, device="cuda")
+    (name,) = plans()
+    folder = cache_folder("plans")
+    os.utime(folder / name, (1e9, 1e9))  # used long ago, and now again
+    for number in range(4):
+        grown(folder, f"old-{number}", 10, 200 + number)
+    told = open_runner(onnx, device="cuda").description
+    assert told.endswith(
+        f"kept from an earlier start; removed from {folder}, unused for longest: old-3.plan, old-2.plan and 2 more"
+    )
+    assert plans() == [name]
+    assert open_runner(onnx, device="cuda").description.endswith("kept from an earlier start")
+    assert len(built) == 1

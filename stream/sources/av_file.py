@@ -83,7 +83,8 @@ class AvSource:
             self.info = _describe(self._container, self._stream, like, self._reader, path)
             if isinstance(first, DeviceFrame):
                 picture = first.picture
-                self.info = replace(self.info, layout=picture.layout, color=picture.color, notes=())
+                self.info = replace(self.info, layout=picture.layout, color=picture.color, stored=picture.stored)
+                self.info = replace(self.info, notes=())
             self.info = replace(self.info, decoder=self._decoding.words)
         except BaseException:
             self.close()

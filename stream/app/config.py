@@ -212,3 +212,8 @@ class ProcessOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+def label_of(config: Config) -> str:
+    """What a stream is called in metrics; safe to print."""
+    return config.name or Address.parse(config.input).shown

@@ -20,7 +20,7 @@ from ..telemetry.metrics import Reloaded
 from ..telemetry.monitor import StreamMonitor
 from ..telemetry.stats import Snapshot
 from .build_progress import RUN_ENDS
-from .config import Config
+from .config import Config, label_of
 from .job import Job, open_job
 from .model_choice import SharedModel, share_model
 from .reload import take_over
@@ -28,7 +28,6 @@ from .report import Report
 from .roster import Roster
 from .settings import Settings
 from .signals import calling_at_sighup, leaving_at
-from .stream_change import label_of
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_SIGNAL = 3
@@ -117,7 +116,7 @@ class Fleet:
     def _run_job(
         self, label: str, config: Config, shared: SharedModel | None, each: Callable[[Shown], None] | None
     ) -> None:
-        with open_job(config, shared, self._given_up) as job, ExitStack() as stack:
+        with open_job(config, shared, self._given_up, snapshots=self.snapshots) as job, ExitStack() as stack:
             self._main_opening = False
             self._roster.opened(label, config, job)
             if self._stopping.is_set():

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from ...engine.errors import TubesError
 from ..telemetry.log import say
+from .config import label_of
 from .options import differences
 from .roster import Roster
 from .settings import Settings
-from .stream_change import StreamChange, check_streams, label_of, pairs_of
+from .stream_change import StreamChange, check_streams, pairs_of
 
 
 def take_over(roster: Roster, reread: Callable[[], Settings]) -> bool:

@@ -12,10 +12,10 @@ from ...engine.errors import SourceError
 from ...engine.runtimes.models import find_model, read_manifest
 from ..telemetry.log import Redacting, say
 from ..telemetry.stats import Snapshot
-from .config import Config
+from .config import Config, label_of
 from .job import Job
 from .settings import Settings
-from .stream_change import StreamChange, label_of, update
+from .stream_change import StreamChange, update
 
 
 class Roster:

@@ -10,15 +10,10 @@ from ..net.address import Address
 from ..pipeline.explainer import Look
 from ..sinks.open import check_outputs, open_sink
 from ..sinks.rules import check_rules
-from .config import Config
+from .config import Config, label_of
 from .job import Job
 from .options import changed, entries
 from .settings import differences
-
-
-def label_of(config: Config) -> str:
-    """What a stream is called in metrics; safe to print."""
-    return config.name or Address.parse(config.input).shown
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from ...engine.runtimes.base import Runner
 from ...engine.types import Shown
 from ..sinks.base import Sink
 from ..sources.base import Source
+from ..telemetry.neighbours import Neighbours
 from ..telemetry.stats import Snapshot, facts_of, take_snapshot
 from ..telemetry.summary import Summary
 from .batcher import Batcher
@@ -50,11 +51,11 @@ class Pipeline:
         options: Options,
         batcher: Batcher | None = None,
         place: Place | None = None,
-        streams: Callable[[], Mapping[str, Snapshot | str | None]] | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         """batcher: the batcher of `runner`, if several pipelines share it. place: where the frames are to live, and are
-        brought to; the caller closes it. None: in the host's memory. streams: tells outputs how all streams of the
-        process are, by name, those that are not open included.
+        brought to; the caller closes it. None: in the host's memory. neighbours: the streams of the process, of
+        which outputs may tell.
         """
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
         self._stages = Stages(source, runner, sinks, options, batcher, place)
@@ -64,7 +65,7 @@ class Pipeline:
         self._needs = self._most_held(plan)
         self._shown: Channel[Shown] = Channel(QUEUE)
         self._channels: dict[str, Channel[Any]] = {**plan.channels, "shown": self._shown}
-        self._view = PipelineView(self._stages, runner, self.snapshot, streams)
+        self._view = PipelineView(self._stages, runner, self.snapshot, neighbours)
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
         self._threads = [

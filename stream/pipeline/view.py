@@ -10,6 +10,8 @@ from ...engine.draw.style import Style
 from ...engine.errors import UsageError
 from ...engine.runtimes.base import Runner
 from ...engine.saliency import Target, parse_target
+from ..telemetry.health import Told
+from ..telemetry.neighbours import Neighbours
 from ..telemetry.stats import Snapshot
 from .explainer import Look
 from .stages import Stages
@@ -26,10 +28,10 @@ class PipelineView:
         stages: Stages,
         runner: Runner,
         snapshot: Callable[[], Snapshot],
-        streams: Callable[[], Mapping[str, Snapshot | str | None]] | None,
+        neighbours: Neighbours | None,
     ) -> None:
-        """streams: as for `Pipeline`."""
-        self._stages, self._runner, self._snapshot, self._streams = stages, runner, snapshot, streams
+        """neighbours: as for `Pipeline`."""
+        self._stages, self._runner, self._snapshot, self._neighbours = stages, runner, snapshot, neighbours
 
     @property
     def model(self) -> str:
@@ -83,8 +85,12 @@ class PipelineView:
     def snapshot(self) -> Snapshot:
         return self._snapshot()
 
-    def streams(self) -> Mapping[str, Snapshot | str | None]:
-        return {} if self._streams is None else self._streams()
+    @property
+    def label(self) -> str:
+        return "" if self._neighbours is None else self._neighbours.label
+
+    def streams(self) -> Mapping[str, Told]:
+        return {} if self._neighbours is None else self._neighbours.snapshots()
 
 
 def _words(target: Target, labels: Sequence[str]) -> str:

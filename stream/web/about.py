@@ -57,11 +57,16 @@ class About:
         told = self._view.snapshot() if self._view is not None else None
         return status(self.name, told, viewers, time.monotonic() - self._begun)
 
-    def all_status(self, known: Collection[str]) -> list[dict[str, Any]]:
-        """The status of each other stream of the process. known: the names of those that are told already."""
+    @property
+    def label(self) -> str:
+        """What the process calls the stream; empty if it has no others."""
+        return self._view.label if self._view is not None else ""
+
+    def all_status(self, served: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The status of each stream of the process that is not served. served: the labels of those that are."""
         streams = dict(self._view.streams()) if self._view is not None else {}
         since = time.monotonic() - self._begun
-        return [status(name, told, None, since) for name, told in streams.items() if name not in known]
+        return {label: status(label, told, None, since) for label, told in streams.items() if label not in served}
 
     def changes(self) -> list[tuple[str, str]]:
         """What has happened since the last call: kinds of marks, and words about each."""

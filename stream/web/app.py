@@ -71,12 +71,11 @@ class Site:
         return Response(data, media_type=kind, headers=headers)
 
     async def all_status(self, request: Request) -> Response:
-        feeds = dict(self._feeds)
-        told = {name: feed.status() for name, feed in feeds.items()}
-        for feed in feeds.values():  # those of the process that are not served, and those that are not open
-            for one in feed.about.all_status(told.keys()):
-                told.setdefault(one["name"], one)
-        return _json(list(told.values()))
+        feeds = [feed for _, feed in sorted(self._feeds.items())]
+        labels, others = {feed.about.label for feed in feeds}, dict[str, object]()
+        for feed in feeds:
+            others |= feed.about.all_status(labels)
+        return _json([*(feed.status() for feed in feeds), *others.values()])
 
     async def status(self, request: Request) -> Response:
         return _json(self._feed(request).status())

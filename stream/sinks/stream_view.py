@@ -64,6 +64,6 @@ class StreamView(Protocol):
         ...
 
     def streams(self) -> Mapping[str, Any]:
-        """How each stream of the process is, by its label: a `telemetry.stats.Snapshot`, a text if it could not be opened,
-        or None if it is not open yet."""
+        """How each stream of the process is, by its label: a `telemetry.stats.Snapshot`, a text if it could not be
+        opened, or None if it is not open yet."""
         ...

@@ -92,7 +92,7 @@ class WebSink(Sink):
                 f"{self.name}: a web server needs Starlette, uvicorn and websockets: pip install 'saliency-tubes[web]'"
             ) from None
         server = WebServer.acquire(self.name, self._host, self._port)
-        feed = WebFeed(About(self._stream, info, self._view), info, self._settings)
+        feed = WebFeed(About(self._stream, info, self._view), info, self._settings, self._drop)
         if not server.add(feed):
             server.release()
             raise UsageError(f"{self.name}: another stream is served there; name it, as in web://:{self._port}/door")

@@ -53,7 +53,10 @@ class WebFeed:
     """Takes frames and windows from the pipeline without ever waiting, and encodes them in a thread of its own, once
     for all viewers, and not at all while there are none."""
 
-    def __init__(self, about: About, info: VideoInfo, settings: VideoSettings) -> None:
+    def __init__(
+        self, about: About, info: VideoInfo, settings: VideoSettings, lost: Callable[[str], None] = lambda reason: None
+    ) -> None:
+        """lost: is told why, whenever a frame cannot be encoded in time."""
         self.about, self.name, self.info = about, about.name, info
         self.history, self.thumbnails = History(), Thumbnails()
         self.encoded = 0
@@ -65,7 +68,7 @@ class WebFeed:
         self.newest: Explanation | None = None
         """the newest window"""
         self.watched = Watched()
-        self._settings = settings
+        self._settings, self._lost = settings, lost
         self._audience: Audience | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = threading.Condition()
@@ -118,6 +121,7 @@ class WebFeed:
         frames = sum(one.shown is not None for one in self._queue)
         if item.shown is not None and frames >= FRAMES:
             self._queue.remove(next(one for one in self._queue if one.shown is not None))
+            self._lost("too slow")
         self._queue.append(item)
         self._changed.notify_all()
 

@@ -1,8 +1,8 @@
 """What SALIENCY_TUBES_GPU promises of this machine, for the tests in tests/gpu.
 
 Its words, with commas: cuda (a GPU and its driver), tensorrt (such a GPU, and a TensorRT that runs on it), nvdec (a GPU
-that decodes, and GStreamer's elements for it), jetson (a Jetson with its own elements). Not every GPU has a TensorRT:
-TensorRT-RTX has none for compute capability 9.0. tests/gpu/run.py runs all of it.
+that decodes, with GStreamer's elements for it and PyNvVideoCodec), jetson (a Jetson with its own elements). Not every
+GPU has a TensorRT: TensorRT-RTX has none for compute capability 9.0. tests/gpu/run.py runs all of it.
 """
 
 from __future__ import annotations

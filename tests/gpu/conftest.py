@@ -13,6 +13,7 @@ from saliency_tubes.engine.runtimes.tensorrt import Kit
 from saliency_tubes.engine.runtimes.tensorrt_builder import find_kit
 from saliency_tubes.stream.doctor.video import JETSON, NVCODEC
 from saliency_tubes.stream.media.gst_load import Missing, load
+from saliency_tubes.stream.media.nvc_decoder import why_no_nvdec
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,14 @@ def kit(gpu: Device) -> Kit:
 def nvdec(gpu: Device) -> frozenset[str]:
     """The elements of GStreamer's nvcodec that are there; without a decoder among them nothing can be tested."""
     return _elements(NVCODEC, "nvh264dec", "nvdec")
+
+
+@pytest.fixture(scope="session")
+def nvc(gpu: Device) -> None:
+    """PyNvVideoCodec, and a GPU that decodes by it."""
+    reason = why_no_nvdec(gpu.index, "h264")
+    if reason is not None:
+        missing(reason, "nvdec")
 
 
 @pytest.fixture(scope="session")

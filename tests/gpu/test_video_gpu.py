@@ -1,4 +1,4 @@
-"""Decoders and encoders of the GPU, through GStreamer: frames that never leave it, with the bytes of the CPU's decoder.
+"""Decoders and encoders of the GPU: frames that never leave it, with the bytes of the CPU's decoder.
 
 H.264 is exact: every decoder gives the same samples. `nvdec` is promised for a card, `jetson` for a Jetson.
 """
@@ -53,10 +53,13 @@ def samples(place: Place, frame: Frame) -> tuple[np.ndarray[Any, Any], ...]:
     return luma.reshape(luma.shape[:2]), *(plane.reshape(plane.shape[:2]) for plane in chroma)
 
 
-@pytest.mark.parametrize("kind", ["nvdec", "jetson"])
-def test_decoded_frames_stay_there_and_are_exact(kind: str, place: Place, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("kind", "backend"), [("nvdec", "gst"), ("nvc", "av"), ("jetson", "gst")])
+def test_decoded_frames_stay_there_and_are_exact(
+    kind: str, backend: str, place: Place, request: pytest.FixtureRequest
+) -> None:
+    """By GStreamer's decoders, and by PyNvVideoCodec behind PyAV's demuxer."""
     request.getfixturevalue(kind)
-    on_gpu = open_source(str(DEMO_CLIP), SourceOptions(backend="gst"), place=place)
+    on_gpu = open_source(str(DEMO_CLIP), SourceOptions(backend=backend), place=place)
     on_cpu = open_source(str(DEMO_CLIP))
     try:
         for number, (one, other) in enumerate(zip(on_gpu, on_cpu, strict=False)):

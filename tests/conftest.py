@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from gpu_double.fixture import gpu_double  # noqa: F401  # a fixture for all tests
+from hypothesis import settings
 
 # OpenVINO reports its import to web analytics, from a thread, where it can: not from here (engine/runtimes/openvino.py)
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -19,6 +20,9 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 # any, so that each start need not compile it anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# An example that takes longer than 0.2 s shows that the machine is busy, and nothing else.
+settings.register_profile("busy", settings.default, deadline=None)
+settings.load_profile("busy")
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
 

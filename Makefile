@@ -17,7 +17,7 @@ PYTEST_OPTIONS ?=
 # What an installation is made of. The compiled part is built by it: anew when a kernel has changed.
 INSTALLED := pyproject.toml constraints.txt setup.py $(wildcard engine/kernels/*.h engine/kernels/*.cpp)
 
-# Processes that run the tests side by side: a third of their time they wait for something. Each takes 1.5 GB.
+# Processes that run the tests side by side: a third of their time they wait for something. Each takes up to 2 GB.
 WORKERS ?= 3
 
 # For make fuzz: for how long, and from which seed, random where none is given.

@@ -92,7 +92,8 @@ def test_s3d_is_torchvisions_at_its_own_size():
     same_as(original, "s3d", noise(1, 3, 16, 224, 224), classes=7)
 
 
-@pytest.mark.parametrize("name", ["x3d_xs", "x3d_s"])
+# x3d_s is the same code with three times the frames
+@pytest.mark.parametrize("name", ["x3d_xs", pytest.param("x3d_s", marks=pytest.mark.slow)])
 def test_x3d_is_pytorchvideos(name):
     create = pytest.importorskip("pytorchvideo.models.x3d", reason="the original").create_x3d
     clip_length = NETWORKS[name].trained_clip_length

@@ -1,7 +1,8 @@
 """Outputs that encode pictures on the GPU that is not there (tests/gpu_double): a program for a process of its own.
 
-python nvencsinks.py OUTPUT COUNT [kind] [WxH] prints what the output says of itself, where it takes frames from, and
-the pts that it was given. The pictures are noise, of which `pictures` gives the same again.
+python nvencsinks.py OUTPUT COUNT file|live [WxH [LAYOUT]] prints what the output says of itself; where it takes frames
+from, how many it wrote and lost, how many were copied to the host, its notes; and how many are still held. The pictures
+are noise, of which `pictures` gives the same again.
 """
 
 from __future__ import annotations

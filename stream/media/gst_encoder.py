@@ -12,6 +12,8 @@ ENCODERS = ("nvv4l2h264enc", "nvh264enc", "v4l2h264enc", "vah264enc", "vaapih264
 """In order of preference. A Jetson's own comes first: the others are available there as well, and slower."""
 
 PROBE_SECONDS = 5
+_MOST_KILOBITS = 2_048_000
+"""Largest bit rate that nvh264enc takes, in kbit/s."""
 _BEFORE = {"nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! "}
 _AFTER = {"v4l2h264enc": " ! video/x-h264,level=(string)4"}
 
@@ -60,7 +62,7 @@ def encoder(
     behind the encoder ask for the profile constrained baseline at low latency, else for main.
     """
     bits = bitrate or default_bitrate(width, height, rate)
-    wanted = _settings(name, bits, max(1, round(keyframe_seconds * rate)), preset or "superfast", low_latency)
+    wanted = settings_of(name, bits, max(1, round(keyframe_seconds * rate)), preset or "superfast", low_latency)
     element = load().Gst.ElementFactory.make(name)
     known = " ".join(f"{key}={value}" for key, value in wanted.items() if element.find_property(key))
     profile = "constrained-baseline" if low_latency and name == "x264enc" else "main"
@@ -70,7 +72,7 @@ def encoder(
     return f"{convert}{name} name=enc {known}{_AFTER.get(name, '')} ! video/x-h264{fixed} ! h264parse"
 
 
-def _settings(name: str, bits: int, interval: int, preset: str, low_latency: bool) -> dict[str, Any]:
+def settings_of(name: str, bits: int, interval: int, preset: str, low_latency: bool) -> dict[str, Any]:
     """The properties to set for an encoder. Those that its installed version does not have are left out."""
     kilobits = max(1, bits // 1000)
     if name == "x264enc":
@@ -78,7 +80,7 @@ def _settings(name: str, bits: int, interval: int, preset: str, low_latency: boo
         return settings | ({"tune": "zerolatency", "bframes": 0} if low_latency else {"bframes": 2})
     if name == "nvh264enc":
         tuned = {"preset": "low-latency-hq", "zerolatency": "true"} if low_latency else {}
-        return {"bitrate": kilobits, "gop-size": interval, "rc-mode": "cbr", "bframes": 0, **tuned}
+        return {"bitrate": min(kilobits, _MOST_KILOBITS), "gop-size": interval, "rc-mode": "cbr", "bframes": 0, **tuned}
     if name == "nvv4l2h264enc":
         return {"bitrate": bits, "iframeinterval": interval, "idrinterval": interval, "insert-sps-pps": "true"}
     if name == "v4l2h264enc":

@@ -9,7 +9,7 @@ import numpy as np
 from ...engine.picture import HOST, U8, Image, Layout, Picture, on_host
 from .info import VideoInfo
 
-_FORMATS = {Layout.I420: "I420", Layout.NV12: "NV12", Layout.RGB: "RGB"}
+FORMATS = {Layout.I420: "I420", Layout.NV12: "NV12", Layout.RGB: "RGB"}
 _MATRIX = {"bt709": 3, "bt601": 4, "bt2020": 6}
 """GstVideoColorMatrix"""
 FALLBACK_RATE = 25
@@ -37,7 +37,7 @@ class FrameBuffers:
         if info.layout is Layout.RGB:
             self.convert = "videoconvert ! video/x-raw,format=I420,colorimetry=bt709 ! "
         caps = (
-            f"video/x-raw,format={_FORMATS[info.layout]},width={width},height={height},"
+            f"video/x-raw,format={FORMATS[info.layout]},width={width},height={height},"
             f"framerate={rate.numerator}/{rate.denominator},"
             f"pixel-aspect-ratio={aspect.numerator}/{aspect.denominator}"
         )

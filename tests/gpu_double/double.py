@@ -121,7 +121,7 @@ _WORK = ctypes.CFUNCTYPE(None)
 
 def environment_of(settings: str, report: Path) -> dict[str, str]:
     """For a process that is to find a GPU that is not there, as control.cpp reads it. GStreamer has its elements for
-    NVIDIA there; PyNvVideoCodec can be imported if `build() / "encode"` is added to LD_LIBRARY_PATH."""
+    NVIDIA there; with `build() / "encode"` in LD_LIBRARY_PATH also its encoders, and PyNvVideoCodec can be imported."""
     folder = build()
     return {
         **os.environ,

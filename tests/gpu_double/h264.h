@@ -80,12 +80,13 @@ template <class At>
 Bytes picture(unsigned width, unsigned height, bool key, unsigned number, unsigned key_number, At at) {
     const unsigned across = (width + 15) / 16, down = (height + 15) / 16;
     Bits bits;
-    bits.ue(0), bits.ue(7), bits.ue(0), bits.u(number % 16, 4);
+    bits.ue(0), bits.ue(key ? 7 : 5), bits.ue(0), bits.u(number % 16, 4);  // a slice of type I or P
     if (key) bits.ue(key_number % 65536), bits.u(0, 2);
-    else bits.u(0, 1);
+    else bits.u(0, 3);
     bits.ue(0), bits.ue(1);
     for (unsigned block = 0; block < across * down; ++block) {
-        bits.ue(25), bits.align();
+        if (!key) bits.ue(0);  // no macroblock is skipped
+        bits.ue(key ? 25 : 30), bits.align();
         for (unsigned plane = 0; plane < 3; ++plane) {
             const unsigned size = plane ? 8 : 16, left = block % across * size, top = block / across * size;
             const unsigned columns = plane ? width / 2 : width, rows = plane ? height / 2 : height;

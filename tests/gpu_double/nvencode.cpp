@@ -23,7 +23,7 @@ CUresult cuStreamSynchronize(CUstream);
 
 namespace {
 
-enum Status { OK = 0, NO_DEVICE = 1, BAD_POINTER = 6, BAD_PARAMETER = 8, BAD_CALL = 9, UNSUPPORTED = 12, NEED_MORE = 17 };
+enum Status { OK = 0, NO_DEVICE = 1, BAD_PARAMETER = 8, UNSUPPORTED = 12 };
 enum Format { NV12 = 1, YV12 = 0x10, IYUV = 0x100 };
 
 struct Guid {
@@ -34,6 +34,7 @@ const Guid H264{{0x6bc82762, 0x4ca44e63, 0x501e85aa, 0xbff621f3}}, HEVC{{0x790cd
 const Guid BASELINE{{0x0727bcaa, 0x4c8378c4, 0x3def2f8c, 0x6a7c26ff}}, MAIN{{0x60b5c1d4, 0x479067fe, 0x72c4d594, 0x6d6e7b6d}};
 const Guid HIGH{{0xe7cbc309, 0x4b894f7a, 0x37d52aaf, 0x10e32bc9}}, HEVC_MAIN{{0xb514c39a, 0x40fab55b, 0x25f18f87, 0xecfd4d3b}};
 const Guid P4{{0x90a7b826, 0x4862df06, 0x6dcdd2b9, 0x8186a073}}, LOW_LATENCY_HQ{{0xc5f733b9, 0x4cf9ea97, 0x78bfc2be, 0x05d14fa7}};
+const Guid DEFAULT{{0xb2dfb705, 0x4c494ebd, 0xa7245f9b, 0x87e5d377}};
 
 // The structs of nvEncodeAPI.h, whose beginnings are the same from version 10 to 13.
 struct Config {
@@ -178,11 +179,7 @@ Status codec_count(Session*, uint32_t* count) {
     *count = 2;
     return OK;
 }
-Status preset_count(Session*, Guid, uint32_t* count) {
-    *count = 2;
-    return OK;
-}
-Status format_count(Session*, Guid, uint32_t* count) {
+Status three_of(Session*, Guid, uint32_t* count) {  // presets, and formats
     *count = 3;
     return OK;
 }
@@ -197,8 +194,8 @@ Status profiles(Session*, Guid codec, Guid* all, uint32_t most, uint32_t* count)
     return OK;
 }
 Status presets(Session*, Guid, Guid* all, uint32_t most, uint32_t* count) {
-    const Guid known[] = {LOW_LATENCY_HQ, P4};
-    for (*count = 0; *count < most && *count < 2; ++*count) all[*count] = known[*count];
+    const Guid known[] = {DEFAULT, LOW_LATENCY_HQ, P4};
+    for (*count = 0; *count < most && *count < 3; ++*count) all[*count] = known[*count];
     return OK;
 }
 Status formats(Session*, Guid, uint32_t* all, uint32_t most, uint32_t* count) {
@@ -304,7 +301,7 @@ Status encode(Session* session, Encode* what) {
     if ((key && repeats && !session->flag(DISABLE_HEADERS)) || (what->flags & WITH_HEADERS)) bytes = session->headers();
     const h264::Bytes coded = h264::picture(width, height, key, session->since_key, session->keys, at);
     bytes.insert(bytes.end(), coded.begin(), coded.end());
-    *output->second = {bytes, what->stamp, what->duration, session->count, key ? 3u : 2u};
+    *output->second = {bytes, what->stamp, what->duration, session->count, key ? 3u : 0u};  // NV_ENC_PIC_TYPE_IDR, _P
     ++session->count, ++session->since_key;
     return OK;
 }
@@ -344,7 +341,7 @@ API int NvEncodeAPICreateInstance(void** list) {
     // In the order of NV_ENCODE_API_FUNCTION_LIST, behind its version.
     const void* all[] = {
         (void*)absent,       (void*)codec_count,      (void*)profile_count,  (void*)profiles,       (void*)codecs,
-        (void*)format_count,     (void*)formats,    (void*)caps,           (void*)preset_count,         (void*)presets,
+        (void*)three_of,     (void*)formats,    (void*)caps,           (void*)three_of,         (void*)presets,
         (void*)preset,       (void*)initialize, (void*)create_input,   (void*)destroy_input,  (void*)create_output,
         (void*)destroy_output, (void*)encode,   (void*)lock,           (void*)unlock,         (void*)lock_input,
         (void*)unlock,       (void*)absent,     (void*)sequence,       (void*)absent,         (void*)absent,

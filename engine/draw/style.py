@@ -13,12 +13,14 @@ from ..picture import F64, Color, Layout
 from ..saliency import Normalize
 
 COLORMAPS: dict[str, int | tuple[tuple[int, int, int], ...]] = {
+    "cividis": cv2.COLORMAP_CIVIDIS,
     "turbo": cv2.COLORMAP_TURBO,
     "jet": cv2.COLORMAP_JET,
     "viridis": cv2.COLORMAP_VIRIDIS,
     "inferno": cv2.COLORMAP_INFERNO,
 }
-"""Name -> a colour map of OpenCV's, or two or more RGB colours, 0..255, evenly spaced from weak to strong evidence."""
+"""Name -> a colour map of OpenCV's, or two or more RGB colours, 0..255, evenly spaced from weak to strong evidence.
+cividis is first because people see the same in it whether or not they are colour-blind."""
 RAMP = 0.3
 """The amount of evidence above the threshold over which alpha rises to its full value."""
 

@@ -1,0 +1,28 @@
+// What draws a video frame with its tube on a canvas, in one pass, so that both are always of the same frame.
+
+import type { Cells } from "./evidence";
+import type { Palette } from "./palette";
+
+/** What a picture is taken from; a video has its newest frame. */
+export type Source = VideoFrame | HTMLVideoElement | HTMLImageElement | HTMLCanvasElement | ImageBitmap;
+
+export interface Drawing {
+  source: Source;
+  /** pixels of the source, and of the canvas */
+  width: number;
+  height: number;
+  /** null: the picture alone */
+  cells: Cells | null;
+  palette: Palette;
+  /** 0..1: left of it the picture is as it came */
+  split: number;
+  /** what the network looks at, framed by a thin line: left, top, right, bottom in fractions; null: no line */
+  outline: readonly [number, number, number, number] | null;
+}
+
+export interface Painter {
+  readonly kind: "webgl" | "canvas2d";
+  draw(drawing: Drawing): void;
+  /** Whether it can go on; a WebGL context may be taken away. */
+  readonly lost: boolean;
+}

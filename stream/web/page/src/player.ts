@@ -1,0 +1,265 @@
+// H.264 from the WebSocket into a video element, by Media Source Extensions, a constant small delay behind the present.
+
+import type { Init, Media } from "./protocol";
+import type { Source } from "./painter";
+import { Store } from "./store";
+
+/** Seconds behind the newest frame that are aimed at; more after the picture has had to wait for frames. */
+const TARGET = 0.08;
+const LARGEST_TARGET = 1.0;
+/** Seconds later than the target from which on the player jumps to the present instead of hurrying. */
+const REJOIN = 0.8;
+/** Seconds off the target that are not worth a change of speed. */
+const TOLERANCE = 0.02;
+const SLOWEST = 0.95;
+const FASTEST = 1.12;
+/** Seconds of the past that are kept, to step back through. */
+const KEPT = 32;
+/** Maximum of fragments that wait to be appended; past that, the browser has stopped taking them. */
+const MOST_WAITING = 600;
+
+export interface PlayerState {
+  /** whether the picture follows the present; else it stands still, or plays the past */
+  following: boolean;
+  /** seconds from the newest frame received to the one shown */
+  behind: number;
+  /** seconds aimed at */
+  target: number;
+  /** times that the player has jumped to the present */
+  rejoined: number;
+}
+
+type AnyMediaSource = typeof MediaSource | undefined;
+
+function mediaSource(): AnyMediaSource {
+  const global = self as unknown as { ManagedMediaSource?: AnyMediaSource; MediaSource?: AnyMediaSource };
+  return global.MediaSource ?? global.ManagedMediaSource;
+}
+
+/** Why a codec cannot be played here, in words; "" if it can. */
+export function whyNot(codec: string): string {
+  const source = mediaSource();
+  if (!source) return "this browser has no Media Source Extensions";
+  return source.isTypeSupported(`video/mp4; codecs="${codec}"`) ? "" : `this browser does not play ${codec}`;
+}
+
+export class Player {
+  readonly video: HTMLVideoElement;
+  readonly state = new Store<PlayerState>({ following: true, behind: 0, target: TARGET, rejoined: 0 });
+  private source: MediaSource | null = null;
+  private buffer: SourceBuffer | null = null;
+  private init: Init | null = null;
+  private codec = "";
+  private waiting: Uint8Array<ArrayBuffer>[] = [];
+  private needsKey = true;
+  private least = TARGET;
+  private callback = 0;
+  private closed = false;
+  private readonly timer: number;
+
+  /** shown: called for each frame that is shown, with its media time in seconds and where its picture is. */
+  constructor(private readonly shown: (t: number, source: Source) => void) {
+    this.video = document.createElement("video");
+    Object.assign(this.video, { muted: true, playsInline: true, disableRemotePlayback: true });
+    this.video.onwaiting = () => this.starved();
+    this.video.onerror = () => this.rebuild();
+    this.timer = setInterval(() => this.steer(), 100);
+    this.listen();
+  }
+
+  close(): void {
+    this.closed = true;
+    clearInterval(this.timer);
+    if ("cancelVideoFrameCallback" in this.video) this.video.cancelVideoFrameCallback(this.callback);
+    this.detach();
+  }
+
+  addInit(message: Init): void {
+    this.init = message;
+    this.needsKey = true;
+    if (!this.source || this.source.readyState === "closed") this.rebuild();
+    else this.enqueueInit();
+  }
+
+  addMedia(message: Media): void {
+    if (!this.init || (this.needsKey && !message.key)) return;
+    this.needsKey = false;
+    this.waiting.push(message.data);
+    if (this.waiting.length > MOST_WAITING) this.rebuild();
+    this.append();
+  }
+
+  /** Seconds behind the present that the picture needs at least, for what is drawn on it. */
+  needs(seconds: number): void {
+    this.least = Math.max(TARGET, seconds);
+    if (this.state.get().target < this.least) this.state.patch({ target: this.least });
+    else if (this.state.get().target > Math.max(this.least, LARGEST_TARGET)) this.state.patch({ target: this.least });
+  }
+
+  /** Follows the present again. */
+  follow(): void {
+    this.state.patch({ following: true });
+    this.steer();
+  }
+
+  /** Stands still. */
+  hold(): void {
+    this.state.patch({ following: false });
+    this.video.pause();
+  }
+
+  /** Stands still at a frame. Resolves when it is shown. t: its media time, seconds. */
+  async show(t: number): Promise<void> {
+    this.hold();
+    const { video } = this;
+    const sought = new Promise<void>((done) => video.addEventListener("seeked", () => done(), { once: true }));
+    const drawn = new Promise<void>((done) => "requestVideoFrameCallback" in video && video.requestVideoFrameCallback(() => done()));
+    video.currentTime = t + 0.001; // times are rounded: just within the frame, not just before it
+    await Promise.race([sought, sleep(2000)]);
+    await Promise.race([drawn, sleep(150)]); // none comes if it is the frame that was there
+    this.shown(t, video);
+  }
+
+  /** The times [from, to] in seconds that can be shown; null if there is nothing yet. */
+  get span(): readonly [number, number] | null {
+    const ranges = this.video.buffered;
+    return ranges.length ? [ranges.start(0), ranges.end(ranges.length - 1)] : null;
+  }
+
+  private listen(): void {
+    const { video } = this;
+    if ("requestVideoFrameCallback" in video) {
+      this.callback = video.requestVideoFrameCallback((_, metadata) => {
+        if (this.closed) return;
+        this.listen();
+        this.take(metadata.mediaTime);
+      });
+    } else {
+      requestAnimationFrame(() => {
+        if (this.closed) return;
+        this.listen();
+        this.take((video as HTMLVideoElement).currentTime);
+      });
+    }
+  }
+
+  /** A VideoFrame says itself which frame it is: by the time of the callback, the video may have gone on. */
+  private take(t: number): void {
+    if (this.video.readyState < 2) return;
+    let frame: VideoFrame | null = null;
+    try {
+      frame = typeof VideoFrame === "function" ? new VideoFrame(this.video) : null;
+    } catch {
+      // the video itself, then
+    }
+    this.shown(frame ? frame.timestamp / 1e6 : t, frame ?? this.video);
+    frame?.close();
+  }
+
+  private rebuild(): void {
+    this.detach();
+    const Source = mediaSource();
+    if (!Source || !this.init) return;
+    const source = new Source();
+    this.source = source;
+    this.needsKey = true;
+    this.codec = this.init.codec;
+    this.video.src = URL.createObjectURL(source);
+    source.onsourceopen = () => {
+      URL.revokeObjectURL(this.video.src);
+      if (source !== this.source) return;
+      this.buffer = source.addSourceBuffer(`video/mp4; codecs="${this.codec}"`);
+      this.buffer.onupdateend = () => this.appended();
+      this.append();
+    };
+    this.enqueueInit();
+  }
+
+  private detach(): void {
+    this.waiting = [];
+    this.buffer = this.source = null;
+    this.video.removeAttribute("src");
+    this.video.load();
+  }
+
+  private enqueueInit(): void {
+    if (!this.init) return;
+    if (this.buffer && this.codec !== this.init.codec) {
+      this.rebuild();
+      return;
+    }
+    this.waiting.push(this.init.data);
+    this.append();
+  }
+
+  private append(): void {
+    const { buffer } = this;
+    if (!buffer || buffer.updating || !this.waiting.length) return;
+    try {
+      buffer.appendBuffer(joined(this.waiting));
+      this.waiting = [];
+    } catch (error) {
+      if ((error as DOMException).name === "QuotaExceededError") this.forget(KEPT / 4);
+      else this.rebuild();
+    }
+  }
+
+  private appended(): void {
+    this.append();
+    this.forget(KEPT);
+    this.steer();
+  }
+
+  /** Removes what is older than so many seconds before the picture. */
+  private forget(seconds: number): void {
+    const { buffer, span } = this;
+    const until = this.video.currentTime - seconds;
+    if (buffer && !buffer.updating && span && until - span[0] > 5) buffer.remove(0, until);
+  }
+
+  /** Keeps the delay: by the speed where it is a little off, by a jump where it is far off. */
+  private steer(): void {
+    const { video } = this;
+    const ranges = video.buffered;
+    if (!ranges.length) return;
+    const [start, end] = [ranges.start(ranges.length - 1), ranges.end(ranges.length - 1)];
+    const behind = end - video.currentTime;
+    const { following, target, rejoined } = this.state.get();
+    this.state.patch({ behind });
+    if (!following) return;
+    if (video.currentTime < start || behind > target + REJOIN || behind < -0.5) {
+      if (video.seeking) return;
+      video.currentTime = Math.max(start, end - target);
+      this.state.patch({ rejoined: rejoined + 1 });
+    }
+    const off = behind - target;
+    const rate = Math.abs(off) < TOLERANCE ? 1 : Math.min(Math.max(1 + off, SLOWEST), FASTEST);
+    if (Math.abs(video.playbackRate - rate) > 0.005) video.playbackRate = rate;
+    if (video.paused) video.play().catch(() => undefined); // at a reload it may be refused until the page is seen
+    // The target comes back slowly to what is needed.
+    if (target > this.least) this.state.patch({ target: Math.max(this.least, target - 0.0005) });
+  }
+
+  /** There was no next frame in time: a little more delay is needed. */
+  private starved(): void {
+    const { following, target, behind } = this.state.get();
+    if (following && !this.video.seeking && behind < 0.5) {
+      this.state.patch({ target: Math.min(target * 1.25 + 0.01, Math.max(LARGEST_TARGET, this.least)) });
+    }
+  }
+}
+
+function joined(parts: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  if (parts.length === 1) return parts[0];
+  const whole = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, milliseconds));
+}

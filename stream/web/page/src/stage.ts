@@ -1,0 +1,246 @@
+// The explained video of one stream on a canvas: puts together the player, what is known of each frame, and the look.
+
+import { canvas2d } from "./canvas2d";
+import type { Cells, Question } from "./evidence";
+import { Scales, blend } from "./evidence";
+import { Mjpeg } from "./mjpeg";
+import type { Painter, Source } from "./painter";
+import type { Palette, Tint } from "./palette";
+import { paletteOf } from "./palette";
+import type { Placed } from "./placing";
+import { centerOf, place } from "./placing";
+import { Player, whyNot } from "./player";
+import type { FrameFacts, Hello, Part } from "./protocol";
+import { parseNormalize, showNormalize } from "./scale";
+import type { Session } from "./session";
+import type { Look } from "./state";
+import type { Readable } from "./store";
+import { Store } from "./store";
+import { webgl } from "./webgl";
+
+/** What the canvas shows at the moment. */
+export interface ShownFrame {
+  /** seconds from the stream's zero; index of the frame, or null if nothing is known of it */
+  t: number;
+  i: number | null;
+  parts: readonly Part[];
+  at: number;
+  opacity: number;
+  age: number;
+  awaited: number;
+  gap: boolean;
+  damaged: boolean;
+  /** class ids; null: what the stream explains */
+  explain: number | null;
+  against: number | null;
+  /** whether there was evidence for that to draw */
+  drawn: boolean;
+}
+
+export type StageKind = "starting" | "webgl" | "canvas2d" | "mjpeg";
+
+export class Stage {
+  /** the picture: a canvas, or an image where there is no H.264. UI puts it where it belongs. */
+  readonly element: HTMLElement;
+  readonly kind = new Store<StageKind>("starting");
+  /** why pictures come as JPEGs, in words; "" if they do not */
+  readonly why = new Store("");
+  readonly shown = new Store<ShownFrame | null>(null);
+  readonly player: Player;
+  private canvas: HTMLCanvasElement;
+  private painter: Painter | null = null;
+  private mjpeg: Mjpeg | null = null;
+  private readonly scales = new Scales();
+  private palette: { tint: Tint; made: Palette } | null = null;
+  private last = 0;
+  private readonly ends: (() => void)[];
+
+  constructor(
+    readonly session: Session,
+    private readonly look: Readable<Look>,
+  ) {
+    this.element = document.createElement("div");
+    this.element.className = "stage";
+    this.canvas = document.createElement("canvas");
+    this.element.append(this.canvas);
+    this.player = new Player((t, source) => this.draw(t, source));
+    this.ends = [
+      session.hello.watch((hello) => hello && this.greet(hello)),
+      session.init.on((init) => {
+        const why = whyNot(init.codec);
+        if (why) this.useJpegs(why);
+        else this.player.addInit(init);
+      }),
+      session.media.on((media) => this.player.addMedia(media)),
+      session.windows.changed.on(() => this.measure()),
+      look.watch(() => {
+        this.measure();
+        if (!this.player.state.get().following) this.redraw();
+      }),
+    ];
+  }
+
+  close(): void {
+    for (const end of this.ends) end();
+    this.player.close();
+    this.mjpeg?.stop();
+    this.element.remove();
+  }
+
+  /** Stands still. The past that was received can be stepped through; nothing more is asked for. */
+  pause(): void {
+    this.player.hold();
+    this.session.want(false);
+  }
+
+  /** Follows the present again. */
+  play(): void {
+    this.session.want(true);
+    this.player.follow();
+  }
+
+  /** Stands still at the frame `count` after the one that is shown, or before it. */
+  async step(count: number): Promise<void> {
+    const frame = this.session.windows.frameFrom(this.last, count);
+    if (frame) await this.show(frame.t);
+  }
+
+  /** Stands still at the frame of a time, or at the nearest one that is still there. */
+  async show(t: number): Promise<void> {
+    this.session.want(false);
+    const span = this.player.span;
+    const wanted = span ? Math.min(Math.max(t, span[0]), span[1] - 0.001) : t;
+    const frame = this.session.windows.frameAt(wanted);
+    await this.player.show(frame?.t ?? wanted);
+  }
+
+  /** Draws the frame that is there once more, by the look as it is now. */
+  redraw(): void {
+    if (this.player.video.readyState >= 2) this.draw(this.last, this.player.video);
+  }
+
+  /** The look with what the stream does where the viewer asks for nothing else. */
+  tint(): Tint {
+    const style = this.session.hello.get()?.style;
+    const look = this.look.get();
+    return {
+      threshold: look.threshold ?? style?.threshold ?? 0.2,
+      alpha: look.alpha ?? style?.alpha ?? 0.6,
+      colormap: look.colormap ?? style?.colormap ?? "turbo",
+    };
+  }
+
+  private greet(hello: Hello): void {
+    this.element.style.setProperty("--aspect", String((hello.width * hello.pixel_aspect) / hello.height));
+    if (hello.video === "none") this.useJpegs(hello.why_no_video);
+  }
+
+  private useJpegs(why: string): void {
+    this.why.set(why);
+    this.session.want(false);
+    if (!this.mjpeg) {
+      this.mjpeg = new Mjpeg(this.session.name);
+      this.canvas.replaceWith(this.mjpeg.image);
+    }
+    this.mjpeg.play();
+    this.kind.set("mjpeg");
+  }
+
+  private draw(t: number, source: Source): void {
+    const hello = this.session.hello.get();
+    const painter = this.ready();
+    if (!hello || !painter) return;
+    this.last = t;
+    const frame = this.session.windows.frameAt(t);
+    const placed = frame && this.place(frame, hello);
+    const question = this.question(hello);
+    const cells = placed && blend(placed.parts, placed.at, placed.opacity, this.session.windows, question, this.scales);
+    const look = this.look.get();
+    const [width, height] = sizeOf(source, hello);
+    const outline = look.outline ? this.crop(cells) : null;
+    painter.draw({ source, width, height, cells, palette: this.paletteNow(), split: look.split, outline });
+    this.shown.set(shownOf(t, frame, placed, question, cells !== null));
+  }
+
+  private place(frame: FrameFacts, hello: Hello): Placed {
+    const { windows, gaps } = this.session;
+    return place(frame, windows.all, this.look.get().sync ?? hello.sync, hello, gaps);
+  }
+
+  private question(hello: Hello): Question {
+    const look = this.look.get();
+    const own = parseNormalize(hello.style.normalize) ?? { mode: "positive", low: 0, high: 1 };
+    const normalize = look.normalize ?? own;
+    return {
+      explain: look.explain,
+      against: look.against,
+      normalize,
+      asServer: showNormalize(normalize) === showNormalize(own),
+      smoothed: hello.sync === "live",
+    };
+  }
+
+  private paletteNow(): Palette {
+    const tint = this.tint();
+    const known = this.palette?.tint;
+    if (!known || known.threshold !== tint.threshold || known.alpha !== tint.alpha || known.colormap !== tint.colormap) {
+      this.palette = { tint, made: paletteOf(tint) };
+    }
+    return this.palette!.made;
+  }
+
+  private crop(cells: Cells | null): readonly [number, number, number, number] | null {
+    return cells?.crop ?? this.session.windows.newest?.crop ?? null;
+  }
+
+  /** A WebGL context that was lost is replaced: a canvas keeps the kind of its first context. */
+  private ready(): Painter | null {
+    if (this.painter?.lost) {
+      const fresh = document.createElement("canvas");
+      this.canvas.replaceWith(fresh);
+      this.canvas = fresh;
+      this.painter = null;
+    }
+    if (!this.painter) {
+      this.painter = webgl(this.canvas) ?? canvas2d(this.canvas);
+      if (this.painter) this.kind.set(this.painter.kind);
+    }
+    return this.painter;
+  }
+
+  /** In aligned mode a frame can be drawn when the windows that saw it are there: the picture has to wait so long. */
+  private measure(): void {
+    const hello = this.session.hello.get();
+    if (!hello) return;
+    const { newest, lastFrame, all } = this.session.windows;
+    if ((this.look.get().sync ?? hello.sync) !== "aligned" || hello.sync === "aligned" || !newest || !lastFrame) {
+      this.player.needs(0);
+      return;
+    }
+    const before = all.at(-2) ?? newest;
+    this.player.needs(((lastFrame.i - centerOf(before)) / hello.rate) * 1.1 + 0.1);
+  }
+}
+
+function sizeOf(source: Source, hello: Hello): [number, number] {
+  if (source instanceof HTMLVideoElement) return [source.videoWidth || hello.width, source.videoHeight || hello.height];
+  if (typeof VideoFrame === "function" && source instanceof VideoFrame) return [source.displayWidth, source.displayHeight];
+  return [hello.width, hello.height];
+}
+
+function shownOf(t: number, frame: FrameFacts | null, placed: Placed | null, question: Question, drawn: boolean): ShownFrame {
+  return {
+    t,
+    i: frame?.i ?? null,
+    parts: placed?.parts ?? [],
+    at: placed?.at ?? 0,
+    opacity: placed?.opacity ?? 1,
+    age: placed?.age ?? 0,
+    awaited: frame?.awaited ?? 0,
+    gap: frame?.gap ?? false,
+    damaged: frame?.damaged ?? false,
+    explain: question.explain,
+    against: question.against,
+    drawn,
+  };
+}

@@ -26,7 +26,8 @@ class Canvas2dPainter implements Painter {
       this.canvas.width = width;
       this.canvas.height = height;
     }
-    this.context.drawImage(source, 0, 0, width, height);
+    // One pixel of a source is one of the canvas: what an encoder added to an odd size lies beyond it.
+    this.context.drawImage(source, 0, 0);
     if (cells) {
       const [left, top, right, bottom] = cells.crop;
       const across = axisOf(cells.width, left, right, width);
@@ -78,7 +79,7 @@ function tintRow(pixels: Uint8ClampedArray, positions: Float64Array, line: Float
   for (let column = 0; column < positions.length; column++) {
     const cell = Math.min(Math.floor(positions[column]), line.length - 1);
     const value = line[cell] + (positions[column] - cell) * (line[Math.min(cell + 1, line.length - 1)] - line[cell]);
-    const level = Math.floor(255 * Math.min(Math.max(value, 0), 1) + 0.5);
+    const level = Math.floor(255 * Math.min(Math.max(value, 0), 1) + palette.bias);
     if (level < palette.first) continue;
     const keep = palette.table[4 * level + 3];
     for (let channel = 0; channel < 3; channel++) {

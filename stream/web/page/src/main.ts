@@ -1,11 +1,14 @@
 // The page: begins with the streams of the server, and shows the one that is asked for.
 
 import { streams } from "./api";
+import * as modules from "./modules";
 import { Session } from "./session";
 import { Stage } from "./stage";
 import { keepLook } from "./state";
 
 const look = keepLook();
+
+Object.assign(window, { saliencyTubes: { modules } });
 
 async function start(): Promise<void> {
   const known = await streams();
@@ -16,13 +19,7 @@ async function start(): Promise<void> {
   document.querySelector("#stage")?.append(stage.element);
   // For tests: what the canvas shows, and a way to stand still at a frame.
   Object.assign(window, {
-    saliencyTubes: {
-      frame: () => stage.shown.get(),
-      freeze: (t: number) => stage.show(t),
-      look,
-      session,
-      stage,
-    },
+    saliencyTubes: { frame: () => stage.shown.get(), freeze: (t: number) => stage.show(t), look, session, stage, modules },
   });
 }
 

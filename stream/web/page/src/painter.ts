@@ -8,7 +8,7 @@ export type Source = VideoFrame | HTMLVideoElement | HTMLImageElement | HTMLCanv
 
 export interface Drawing {
   source: Source;
-  /** pixels of the source, and of the canvas */
+  /** pixels of the canvas; the source has as many, or more at the right and below that are not shown */
   width: number;
   height: number;
   /** null: the picture alone */

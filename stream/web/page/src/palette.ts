@@ -9,13 +9,18 @@ export interface Tint {
   threshold: number;
   alpha: number;
   colormap: string;
+  /** opacity rises over RAMP from the threshold on; else there is a hard edge, and numbers are rounded down */
+  soft: boolean;
+  /** colours are added to the picture and not blended with it */
+  add: boolean;
 }
 
-/** out = floor(keep[level] * picture + add[level]), for levels from `first` on; level = floor(255 * evidence + 0.5). */
+/** out = floor(keep[level] * picture + add[level]), for levels from `first` on; level = floor(255 * evidence + bias). */
 export interface Palette {
   /** [256 x 4]: what is added to red, green and blue (0..255, rounding included), and what is kept (0..1) */
   table: Float32Array;
   first: number;
+  bias: number;
 }
 
 export function paletteOf(tint: Tint): Palette {
@@ -24,14 +29,17 @@ export function paletteOf(tint: Tint): Palette {
   let first = 256;
   for (let level = 255; level >= 0; level--) {
     const evidence = level / 255;
-    const ramp = Math.min(Math.max((evidence - tint.threshold) / RAMP, 0), 1);
+    const ramp = tint.soft ? Math.min(Math.max((evidence - tint.threshold) / RAMP, 0), 1) : 1;
     const alpha = evidence >= tint.threshold ? tint.alpha * ramp : 0;
-    table[4 * level + 3] = 1 - alpha;
+    table[4 * level + 3] = tint.add ? 1 : 1 - alpha;
     if (alpha === 0) continue;
     first = level;
-    for (let channel = 0; channel < 3; channel++) table[4 * level + channel] = alpha * colors[3 * level + channel] + 0.5;
+    for (let channel = 0; channel < 3; channel++) {
+      const added = alpha * colors[3 * level + channel];
+      table[4 * level + channel] = tint.soft ? added + 0.5 : Math.floor(added);
+    }
   }
-  return { table, first };
+  return { table, first, bias: tint.soft ? 0.5 : 0 };
 }
 
 /** The colour map as an image for CSS: a horizontal gradient from weak to strong evidence. */

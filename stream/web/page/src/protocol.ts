@@ -1,5 +1,7 @@
 // The messages of `/api/streams/NAME/live`, as docs/web.md describes them, read and checked.
 
+import type { Normalize } from "./scale";
+
 export type Score = { id: number; name: string; p: number; logit: number };
 export type Part = readonly [window: number, share: number];
 
@@ -7,8 +9,17 @@ export interface Style {
   threshold: number;
   alpha: number;
   colormap: string;
-  normalize: string;
+  normalize: Normalize;
+  /** linear, or paper: a cubic spline, which is not drawn here */
   geometry: string;
+  /** opacity rises from the threshold on; else there is a hard edge */
+  soft: boolean;
+  /** colours are added to the picture and not blended with it */
+  add: boolean;
+  /** the picture darkens where there is little evidence, which is not drawn here */
+  focus: boolean;
+  /** whether the part that the network looks at has a thin line around it */
+  frame: boolean;
 }
 
 export interface Hello {
@@ -21,8 +32,8 @@ export interface Hello {
   height: number;
   /** width / height of one pixel */
   pixel_aspect: number;
-  /** frames a second */
-  rate: number;
+  /** frames a second; null if nobody knows */
+  rate: number | null;
   clip_length: number;
   stride: number;
   sync: "live" | "aligned";
@@ -162,7 +173,7 @@ export function decode(data: string | ArrayBuffer): Message {
   return typeof data === "string" ? decodeText(data) : decodeBinary(data);
 }
 
-/** Reads a text message. One of an unknown type is null's place: newer servers may send more. */
+/** Reads a text message. Its type may be one that is not known here: newer servers may say more. */
 export function decodeText(text: string): TextMessage {
   const message = parse(text);
   if (typeof message.type !== "string") throw new ProtocolError("a message without a type");
@@ -188,17 +199,19 @@ export function decodeBinary(buffer: ArrayBuffer): BinaryMessage {
 }
 
 function windowOf(header: WindowMessage, buffer: ArrayBuffer, offset: number): WindowMessage {
-  const cells = header.shape.reduce((product, count) => product * count, 1);
-  const maps = header.maps.length + 1;
+  const { shape, maps: ids } = header;
+  if (!Array.isArray(shape) || shape.length !== 3 || !Array.isArray(ids)) throw new ProtocolError("a window without a shape");
+  const cells = shape.reduce((product, count) => product * count, 1);
+  const maps = ids.length + 1;
   if (!(cells >= 1 && cells <= MOST_CELLS && maps <= MOST_MAPS)) {
-    throw new ProtocolError(`a window of ${maps} maps of ${header.shape.join(" x ")} cells`);
+    throw new ProtocolError(`a window of ${maps} maps of ${shape.join(" x ")} cells`);
   }
   if (buffer.byteLength - offset !== 4 * cells * maps) {
     throw new ProtocolError(`${buffer.byteLength - offset} bytes for ${maps} maps of ${cells} cells`);
   }
   const numbers = new Float32Array(buffer.slice(offset)); // float32 little-endian, as every browser's machine is
   const map = (index: number): Float32Array => numbers.subarray(index * cells, (index + 1) * cells);
-  const evidence = new Map(header.maps.map((id, index) => [id, map(index + 1)]));
+  const evidence = new Map(ids.map((id, index) => [id, map(index + 1)]));
   return { ...header, tube: map(0), evidence };
 }
 

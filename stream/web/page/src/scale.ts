@@ -3,8 +3,8 @@
 export interface Normalize {
   mode: "positive" | "volume" | "fixed";
   /** logits; for fixed alone */
-  low: number;
-  high: number;
+  low?: number;
+  high?: number;
 }
 
 export interface Scale {
@@ -15,10 +15,10 @@ export interface Scale {
 /** positive, volume, or fixed:LOW:HIGH; null for anything else. */
 export function parseNormalize(text: string): Normalize | null {
   const [mode, ...limits] = text.split(":");
-  if ((mode === "positive" || mode === "volume") && limits.length === 0) return { mode, low: 0, high: 1 };
+  if ((mode === "positive" || mode === "volume") && limits.length === 0) return { mode };
   const numbers = limits.map((limit) => (limit.trim() ? Number(limit) : NaN));
   const [low, high] = numbers;
-  if (mode !== "fixed" || numbers.length !== 2 || !numbers.every(Number.isFinite) || !(low < high)) return null;
+  if (mode !== "fixed" || numbers.length !== 2 || !numbers.every(Number.isFinite) || low >= high) return null;
   return { mode, low, high };
 }
 
@@ -33,7 +33,7 @@ export function scaleOf(
   trusted: readonly [number, number],
   normalize: Normalize,
 ): Scale {
-  if (normalize.mode === "fixed") return { low: normalize.low, high: normalize.high };
+  if (normalize.mode === "fixed") return { low: normalize.low ?? 0, high: normalize.high ?? 1 };
   const whole = normalize.mode === "volume";
   const used = whole ? evidence : evidence.subarray(trusted[0] * cells, trusted[1] * cells);
   let low = Infinity;

@@ -1,6 +1,7 @@
 // The explained video of one stream on a canvas: puts together the player, what is known of each frame, and the look.
 
 import { canvas2d } from "./canvas2d";
+import { COLORMAP_NAMES } from "./colormaps";
 import type { Cells, Question } from "./evidence";
 import { Scales, blend } from "./evidence";
 import { Mjpeg } from "./mjpeg";
@@ -11,7 +12,7 @@ import type { Placed } from "./placing";
 import { centerOf, place } from "./placing";
 import { Player, whyNot } from "./player";
 import type { FrameFacts, Hello, Part } from "./protocol";
-import { parseNormalize, showNormalize } from "./scale";
+import { showNormalize } from "./scale";
 import type { Session } from "./session";
 import type { Look } from "./state";
 import type { Readable } from "./store";
@@ -50,8 +51,10 @@ export class Stage {
   private canvas: HTMLCanvasElement;
   private painter: Painter | null = null;
   private mjpeg: Mjpeg | null = null;
+  /** pixels of the stream's pictures; what an encoder added to an odd size is not among them */
+  private size: readonly [number, number] = [0, 0];
   private readonly scales = new Scales();
-  private palette: { tint: Tint; made: Palette } | null = null;
+  private palette: { key: string; made: Palette } | null = null;
   private last = 0;
   private readonly ends: (() => void)[];
 
@@ -67,6 +70,7 @@ export class Stage {
     this.ends = [
       session.hello.watch((hello) => hello && this.greet(hello)),
       session.init.on((init) => {
+        this.size = [init.width, init.height];
         const why = whyNot(init.codec);
         if (why) this.useJpegs(why);
         else this.player.addInit(init);
@@ -126,7 +130,9 @@ export class Stage {
     return {
       threshold: look.threshold ?? style?.threshold ?? 0.2,
       alpha: look.alpha ?? style?.alpha ?? 0.6,
-      colormap: look.colormap ?? style?.colormap ?? "turbo",
+      colormap: look.colormap ?? style?.colormap ?? COLORMAP_NAMES[0],
+      soft: style?.soft ?? true,
+      add: style?.add ?? false,
     };
   }
 
@@ -156,7 +162,7 @@ export class Stage {
     const question = this.question(hello);
     const cells = placed && blend(placed.parts, placed.at, placed.opacity, this.session.windows, question, this.scales);
     const look = this.look.get();
-    const [width, height] = sizeOf(source, hello);
+    const [width, height] = sizeOf(source, this.size);
     const outline = look.outline ? this.crop(cells) : null;
     painter.draw({ source, width, height, cells, palette: this.paletteNow(), split: look.split, outline });
     this.shown.set(shownOf(t, frame, placed, question, cells !== null));
@@ -169,7 +175,7 @@ export class Stage {
 
   private question(hello: Hello): Question {
     const look = this.look.get();
-    const own = parseNormalize(hello.style.normalize) ?? { mode: "positive", low: 0, high: 1 };
+    const own = hello.style.normalize;
     const normalize = look.normalize ?? own;
     return {
       explain: look.explain,
@@ -182,11 +188,9 @@ export class Stage {
 
   private paletteNow(): Palette {
     const tint = this.tint();
-    const known = this.palette?.tint;
-    if (!known || known.threshold !== tint.threshold || known.alpha !== tint.alpha || known.colormap !== tint.colormap) {
-      this.palette = { tint, made: paletteOf(tint) };
-    }
-    return this.palette!.made;
+    const key = JSON.stringify(tint);
+    if (this.palette?.key !== key) this.palette = { key, made: paletteOf(tint) };
+    return this.palette.made;
   }
 
   private crop(cells: Cells | null): readonly [number, number, number, number] | null {
@@ -218,14 +222,20 @@ export class Stage {
       return;
     }
     const before = all.at(-2) ?? newest;
-    this.player.needs(((lastFrame.i - centerOf(before)) / hello.rate) * 1.1 + 0.1);
+    this.player.needs(((lastFrame.i - centerOf(before)) / (hello.rate ?? 25)) * 1.1 + 0.1);
   }
 }
 
-function sizeOf(source: Source, hello: Hello): [number, number] {
-  if (source instanceof HTMLVideoElement) return [source.videoWidth || hello.width, source.videoHeight || hello.height];
-  if (typeof VideoFrame === "function" && source instanceof VideoFrame) return [source.displayWidth, source.displayHeight];
-  return [hello.width, hello.height];
+/** The size to draw at: the source's, in which pixels are square, without what an encoder added to an odd size. */
+function sizeOf(source: Source, [width, height]: readonly [number, number]): [number, number] {
+  const isFrame = typeof VideoFrame === "function" && source instanceof VideoFrame;
+  const shown: readonly [number, number] = isFrame
+    ? [source.displayWidth, source.displayHeight]
+    : source instanceof HTMLVideoElement
+      ? [source.videoWidth, source.videoHeight]
+      : [width, height];
+  const even = (pixels: number): number => pixels + (pixels % 2);
+  return [Math.round((shown[0] * width) / even(width)), Math.round((shown[1] * height) / even(height))];
 }
 
 function shownOf(t: number, frame: FrameFacts | null, placed: Placed | null, question: Question, drawn: boolean): ShownFrame {

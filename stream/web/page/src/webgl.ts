@@ -21,6 +21,7 @@ uniform sampler2D cells;
 uniform sampler2D palette;
 uniform ivec2 size;
 uniform int first;
+uniform float bias;
 uniform float split;
 uniform ivec4 inside;
 uniform vec4 along;
@@ -53,7 +54,7 @@ void main() {
   bool raw = float(pixel.x) + 0.5 < split * float(size.x);
   bool within = pixel.x >= inside.x && pixel.x < inside.y && pixel.y >= inside.z && pixel.y < inside.w;
   if (within && !raw) {
-    int level = int(floor(255.0 * clamp(evidence(pixel), 0.0, 1.0) + 0.5));
+    int level = int(floor(255.0 * clamp(evidence(pixel), 0.0, 1.0) + bias));
     if (level >= first) {
       vec4 entry = texelFetch(palette, ivec2(level, 0), 0);
       seen = clamp(floor(entry.a * seen + entry.rgb), 0.0, 255.0);
@@ -71,7 +72,7 @@ void main() {
 }`;
 
 const UNIFORMS = [
-  ...["picture", "cells", "palette", "size", "first", "split", "inside", "along", "counts", "ends", "frame"],
+  ...["picture", "cells", "palette", "size", "first", "bias", "split", "inside", "along", "counts", "ends", "frame"],
 ] as const;
 
 /** Null where there is no WebGL 2. */
@@ -123,6 +124,7 @@ class WebGlPainter implements Painter {
     this.palette = drawing.palette;
     gl.uniform2i(places.size, width, height);
     gl.uniform1i(places.first, drawing.palette.first);
+    gl.uniform1f(places.bias, drawing.palette.bias);
     gl.uniform1f(places.split, drawing.split);
     this.sendCells(drawing);
     const [left, top, right, bottom] = drawing.outline ?? [0, 0, 0, 0];

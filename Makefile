@@ -31,7 +31,7 @@ TORCH_OPTIONS = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow sanitize fuzz lint types reference bench system-deps clean
+.PHONY: help demo test test-slow sanitize fuzz lint types reference page bench system-deps clean
 
 help: ## Say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -66,6 +66,10 @@ types: $(VENV)/.lint ## Check types
 reference: $(VENV)/.lint ## Write docs/options.md, docs/api.md and the types of explain's keywords anew, from the code
 	$(BIN)/python -m saliency_tubes.stream.app.reference docs/options.md stream/app/keywords.py
 	$(BIN)/python docs/make_api.py
+
+page: $(VENV)/.runtime ## Build the web page into stream/web/static (needs node 18 or newer)
+	$(BIN)/python -m saliency_tubes.stream.web.colormaps stream/web/page/src/tables.ts
+	cd stream/web/page && npm ci --ignore-scripts --silent && npm run --silent build
 
 bench: $(VENV)/.bench ## Measure; writes bench.json
 	$(BIN)/python tests/bench/run.py

@@ -39,6 +39,10 @@ class Canvas2dPainter implements Painter {
     if (drawing.outline) this.frame(drawing.outline, width, height);
   }
 
+  free(): void {
+    this.canvas.width = this.canvas.height = 0;
+  }
+
   private tint(cells: ReturnType<typeof ringed>, down: Axis, across: Axis, begin: number, palette: Palette): void {
     const columns = across.end - begin;
     const rows = down.end - down.first;

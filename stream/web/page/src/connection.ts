@@ -27,7 +27,7 @@ export class Connection {
   private timer = 0;
   private goodbye = "";
 
-  constructor(private readonly url: string) {}
+  constructor(private url: string) {}
 
   open(): void {
     clearTimeout(this.timer);
@@ -43,6 +43,14 @@ export class Connection {
     };
     socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => this.take(socket, event.data);
     socket.onclose = (event) => this.lost(socket, this.goodbye || event.reason || "the server does not answer");
+  }
+
+  /** Goes on at another address, unless it is there already. */
+  reopen(url: string): void {
+    if (url === this.url) return;
+    this.url = url;
+    this.close();
+    this.open();
   }
 
   close(): void {
@@ -90,10 +98,11 @@ export class Connection {
   }
 }
 
-/** The address of a stream's WebSocket, beside this page. */
-export function liveAddress(stream: string, page: string = document.baseURI): string {
+/** The address of a stream's WebSocket, beside this page. video: whether H.264 is wanted. */
+export function liveAddress(stream: string, video = true, page: string = document.baseURI): string {
   const url = new URL(`api/streams/${encodeURIComponent(stream)}/live`, page);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.hash = url.search = "";
+  url.hash = "";
+  url.search = video ? "" : "?video=none";
   return url.href;
 }

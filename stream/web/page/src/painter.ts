@@ -25,4 +25,6 @@ export interface Painter {
   draw(drawing: Drawing): void;
   /** Whether it can go on; a WebGL context may be taken away. */
   readonly lost: boolean;
+  /** Gives back what it holds. It draws no more. */
+  free(): void;
 }

@@ -4,15 +4,26 @@ import type { Init, Media } from "./protocol";
 import type { Source } from "./painter";
 import { Store } from "./store";
 
-/** Seconds behind the newest frame that are aimed at; more after the picture has had to wait for frames. */
-const TARGET = 0.08;
+/** Seconds behind the end of the newest frame that are aimed at, beside the time that a frame lasts; more after the
+ * picture has had to wait for frames, and slowly less again. */
+const MARGIN = 0.045;
 const LARGEST_TARGET = 1.0;
-/** Seconds later than the target from which on the player jumps to the present instead of hurrying. */
+const FORGIVEN = 0.003;
+/** Seconds off the target from which on the player jumps to the present instead of hurrying. A jump costs the decoding of
+ * everything since the last key frame, so there are some milliseconds between two. */
 const REJOIN = 0.8;
+const REJOIN_APART = 1500;
 /** Seconds off the target that are not worth a change of speed. */
 const TOLERANCE = 0.02;
-const SLOWEST = 0.95;
-const FASTEST = 1.12;
+/** Speeds: while a little early or late; where there is nothing left to show; where much is to be made up for. */
+const SLOWER = 0.95;
+const SLOWEST = 0.5;
+const FASTEST = 1.5;
+/** Milliseconds between two looks at the delay. */
+const TICK = 100;
+/** Errors of the decoder within so many milliseconds, and their number, after which it is taken not to work. */
+const TROUBLE = 20000;
+const MOST_ERRORS = 3;
 /** Seconds of the past that are kept, to step back through. */
 const KEPT = 32;
 /** Maximum of fragments that wait to be appended; past that, the browser has stopped taking them. */
@@ -45,25 +56,33 @@ export function whyNot(codec: string): string {
 
 export class Player {
   readonly video: HTMLVideoElement;
-  readonly state = new Store<PlayerState>({ following: true, behind: 0, target: TARGET, rejoined: 0 });
+  readonly state = new Store<PlayerState>({ following: true, behind: 0, target: 0.1, rejoined: 0 });
   private source: MediaSource | null = null;
   private buffer: SourceBuffer | null = null;
   private init: Init | null = null;
   private codec = "";
   private waiting: Uint8Array<ArrayBuffer>[] = [];
   private needsKey = true;
-  private least = TARGET;
+  /** seconds that a frame lasts, and the delay that what is drawn needs */
+  private lasts = 1 / 30;
+  private needed = 0;
+  private newest = -1;
+  private errors: number[] = [];
+  private jumped = 0;
   private callback = 0;
   private closed = false;
   private readonly timer: number;
 
-  /** shown: called for each frame that is shown, with its media time in seconds and where its picture is. */
-  constructor(private readonly shown: (t: number, source: Source) => void) {
+  /** shown: called for each frame that is shown, with its media time in seconds and where its picture is. failed: called
+   * when the browser cannot decode the video, with the reason in words. */
+  constructor(
+    private readonly shown: (t: number, source: Source) => void,
+    private readonly failed: (why: string) => void,
+  ) {
     this.video = document.createElement("video");
     Object.assign(this.video, { muted: true, playsInline: true, disableRemotePlayback: true });
-    this.video.onwaiting = () => this.starved();
-    this.video.onerror = () => this.rebuild();
-    this.timer = setInterval(() => this.steer(), 100);
+    this.video.onerror = () => this.recover();
+    this.timer = setInterval(() => this.tick(), TICK);
     this.listen();
   }
 
@@ -84,6 +103,7 @@ export class Player {
   addMedia(message: Media): void {
     if (!this.init || (this.needsKey && !message.key)) return;
     this.needsKey = false;
+    for (const { t } of message.frames) this.time(t);
     this.waiting.push(message.data);
     if (this.waiting.length > MOST_WAITING) this.rebuild();
     this.append();
@@ -91,9 +111,10 @@ export class Player {
 
   /** Seconds behind the present that the picture needs at least, for what is drawn on it. */
   needs(seconds: number): void {
-    this.least = Math.max(TARGET, seconds);
-    if (this.state.get().target < this.least) this.state.patch({ target: this.least });
-    else if (this.state.get().target > Math.max(this.least, LARGEST_TARGET)) this.state.patch({ target: this.least });
+    const least = Math.max(seconds, this.lasts + MARGIN);
+    // More is needed from now on; or less than what was needed until now.
+    if (this.state.get().target < least || seconds < this.needed) this.state.patch({ target: least });
+    this.needed = seconds;
   }
 
   /** Follows the present again. */
@@ -154,6 +175,13 @@ export class Player {
     }
     this.shown(frame ? frame.timestamp / 1e6 : t, frame ?? this.video);
     frame?.close();
+  }
+
+  private recover(): void {
+    const now = Date.now();
+    this.errors = [...this.errors.filter((then) => now - then < TROUBLE), now];
+    if (this.errors.length > MOST_ERRORS) this.failed(this.video.error?.message || "the browser cannot decode the video");
+    else this.rebuild();
   }
 
   private rebuild(): void {
@@ -217,36 +245,55 @@ export class Player {
     if (buffer && !buffer.updating && span && until - span[0] > 5) buffer.remove(0, until);
   }
 
+  private tick(): void {
+    const { target } = this.state.get();
+    const least = Math.max(this.needed, this.lasts + MARGIN);
+    if (target > least) this.state.patch({ target: Math.max(least, target - (FORGIVEN * TICK) / 1000) });
+    this.steer();
+  }
+
+  /** Takes note of a frame's time: how long frames last, and whether it came too late to be shown at its time. */
+  private time(t: number): void {
+    const lasted = t - this.newest;
+    const late = this.video.currentTime - t;
+    if (this.newest >= 0 && lasted > 0 && lasted < 1) {
+      this.lasts += 0.1 * (lasted - this.lasts);
+      const { following, target } = this.state.get();
+      if (following && late > 0 && late < LARGEST_TARGET && !this.video.seeking) {
+        this.state.patch({ target: Math.min(target + Math.min(late, 0.03), Math.max(LARGEST_TARGET, this.needed)) });
+      }
+    }
+    this.newest = t;
+  }
+
   /** Keeps the delay: by the speed where it is a little off, by a jump where it is far off. */
   private steer(): void {
     const { video } = this;
     const ranges = video.buffered;
-    if (!ranges.length) return;
+    if (!ranges.length || video.seeking) return;
     const [start, end] = [ranges.start(ranges.length - 1), ranges.end(ranges.length - 1)];
     const behind = end - video.currentTime;
     const { following, target, rejoined } = this.state.get();
     this.state.patch({ behind });
     if (!following) return;
-    if (video.currentTime < start || behind > target + REJOIN || behind < -0.5) {
-      if (video.seeking) return;
+    const far = Math.abs(behind - target) > REJOIN && performance.now() - this.jumped > REJOIN_APART;
+    if (video.currentTime < start || far) {
+      this.jumped = performance.now();
       video.currentTime = Math.max(start, end - target);
       this.state.patch({ rejoined: rejoined + 1 });
     }
-    const off = behind - target;
-    const rate = Math.abs(off) < TOLERANCE ? 1 : Math.min(Math.max(1 + off, SLOWEST), FASTEST);
+    const rate = speed(behind, target);
     if (Math.abs(video.playbackRate - rate) > 0.005) video.playbackRate = rate;
     if (video.paused) video.play().catch(() => undefined); // at a reload it may be refused until the page is seen
-    // The target comes back slowly to what is needed.
-    if (target > this.least) this.state.patch({ target: Math.max(this.least, target - 0.0005) });
   }
+}
 
-  /** There was no next frame in time: a little more delay is needed. */
-  private starved(): void {
-    const { following, target, behind } = this.state.get();
-    if (following && !this.video.seeking && behind < 0.5) {
-      this.state.patch({ target: Math.min(target * 1.25 + 0.01, Math.max(LARGEST_TARGET, this.least)) });
-    }
-  }
+/** How fast to play, `behind` seconds behind the newest frame, to be `target` seconds behind it soon. */
+export function speed(behind: number, target: number): number {
+  const off = behind - target;
+  if (Math.abs(off) < TOLERANCE) return 1;
+  if (behind < TOLERANCE) return SLOWEST;
+  return Math.min(Math.max(1 + off, SLOWER), FASTEST);
 }
 
 function joined(parts: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {

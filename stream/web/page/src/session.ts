@@ -32,6 +32,11 @@ export class Session {
     this.tell();
   }
 
+  /** Goes on with everything but H.264: for a page that shows JPEGs. */
+  doWithoutVideo(): void {
+    this.connection.reopen(liveAddress(this.name, false));
+  }
+
   close(): void {
     document.removeEventListener("visibilitychange", this.tell);
     this.connection.close();

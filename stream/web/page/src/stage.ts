@@ -66,7 +66,14 @@ export class Stage {
     this.element.className = "stage";
     this.canvas = document.createElement("canvas");
     this.element.append(this.canvas);
-    this.player = new Player((t, source) => this.draw(t, source));
+    this.player = new Player(
+      (t, source) => this.draw(t, source),
+      (why) => this.useJpegs(why),
+    );
+    this.player.video.className = "source";
+    this.player.video.ariaHidden = "true";
+    this.player.video.tabIndex = -1;
+    this.element.append(this.player.video);
     this.ends = [
       session.hello.watch((hello) => hello && this.greet(hello)),
       session.init.on((init) => {
@@ -88,6 +95,7 @@ export class Stage {
     for (const end of this.ends) end();
     this.player.close();
     this.mjpeg?.stop();
+    this.painter?.free();
     this.element.remove();
   }
 
@@ -143,7 +151,7 @@ export class Stage {
 
   private useJpegs(why: string): void {
     this.why.set(why);
-    this.session.want(false);
+    this.session.doWithoutVideo();
     if (!this.mjpeg) {
       this.mjpeg = new Mjpeg(this.session.name);
       this.canvas.replaceWith(this.mjpeg.image);
@@ -203,6 +211,7 @@ export class Stage {
       const fresh = document.createElement("canvas");
       this.canvas.replaceWith(fresh);
       this.canvas = fresh;
+      this.painter.free();
       this.painter = null;
     }
     if (!this.painter) {

@@ -75,8 +75,13 @@ const UNIFORMS = [
   ...["picture", "cells", "palette", "size", "first", "bias", "split", "inside", "along", "counts", "ends", "frame"],
 ] as const;
 
-/** Null where there is no WebGL 2. */
+/** Browsers take the oldest context away when there are more than 16. */
+const MOST_CONTEXTS = 12;
+let contexts = 0;
+
+/** Null where there is no WebGL 2, or where there are as many as a browser has room for. */
 export function webgl(canvas: HTMLCanvasElement): Painter | null {
+  if (contexts >= MOST_CONTEXTS) return null;
   // The buffer is kept, so that a snapshot of it can be taken at any time.
   const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true, desynchronized: false };
   const gl = canvas.getContext("webgl2", options) as WebGL2RenderingContext | null;
@@ -97,6 +102,7 @@ class WebGlPainter implements Painter {
   ) {
     const program = compile(gl);
     gl.useProgram(program);
+    contexts++;
     this.places = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)])) as typeof this.places;
     [this.pictures, this.cells, this.palettes] = [0, 1, 2].map((unit) => texture(gl, unit));
     ["picture", "cells", "palette"].forEach((name, unit) => gl.uniform1i(this.places[name as "picture"], unit));
@@ -107,6 +113,11 @@ class WebGlPainter implements Painter {
 
   get lost(): boolean {
     return this.gl.isContextLost();
+  }
+
+  free(): void {
+    contexts--;
+    this.gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
   draw(drawing: Drawing): void {

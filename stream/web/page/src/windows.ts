@@ -20,12 +20,14 @@ export class Windows {
   /** class id -> name, of all classes seen so far */
   readonly names = new Map<number, string>();
   private readonly kept = new Map<number, WindowMessage>();
+  private listed: readonly WindowMessage[] | null = null;
   private bytes = 0;
   private frames: FrameFacts[] = [];
 
   /** The windows with their evidence, oldest first. */
-  get all(): WindowMessage[] {
-    return [...this.kept.values()];
+  get all(): readonly WindowMessage[] {
+    this.listed ??= [...this.kept.values()];
+    return this.listed;
   }
 
   get newest(): WindowMessage | null {
@@ -43,6 +45,7 @@ export class Windows {
   /** Forgets everything: the stream's time begins anew. */
   clear(): void {
     this.kept.clear();
+    this.listed = null;
     this.bytes = 0;
     this.frames = [];
     this.past.length = this.marks.length = 0;
@@ -65,6 +68,7 @@ export class Windows {
   addWindow(window: WindowMessage): void {
     for (const score of [...window.top, ...window.explained]) this.names.set(score.id, score.name);
     if (this.kept.has(window.n)) return; // after a new connection, windows come again
+    this.listed = null;
     this.kept.set(window.n, window);
     this.bytes += sizeOf(window);
     for (const [n, old] of this.kept) {

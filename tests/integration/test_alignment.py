@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
 
@@ -13,15 +12,13 @@ import av
 import numpy as np
 import pytest
 from barcodes import read_barcode
+from markrunner import CELLS, FRAMES, SLICES, MarkRunner
 from rtspclients import FAST
 from saliency_tubes.engine.draw import host
 from saliency_tubes.engine.draw.style import Style
-from saliency_tubes.engine.manifest import InputSpec, LinearHead, Manifest, WindowSpec
-from saliency_tubes.engine.picture import F32
 from saliency_tubes.engine.preprocess import place
-from saliency_tubes.engine.runtimes.base import HostRunner
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.types import Crop, Frame, HostOutputs, Outputs, Shown
+from saliency_tubes.engine.types import Crop, Frame, Shown
 from saliency_tubes.stream.app.job import plan_delay
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
@@ -33,52 +30,10 @@ from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.sources.pattern import draw, mark_at
 from saliency_tubes.stream.sources.replay import Replay
 
-SIDE, CELLS, FRAMES, SLICES = 112, 14, 8, 4
 RATE = 30
-BRIGHT = 0.8
-"""of the model's input: only the mark is brighter"""
 STYLE = Style(threshold=0.15)
 SMALL = (320, 240)
 Point = tuple[float, float]
-
-
-@dataclass
-class MarkRunner(HostRunner):
-    """The activation [1, 4, 14, 14] is how much of each cell the mark covers, averaged over two samples a slice."""
-
-    resize: str = "stretch"
-    trusted: tuple[int, int] = (0, SLICES)
-    delay: float = 0.0
-    """seconds that a window takes"""
-    clip_length: int = FRAMES
-    batch: int = 1
-    description: str = "follows the mark"
-    manifest: Manifest = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.manifest = Manifest(
-            name="mark",
-            title="Mark",
-            license="none",
-            input=InputSpec((SIDE, SIDE), (0.0,) * 3, (1.0,) * 3, self.resize, SIDE + 16),  # type: ignore[arg-type]
-            windows={FRAMES: WindowSpec((1 / SLICES,) * SLICES, self.trusted)},
-            default_clip_length=FRAMES,
-            labels=("mark", "none"),
-            tap="pool",
-            channels=1,
-            head=LinearHead(np.array([[10.0], [-10.0]], np.float32), np.zeros(2, np.float32)),
-        )
-
-    def infer(self, data: F32, class_ids: Sequence[int | None] | None = None) -> list[Outputs]:
-        time.sleep(self.delay)
-        return [self._look_at(clip) for clip in data]
-
-    def _look_at(self, clip: F32) -> Outputs:
-        size = SIDE // CELLS
-        mark = (clip.mean(axis=0) > BRIGHT).reshape(SLICES, FRAMES // SLICES, CELLS, size, CELLS, size)
-        cells = mark.mean(axis=(1, 3, 5), dtype=np.float32)
-        logit = 10 * cells.mean()
-        return HostOutputs(np.array([logit, -logit], np.float32), cells[None])
 
 
 class Cut:

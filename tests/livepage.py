@@ -1,0 +1,132 @@
+"""A stream that is served as a page, for tests: the pattern of test:// with a network whose evidence follows its mark."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+from browser import Page
+from markrunner import MarkRunner
+from saliency_tubes.engine.draw.style import Style
+from saliency_tubes.engine.saliency import Target
+from saliency_tubes.engine.types import Explanation
+from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
+from saliency_tubes.stream.sinks.base import Sink, SinkOptions
+from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sinks.web import WebSink
+from saliency_tubes.stream.sources.open import open_source
+from saliency_tubes.stream.telemetry.events import Event
+from waiting import wait_for
+
+RATE = 25
+SIZE = (320, 240)
+STYLE = Style(threshold=0.15)
+
+
+class Windows(Sink):
+    """Keeps what was explained, by the window's number."""
+
+    def __init__(self) -> None:
+        super().__init__("windows")
+        self.by_number: dict[int, Explanation] = {}
+
+    def event(self, event: Event) -> None:
+        self.by_number[event.explanation.window] = event.explanation
+
+
+class Served:
+    """A stream at `port`; 0: any that is free."""
+
+    def __init__(self, port: int = 0, size: tuple[int, int] = SIZE, runner: MarkRunner | None = None) -> None:
+        self.windows = Windows()
+        sink = open_sink(f"web://:{port}", SinkOptions(live=True))
+        assert isinstance(sink, WebSink)
+        self.sink = sink
+        self._source = open_source(f"test://?size={size[0]}x{size[1]}&rate={RATE}&realtime=1")
+        options = Options(Target(0), STYLE, "live", max_age=9.0)
+        self._pipeline = Pipeline(self._source, runner or MarkRunner(delay=0.05), [sink, self.windows], options)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        wait_for(lambda: sink.state == "running")
+        self.port = sink.port
+        self.url = f"http://127.0.0.1:{sink.port}/"
+
+    def _run(self) -> None:
+        with self._pipeline as pipeline:
+            for _ in pipeline:
+                pass
+
+    def close(self) -> None:
+        self._pipeline.stop()
+        self._thread.join()
+        self._source.close()
+
+
+@contextmanager
+def serve(**how: Any) -> Iterator[Served]:
+    served = Served(**how)
+    try:
+        yield served
+    finally:
+        served.close()
+
+
+def watch(page: Page, url: str, look: str = "") -> None:
+    """Opens the page and waits for a frame with its tube."""
+    page.open("about:blank")  # so that another look is another visit
+    page.open(f"{url}{look and '#' + look}")
+    page.wait("() => globalThis.saliencyTubes?.frame?.()?.drawn", 60)
+
+
+def frame(page: Page) -> dict[str, Any]:
+    """What the canvas shows: `ShownFrame` of stage.ts."""
+    return dict(page.run("() => saliencyTubes.frame()"))
+
+
+def ask(page: Page, **look: Any) -> None:
+    """Changes this viewer's look."""
+    page.run("(change) => saliencyTubes.look.patch(change)", look)
+
+
+_PICTURE = """() => {
+  const canvas = saliencyTubes.stage.element.querySelector("canvas");
+  return [saliencyTubes.frame(), canvas.toDataURL("image/png").split(",")[1]];
+}"""
+_NEXT = """(count) => new Promise((done) => {
+  const seen = [];
+  const { stage } = saliencyTubes;
+  const first = saliencyTubes.frame();
+  const end = stage.shown.watch((frame) => {
+    if (frame === first || !frame) return;
+    seen.push([frame, stage.element.querySelector("canvas").toDataURL("image/png").split(",")[1]]);
+    if (seen.length < count) return;
+    end();
+    done(seen);
+  });
+})"""
+
+
+def picture(page: Page) -> tuple[dict[str, Any], np.ndarray]:
+    """What the canvas shows, and its pixels, RGB."""
+    told, data = page.run(_PICTURE)
+    return told, _decoded(data)
+
+
+def pictures(page: Page, count: int) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """The same of the next frames that are drawn."""
+    return [(told, _decoded(data)) for told, data in page.run(_NEXT, count)]
+
+
+def _decoded(data: str) -> np.ndarray:
+    made = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert made is not None
+    return np.asarray(made[..., ::-1])
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    return np.asarray(rgb.astype(np.float64) @ [0.299, 0.587, 0.114])

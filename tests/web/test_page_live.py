@@ -1,0 +1,241 @@
+"""The page with a stream, in a real browser: what is on the canvas is the right frame with the right tube."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from barcodes import read_barcode
+from browser import Page, chromium, needs_chromium
+from livepage import SIZE, STYLE, Served, ask, frame, luma, picture, pictures, serve, watch
+from markrunner import CELLS
+from saliency_tubes.engine.draw.overlay import Overlay
+from saliency_tubes.engine.draw.style import Style
+from saliency_tubes.engine.picture import Layout, Picture
+from saliency_tubes.stream.sources.pattern import mark_at
+from waiting import free_port, wait_for
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serve() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Page]:
+    with chromium() as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: Page, served: Served) -> Page:
+    watch(browser, served.url)
+    return browser
+
+
+def stop(page: Page, seconds_ago: float = 0.4) -> int:
+    """Stands still at a frame of the near past; returns its number."""
+    page.run("(ago) => saliencyTubes.freeze(saliencyTubes.frame().t - ago)", seconds_ago)
+    number = frame(page)["i"]
+    assert isinstance(number, int)
+    return number
+
+
+def raw_and_drawn(page: Page) -> tuple[np.ndarray, np.ndarray]:
+    """The frame that is frozen, without and with its tube."""
+    ask(page, split=1)
+    _, raw = picture(page)
+    ask(page, split=0)
+    _, drawn = picture(page)
+    return raw, drawn
+
+
+def test_it_plays_and_every_picture_is_of_the_frame_it_says(page: Page) -> None:
+    seen = pictures(page, 40)
+    numbers = [told["i"] for told, _ in seen]
+    assert numbers == sorted(set(numbers))
+    assert [read_barcode(luma(rgb)) for _, rgb in seen] == numbers
+
+
+def test_the_tube_lies_on_what_it_is_about(page: Page, served: Served) -> None:
+    """The mark's place at the time of the evidence, within half a cell of the network."""
+    ask(page, alpha=1, threshold=0, sync="aligned")
+    page.wait("() => saliencyTubes.frame().age === 0 && saliencyTubes.frame().drawn")
+    for _ in range(5):
+        stop(page, 0.2)
+        told = frame(page)
+        raw, drawn = raw_and_drawn(page)
+        changed = np.abs(drawn.astype(int) - raw).sum(axis=2).astype(float)
+        y, x = (np.arange(length) + 0.5 for length in changed.shape)
+        peak = (changed.sum(axis=0) @ x / changed.sum(), changed.sum(axis=1) @ y / changed.sum())
+        mark = mark_at(told["at"], SIZE)
+        assert told["at"] == told["i"]
+        assert abs(peak[0] - mark[0]) <= SIZE[0] / CELLS / 2
+        assert abs(peak[1] - mark[1]) <= SIZE[1] / CELLS / 2
+        page.run("() => saliencyTubes.stage.play()")
+        page.wait("() => saliencyTubes.stage.player.state.get().following && saliencyTubes.frame().drawn")
+
+
+def overlaid(raw: np.ndarray, served: Served, told: dict[str, object], style: Style) -> np.ndarray:
+    """What the overlay draws on the frame, from what the network said."""
+    parts = [(served.windows.by_number[number], share) for number, share in told["parts"]]  # type: ignore[attr-defined]
+    overlay, drawn = Overlay(style), Picture(Layout.RGB, (raw.copy(),))
+    cells = overlay.blend(parts, float(told["at"]), float(told["opacity"]))  # type: ignore[arg-type]
+    overlay.draw(drawn, cells, parts[0][0].tube.crop)
+    return drawn.planes[0]
+
+
+@pytest.mark.parametrize("style", [STYLE, Style("viridis", 0.9, 0.4), Style("inferno", 0.4, 0.0)], ids=str)
+def test_the_tube_is_what_the_overlay_draws(page: Page, served: Served, style: Style) -> None:
+    """Within 6 levels at 99 % of the pixels, against the decoded frame."""
+    stop(page)
+    ask(page, colormap=style.colormap, alpha=style.alpha, threshold=style.threshold)
+    raw, drawn = raw_and_drawn(page)
+    off = np.abs(drawn.astype(int) - overlaid(raw, served, frame(page), style)).max(axis=2)
+    assert (off <= 6).mean() >= 0.99
+    assert np.abs(drawn.astype(int) - raw).max() > 40
+
+
+def test_the_decoded_frame_is_the_sources(page: Page) -> None:
+    from saliency_tubes.stream.sources.pattern import draw
+
+    number = stop(page)
+    raw, _ = raw_and_drawn(page)
+    source = draw(number, 0, SIZE).planes[0][70:]  # below the barcode, which has the time
+    assert np.abs(luma(raw)[70:] * 219 / 255 + 16 - source).mean() < 6
+
+
+def test_left_of_the_divider_is_the_plain_picture(page: Page) -> None:
+    stop(page)
+    ask(page, alpha=1, threshold=0)
+    raw, drawn = raw_and_drawn(page)
+    ask(page, split=0.5)
+    _, half = picture(page)
+    np.testing.assert_array_equal(half[:, :160], raw[:, :160])
+    np.testing.assert_array_equal(half[:, 160:], drawn[:, 160:])
+
+
+def test_another_class_is_asked_for_by_this_viewer_alone(page: Page, served: Served) -> None:
+    """Evidence for `none` is the mark's, negative: scaled by the whole window's least and most, all but the mark."""
+    stop(page)
+    ask(page, explain=1, normalize={"mode": "fixed", "low": -10, "high": 0}, alpha=1, threshold=0.5)
+    assert (frame(page)["explain"], frame(page)["drawn"]) == (1, True)
+    raw, other = raw_and_drawn(page)
+    told = frame(page)
+    x, y = (round(at) for at in mark_at(told["at"], SIZE))
+    changed = np.abs(other.astype(int) - raw).sum(axis=2)
+    assert np.median(changed) > 30
+    assert changed[y, x] == 0
+    ask(page, explain=0, against=1, normalize={"mode": "positive"})
+    raw, both = raw_and_drawn(page)
+    changed = np.abs(both.astype(int) - raw).sum(axis=2)
+    assert changed[y, x] > 30
+    assert np.median(changed) == 0
+    ask(page, explain=7)
+    assert frame(page)["drawn"] is False
+
+
+def test_one_steps_back_and_forth_and_comes_back_to_the_present(page: Page) -> None:
+    number = stop(page, 1.0)
+    for count, expected in ((-1, number - 1), (-3, number - 4), (5, number + 1)):
+        page.run("(count) => saliencyTubes.stage.step(count)", count)
+        told, rgb = picture(page)
+        assert (told["i"], read_barcode(luma(rgb))) == (expected, expected)
+    page.run("() => saliencyTubes.stage.play()")
+    page.wait(f"() => saliencyTubes.frame().i > {number + 40}")
+
+
+def test_while_it_stands_still_nothing_is_sent(page: Page, served: Served) -> None:
+    page.run("() => saliencyTubes.stage.pause()")
+    wait_for(lambda: not served.sink.wants_plain)
+    before = frame(page)["i"]
+    encoded = served.sink.frames_written
+    page.run("() => new Promise((done) => setTimeout(done, 500))")
+    assert (frame(page)["i"], served.sink.frames_written) == (before, encoded)
+    page.run("() => saliencyTubes.stage.play()")
+    page.wait(f"() => saliencyTubes.frame().i > {before}")
+
+
+def test_aligned_waits_for_the_windows_that_saw_a_frame(page: Page) -> None:
+    ask(page, sync="aligned")
+    page.wait("() => saliencyTubes.frame().age === 0 && saliencyTubes.frame().parts.length === 2")
+    seen = pictures(page, 20)
+    assert all(told["at"] == told["i"] for told, _ in seen)
+    assert all(sum(share for _, share in told["parts"]) == pytest.approx(1) for told, _ in seen if told["drawn"])
+    assert sum(told["drawn"] for told, _ in seen) >= 18
+    ask(page, sync="live")
+    page.wait("() => saliencyTubes.frame().age > 0")
+
+
+def test_a_canvas_that_is_taken_away_is_replaced(page: Page) -> None:
+    page.run(
+        "() => saliencyTubes.stage.element.querySelector('canvas').getContext('webgl2')"
+        ".getExtension('WEBGL_lose_context').loseContext()"
+    )
+    before = frame(page)["i"]
+    page.wait(f"() => saliencyTubes.frame().i > {before} + 5")
+    (told, rgb), *_ = pictures(page, 1)
+    assert read_barcode(luma(rgb)) == told["i"]
+
+
+def test_it_asks_nobody_else_and_complains_of_nothing(page: Page, served: Served) -> None:
+    hosts = {url.split("/")[2] for url in page.requests if not url.startswith(("about:", "blob:", "data:"))}
+    assert hosts == {f"127.0.0.1:{served.port}"}
+    assert page.said == []
+
+
+def test_a_server_that_comes_back_is_found_again(browser: Page) -> None:
+    port = free_port()
+    with serve(port=port) as first:
+        watch(browser, first.url)
+        page_before = frame(browser)["i"]
+        assert page_before > 0
+        run = browser.run("() => saliencyTubes.session.hello.get().run")
+    browser.wait("() => saliencyTubes.session.connection.link.get().state !== 'open'")
+    assert browser.run("() => saliencyTubes.session.connection.link.get().why") != ""
+    with serve(port=port):
+        browser.wait(f"() => ![undefined, '{run}'].includes(saliencyTubes.session.hello.get().run)", 60)
+        browser.wait(f"() => saliencyTubes.session.windows.lastFrame && saliencyTubes.frame().drawn", 60)
+        (told, rgb), *_ = pictures(browser, 1)
+        assert read_barcode(luma(rgb)) == told["i"]
+        browser.open("about:blank")
+
+
+def test_without_webgl_a_plain_canvas_draws_the_same() -> None:
+    with serve() as served, chromium(webgl=False) as page:
+        watch(page, served.url)
+        assert page.run("() => saliencyTubes.stage.kind.get()") == "canvas2d"
+        stop(page)
+        told, rgb = picture(page)
+        assert read_barcode(luma(rgb)) == told["i"]
+        raw, drawn = raw_and_drawn(page)
+        off = np.abs(drawn.astype(int) - overlaid(raw, served, told, STYLE)).max(axis=2)
+        assert (off <= 6).mean() >= 0.99
+
+
+def test_without_media_source_extensions_there_are_jpegs() -> None:
+    with serve() as served, chromium() as page:
+        page.command("Page.addScriptToEvaluateOnNewDocument", source="delete self.MediaSource; delete self.ManagedMediaSource;")
+        page.open(served.url)
+        page.wait("() => globalThis.saliencyTubes?.stage?.kind.get() === 'mjpeg'")
+        assert page.run("() => saliencyTubes.stage.why.get()") == "this browser has no Media Source Extensions"
+        page.wait("() => saliencyTubes.stage.element.querySelector('img')?.naturalWidth > 0")
+        page.wait("() => saliencyTubes.session.windows.newest?.n > 0")
+        before = page.run("() => saliencyTubes.session.windows.newest.n")
+        page.wait(f"() => saliencyTubes.session.windows.newest.n > {before}")
+        assert not served.sink.wants_plain
+
+
+def test_sizes_and_pixels_of_other_shapes(browser: Page) -> None:
+    assert Fraction(1) == 1
+    with serve(size=(322, 242)) as served:
+        watch(browser, served.url)
+        (told, rgb), *_ = pictures(browser, 1)
+        assert rgb.shape == (242, 322, 3)
+        assert read_barcode(luma(rgb)) == told["i"]
+        browser.open("about:blank")

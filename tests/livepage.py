@@ -1,4 +1,4 @@
-"""A stream that is served as a page, for tests: the pattern of test:// with a network whose evidence follows its mark."""
+"""A stream that is served as a page, for tests: test:// with a network whose evidence follows its mark."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class Served:
         self._pipeline = Pipeline(self._source, runner or MarkRunner(delay=0.05), [sink, self.windows], options)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        wait_for(lambda: sink.state == "running")
+        # From then on it has all its threads.
+        wait_for(lambda: self.windows.by_number or not self._thread.is_alive(), 60)
         self.port = sink.port
         self.url = f"http://127.0.0.1:{sink.port}/"
 
@@ -79,6 +80,8 @@ def serve(**how: Any) -> Iterator[Served]:
 def watch(page: Page, url: str, look: str = "") -> None:
     """Opens the page and waits for a frame with its tube."""
     page.open("about:blank")  # so that another look is another visit
+    page.command("Storage.clearDataForOrigin", origin=url.rstrip("/"), storageTypes="local_storage")
+    page.said.clear()
     page.open(f"{url}{look and '#' + look}")
     page.wait("() => globalThis.saliencyTubes?.frame?.()?.drawn", 60)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from markrunner import CELLS
 from saliency_tubes.engine.draw.overlay import Overlay
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.picture import Layout, Picture
-from saliency_tubes.stream.sources.pattern import mark_at
+from saliency_tubes.stream.sources.pattern import draw, mark_at
 from waiting import free_port, wait_for
 
 pytestmark = needs_chromium
@@ -65,27 +65,35 @@ def test_it_plays_and_every_picture_is_of_the_frame_it_says(page: Page) -> None:
 def test_the_tube_lies_on_what_it_is_about(page: Page, served: Served) -> None:
     """The mark's place at the time of the evidence, within half a cell of the network."""
     ask(page, alpha=1, threshold=0, sync="aligned")
-    page.wait("() => saliencyTubes.frame().age === 0 && saliencyTubes.frame().drawn")
-    for _ in range(5):
+    found = 0
+    while found < 5:
+        page.wait("() => saliencyTubes.frame().age === 0 && saliencyTubes.frame().drawn")
         stop(page, 0.2)
         told = frame(page)
-        raw, drawn = raw_and_drawn(page)
-        changed = np.abs(drawn.astype(int) - raw).sum(axis=2).astype(float)
-        y, x = (np.arange(length) + 0.5 for length in changed.shape)
-        peak = (changed.sum(axis=0) @ x / changed.sum(), changed.sum(axis=1) @ y / changed.sum())
-        mark = mark_at(told["at"], SIZE)
-        assert told["at"] == told["i"]
-        assert abs(peak[0] - mark[0]) <= SIZE[0] / CELLS / 2
-        assert abs(peak[1] - mark[1]) <= SIZE[1] / CELLS / 2
+        if told["drawn"]:  # where the network is slow, there are frames that no window saw
+            found += 1
+            check_peak(page, told)
         page.run("() => saliencyTubes.stage.play()")
-        page.wait("() => saliencyTubes.stage.player.state.get().following && saliencyTubes.frame().drawn")
+        page.wait(f"() => saliencyTubes.frame().i > {told['i']}")
 
 
-def overlaid(raw: np.ndarray, served: Served, told: dict[str, object], style: Style) -> np.ndarray:
+def check_peak(page: Page, told: dict[str, Any]) -> None:
+    """That the middle of what is drawn is where the mark is in the frame."""
+    raw, drawn = raw_and_drawn(page)
+    changed = np.abs(drawn.astype(int) - raw).sum(axis=2).astype(float)
+    y, x = (np.arange(length) + 0.5 for length in changed.shape)
+    peak = (changed.sum(axis=0) @ x / changed.sum(), changed.sum(axis=1) @ y / changed.sum())
+    mark = mark_at(told["at"], SIZE)
+    assert told["at"] == told["i"]
+    assert abs(peak[0] - mark[0]) <= SIZE[0] / CELLS / 2
+    assert abs(peak[1] - mark[1]) <= SIZE[1] / CELLS / 2
+
+
+def overlaid(raw: np.ndarray, served: Served, told: dict[str, Any], style: Style) -> np.ndarray:
     """What the overlay draws on the frame, from what the network said."""
-    parts = [(served.windows.by_number[number], share) for number, share in told["parts"]]  # type: ignore[attr-defined]
+    parts = [(served.windows.by_number[number], share) for number, share in told["parts"]]
     overlay, drawn = Overlay(style), Picture(Layout.RGB, (raw.copy(),))
-    cells = overlay.blend(parts, float(told["at"]), float(told["opacity"]))  # type: ignore[arg-type]
+    cells = overlay.blend(parts, float(told["at"]), float(told["opacity"]))
     overlay.draw(drawn, cells, parts[0][0].tube.crop)
     return drawn.planes[0]
 
@@ -102,8 +110,6 @@ def test_the_tube_is_what_the_overlay_draws(page: Page, served: Served, style: S
 
 
 def test_the_decoded_frame_is_the_sources(page: Page) -> None:
-    from saliency_tubes.stream.sources.pattern import draw
-
     number = stop(page)
     raw, _ = raw_and_drawn(page)
     source = draw(number, 0, SIZE).planes[0][70:]  # below the barcode, which has the time
@@ -122,7 +128,11 @@ def test_left_of_the_divider_is_the_plain_picture(page: Page) -> None:
 
 def test_another_class_is_asked_for_by_this_viewer_alone(page: Page, served: Served) -> None:
     """Evidence for `none` is the mark's, negative: scaled by the whole window's least and most, all but the mark."""
-    stop(page)
+    page.wait(
+        "() => saliencyTubes.frame().drawn && saliencyTubes.frame().parts.every("
+        "([n]) => saliencyTubes.session.windows.window(n)?.evidence.size === 2)"  # explained since somebody watches
+    )
+    stop(page, 0)
     ask(page, explain=1, normalize={"mode": "fixed", "low": -10, "high": 0}, alpha=1, threshold=0.5)
     assert (frame(page)["explain"], frame(page)["drawn"]) == (1, True)
     raw, other = raw_and_drawn(page)
@@ -142,10 +152,13 @@ def test_another_class_is_asked_for_by_this_viewer_alone(page: Page, served: Ser
 
 def test_one_steps_back_and_forth_and_comes_back_to_the_present(page: Page) -> None:
     number = stop(page, 1.0)
-    for count, expected in ((-1, number - 1), (-3, number - 4), (5, number + 1)):
+    known = page.run("() => saliencyTubes.session.windows.known.map((frame) => frame.i)")
+    here = known.index(number)
+    for count in (-1, -3, 5):
         page.run("(count) => saliencyTubes.stage.step(count)", count)
+        here += count
         told, rgb = picture(page)
-        assert (told["i"], read_barcode(luma(rgb))) == (expected, expected)
+        assert (told["i"], read_barcode(luma(rgb))) == (known[here], known[here])
     page.run("() => saliencyTubes.stage.play()")
     page.wait(f"() => saliencyTubes.frame().i > {number + 40}")
 
@@ -200,7 +213,7 @@ def test_a_server_that_comes_back_is_found_again(browser: Page) -> None:
     assert browser.run("() => saliencyTubes.session.connection.link.get().why") != ""
     with serve(port=port):
         browser.wait(f"() => ![undefined, '{run}'].includes(saliencyTubes.session.hello.get().run)", 60)
-        browser.wait(f"() => saliencyTubes.session.windows.lastFrame && saliencyTubes.frame().drawn", 60)
+        browser.wait("() => saliencyTubes.session.windows.lastFrame && saliencyTubes.frame().drawn", 60)
         (told, rgb), *_ = pictures(browser, 1)
         assert read_barcode(luma(rgb)) == told["i"]
         browser.open("about:blank")
@@ -220,7 +233,7 @@ def test_without_webgl_a_plain_canvas_draws_the_same() -> None:
 
 def test_without_media_source_extensions_there_are_jpegs() -> None:
     with serve() as served, chromium() as page:
-        page.command("Page.addScriptToEvaluateOnNewDocument", source="delete self.MediaSource; delete self.ManagedMediaSource;")
+        page.command("Page.addScriptToEvaluateOnNewDocument", source="delete self.MediaSource")
         page.open(served.url)
         page.wait("() => globalThis.saliencyTubes?.stage?.kind.get() === 'mjpeg'")
         assert page.run("() => saliencyTubes.stage.why.get()") == "this browser has no Media Source Extensions"
@@ -232,7 +245,6 @@ def test_without_media_source_extensions_there_are_jpegs() -> None:
 
 
 def test_sizes_and_pixels_of_other_shapes(browser: Page) -> None:
-    assert Fraction(1) == 1
     with serve(size=(322, 242)) as served:
         watch(browser, served.url)
         (told, rgb), *_ = pictures(browser, 1)

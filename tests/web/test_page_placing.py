@@ -251,7 +251,7 @@ SHOWN = "(text) => { const { readLook, showLook } = saliencyTubes.modules.state;
     "text",
     [
         "",
-        "stream=door&explain=31&against=44&pin=true&threshold=0.3&alpha=0.5",
+        "stream=door&explain=31&against=44&threshold=0.3&alpha=0.5",
         "colormap=viridis&normalize=fixed%3A-1%3A2&sync=aligned&split=0.25&outline=true",
         "threshold=0",
         "explain=0",
@@ -262,7 +262,7 @@ def test_a_look_is_written_into_the_address_and_read_from_it(modules: Page, text
 
 
 @pytest.mark.parametrize(
-    "text", ["threshold=2", "alpha=-1", "explain=1.5", "explain=x", "against=3", "sync=maybe", "split=a", "pin=1", "%"]
+    "text", ["threshold=2", "alpha=-1", "explain=1.5", "explain=x", "against=3", "sync=maybe", "split=a", "%"]
 )
 def test_a_look_that_is_none_is_left_out(modules: Page, text: str) -> None:
     assert modules.run(SHOWN, text) == ""

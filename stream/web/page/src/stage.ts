@@ -94,7 +94,7 @@ export class Stage {
   close(): void {
     for (const end of this.ends) end();
     this.player.close();
-    this.mjpeg?.stop();
+    this.mjpeg?.close();
     this.painter?.free();
     this.element.remove();
   }
@@ -102,12 +102,14 @@ export class Stage {
   /** Stands still. The past that was received can be stepped through; nothing more is asked for. */
   pause(): void {
     this.player.hold();
+    this.mjpeg?.pause();
     this.session.want(false);
   }
 
   /** Follows the present again. */
   play(): void {
     this.session.want(true);
+    this.mjpeg?.play();
     this.player.follow();
   }
 
@@ -122,7 +124,7 @@ export class Stage {
     this.session.want(false);
     const span = this.player.span;
     const wanted = span ? Math.min(Math.max(t, span[0]), span[1] - 0.001) : t;
-    const frame = this.session.windows.frameAt(wanted);
+    const frame = this.session.windows.frameFrom(wanted, 0);
     await this.player.show(frame?.t ?? wanted);
   }
 
@@ -150,14 +152,13 @@ export class Stage {
   }
 
   private useJpegs(why: string): void {
+    if (this.mjpeg) return;
     this.why.set(why);
-    this.session.doWithoutVideo();
-    if (!this.mjpeg) {
-      this.mjpeg = new Mjpeg(this.session.name);
-      this.canvas.replaceWith(this.mjpeg.image);
-    }
+    this.mjpeg = new Mjpeg(this.session.name);
+    this.canvas.replaceWith(this.mjpeg.image);
     this.mjpeg.play();
     this.kind.set("mjpeg");
+    this.session.doWithoutVideo();
   }
 
   private draw(t: number, source: Source): void {

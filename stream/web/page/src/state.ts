@@ -14,8 +14,6 @@ export interface Look {
   explain: number | null;
   /** class id: the evidence for `explain` less the evidence for this one; null: none */
   against: number | null;
-  /** whether `explain` stays when the class that is most probable changes; without it `explain` is null */
-  pin: boolean;
   /** null here, and in those below: as the stream draws it */
   threshold: number | null;
   alpha: number | null;
@@ -32,7 +30,6 @@ export const DEFAULT_LOOK: Look = {
   stream: "",
   explain: null,
   against: null,
-  pin: false,
   threshold: null,
   alpha: null,
   colormap: null,
@@ -74,7 +71,6 @@ export function readLook(text: string): Look {
     stream: given.get("stream") ?? DEFAULT_LOOK.stream,
     explain,
     against: explain === null ? null : classId("against"),
-    pin: given.get("pin") === "true",
     threshold: number("threshold", 0, 1),
     alpha: number("alpha", 0, 1),
     colormap: given.get("colormap") || null,

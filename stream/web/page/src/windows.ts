@@ -100,20 +100,22 @@ export class Windows {
 
   /** The frame at a media time, or null if none is within half a frame of it. */
   frameAt(t: number): FrameFacts | null {
-    const index = this.indexAt(t);
-    const near = [this.frames[index - 1], this.frames[index], this.frames[index + 1]].filter(Boolean);
-    if (!near.length) return null;
-    const best = near.reduce((one, other) => (Math.abs(other.t - t) < Math.abs(one.t - t) ? other : one));
-    const gaps = near.slice(1).map((frame, at) => frame.t - near[at].t);
+    const index = this.nearest(t);
+    const frame = this.frames[index];
+    if (!frame) return null;
+    const gaps = [this.frames[index - 1], this.frames[index + 1]].filter(Boolean).map((other) => Math.abs(other.t - frame.t));
     const reach = gaps.length ? Math.min(...gaps) / 2 : 0.02;
-    return Math.abs(best.t - t) <= reach ? best : null;
+    return Math.abs(frame.t - t) <= reach ? frame : null;
   }
 
-  /** The frame `count` after (or, negative, before) the one at a media time; the first or last one beyond them. */
+  /** The frame `count` after (or, negative, before) the one next to a media time; the first or last one beyond them. */
   frameFrom(t: number, count: number): FrameFacts | null {
-    const here = this.frameAt(t);
-    const index = here ? this.frames.indexOf(here) : this.indexAt(t);
-    return this.frames[Math.min(Math.max(index + count, 0), this.frames.length - 1)] ?? null;
+    return this.frames[Math.min(Math.max(this.nearest(t) + count, 0), this.frames.length - 1)] ?? null;
+  }
+
+  /** The frames of the last minute, oldest first. */
+  get known(): readonly FrameFacts[] {
+    return this.frames;
   }
 
   get firstFrame(): FrameFacts | null {
@@ -122,6 +124,13 @@ export class Windows {
 
   get lastFrame(): FrameFacts | null {
     return this.frames.at(-1) ?? null;
+  }
+
+  /** Index of the frame whose time is next to `t`; 0 if there is none. */
+  private nearest(t: number): number {
+    const index = this.indexAt(t);
+    const later = this.frames[index + 1];
+    return later && later.t - t < t - this.frames[index].t ? index + 1 : index;
   }
 
   /** Index of the last frame that is not later than `t`; 0 if all are. */

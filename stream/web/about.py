@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Collection
 from typing import Any
@@ -24,6 +25,7 @@ class About:
         """view: None for an output without a pipeline."""
         self.name, self._info, self._view = name, info, view
         self._begun = time.monotonic()
+        self._run = secrets.token_hex(8)
         self._before: Snapshot | None = None
 
     @property
@@ -42,6 +44,7 @@ class About:
         facts = messages.Facts(
             self.name,
             self._info,
+            run=self._run,
             model=view.model if view is not None else "",
             window=view.window if view is not None else (1, 1),
             sync=view.sync if view is not None else "aligned",

@@ -84,6 +84,8 @@ class Facts:
     stream: str
     """its name in addresses"""
     info: VideoInfo
+    run: str
+    """another one each time that the stream begins anew, and with it time, frames and windows are counted anew"""
     model: str
     window: tuple[int, int]
     """number of frames that a window samples, and the distance between two of them"""
@@ -108,6 +110,7 @@ def hello(facts: Facts, classes: int, operator: bool, why_no_video: str) -> str:
         "hello",
         version=VERSION,
         stream=facts.stream,
+        run=facts.run,
         width=info.width,
         height=info.height,
         pixel_aspect=float(info.pixel_aspect),

@@ -41,14 +41,15 @@ DRAW = """(kind, width, height, rgb, cells, shape, crop, style, split) => {
   const palette = modules.palette.paletteOf(style);
   painter.draw({ source, width, height, cells: given, palette, split, outline: null });
   const copy = document.createElement("canvas");
-  Object.assign(copy, { width: canvas.width, height: canvas.height });
+  const size = [canvas.width, canvas.height];
+  Object.assign(copy, { width, height });
   const context = copy.getContext("2d");
   context.drawImage(canvas, 0, 0);
-  if (kind === "webgl") canvas.getContext("webgl2").getExtension("WEBGL_lose_context").loseContext();
-  const data = context.getImageData(0, 0, copy.width, copy.height).data;
+  painter.free();
+  const { data } = context.getImageData(0, 0, width, height);
   let text = "";
   for (let at = 0; at < data.length; at += 8192) text += String.fromCharCode(...data.subarray(at, at + 8192));
-  return [copy.width, copy.height, btoa(text)];
+  return [...size, btoa(text)];
 }"""
 
 

@@ -152,7 +152,7 @@ def test_frames_that_come_again_are_there_once(modules: Page) -> None:
 
 def past(number: int, end: float, cells: int = 2) -> dict[str, Any]:
     score = {"id": number % 3, "name": f"class {number % 3}", "p": 0.5, "logit": 1.0}
-    tube = [1.0, -3.0] * (cells // 2)
+    tube = [1.0, 3.0] * (cells // 2)
     return {"n": number, "t": [end - 1, end], "wall": None, "top": [score], "explained": [score], "tube": tube,
             "shape": [2, 1, cells // 2]}  # fmt: skip
 

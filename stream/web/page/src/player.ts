@@ -19,6 +19,10 @@ const TOLERANCE = 0.02;
 const SLOWER = 0.95;
 const SLOWEST = 0.5;
 const FASTEST = 1.5;
+/** Seconds between two times that are the same, but for rounding. */
+const SAME = 0.002;
+/** Milliseconds that a jump may take. */
+const SEEKING = 3000;
 /** Milliseconds between two looks at the delay. */
 const TICK = 100;
 /** Errors of the decoder within so many milliseconds, and their number, after which it is taken not to work. */
@@ -69,6 +73,8 @@ export class Player {
   private newest = -1;
   private errors: number[] = [];
   private jumped = 0;
+  /** counts what was to be shown, so that only the last of them is waited for */
+  private wanted = 0;
   private callback = 0;
   private closed = false;
   private readonly timer: number;
@@ -133,12 +139,15 @@ export class Player {
   async show(t: number): Promise<void> {
     this.hold();
     const { video } = this;
+    const wanted = ++this.wanted;
     const sought = new Promise<void>((done) => video.addEventListener("seeked", () => done(), { once: true }));
-    const drawn = new Promise<void>((done) => "requestVideoFrameCallback" in video && video.requestVideoFrameCallback(() => done()));
     video.currentTime = t + 0.001; // times are rounded: just within the frame, not just before it
-    await Promise.race([sought, sleep(2000)]);
-    await Promise.race([drawn, sleep(150)]); // none comes if it is the frame that was there
-    this.shown(t, video);
+    await Promise.race([sought, sleep(SEEKING)]);
+    // The picture may come a little later than the word that it is there.
+    for (let tries = 0; tries < 50 && wanted === this.wanted; tries++) {
+      if (this.take(t)) return;
+      await sleep(20);
+    }
   }
 
   /** The times [from, to] in seconds that can be shown; null if there is nothing yet. */
@@ -164,17 +173,20 @@ export class Player {
     }
   }
 
-  /** A VideoFrame says itself which frame it is: by the time of the callback, the video may have gone on. */
-  private take(t: number): void {
-    if (this.video.readyState < 2) return;
+  /** Draws what the video shows. A VideoFrame says itself which frame it is: by the time of the callback, the video may
+   * have gone on. Returns whether it was the frame of the time `t`. */
+  private take(t: number): boolean {
+    if (this.video.readyState < 2 || this.video.seeking) return false;
     let frame: VideoFrame | null = null;
     try {
       frame = typeof VideoFrame === "function" ? new VideoFrame(this.video) : null;
     } catch {
       // the video itself, then
     }
-    this.shown(frame ? frame.timestamp / 1e6 : t, frame ?? this.video);
+    const time = frame ? frame.timestamp / 1e6 : t;
+    this.shown(time, frame ?? this.video);
     frame?.close();
+    return Math.abs(time - t) < SAME;
   }
 
   private recover(): void {

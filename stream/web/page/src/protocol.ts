@@ -59,7 +59,7 @@ export interface PastWindow {
   wall: number | null;
   top: (readonly [id: number, p: number])[];
   explained: number[];
-  /** each slice's share of the absolute evidence */
+  /** each slice's share of the positive evidence */
   shares: number[];
 }
 
@@ -99,8 +99,9 @@ export interface StreamStatus {
 export type Status = StreamStatus & { type: "status" };
 
 export type Skip = { type: "skip"; frames: number };
+export type NoVideo = { type: "video"; video: "none"; why_no_video: string };
 export type Bye = { type: "bye"; why: string };
-export type TextMessage = Hello | HistoryMessage | Mark | Status | Skip | Bye;
+export type TextMessage = Hello | HistoryMessage | Mark | Status | Skip | NoVideo | Bye;
 
 export interface Init {
   type: "init";

@@ -13,6 +13,8 @@ export class Session {
   readonly init = new Signal<Init>();
   readonly media = new Signal<Media>();
   readonly skipped = new Signal<Skip>();
+  /** the server's encoder has failed; why, in words */
+  readonly noVideo = new Signal<string>();
   /** indices of frames before which others are missing */
   readonly gaps: number[] = [];
   private wanted = true;
@@ -70,6 +72,9 @@ export class Session {
         this.windows.addFrames(message.frames);
         this.noteGaps(message.frames);
         this.media.emit(message);
+        break;
+      case "video":
+        this.noVideo.emit(message.why_no_video);
         break;
       case "skip":
         this.skipped.emit(message);

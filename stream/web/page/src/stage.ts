@@ -82,6 +82,7 @@ export class Stage {
         if (why) this.useJpegs(why);
         else this.player.addInit(init);
       }),
+      session.noVideo.on((why) => this.useJpegs(why)),
       session.media.on((media) => this.player.addMedia(media)),
       session.windows.changed.on(() => this.measure()),
       look.watch(() => {

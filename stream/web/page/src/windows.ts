@@ -162,12 +162,12 @@ function inShort(window: WindowMessage): PastWindow {
   };
 }
 
-/** Each slice's share of the evidence, whatever its sign; they sum to 1, or are 0 where there is none. */
+/** Each slice's share of the positive evidence; they sum to 1, or are 0 where there is none. */
 export function sliceShares(evidence: Float32Array, shape: readonly [number, number, number]): number[] {
   const cells = shape[1] * shape[2];
   const sums = Array.from({ length: shape[0] }, (_, slice) => {
     let sum = 0;
-    for (const value of evidence.subarray(slice * cells, (slice + 1) * cells)) sum += Number.isFinite(value) ? Math.abs(value) : 0;
+    for (const value of evidence.subarray(slice * cells, (slice + 1) * cells)) if (value > 0) sum += value;
     return sum;
   });
   const total = sums.reduce((one, other) => one + other, 0);

@@ -1,10 +1,9 @@
-"""The drawn video in a browser: over real sockets, and in a real browser where there is one."""
+"""The drawn video for a browser, over real sockets; tests/web/ looks at the page in a real one."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -283,34 +282,6 @@ def test_pixels_that_are_not_square_are_shown_as_they_should_be() -> None:
     with opened(info=info) as sink:
         sink.write(shown(50, info))
         assert decode(ask(sink.port, "/streams/live.jpg")[2]).shape == (info.height, 2 * info.width, 3)
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (make system-deps)")
-def test_a_browser_shows_it(tmp_path: Path) -> None:
-    info = make_info(width=320, height=240)
-    with opened(info=info) as sink:
-        done = threading.Event()
-
-        def play() -> None:
-            while not done.wait(0.05):
-                sink.write(shown(200, info))
-
-        player = threading.Thread(target=play)
-        player.start()
-        try:
-            subprocess.run(
-                ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=500,500",
-                 "--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}",
-                 f"--screenshot={tmp_path / 'page.png'}", f"http://127.0.0.1:{sink.port}/"],
-                check=True, capture_output=True, timeout=120,
-            )  # fmt: skip
-        finally:
-            done.set()
-            player.join()
-    page = cv2.imread(str(tmp_path / "page.png"))
-    assert page is not None
-    assert abs(int(page[150, 250].mean()) - 200) <= 4  # the picture
-    assert page[-1, 1].mean() < 40  # beside it the page is dark
 
 
 def test_the_demo_is_seen_as_a_camera(tmp_path: Path) -> None:

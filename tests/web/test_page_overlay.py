@@ -26,7 +26,7 @@ from saliency_tubes.stream.sources.open import open_source
 
 pytestmark = needs_chromium
 # One page is enough for all examples.
-examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+examples = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 DRAW = """(kind, width, height, rgb, cells, shape, crop, style, split) => {
   const { modules } = globalThis.saliencyTubes;

@@ -56,9 +56,10 @@ class About:
         return messages.hello(facts, classes, operator, why_no_video)
 
     def status(self, viewers: int) -> dict[str, Any]:
-        """As `status.status`."""
+        """As `status.status`, and what may be changed for everybody, as it is."""
         told = self._view.snapshot() if self._view is not None else None
-        return status(self.name, told, viewers, time.monotonic() - self._begun)
+        controls = dict(self._view.controls) if self._view is not None else {}
+        return {**status(self.name, told, viewers, time.monotonic() - self._begun), "controls": controls}
 
     @property
     def label(self) -> str:

@@ -32,8 +32,10 @@ CLASSES = 5
 """Number of most probable classes that a page can ask for."""
 QUALITY = 85
 """Quality of the JPEGs, 0 to 100."""
-FRAMES = 4
-"""Maximum frames that wait to be encoded; then the oldest is dropped."""
+FRAMES, EXPLANATIONS = 4, 16
+"""Maximum frames that wait to be encoded, and windows that wait to be told; then the oldest is dropped."""
+CLOSING = 5.0
+"""Maximum seconds that the end waits for an encoder."""
 TOLD = 256
 """Number of windows that are remembered as sent."""
 WAITED = 64
@@ -118,10 +120,12 @@ class WebFeed:
         return self.watched.video and not self.why_no_video
 
     def _put(self, item: _Item) -> None:
-        frames = sum(one.shown is not None for one in self._queue)
-        if item.shown is not None and frames >= FRAMES:
-            self._queue.remove(next(one for one in self._queue if one.shown is not None))
-            self._lost("too slow")
+        is_frame = item.shown is not None
+        waiting = [one for one in self._queue if (one.shown is not None) == is_frame]
+        if len(waiting) >= (FRAMES if is_frame else EXPLANATIONS):
+            self._queue.remove(waiting[0])
+            if is_frame:
+                self._lost("too slow")
         self._queue.append(item)
         self._changed.notify_all()
 
@@ -170,7 +174,7 @@ class WebFeed:
             self._ending = True
             self._changed.notify_all()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(CLOSING)  # a hardware's encoder may hang
         self._last = None
         self._queue.clear()
         self._publish(lambda audience: audience.end(why))
@@ -178,6 +182,8 @@ class WebFeed:
     def _watch(self, watched: Watched) -> None:
         with self._changed:
             self.watched = watched
+            if not watched.video:
+                self.why_no_video = ""  # it may work again for those who come next
             if not (watched.video or watched.windows or watched.pictures):
                 self._queue.clear()
             if watched.pictures and self._last is not None and not self._queue:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -106,6 +107,7 @@ class WebServer:
     async def _serve(self, listening: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         quiet = _Quiet(threading.get_ident())
+        self._loop.set_exception_handler(_say_once(set()))
         logger = logging.getLogger("uvicorn.error")
         logger.addFilter(quiet)
         ticking = asyncio.ensure_future(self._tick())
@@ -191,6 +193,18 @@ class _Quiet(logging.Filter):
             self._told.add(error)
             say("error", f"the web server failed at a request: {error}", level=logging.ERROR)
         return False
+
+
+def _say_once(told: set[str]) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """Handles what goes wrong in the server's loop and in no request, such as that there are too many open files."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = repr(context.get("exception") or context["message"])
+        if error not in told and len(told) < 64:
+            told.add(error)
+            say("error", f"the web server failed: {error}", level=logging.ERROR)
+
+    return handle
 
 
 def _server(app: Any) -> uvicorn.Server:

@@ -6,6 +6,7 @@ import gc
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -13,12 +14,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pages import Page
-from saliency_tubes.engine.types import Shown
+from saliency_tubes.engine.types import Frame, Shown
+from saliency_tubes.stream.media.av_encoder import LooseEncoder
 from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.web import WebSink
 from saliency_tubes.stream.telemetry.stats import resident_bytes
-from saliency_tubes.stream.web import audience, server
+from saliency_tubes.stream.web import audience, av_video, server
 from saliency_tubes.stream.web.audience import Viewer
 from stubs import make_event
 from videos import make_info, make_shown
@@ -137,3 +139,71 @@ def test_viewers_that_come_and_go_leave_nothing(sink: WebSink) -> None:
     assert resident_bytes() - before < 8e6
     assert threading.active_count() == threads
     assert not [one for one in gc.get_objects() if isinstance(one, Viewer)]
+
+
+def test_a_connection_that_asks_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ASKING", 0.3)
+    made = WebSink(Address.parse("web://:0"), SinkOptions(live=True))
+    made.open(INFO)
+    try:
+        with socket.create_connection(("127.0.0.1", made.port), timeout=20) as silent:
+            assert silent.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", made.port), timeout=20) as endless:
+            endless.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX:")
+            with suppress(ConnectionResetError):
+                assert endless.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", made.port), timeout=20) as second:
+            second.sendall(b"GET /api/streams HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET ")
+            with suppress(ConnectionResetError):
+                while second.recv(1 << 16):
+                    pass
+    finally:
+        made.close()
+
+
+def test_connections_beyond_the_limit_are_refused_and_others_go_on(
+    sink: WebSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 4)
+    with ExitStack() as stack:
+        page = stack.enter_context(Page.open(sink.port))
+        page.until("hello")
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", sink.port), timeout=20)) for _ in range(8)]
+
+        def is_refused(connection: socket.socket) -> bool:
+            connection.settimeout(0.5)
+            try:
+                return connection.recv(1) == b""
+            except ConnectionResetError:
+                return True
+            except TimeoutError:
+                return False
+
+        wait_for(lambda: sum(map(is_refused, idle)) == 5)
+        wait_for(lambda: sink.wants_plain)
+        sink.write(noise(0))
+        page.until("media")
+
+
+class Broken(LooseEncoder):
+    def encode(self, frame: Frame, key: bool) -> list[tuple[int, bool, bytes]]:
+        raise OSError(5, "it went up in smoke")
+
+
+def test_where_the_encoder_fails_there_are_pictures(sink: WebSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, Page.open(sink.port) as page:
+        patch.setattr(av_video, "LooseEncoder", Broken)
+        wait_for(lambda: sink.wants_plain)
+        sink.write(noise(0))
+        assert page.until("video")["why_no_video"] == "H.264: it went up in smoke"
+        assert not sink.wants_plain
+        with Page.open(sink.port) as second:
+            hello = second.until("hello")
+            assert (hello["video"], hello["why_no_video"]) == ("none", "H.264: it went up in smoke")
+        with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/streams/live.jpg", timeout=20) as picture:
+            assert picture.read(2) == b"\xff\xd8"
+    wait_for(lambda: sink.viewers == 0)
+    with Page.open(sink.port) as page:  # it is tried again for those who come when all have left
+        wait_for(lambda: sink.wants_plain)
+        sink.write(noise(1))
+        page.until("media")

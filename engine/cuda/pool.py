@@ -104,7 +104,10 @@ class Pool:
             number = self._unmade.pop()
         except IndexError:
             size = self.block_bytes / 1e6
-            raise ModelError(f"all {self._most} blocks of {size:.1f} MB on {self._gpu.name} are in use") from None
+            raise ModelError(
+                f"all {self._most} blocks of {size:.1f} MB on {self._gpu.name} are in use: what is kept for long must "
+                "be copied to the host"
+            ) from None
         try:
             return self._gpu.allocate(self.block_bytes)
         except ModelError as error:

@@ -170,7 +170,7 @@ def _building_in(folder: Path) -> Iterator[tuple[Path, bool]]:
     removed at the end."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        made = tempfile.TemporaryDirectory(dir=folder, prefix=".building-")
+        made = tempfile.TemporaryDirectory(dir=folder, prefix=plan_cache.BUILDING)
         lasting = True
     except OSError:
         made, lasting = tempfile.TemporaryDirectory(), False

@@ -7,6 +7,7 @@ plan that is used now.
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,9 @@ MOST_BYTES = 4 << 30
 """of all plans together"""
 MOST_AGE = 180 * 24 * 3600
 """seconds that a plan is kept without being used"""
-SUFFIX = ".plan"
+LONGEST_BUILD = 24 * 3600
+"""seconds; a folder of a build that is older was left by a process that was killed"""
+SUFFIX, BUILDING = ".plan", ".building-"
 
 
 def mark_used(plan: Path) -> None:
@@ -27,12 +30,18 @@ def mark_used(plan: Path) -> None:
 
 def prune(folder: Path, used: Path) -> list[Path]:
     """Removes plans, with what lies beside them, until the rest is within the bounds; returns them. The plan `used`
-    stays, whatever its size. A plan that another process has loaded may go: it was read as a whole."""
+    stays, whatever its size. What builds that were killed have left goes too. A plan that another process has loaded
+    may go: it was read as a whole.
+    """
     found = sorted((changed, size, path) for path in folder.glob(f"*{SUFFIX}") for changed, size in _about(path))
-    newest = max((changed for changed, _, _ in found), default=0.0)
+    now = max((changed for changed, _, path in found if path == used), default=0.0)
     total, removed = sum(size for _, size, _ in found), list[Path]()
+    for left in folder.glob(f"{BUILDING}*"):
+        with suppress(OSError):
+            if now - left.stat().st_mtime > LONGEST_BUILD:
+                shutil.rmtree(left)
     for changed, size, path in found:
-        if path == used or (total <= MOST_BYTES and newest - changed <= MOST_AGE):
+        if path == used or (total <= MOST_BYTES and now - changed <= MOST_AGE):
             continue
         with suppress(OSError):  # another user's, or another process was faster
             path.unlink()

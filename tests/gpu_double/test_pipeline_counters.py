@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
+from saliency_tubes.engine.fit import fit
+from saliency_tubes.engine.resize import has_compiled
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.types import Shown
+from saliency_tubes.engine.types import Frame, Shown
 from saliency_tubes.stream.pipeline.pipeline import Options
 from saliency_tubes.stream.sinks.base import Sink
+from saliency_tubes.stream.sources.base import Source
 from saliency_tubes.stream.sources.open import open_source
-from samebytes import exact_manifest
+from samebytes import HERE, exact_manifest, run
 from stubs import MemorySink
 
 from gpu_double.pipelines import OnGpu
@@ -108,3 +112,34 @@ def test_a_stream_stays_within_the_memory_that_it_said(gpu_double: Callable[...,
     rest = 4e6  # of the network here, of tables and captions
     assert report["live"]["device_bytes"] <= (megabytes + 1) * 1e6 + rest
     assert megabytes * 1e6 <= report["live"]["device_bytes"]
+
+
+class Changing:
+    """A source whose pictures get another size, and their first one again."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._source:
+            image, other = frame.image, 20 <= frame.index < 40
+            size = (200, 150) if other else (image.width, image.height)
+            yield replace(frame, image=fit(image, size, image.layout, image.color), gap=frame.index in (20, 40))
+
+
+@pytest.mark.skipif(not has_compiled(), reason="installed without a C++ compiler")
+def test_pictures_that_change_are_made_alike_on_the_gpu_with_the_hosts_bytes(gpu_double: Callable[..., Any]) -> None:
+    def source() -> Source:
+        made: Any = Changing(open_source("test://?size=160x96&rate=50&frames=60"))
+        return cast("Source", made)
+
+    way, options = OnGpu(gpu_double(seed=1)), Options(Target(0), hop=4)
+    counting = Counting(way)
+    way.run(source(), way.runner(exact_manifest("stretch")), options, [counting])
+    assert (counting.seen, way.uploads, way.downloads) == (60, 60, 0)
+    found = run(source(), way.runner(exact_manifest("stretch")), options, [], None, way)
+    assert found == run(source(), HERE.runner(exact_manifest("stretch")), options, [], None, HERE)
+    way.close()

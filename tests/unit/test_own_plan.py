@@ -196,16 +196,26 @@ def grown(folder, name, size, days):
         ({"new": (500, 0), "old": (300, 1), "older": (300, 2)}, 900, ["older"]),
         ({"new": (500, 0), "old": (300, 1), "older": (300, 2)}, 100, ["older", "old"]),
         ({"new": (10, 1), "old": (10, 0), "older": (10, 200)}, 5, ["older", "old"]),
+        ({"new": (10, 0), "old": (10, 100), "of a wrong clock": (10, -999)}, 1000, []),
     ],
 )
 def test_plans_unused_for_longest_go_first_and_never_the_one_in_use(plans_of, most, gone, tmp_path, monkeypatch):
     monkeypatch.setattr(plan_cache, "MOST_BYTES", most)
     made = {name: grown(tmp_path, name, *told) for name, told in plans_of.items()}
     (tmp_path / "other.timing").touch()
+    for name, days in (("now", 0.5), ("left", 2.5)):
+        (tmp_path / f".building-{name}").mkdir()
+        (tmp_path / f".building-{name}" / "part.plan").touch()
+        os.utime(tmp_path / f".building-{name}", (1e9 - days * 86400,) * 2)
     assert [path.stem for path in plan_cache.prune(tmp_path, made["new"])] == gone
     left = {path.name for path in tmp_path.iterdir()}
     kept = [path for name, path in made.items() if name not in gone]
-    assert left == {"other.timing", *(path.name for path in kept), *(json_path(path).name for path in kept)}
+    assert left == {
+        "other.timing",
+        ".building-now",
+        *(path.name for path in kept),
+        *(json_path(path).name for path in kept),
+    }
 
 
 def test_a_start_removes_what_nobody_uses_and_says_so(onnx, built, gpu_double):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,18 @@ class Run:
         log: str = "stderr",
         out: str | None = None,
         alone: bool = False,
+        command: Sequence[object] = (COMMAND,),
     ) -> None:
         """env: variables of the environment besides those of this process. alone: there are no others but the few that
-        a service has. out: the file for standard output; None: that of the tests.
+        a service has. out: the file for standard output; None: that of the tests. command: what is given `run` and
+        the words.
         """
         self.folder, self._log = folder, folder / log
         names = ("PATH", "HOME") if alone else tuple(os.environ)
         environment = {name: os.environ[name] for name in names if name in os.environ} | dict(env or {})
         with self._log.open("w") as said, (folder / out).open("w") if out else nullcontext() as printed:
             self.process = subprocess.Popen(
-                [COMMAND, "run", *map(str, words)], stdout=printed, stderr=said, cwd=folder, env=environment
+                [*map(str, command), "run", *map(str, words)], stdout=printed, stderr=said, cwd=folder, env=environment
             )
 
     @property

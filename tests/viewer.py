@@ -46,22 +46,6 @@ class CountingSink(Sink):
         self.frames_written += 1
 
 
-class Resizing(Sink):
-    """Counts the frames that came in another size than the first one, and were scaled for other outputs."""
-
-    takes, follows_size = CountingSink.takes, True
-
-    def __init__(self) -> None:
-        super().__init__("resizing")
-        self.resized = 0
-
-    def open(self, info: VideoInfo) -> None:
-        self._size = (info.width, info.height)
-
-    def write(self, shown: Shown) -> None:
-        self.resized += (shown.frame.image.width, shown.frame.image.height) != self._size
-
-
 class Viewer:
     """Runs a stub network over a source in live mode. At the end every frame must be accounted for, and every copy."""
 
@@ -69,10 +53,8 @@ class Viewer:
         self.source: Any = memory.open(url, SourceOptions(**options))
         self.sink = CountingSink()
         self.error: Exception | None = None
-        self._place, self._resizing = memory.place, Resizing()
-        self._pipeline = Pipeline(
-            self.source, StubRunner(), [self.sink, self._resizing], Options(sync="live"), place=memory.place
-        )
+        self._place = memory.place
+        self._pipeline = Pipeline(self.source, StubRunner(), [self.sink], Options(sync="live"), place=memory.place)
         self._thread = threading.Thread(target=self._run, name="saliency-tubes viewer")
         self._thread.start()
 
@@ -119,11 +101,11 @@ class Viewer:
             self._account_there()
 
     def _account_there(self) -> None:
-        """Of a place on a GPU: no frame is held any more, and none was copied to the host but those that changed their
-        size, and one for the picture of each outage."""
+        """Of a place on a GPU: no frame is held any more, and none was copied to the host but one for the picture of
+        each outage."""
         gc.collect()
         assert self._place.leases == 0
-        assert self._place.host_copies <= self._resizing.resized + self.source.reconnects
+        assert self._place.host_copies <= self.source.reconnects
 
     def __enter__(self) -> Viewer:
         return self

@@ -19,6 +19,10 @@ _MAJOR, _MINOR = 75, 76
 _NAME_BYTES = 256
 
 
+DOCTOR = "'saliency-tubes doctor' says what is missing"
+"""the end of messages about a GPU that cannot be used"""
+
+
 @dataclass(frozen=True)
 class Device:
     """A GPU."""

@@ -14,7 +14,7 @@ from ..lazy import lazily
 from ..picture import HOST
 from ..precision import RUN_PRECISIONS, check_precision
 from .base import ONNX_RUNTIMES, ONNXRUNTIME_RTX, RUNTIMES, Choices, TensorRunner
-from .device import Device, cuda_index, find_device
+from .device import DOCTOR, Device, cuda_index, find_device
 from .models import find_model, is_plan, read_manifest
 from .planfile import read_plan
 
@@ -168,7 +168,7 @@ def _onnx_on_cuda(runtime: str, device: str) -> int | None:
 def _gpu(index: int) -> Device:
     found = find_device(index)
     if isinstance(found, str):
-        raise UsageError(f"a model runs by CUDA on an NVIDIA GPU, and here is {found}")
+        raise UsageError(f"a model runs by CUDA on an NVIDIA GPU, and here is {found}: leave out the device; {DOCTOR}")
     return found
 
 

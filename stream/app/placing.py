@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ...engine.errors import UsageError
 from ...engine.picture import HOST
 from ...engine.place import Place
+from ...engine.runtimes.device import DOCTOR
 
 AUTO, CUDA = "auto", "cuda"
 
@@ -48,7 +49,7 @@ def placing(asked: str, model: str, why_not: str | None = None) -> Placing:
         return Placing(HOST, f"the model reads its samples on {model}, but nothing can be drawn there: {why_not}")
     meant = gpu_meant(asked, model)
     if why_not:
-        raise UsageError(f"frames cannot live on {meant}: {why_not}; use --memory host")
+        raise UsageError(f"frames cannot live on {meant}: {why_not}; use --memory host; {DOCTOR}")
     if on_gpu and meant != model:
         raise UsageError(f"frames cannot live on {meant} while the model runs on {model}: use --memory {model}")
     if asked == AUTO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,8 @@ class NvcDecoder:
     def close(self) -> None:
         """Ends the decoder. Its pictures stay as they are for as long as somebody holds them."""
         del self._decoder
-        self._stream.close()
+        with suppress(ModelError):  # a GPU that has failed, which who asked for pictures is told
+            self._stream.close()
 
     def _taken(self, frame: Any) -> NvcFrame:
         """A copy of the decoder's picture, queued behind what the decoder itself still does."""

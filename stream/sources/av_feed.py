@@ -133,7 +133,7 @@ class AvFeed:
             raise self._failure(error, timeout[0]) from None
         self._stall = timeout[1]
         self._reader: PictureReader | None = None
-        self._format = ""
+        self._format, self._decoded_any = "", False
         self._ahead: float | None = None
         """seconds that the camera's clock is ahead of the stream's pts; None if it has not told its time"""
         try:
@@ -154,6 +154,7 @@ class AvFeed:
         start = time.monotonic()
         for frame in self._decoded:
             if frame is not None:
+                self._decoded_any = True
                 return self._make(frame) if isinstance(frame, VideoFrame) else self._made_there(frame)
             if time.monotonic() - start >= timeout:
                 return None
@@ -219,7 +220,7 @@ class AvFeed:
             size = refused_size(self._stream, packet, self._most)
             if size is not None:
                 raise FeedTooLarge(size, self._most)
-        if self._reader is not None:  # before the first key frame failing to decode is normal
+        if self._decoded_any:  # before the first key frame failing to decode is normal
             self.errors += 1
             self._damage.lost(None if packet is None else self._time(packet))
 

@@ -154,6 +154,13 @@ class Double:
         self.settings = " ".join(f"{name}={str(value).replace(' ', '+')}" for name, value in values.items())
         self._library.gpu_double_start(self.settings.encode())
 
+    @classmethod
+    def of_this_process(cls) -> Double:
+        """The one that this process was started with, by `environment`."""
+        found = cls.__new__(cls)
+        found._library, found._works, found._errors = load(), [], []
+        return found
+
     # What happened.
 
     @property

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import av
+import nvcwheel
 import pytest
 from saliency_tubes.engine.errors import ModelError
 from saliency_tubes.engine.saliency import Target
@@ -15,8 +19,11 @@ from saliency_tubes.stream.app.cli import main
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
+from saliency_tubes.stream.sources.base import SourceOptions
 from saliency_tubes.stream.sources.open import open_source
 from samebytes import ExactRunner, exact_manifest
+from servers import RtspServer, python_with_gi
+from waiting import ends
 
 from gpu_double.pipelines import OnGpu
 
@@ -88,10 +95,57 @@ def test_a_fault_ends_the_run_and_leaves_a_film_that_can_be_played(
     assert AT - 1 <= played <= breaking.seen < FRAMES[sync]
 
 
+DECODER = "cuMemcpy2DAsync"
+"""what copies a picture out of the decoder's surfaces"""
+CAMERA_CASES = [
+    pytest.param(where, kind, marks=[pytest.mark.slow] * (where != DECODER))
+    for where in (DECODER, *(PLACES[place] for place in ("sampler", "painter", "runner", "any call")))
+    for kind in FAULTS
+]
+
+
+@pytest.mark.skipif(python_with_gi() is None, reason="no Python here has GstRtspServer (make system-deps)")
+@pytest.mark.parametrize(("where", "kind"), CAMERA_CASES)
+def test_a_fault_ends_a_live_stream_or_costs_it_frames(
+    where: str, kind: str, way: OnGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a camera whose pictures are decoded on the GPU, and that is connected to again whatever its connection says. A
+    GPU that has failed is no such thing; a picture that could not be decoded, once, is."""
+    monkeypatch.setitem(sys.modules, "PyNvVideoCodec", nvcwheel)
+    code, sticky = FAULTS[kind]
+    breaking = Breaking(lambda: way.double.fail(where, code, sticky=sticky))
+    runner, place = way.runner(exact_manifest("stretch")), way.place()
+    with RtspServer(rate=30) as server:
+        source = open_source(server.url(), SourceOptions(backend="av", stall=1.0), place=place)
+        pipeline = Pipeline(source, runner, [breaking], Options(Target(0), hop=2, sync="live", limit=90), place=place)
+        with closing(source), ends(within=30):
+            assert "pictures stay there" in source.info.decoder
+            said = ended_by(pipeline)
+        errors = source.health().errors
+    if where == DECODER and not sticky:
+        assert said == ""
+    # any thread may be the one that makes "any call": also the one that decodes
+    may_recover = where in (DECODER, PLACES["any call"]) and not sticky
+    assert re.fullmatch(r"the GPU says: [^\n]+", said) or (may_recover and errors == 1), said
+    summary = pipeline.summary
+    assert summary.frames_written <= summary.frames_read <= summary.frames_written + summary.frames_dropped + 8
+    assert place.leases == 0
+    place.close()
+
+
 def follow(pipeline: Pipeline) -> None:
     with pipeline:
         for shown in pipeline:
             del shown  # an error would keep it
+
+
+def ended_by(pipeline: Pipeline) -> str:
+    """What ended it; empty: its limit."""
+    try:
+        follow(pipeline)
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize(("kind", "memory"), [("discrete", 8), ("discrete", 18), ("integrated", 30)])

@@ -189,7 +189,7 @@ class TestOpening:
     def test_a_memory_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(driver, "why_not", lambda index: f"no GPU {index} here")
         config = Config("nothing.mp4", ("null://",), memory="cuda:3")
-        says = "^frames cannot live on cuda:3: no GPU 3 here; use --memory host$"
+        says = "^frames cannot live on cuda:3: no GPU 3 here; use --memory host; 'saliency-tubes doctor' says what"
         with pytest.raises(UsageError, match=says), open_job(config):
             pass
 

@@ -31,7 +31,9 @@ def test_frames_live_with_the_model_unless_something_else_is_asked(asked: str, m
 def test_where_a_gpu_cannot_draw_auto_says_why_and_what_is_asked_is_refused() -> None:
     chosen = placing("auto", "cuda:0", "no NVRTC")
     assert chosen == Placing("host", "the model reads its samples on cuda:0, but nothing can be drawn there: no NVRTC")
-    with pytest.raises(UsageError, match="frames cannot live on cuda:0: no NVRTC; use --memory host"):
+    with pytest.raises(
+        UsageError, match="frames cannot live on cuda:0: no NVRTC; use --memory host; 'saliency-tubes doc"
+    ):
         placing("cuda", "cuda:0", "no NVRTC")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -123,12 +124,13 @@ def test_a_fault_ends_a_live_stream_or_costs_it_frames(
             said = ended_by(pipeline)
         errors = source.health().errors
     if where == DECODER and not sticky:
-        assert said == ""
+        assert (said, errors) == ("", 1)
     # any thread may be the one that makes "any call": also the one that decodes
     may_recover = where in (DECODER, PLACES["any call"]) and not sticky
-    assert re.fullmatch(r"the GPU says: [^\n]+", said) or (may_recover and errors == 1), said
+    assert re.fullmatch(r"the GPU says: [^\n]+", said) or (may_recover and errors <= 1), said
     summary = pipeline.summary
     assert summary.frames_written <= summary.frames_read <= summary.frames_written + summary.frames_dropped + 8
+    gc.collect()  # the call that failed held a frame, and a cycle that call
     assert place.leases == 0
     place.close()
 

@@ -1,4 +1,4 @@
-"""A Jetson's elements, as far as caps go: a decoder that gives memory:NVMM, and nvvidconv, which alone can read it.
+"""A Jetson's elements, as far as caps go: a camera and a decoder that give memory:NVMM, and nvvidconv, which reads it.
 
 For a process of its own: `install` changes which decoder every pipeline takes. `install(surfaces)` is for pictures on a
 GPU: nvvidconv then also copies to NVMM, into few surfaces that take turns. `build` makes NVIDIA's library for those.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import subprocess
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -63,7 +64,12 @@ def install(surfaces: Sequence[bytes] = ()) -> Any:
     pictures that nvvidconv copies to NVMM lie in, one after the other."""
     found = load("GstVideo", "GstBase")
     converter = _converter(found, surfaces)
-    for kind, name, rank in ((_decoder(found.Gst), "nvv4l2decoder", 267), (converter, "nvvidconv", 0)):
+    elements = (
+        (_decoder(found.Gst), "nvv4l2decoder", 267),
+        (converter, "nvvidconv", 0),
+        (_camera(found), "nvarguscamerasrc", 0),
+    )
+    for kind, name, rank in elements:
         import_module("gi.repository.GObject").type_register(kind)
         found.Gst.Element.register(None, name, rank, kind)
     return found.Gst
@@ -109,6 +115,45 @@ def _decoder(gst: Any) -> Any:
             return self.output.push(picture)
 
     return Decoder
+
+
+def _camera(found: Any) -> Any:
+    gst = found.Gst
+    property_flags = import_module("gi.repository.GObject").ParamFlags.READWRITE
+
+    class Camera(found.GstBase.BaseSrc):  # type: ignore[misc, name-defined]
+        """Each picture is 64 bytes of a handle; the first tells its number. After `frames-until-lost` it fails once, as
+        when the camera's service dies; one that is made anew goes on."""
+
+        __gstmetadata__ = ("nvarguscamerasrc", "Video/Capture", "as far as its caps go", "tests")
+        __gsttemplates__ = (
+            gst.PadTemplate.new("src", gst.PadDirection.SRC, gst.PadPresence.ALWAYS, gst.Caps.from_string(NVMM)),
+        )
+        __gproperties__: ClassVar = {"sensor-id": (int, "", "", 0, 7, 0, property_flags)}
+        sensors: ClassVar[list[int]] = []
+        """as they were asked for"""
+        lost_after: ClassVar[int] = 1 << 30
+        """number of pictures after which a camera fails"""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.count = 0
+            self.set_live(True)
+            self.set_format(gst.Format.TIME)
+            self.set_do_timestamp(True)
+
+        def do_set_property(self, name: Any, value: Any) -> None:
+            self.sensors.append(value)
+
+        def do_create(self, offset: int, size: int, buffer: Any) -> Any:
+            time.sleep(1 / 30)
+            if self.count >= self.lost_after:
+                return gst.FlowReturn.ERROR, None
+            picture = gst.Buffer.new_wrapped(bytes([self.count] * 64))
+            self.count += 1
+            return gst.FlowReturn.OK, picture
+
+    return Camera
 
 
 def _converter(found: Any, surfaces: Sequence[bytes]) -> Any:

@@ -49,6 +49,25 @@ def test_frames_that_decoders_leave_in_nvmm_are_copied_from_there(input: str, tm
     assert run(READ, input.format(video)) == str([(64, number) for number in range(5)])
 
 
+CAMERA = """
+import sys
+import jetson
+from saliency_tubes.stream.sources.open import SourceOptions, open_source
+gst = jetson.install()
+camera = gst.ElementFactory.find("nvarguscamerasrc").get_element_type().pytype
+camera.lost_after = 6
+source = open_source("csi://1", SourceOptions(size=(64, 48), first_timeout=5.0))
+frames = [frame for frame, _ in zip(source, range(9))]
+print([int(frame.picture.planes[0][0, 0]) for frame in frames], [frame.index for frame in frames if frame.gap])
+print(source.name, source.info.width, source.info.height, source.reconnects, set(camera.sensors))
+source.close()
+"""
+
+
+def test_a_jetsons_camera_that_fails_is_opened_again() -> None:
+    assert run(CAMERA).splitlines() == ["[0, 1, 2, 3, 4, 5, 0, 1, 2] [6]", "csi://1 64 48 1 {1}"]
+
+
 ON_GPU = """
 import ctypes, sys
 import jetson

@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import fakeort
 from saliency_tubes.stream.app.cli import main
 
-from gpu_double import Double
+from gpu_double.double import OwnDouble
 from gpu_double.nvrtc import StubNvrtc
 
 if __name__ == "__main__":
-    double = Double.of_this_process()
+    double = OwnDouble()
 
     def tell(*_: object) -> None:
         path = Path(os.environ["COUNTED_SO_FAR"])

@@ -154,13 +154,6 @@ class Double:
         self.settings = " ".join(f"{name}={str(value).replace(' ', '+')}" for name, value in values.items())
         self._library.gpu_double_start(self.settings.encode())
 
-    @classmethod
-    def of_this_process(cls) -> Double:
-        """The one that this process was started with, by `environment`."""
-        found = cls.__new__(cls)
-        found._library, found._works, found._errors = load(), [], []
-        return found
-
     # What happened.
 
     @property
@@ -319,6 +312,14 @@ class Double:
     def close(self) -> None:
         """From now on there is no GPU."""
         self._library.gpu_double_start(b"")
+
+
+class OwnDouble(Double):
+    """The GPU that is not there that this process was started with, by `Double.environment`."""
+
+    def __init__(self) -> None:
+        self._library = load()
+        self._works, self._errors = [], []
 
 
 class DeviceArray:

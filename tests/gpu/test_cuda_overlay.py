@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from gpu_double.double import environment_of
 from gputwin import drawn, fetched, sent
+from pictures import make_picture
 from saliency_tubes.engine.cuda.driver import why_not
+from saliency_tubes.engine.cuda.place import CudaPlace
 from saliency_tubes.engine.cuda.samples import CudaPreprocess
 from saliency_tubes.engine.cuda.timing import seconds_of, seconds_of_a_copy
 from saliency_tubes.engine.cuda.work import (
@@ -23,8 +25,9 @@ from saliency_tubes.engine.cuda.work import (
     Part,
 )
 from saliency_tubes.engine.draw.style import PRESETS, Style
+from saliency_tubes.engine.fit import fit
 from saliency_tubes.engine.manifest import InputSpec
-from saliency_tubes.engine.picture import Picture
+from saliency_tubes.engine.picture import Color, Layout, Picture
 from saliency_tubes.engine.preprocess import sample
 from saliency_tubes.engine.resize import _compiled
 from saliency_tubes.engine.types import Crop, Frame
@@ -111,6 +114,21 @@ def test_samples_are_the_cpus(opened, format):
         opened.read(there.pointer, made, 0)
     off = np.abs(made.transpose(1, 2, 0).astype(int) - expected.pixels)
     assert off.max() <= (0 if _compiled is not None else 3)
+
+
+@pytest.mark.skipif(_compiled is None, reason="installed without a C++ compiler")
+@pytest.mark.parametrize("wanted", Layout)
+@pytest.mark.parametrize("layout", Layout)
+def test_pictures_are_made_alike_as_on_the_cpu(opened, layout, wanted):
+    """Smaller, larger, and in another colour."""
+    place, picture = CudaPlace(opened), make_picture(layout, 360, 640, seed=4, pad=7)
+    for size, color in (((321, 181), picture.color), ((960, 540), Color("bt601", full_range=True))):
+        image = place.fit(place.bring(picture), size, wanted, color)
+        found, expected = place.host(image), fit(picture, size, wanted, color)
+        assert all(map(np.array_equal, found.planes, expected.planes))
+        del image
+    assert place.leases == 0
+    place.close()
 
 
 @pytest.mark.parametrize("format", [Format.NV12, Format.P010, Format.RGB])

@@ -229,3 +229,18 @@ def test_outputs_whose_names_hide_the_same_are_told_apart() -> None:
         list(pipeline)
     names = [sink.name for sink in pipeline.snapshot().sinks]
     assert names == ["memory", "rtmp://host/app/***", "rtmp://host/app/*** (2)", "rtmp://host/app/*** (3)"]
+
+
+@pytest.mark.parametrize(
+    ("description", "runtime", "precision"),
+    [
+        ("stub", "stub", "stub"),
+        ("OpenVINO 2026.4 on CPU, f32", "OpenVINO 2026.4 on CPU", "f32"),
+        ("OpenVINO on CPU, bf16 by AMX: 45 ms against 213 ms in f32, kept", "OpenVINO on CPU", "bf16 by AMX"),
+        ("TensorRT 10 on H100, f32, a plan of its own, made now", "TensorRT 10 on H100", "f32"),
+        ("TensorRT 10 on H100, plan a.plan, f16 I/O", "TensorRT 10 on H100, plan a.plan", "f16 I/O"),
+    ],
+)
+def test_the_facts_name_runtime_and_precision(description: str, runtime: str, precision: str) -> None:
+    facts = stats.facts_of(StubRunner(description=description), "avx2")
+    assert facts == {"model": "stub", "runtime": runtime, "precision": precision, "overlay": "avx2"}

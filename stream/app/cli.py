@@ -29,6 +29,7 @@ from .config import Config
 from .contact import ContactSheet
 from .demo import DEMO_CLIP, DEMO_FRAMES
 from .fleet import Fleet, Interrupted
+from .pages import serving_pages
 from .settings import Settings, read_settings
 
 RUN_EXAMPLES = """\
@@ -145,6 +146,7 @@ def _run(args: argparse.Namespace) -> int:
                 from ..telemetry.metrics import MetricsServer
 
                 stack.enter_context(MetricsServer(settings.process.metrics, fleet.snapshots, lambda: fleet.reloaded))
+            stack.enter_context(serving_pages(settings.streams, fleet.snapshots))
             fleet.run()
         except TubesError as error:
             if log_format == "text":

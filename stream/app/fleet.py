@@ -116,7 +116,7 @@ class Fleet:
     def _run_job(
         self, label: str, config: Config, shared: SharedModel | None, each: Callable[[Shown], None] | None
     ) -> None:
-        with open_job(config, shared, self._given_up, snapshots=self.snapshots) as job, ExitStack() as stack:
+        with open_job(config, shared, self._given_up) as job, ExitStack() as stack:
             self._main_opening = False
             self._roster.opened(label, config, job)
             if self._stopping.is_set():

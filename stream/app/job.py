@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,9 +20,7 @@ from ..sinks.open import check_outputs, open_sink
 from ..sinks.rules import check_rules
 from ..sources.base import Source
 from ..sources.open import open_source
-from ..telemetry.health import Told
-from ..telemetry.neighbours import Neighbours
-from .config import Config, label_of
+from .config import Config
 from .model_choice import OwnModel, SharedModel
 from .placing import choose, open_place
 
@@ -49,12 +47,10 @@ def open_job(
     shared: SharedModel | None = None,
     given_up: Callable[[], bool] = lambda: False,
     opened: Source | None = None,
-    snapshots: Callable[[], Mapping[str, Told]] = dict,
 ) -> Iterator[Job]:
     """Opens source, model and outputs, and starts the pipeline; whatever happens, all of it is closed again.
 
-    given_up: see `open_source`. opened: a source to read in place of the configuration's input. snapshots: how all
-    streams of the process are, by label.
+    given_up: see `open_source`. opened: a source to read in place of the configuration's input.
 
     Raises UsageError, SourceError, ModelError or SinkError; what is checked fastest is checked first.
     """
@@ -78,8 +74,7 @@ def open_job(
         runner, young = model.load(sync, stride, _rate(source), source.live)
         options = _plan(config, model, target, source, runner, sync, stride)
         batcher = shared.batcher if shared else None
-        neighbours = Neighbours(label_of(config), snapshots)
-        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher, place, neighbours))
+        pipeline = stack.enter_context(Pipeline(source, runner, sinks, options, batcher, place))
         yield Job(config, source, runner, sinks, options, pipeline, young, chosen.why)
 
 

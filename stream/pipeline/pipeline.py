@@ -14,7 +14,6 @@ from ...engine.runtimes.base import Runner
 from ...engine.types import Shown
 from ..sinks.base import Sink
 from ..sources.base import Source
-from ..telemetry.neighbours import Neighbours
 from ..telemetry.stats import Snapshot, facts_of, take_snapshot
 from ..telemetry.summary import Summary
 from .batcher import Batcher
@@ -51,11 +50,9 @@ class Pipeline:
         options: Options,
         batcher: Batcher | None = None,
         place: Place | None = None,
-        neighbours: Neighbours | None = None,
     ) -> None:
         """batcher: the batcher of `runner`, if several pipelines share it. place: where the frames are to live, and are
-        brought to; the caller closes it. None: in the host's memory. neighbours: the streams of the process, of
-        which outputs may tell.
+        brought to; the caller closes it. None: in the host's memory.
         """
         self._source, self._runner, self._sinks, self._options = source, runner, sinks, options
         self._stages = Stages(source, runner, sinks, options, batcher, place)
@@ -65,7 +62,7 @@ class Pipeline:
         self._needs = self._most_held(plan)
         self._shown: Channel[Shown] = Channel(QUEUE)
         self._channels: dict[str, Channel[Any]] = {**plan.channels, "shown": self._shown}
-        self._view = PipelineView(self._stages, runner, self.snapshot, neighbours)
+        self._view = PipelineView(self._stages, runner, self.snapshot)
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
         self._threads = [

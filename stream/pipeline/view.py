@@ -10,8 +10,6 @@ from ...engine.draw.style import Style
 from ...engine.errors import UsageError
 from ...engine.runtimes.base import Runner
 from ...engine.saliency import Target, parse_target
-from ..telemetry.health import Told
-from ..telemetry.neighbours import Neighbours
 from ..telemetry.stats import Snapshot
 from .explainer import Look
 from .stages import Stages
@@ -23,15 +21,8 @@ LONGEST_HOLD, LONGEST_AGE = 1000, 3600.0
 class PipelineView:
     """A `StreamView`. From any thread."""
 
-    def __init__(
-        self,
-        stages: Stages,
-        runner: Runner,
-        snapshot: Callable[[], Snapshot],
-        neighbours: Neighbours | None,
-    ) -> None:
-        """neighbours: as for `Pipeline`."""
-        self._stages, self._runner, self._snapshot, self._neighbours = stages, runner, snapshot, neighbours
+    def __init__(self, stages: Stages, runner: Runner, snapshot: Callable[[], Snapshot]) -> None:
+        self._stages, self._runner, self._snapshot = stages, runner, snapshot
 
     @property
     def model(self) -> str:
@@ -84,13 +75,6 @@ class PipelineView:
 
     def snapshot(self) -> Snapshot:
         return self._snapshot()
-
-    @property
-    def label(self) -> str:
-        return "" if self._neighbours is None else self._neighbours.label
-
-    def streams(self) -> Mapping[str, Told]:
-        return {} if self._neighbours is None else self._neighbours.snapshots()
 
 
 def _words(target: Target, labels: Sequence[str]) -> str:

@@ -57,13 +57,3 @@ class StreamView(Protocol):
     def snapshot(self) -> Any:
         """How the stream is now: a `telemetry.stats.Snapshot`, whose module imports those of outputs."""
         ...
-
-    @property
-    def label(self) -> str:
-        """What the process calls the stream; empty if it has no others."""
-        ...
-
-    def streams(self) -> Mapping[str, Any]:
-        """How each stream of the process is, by its label: a `telemetry.stats.Snapshot`, a text if it could not be
-        opened, or None if it is not open yet."""
-        ...

@@ -37,11 +37,12 @@ class WebSink(Sink):
         """Raises UsageError for an address that is none, or a name with other signs than letters, digits, . _ and -."""
         self._host, self._port, path = address.served_at(options.listen)
         shown = f"[{self._host}]" if ":" in self._host else self._host
-        self._stream = path.strip("/") or WEB_NAME
-        super().__init__(f"web://{shown}:{self._port}/{self._stream}")
+        self.stream = path.strip("/") or WEB_NAME
+        """the stream's name in addresses"""
+        super().__init__(f"web://{shown}:{self._port}/{self.stream}")
         if address.login is not None or address.query_text or address.fragment:
             raise UsageError(f"{self.name}: write {SERVED['web'][0]}, without a login or options")
-        if not _NAME.fullmatch(self._stream):
+        if not _NAME.fullmatch(self.stream):
             raise UsageError(f"{self.name}: a stream's name has letters, digits, . _ and -, and 64 of them at most")
         self._settings = VideoSettings(
             options.encoder, options.bitrate, max(options.crf, 23), options.preset or "superfast"
@@ -84,15 +85,20 @@ class WebSink(Sink):
     def attach(self, stream: StreamView) -> None:
         self._view = stream
 
-    def open(self, info: VideoInfo) -> None:
+    def acquire(self) -> WebServer:
+        """The server that this output is served by; whoever asks gives it back (`WebServer.release`). Raises SinkError
+        if there can be none."""
         try:
             from ..web.server import WebServer
         except ImportError:
             raise SinkError(
                 f"{self.name}: a web server needs Starlette, uvicorn and websockets: pip install 'saliency-tubes[web]'"
             ) from None
-        server = WebServer.acquire(self.name, self._host, self._port)
-        feed = WebFeed(About(self._stream, info, self._view), info, self._settings, self._drop)
+        return WebServer.acquire(self.name, self._host, self._port)
+
+    def open(self, info: VideoInfo) -> None:
+        server = self.acquire()
+        feed = WebFeed(About(self.stream, info, self._view), info, self._settings, self._drop)
         if not server.add(feed):
             server.release()
             raise UsageError(f"{self.name}: another stream is served there; name it, as in web://:{self._port}/door")

@@ -320,8 +320,8 @@ def facts_of(runner: Runner, overlay: str) -> dict[str, str]:
 
 
 def _runtime_and_precision(description: str) -> tuple[str, str]:
-    """What computes, and in what: "OpenVINO on CPU" and "bf16 by AMX" of "OpenVINO on CPU, bf16 by AMX: 45 ms, kept". Where
-    no precision is named, what the description ends with."""
+    """What computes, and in what: "OpenVINO" and "bf16 by AMX" of "OpenVINO, bf16 by AMX: 45 ms". Where no precision
+    is named, what the description ends with."""
     parts = description.split(", ")
     found = [at for at, part in enumerate(parts) if part.partition(" ")[0].rstrip(":") in PRECISIONS]
     at = found[0] if found else len(parts) - 1

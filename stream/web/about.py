@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection
 from typing import Any
 
 from ...engine.draw.style import Style
@@ -60,17 +59,6 @@ class About:
         told = self._view.snapshot() if self._view is not None else None
         controls = dict(self._view.controls) if self._view is not None else {}
         return {**status(self.name, told, viewers, time.monotonic() - self._begun), "controls": controls}
-
-    @property
-    def label(self) -> str:
-        """What the process calls the stream; empty if it has no others."""
-        return self._view.label if self._view is not None else ""
-
-    def all_status(self, served: Collection[str]) -> dict[str, dict[str, Any]]:
-        """The status of each stream of the process that is not served. served: the labels of those that are."""
-        streams = dict(self._view.streams()) if self._view is not None else {}
-        since = time.monotonic() - self._begun
-        return {label: status(label, told, None, since) for label, told in streams.items() if label not in served}
 
     def changes(self) -> list[tuple[str, str]]:
         """What has happened since the last call: kinds of marks, and words about each."""

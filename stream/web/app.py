@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,24 +17,28 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..telemetry.health import Told
 from .access import App, Doorway
 from .audience import Viewer
 from .feed import WebFeed
 from .messages import MessageError, as_json, read_request
 from .mjpeg import Mjpeg
+from .status import status
 
 SILENCE = 5.0
 """Seconds without a new picture after which the last one is sent again, which also shows which viewers have left; and
 the longest that is waited for a first one."""
+NONE = "there is no such stream, or it is not open"
 STATIC = Path(__file__).parent / "static"
 """what the page is made of; built from page/"""
 VIOLATION = 1008
 """WebSocket close code of a message that breaks the rules, RFC 6455, section 7.4.1."""
 
 
-def make_app(feeds: Mapping[str, WebFeed], names: frozenset[str]) -> App:
-    """The application. feeds: the streams by name; may change while it runs. names: see `access.is_own_name`."""
-    site = Site(feeds)
+def make_app(feeds: Mapping[str, WebFeed], expected: Mapping[str, Callable[[], Told]], names: frozenset[str]) -> App:
+    """The application. feeds: the streams that are open, by name; may change while it runs. expected: tells how those
+    are that are to be served, open or not. names: see `access.is_own_name`."""
+    site = Site(feeds, expected)
     routes = [
         Route("/", site.page),
         Route("/static/{name}", site.static),
@@ -51,8 +57,8 @@ def make_app(feeds: Mapping[str, WebFeed], names: frozenset[str]) -> App:
 class Site:
     """What is served."""
 
-    def __init__(self, feeds: Mapping[str, WebFeed]) -> None:
-        self._feeds = feeds
+    def __init__(self, feeds: Mapping[str, WebFeed], expected: Mapping[str, Callable[[], Told]]) -> None:
+        self._feeds, self._expected, self._begun = feeds, expected, time.monotonic()
         self._files = {path.name: _file(path) for path in sorted(STATIC.iterdir()) if path.is_file()}
 
     async def page(self, request: Request) -> Response:
@@ -71,14 +77,19 @@ class Site:
         return Response(data, media_type=kind, headers=headers)
 
     async def all_status(self, request: Request) -> Response:
-        feeds = [feed for _, feed in sorted(self._feeds.items())]
-        labels, others = {feed.about.label for feed in feeds}, dict[str, object]()
-        for feed in feeds:
-            others |= feed.about.all_status(labels)
-        return _json([*(feed.status() for feed in feeds), *others.values()])
+        return _json([self._status_of(name) for name in sorted({*self._feeds, *self._expected})])
 
     async def status(self, request: Request) -> Response:
-        return _json(self._feed(request).status())
+        name = request.path_params["name"]
+        if name not in self._feeds and name not in self._expected:
+            raise HTTPException(404, NONE)
+        return _json(self._status_of(name))
+
+    def _status_of(self, name: str) -> dict[str, Any]:
+        feed = self._feeds.get(name)
+        if feed is not None:
+            return feed.status()
+        return status(name, self._expected[name](), 0, time.monotonic() - self._begun)
 
     async def history(self, request: Request) -> Response:
         return Response(self._feed(request).history.message(), media_type="application/json")
@@ -105,8 +116,8 @@ class Site:
     async def live(self, websocket: WebSocket) -> None:
         feed = self._feeds.get(websocket.path_params["name"])
         if feed is None or feed.audience.is_full:
-            status, why = (404, "there is no such stream") if feed is None else (503, "there are too many viewers")
-            await websocket.send_denial_response(PlainTextResponse(f"{why}\n", status))
+            code, why = (404, NONE) if feed is None else (503, "there are too many viewers")
+            await websocket.send_denial_response(PlainTextResponse(f"{why}\n", code))
             return
         await websocket.accept()
         viewer = Viewer(wants_video=websocket.query_params.get("video") != "none")
@@ -123,7 +134,7 @@ class Site:
     def _feed(self, request: Request) -> WebFeed:
         feed = self._feeds.get(request.path_params["name"])
         if feed is None:
-            raise HTTPException(404, "there is no such stream")
+            raise HTTPException(404, NONE)
         return feed
 
 

@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ...engine.errors import SinkError
+from ..telemetry.health import Told
 from ..telemetry.log import say
 from .app import make_app
 from .audience import Audience
@@ -45,12 +46,14 @@ class WebServer:
     def __init__(self, host: str, port: int) -> None:
         """Raises OSError if the port cannot be bound."""
         self.feeds: dict[str, WebFeed] = {}
+        self.expected: dict[str, Callable[[], Told]] = {}
+        """how each stream is that is to be served, also while it is not open"""
         self._users, self._key = 0, (host, port)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=128)
         self.port = int(listening.getsockname()[1])
         names = frozenset({host.lower(), "localhost", socket.gethostname().lower()})
-        self._server = _server(make_app(self.feeds, names))
+        self._server = _server(make_app(self.feeds, self.expected, names))
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(listening,), name="saliency-tubes web", daemon=True)
         self._thread.start()
@@ -73,7 +76,7 @@ class WebServer:
             return server
 
     def release(self) -> None:
-        """Gives the server back. After the last stream has done so, the server and its threads end."""
+        """Gives the server back. After the last user has done so, the server and its threads end."""
         with self._lock:  # hold it to the end: the next `acquire` must find the port free
             self._users -= 1
             if self._users:

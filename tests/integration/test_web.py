@@ -30,7 +30,7 @@ from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.web import app, server
 from saliency_tubes.stream.web.server import WebServer
 from videos import make_info, make_shown
-from waiting import free_port, wait_for
+from waiting import deaf_port, free_port, wait_for
 
 INFO = make_info()
 
@@ -282,6 +282,34 @@ def test_pixels_that_are_not_square_are_shown_as_they_should_be() -> None:
     with opened(info=info) as sink:
         sink.write(shown(50, info))
         assert decode(ask(sink.port, "/streams/live.jpg")[2]).shape == (info.height, 2 * info.width, 3)
+
+
+def test_the_page_is_there_before_the_camera(tmp_path: Path) -> None:
+    port = free_port()
+    with deaf_port() as deaf:
+        words = ["run", f"rtsp://me:hush@127.0.0.1:{deaf}/x", f"web://:{port}/door", "--wait"]
+        command = subprocess.Popen([COMMAND, *words], cwd=tmp_path, stderr=subprocess.PIPE)
+        try:
+            wait_for(lambda: command.poll() is not None or answers(port), 120)
+            (told,) = json.loads(ask(port, "/api/streams")[2])
+            assert (told["name"], told["connected"], told["state"]) == ("door", False, "opening")
+            assert told["problems"][0]["reason"] == "opening"
+            assert json.loads(ask(port, "/api/streams/door")[2]) == told
+            assert ask(port, "/")[0] == 200
+            assert ask(port, "/streams/door.jpg")[0] == 404
+            command.terminate()
+            _, said = command.communicate(timeout=60)
+        finally:
+            command.kill()
+    assert command.returncode == 143
+    assert b"Traceback" not in said
+    assert b"hush" not in said
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError, http.client.HTTPException):
+        return ask(port, "/api/streams")[0] == 200
+    return False
 
 
 def test_the_demo_is_seen_as_a_camera(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from ...engine.cuda.fit import CudaFit
 from ...engine.cuda.jobs import Format, Surface
 from ...engine.cuda.pictures import DevicePicture, bytes_of, copy, laid_out
-from ...engine.errors import ModelError, SinkError, UsageError
+from ...engine.errors import ModelError, UsageError
+from ...engine.fit import fit
 from ...engine.picture import Color, Image, Layout, on_host
 from .av_planes import reason
 from .cuda_planes import gpu_of, send
@@ -33,7 +35,7 @@ _MORE = 4
 
 
 class NvencFrames:
-    """Copies pictures of one size, from one place on the GPU to another, into frames of PyAV's.
+    """Copies pictures of one size, from one place on the GPU to another, into frames of PyAV's, which are NV12.
 
     The encoder registers each address that it meets, and reads the picture after `encode` has returned. So the copies
     take turns in memory that lives as long as the encoder; the originals are free at once.
@@ -47,29 +49,38 @@ class NvencFrames:
             self._stream = gpu.stream("high")
             count = SURFACES[low_latency] + _MORE
             self._memory = [gpu.allocate(bytes_of(Format.NV12, size)) for _ in range(count)]
+        self._fit = CudaFit(gpu)
         self._targets = [laid_out(Format.NV12, size, color, memory.pointer) for memory in self._memory]
         self._made = 0
+
+    def prepare(self, layout: Layout) -> None:
+        """Compiles what pictures of this layout need, so that the first one does not wait for it."""
+        if layout is not Layout.NV12:
+            with self._gpu.entered():
+                self._fit.prepare()
 
     def make(self, image: Image) -> VideoFrame:
         """A frame with the picture in it, without a time. The copy is done when this returns, because the encoder
         waits for nobody.
 
-        image: NV12 on this GPU; or on the host, as frames that came before the output was open.
+        image: of YUV, on this GPU; or on the host, as frames that came before the output was open. Raises ModelError
+        where the GPU fails.
         """
-        if image.layout is not Layout.NV12 or (isinstance(image, DevicePicture) and image.format is not Format.NV12):
-            kind = image.format if isinstance(image, DevicePicture) else image.layout
-            raise SinkError(f"pictures in {kind.value} cannot be encoded on {self._gpu.name}")
         target = self._targets[self._made % len(self._targets)]
         self._made += 1
         with self._gpu.entered():
             if isinstance(image, DevicePicture):
                 self._stream.wait(image.ready)
-                copy(self._gpu, image.surface, target, self._stream.handle)
+                if image.format is target.format:
+                    copy(self._gpu, image.surface, target, self._stream.handle)
+                else:
+                    self._fit.queue(image.surface, target, self._stream.handle)
                 done = self._stream.record()
                 image.used(done)
                 done.synchronize()
             else:
-                send(self._gpu, on_host(image), target, self._stream.handle)
+                picture = fit(on_host(image), (target.width, target.height), Layout.NV12, target.color)
+                send(self._gpu, picture, target, self._stream.handle)
                 self._stream.synchronize()
             return self._frame(target)
 
@@ -98,14 +109,15 @@ def why_not_there(info: VideoInfo, options: dict[str, str], low_latency: bool) -
     size = (info.width, info.height)
     if info.width % 2 or info.height % 2:
         return "an odd size is padded there"
-    if info.layout is not Layout.NV12:
-        return f"NVENC is given NV12 there, not {info.layout.value}"
+    if info.layout is Layout.RGB:
+        return "NVENC is given pictures of YUV there"
     try:
         gpu = gpu_of(info.where)
         frames = NvencFrames(gpu, size, info.color, low_latency)
     except (ModelError, UsageError) as error:
         return str(error)
     try:
+        frames.prepare(info.layout)
         _try(gpu, frames, size, options)
     except (av.FFmpegError, OSError, ValueError, ModelError) as error:
         return f"{ENCODER} does not take them there: {reason(error) if isinstance(error, OSError) else error}"

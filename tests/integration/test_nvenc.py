@@ -56,11 +56,21 @@ def test_recordings_take_pictures_from_the_gpu(
     assert report["copies"]["DtoH"] == 2 * (COUNT + tries)
 
 
+def test_pictures_of_three_planes_are_made_nv12_there(gpu_double: Start, tmp_path: Path) -> None:
+    """As FFmpeg's decoders leave them, which then are copied to the GPU."""
+    said = run(gpu_double(seed=3), PROGRAM, tmp_path / "film.mp4", "5", "file", "64x48", "i420", encoder=True)
+    assert said.splitlines() == ["H.264 by h264_nvenc on cuda:0", "['cuda:0', 'host'] 5 0 0", "0"]
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        pictures = [frame.to_ndarray(format="yuv420p").ravel() for frame in container.decode(video=0)]
+    for picture, given in zip(pictures, nvencsinks.pictures(5, layout=Layout.I420), strict=True):
+        assert (picture == np.concatenate([plane.ravel() for plane in given.planes])).all()
+
+
 @pytest.mark.parametrize(
     ("size", "layout", "why"),
     [
         ((65, 48), Layout.NV12, "an odd size is padded there"),
-        ((64, 48), Layout.I420, "NVENC is given NV12 there, not i420"),
+        ((64, 48), Layout.RGB, "NVENC is given pictures of YUV there"),
     ],
 )
 def test_what_nvenc_cannot_take_there_is_copied_and_said(

@@ -118,7 +118,8 @@ class Place(Protocol):
         """The image in this place: itself if it lies there, else a copy, which `uploads` counts.
 
         keep: it will be held for long. An image that another owner lent, such as a decoder, which has few buffers and
-        waits for them, is then copied into this place's own memory, which `copies` counts.
+        waits for them, is then copied into this place's own memory, which `copies` counts; and so it is at any time if
+        few of them are left.
         """
         ...
 

@@ -57,6 +57,11 @@ class DevicePicture:
     def where(self) -> str:
         return self.gpu.name
 
+    @property
+    def scarce(self) -> bool:
+        """Whether its owner has lent so many that he would soon wait for one: it should be copied."""
+        return bool(getattr(self.lease, "scarce", False))
+
     def used(self, event: CudaEvent) -> None:
         """Says that it is read until the event: its memory is not given back before."""
         if self.lease is not None:

@@ -100,7 +100,7 @@ class CudaPlace:
         """As `Place.bring`; this waits only if many pictures are on their way. Raises ValueError for a picture in the
         memory of another GPU."""
         if isinstance(image, DevicePicture) and image.where == self.name:
-            return self._kept(image) if keep and not self._owns(image) else image
+            return self._kept(image) if (keep or image.scarce) and not self._owns(image) else image
         if not isinstance(image, Picture):
             raise ValueError(f"an image on {image.where} cannot be brought to {self.name}")
         format, size, stream = Format(image.layout.value), (image.width, image.height), self.frames_stream

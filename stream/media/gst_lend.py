@@ -52,6 +52,8 @@ class Lent:
             raise ValueError("a buffer of GStreamer's cannot be mapped")
         self.address = int(mapped.data)
         """of the mapped memory; on the GPU if the flags say so"""
+        self.scarce = False
+        """whether few of its kind are left: a copy should be taken, and this given back"""
         self._held, self._home = _Held(gpu, buffer, mapped), home
 
     def used(self, event: CudaEvent) -> None:
@@ -90,14 +92,20 @@ class _Held:
 class BufferLender:
     """Lends the buffers of one pipeline to pictures on one GPU."""
 
-    def __init__(self, gpu: Gpu) -> None:
-        self._gpu = gpu
+    def __init__(self, gpu: Gpu, few: int | None = None) -> None:
+        """few: the number of buffers that the pipeline has, which waits when all are lent; None: it makes more."""
+        self._gpu, self._few = gpu, few
         self._home: deque[_Held] = deque()
+        self._out = 0
+        """number of buffers that are lent"""
 
     def lend(self, buffer: Any, flags: int) -> Lent:
         """Maps the buffer's only memory. Raises ValueError where that cannot be."""
         self.collect()
-        return Lent(self._gpu, buffer, flags, self._home)
+        lent = Lent(self._gpu, buffer, flags, self._home)
+        self._out += 1
+        lent.scarce = self._few is not None and self._out > self._few // 2
+        return lent
 
     def collect(self, wait: bool = False) -> None:
         """Gives those buffers back that nobody uses. wait: also those that the GPU still works on."""
@@ -112,3 +120,4 @@ class BufferLender:
                     self._home.append(held)
                     continue
                 held.unmap()
+                self._out -= 1

@@ -28,7 +28,7 @@ LIBRARY = "libnvbufsurface.so.1.0.0"
 FORMATS = {"NV12": Format.NV12, "I420": Format.I420}
 BUFFERS = 24
 """Surfaces of nvvidconv. It waits for one to come back when all are with us: in the appsink and the inbox, in the
-queues of a run, and in outputs."""
+queues of a run, and in outputs. So when half of them are lent, pictures are copied."""
 _PLANES, _PADDING = 4, 4
 """NVBUF_MAX_PLANES, STRUCTURE_PADDING"""
 _PITCH = 0
@@ -117,7 +117,7 @@ class InNvmm:
         """Needs that `why_no_nvmm` has no reason."""
         self.gpu, self.where = gpu, gpu.name
         self._found = load("GstApp", "GstVideo")
-        self.lender = BufferLender(gpu)
+        self.lender = BufferLender(gpu, BUFFERS)
 
     def attach(self, pipeline: Any) -> None:
         pass

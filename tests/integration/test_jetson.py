@@ -11,6 +11,13 @@ from pathlib import Path
 import jetson
 import pytest
 from gpu_double import Double
+from saliency_tubes.engine.cuda.driver import Gpu
+from saliency_tubes.engine.cuda.jobs import Format, Surface
+from saliency_tubes.engine.cuda.pictures import DevicePicture, laid_out
+from saliency_tubes.engine.cuda.place import CudaPlace
+from saliency_tubes.engine.picture import Color
+from saliency_tubes.stream.media import gst_lend
+from saliency_tubes.stream.media.gst_load import load
 from saliency_tubes.stream.sources.gst_feed import available
 from videos import make_video
 
@@ -134,3 +141,35 @@ def test_pictures_in_blocks_are_refused(gpu_double: Start, tmp_path: Path) -> No
 def jetson_environment(double: Double, folder: Path) -> dict[str, str]:
     there = double.environment
     return there | {"LD_LIBRARY_PATH": f"{jetson.build(folder)}{os.pathsep}{there['LD_LIBRARY_PATH']}"}
+
+
+def test_when_few_surfaces_are_left_pictures_are_copied(gpu_double: Start) -> None:
+    """So that nvvidconv, which has a fixed number of them, never waits for those that are held for long."""
+    gpu_double(kind="integrated")
+    place, allocate = CudaPlace(Gpu.of(0)), load("GstApp").Gst.Buffer.new_allocate
+    lender = gst_lend.BufferLender(place.gpu, few=4)
+
+    def pictures(count: int) -> list[DevicePicture]:
+        lent = [lender.lend(allocate(None, 8192, None), gst_lend.READ) for _ in range(count)]
+        return [DevicePicture(place.gpu, surface_at(memory.pointer), lease=lease) for lease in lent]
+
+    def surface_at(pointer: int) -> Surface:
+        return laid_out(Format.NV12, (64, 48), Color(), pointer)
+
+    with place.gpu.entered():
+        memory = place.gpu.allocate(8192)
+    lent = pictures(3)
+    brought = [place.bring(picture) for picture in lent]
+    assert [one is other for one, other in zip(brought, lent, strict=True)] == [True, True, False]
+    assert (place.copies, place.leases) == (1, 1)
+    with place.gpu.entered():
+        place.gpu.cuda.cuCtxSynchronize()
+    del lent, brought
+    lender.collect(wait=True)
+    lent = pictures(2)
+    assert [place.bring(picture) for picture in lent] == lent
+    assert place.copies == 1
+    del lent
+    lender.collect(wait=True)
+    memory.close()
+    place.close()

@@ -28,6 +28,8 @@ from .status import status
 SILENCE = 5.0
 """Seconds without a new picture after which the last one is sent again, which also shows which viewers have left; and
 the longest that is waited for a first one."""
+PAUSE = 0.1
+"""Seconds between two messages of one page: each may make work for all."""
 NONE = "there is no such stream, or it is not open"
 STATIC = Path(__file__).parent / "static"
 """what the page is made of; built from page/"""
@@ -163,6 +165,7 @@ async def _receive(websocket: WebSocket, viewer: Viewer, feed: WebFeed) -> None:
             feed.audience.play(viewer, feed.history.message)
         else:
             viewer.behind = asked.seconds
+        await asyncio.sleep(PAUSE)
 
 
 async def _first_of(*works: object) -> None:

@@ -7,6 +7,7 @@ import json
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 MOST_BYTES = 4 << 20
 """Maximum bytes that wait for one viewer, unless one message is larger; then he goes on at the next key frame."""
@@ -31,13 +32,21 @@ class Media:
     """the windows that it is drawn from"""
 
 
+class _Kind(Enum):
+    """What becomes of a message that waits while the viewer cannot follow."""
+
+    LASTING = "few and small: never dropped"
+    BEGINNING = "what playing begins with: dropped when the viewer pauses"
+    WINDOW = "dropped also when the viewer is too slow"
+    FRAME = "as a window, and counted"
+
+
 @dataclass(frozen=True)
 class _Waiting:
     """A message in a queue."""
 
     data: str | bytes
-    skippable: bool = False
-    frame: bool = False
+    kind: _Kind
 
 
 @dataclass(eq=False)
@@ -52,7 +61,7 @@ class Viewer:
     skipped: int = 0
     """frames that it did not get so far because it read too slowly"""
     _queue: deque[_Waiting] = field(default_factory=deque)
-    _waiting: int = 0
+    waiting: int = 0
     """bytes in the queue"""
     _frames: int = 0
     """frames in the queue"""
@@ -62,9 +71,13 @@ class Viewer:
     """the newest windows that it was sent"""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def say(self, message: str | bytes) -> None:
-        """Adds a message that is never skipped: these are few and small."""
-        self._put(_Waiting(message))
+    def say(self, message: str) -> None:
+        """Adds a text that is never skipped: these are few and small."""
+        self._put(_Waiting(message, _Kind.LASTING))
+
+    def begin(self, message: str | bytes) -> None:
+        """Adds what playing begins with: the history, the beginning of a video."""
+        self._put(_Waiting(message, _Kind.BEGINNING))
 
     def window(self, number: int, data: bytes) -> None:
         """Adds a window, unless it has it or is about to skip."""
@@ -72,7 +85,7 @@ class Viewer:
             self._told[number] = None
             while len(self._told) > 2 * WINDOWS:
                 self._told.popitem(last=False)
-            self._put(_Waiting(data, skippable=True))
+            self._put(_Waiting(data, _Kind.WINDOW))
 
     def media(self, media: Media, windows: OrderedDict[int, bytes]) -> None:
         """Adds a frame, and before it the windows that it is drawn from. windows: those that are known."""
@@ -88,7 +101,7 @@ class Viewer:
         for number in media.windows:
             if number in windows:
                 self.window(number, windows[number])
-        self._put(_Waiting(media.data, skippable=True, frame=True))
+        self._put(_Waiting(media.data, _Kind.FRAME))
 
     async def take(self) -> str | bytes:
         """The oldest message that waits, as soon as there is one."""
@@ -96,37 +109,37 @@ class Viewer:
             self._changed.clear()
             await self._changed.wait()
         taken = self._queue.popleft()
-        self._waiting -= len(taken.data)
-        self._frames -= taken.frame
+        self.waiting -= len(taken.data)
+        self._frames -= taken.kind is _Kind.FRAME
         return taken.data
 
     def empty(self) -> None:
-        """Drops the frames and windows that wait, as for a page that nobody sees."""
-        self._drop()
+        """Drops what waits of the playing, as for a page that nobody sees."""
+        self._keep(_Kind.LASTING)
         self._missed = 0
         self._told.clear()
 
     def _has_room(self, size: int) -> bool:
-        full = self._waiting + size > MOST_BYTES or self._frames >= MOST_FRAMES
+        full = self.waiting + size > MOST_BYTES or self._frames >= MOST_FRAMES
         return not full or not self._queue
 
     def _skip(self) -> None:
         self._missed += 1 + self._frames
         self.skipped += 1 + self._frames
-        self._drop()
+        self._keep(_Kind.LASTING, _Kind.BEGINNING)
         self._told.clear()  # some of them were dropped
 
-    def _drop(self) -> None:
-        kept = [waiting for waiting in self._queue if not waiting.skippable]
+    def _keep(self, *kinds: _Kind) -> None:
+        kept = [waiting for waiting in self._queue if waiting.kind in kinds]
         self._queue.clear()
-        self._waiting = self._frames = 0
+        self.waiting = self._frames = 0
         for waiting in kept:
             self._put(waiting)
 
     def _put(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
-        self._waiting += len(waiting.data)
-        self._frames += waiting.frame
+        self.waiting += len(waiting.data)
+        self._frames += waiting.kind is _Kind.FRAME
         self._changed.set()
 
 
@@ -184,9 +197,9 @@ class Audience:
         if viewer.playing or viewer not in self.viewers:
             return
         viewer.playing = True
-        viewer.say(history())
+        viewer.begin(history())
         if viewer.wants_video and self._init is not None:
-            viewer.say(self._init)
+            viewer.begin(self._init)
             for media in self._gop:
                 viewer.media(media, self._windows)
         self._tell()
@@ -210,7 +223,7 @@ class Audience:
         """A video begins: after the first viewer came, or with another size."""
         self._init, self._gop = init, []
         for viewer in self._video_viewers():
-            viewer.say(init)
+            viewer.begin(init)
 
     def window(self, number: int, data: bytes) -> None:
         self._windows[number] = data

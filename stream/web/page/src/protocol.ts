@@ -79,6 +79,8 @@ export interface HistoryMessage {
 
 export interface StreamStatus {
   name: string;
+  /** the input, as it may be printed */
+  source?: string;
   state: string;
   connected: boolean;
   why: string;

@@ -10,7 +10,7 @@ export type Sync = "live" | "aligned";
 export interface Look {
   /** the stream that is enlarged; "" for all of them as a wall */
   stream: string;
-  /** class id; null: what the stream explains */
+  /** class id, which stays until another one is chosen; null: what the stream explains */
   explain: number | null;
   /** class id: the evidence for `explain` less the evidence for this one; null: none */
   against: number | null;

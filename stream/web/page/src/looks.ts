@@ -20,6 +20,7 @@ export class Looks {
   private readonly ends: (() => void)[];
   private readonly said = h("p", { class: "note", role: "status" });
   private readonly fixed: HTMLInputElement;
+  private readonly paper = h("p", { class: "note", hidden: true });
 
   constructor(
     private readonly session: Session,
@@ -39,6 +40,7 @@ export class Looks {
       this.select("Full colour is", SCALES, () => this.normalize().mode, (mode) => this.scale(mode)),
       this.fixed.parentElement as HTMLElement,
       this.select("Each frame shows", SYNCS, () => look.get().sync ?? session.hello.get()?.sync ?? "live", (sync) => look.patch({ sync: sync as Look["sync"] })),
+      this.paper,
       this.tick("A thin line around what the network looks at", () => look.get().outline, (outline) => look.patch({ outline })),
       h("div", { class: "buttons" },
         h("button", { type: "button", onclick: () => this.reset() }, "As the stream draws it"),
@@ -56,6 +58,10 @@ export class Looks {
   private draw(): void {
     for (const work of this.refresh) work();
     this.swatch.style.setProperty("background-image", gradientOf(this.stage.tint().colormap));
+    const style = this.session.hello.get()?.style;
+    const other = style?.focus ? "a focus map" : style?.geometry === "paper" ? "the geometry of the paper" : "";
+    this.paper.hidden = !other;
+    say(this.paper, `The stream itself is drawn with ${other}; this page draws each cell as the area that it stands for.`);
     const normalize = this.normalize();
     (this.fixed.parentElement as HTMLElement).hidden = normalize.mode !== "fixed";
     if (normalize.mode === "fixed" && document.activeElement !== this.fixed) this.fixed.value = `${normalize.low} ${normalize.high}`;

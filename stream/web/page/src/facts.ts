@@ -1,7 +1,7 @@
 // How the stream is, in words: what /metrics knows.
 
 import { h, say } from "./dom";
-import type { StreamStatus } from "./protocol";
+import type { Problem, RunningStatus } from "./protocol";
 import type { Session } from "./session";
 import type { Stage } from "./stage";
 import { count, duration } from "./words";
@@ -9,6 +9,7 @@ import { count, duration } from "./words";
 export class Facts {
   readonly element: HTMLElement;
   private readonly list = h("dl", { class: "facts" });
+  private readonly problems = h("ul", { class: "problems" });
   private readonly known = new Map<string, [HTMLElement, HTMLElement]>();
   private readonly ends: (() => void)[];
 
@@ -16,7 +17,7 @@ export class Facts {
     private readonly session: Session,
     private readonly stage: Stage,
   ) {
-    this.element = h("details", { class: "panel" }, h("summary", {}, "How it runs"), this.list);
+    this.element = h("details", { class: "panel" }, h("summary", {}, "How it runs"), this.problems, this.list);
     const draw = (): void => this.draw();
     this.ends = [session.status.watch(draw), stage.kind.watch(draw)];
   }
@@ -28,6 +29,7 @@ export class Facts {
   private draw(): void {
     const status = this.session.status.get();
     if (!status) return;
+    this.tell(status.problems);
     const rows = [...wordsOf(status), ["On this page", this.here()] as const];
     for (const [name, text] of rows) {
       let row = this.known.get(name);
@@ -41,6 +43,16 @@ export class Facts {
     for (const [name, row] of this.known) row[0].parentElement?.toggleAttribute("hidden", !rows.some((one) => one[0] === name));
   }
 
+  private tell(problems: readonly Problem[]): void {
+    const key = JSON.stringify(problems);
+    if (this.problems.dataset.key === key) return;
+    this.problems.dataset.key = key;
+    const rows = problems.map(({ reason, detail, remedy, failing }) =>
+      h("li", { "data-tone": failing ? "bad" : "warn" }, h("strong", {}, capital(reason.replaceAll("_", " "))), detail && `: ${detail}`, remedy && h("em", {}, capital(remedy))),
+    );
+    this.problems.replaceChildren(...rows);
+  }
+
   private here(): string {
     const { behind, rejoined } = this.stage.player.state.get();
     const why = this.stage.why.get();
@@ -51,14 +63,14 @@ export class Facts {
 }
 
 /** The status as names and sentences. Pure. */
-export function wordsOf(status: StreamStatus): (readonly [string, string])[] {
+export function wordsOf(status: RunningStatus): (readonly [string, string])[] {
   const lost = Object.entries(status.dropped).flatMap(([place, reasons]) =>
     Object.entries(reasons)
       .filter(([, number]) => number > 0)
       .map(([reason, number]) => `${number.toLocaleString("en")} at ${place} (${reason})`),
   );
   const sinks = status.sinks.map((sink) => `${sink.name}: ${sink.state}${sink.note ? ` (${sink.note})` : ""}`);
-  const facts = Object.entries(status.facts ?? {}).map(([name, value]) => [capital(name), String(value)] as const);
+  const facts = Object.entries(status.facts).map(([name, value]) => [capital(name), value] as const);
   return [
     ["Source", status.why ? `${status.state}: ${status.why}` : status.state],
     ["Pictures", `${rate(status.fps_in)} come in a second, ${rate(status.fps_out)} leave`],
@@ -68,7 +80,8 @@ export function wordsOf(status: StreamStatus): (readonly [string, string])[] {
     ["Lost", lost.length ? lost.join(", ") : "nothing"],
     ["Reconnects", status.reconnects ? count(status.reconnects, "time") : "none"],
     ["Decoder", status.decoder_errors ? count(status.decoder_errors, "error") : "no errors"],
-    ["Watching", count(status.viewers, "viewer")],
+    ["Watching", count(status.viewers ?? 0, "viewer")],
+    ["Running for", duration(status.uptime)],
     ["Outputs", sinks.join("; ")],
     ...facts,
   ];

@@ -77,28 +77,42 @@ export interface HistoryMessage {
   marks: Omit<Mark, "type">[];
 }
 
+export interface Problem {
+  reason: string;
+  failing: boolean;
+  detail: string;
+  remedy: string;
+}
+
+/** How a stream is. One that is not open yet, or could not be opened, has the first fields alone. */
 export interface StreamStatus {
   name: string;
-  /** the input, as it may be printed */
-  source?: string;
   state: string;
   connected: boolean;
   why: string;
-  fps_in: number;
-  fps_out: number;
+  problems: Problem[];
+  viewers: number | null;
+}
+
+export interface RunningStatus extends StreamStatus {
+  /** the input, as it may be printed */
+  source: string;
+  /** seconds */
+  uptime: number;
+  fps_in: number | null;
+  fps_out: number | null;
   latency_ms: number | null;
   tube_age: number | null;
-  windows_per_second: number;
+  windows_per_second: number | null;
   dropped: Record<string, Record<string, number>>;
   reconnects: number;
   decoder_errors: number;
-  viewers: number;
   sinks: { name: string; state: string; note: string }[];
-  /** what is known of it beside, in words */
-  facts?: Record<string, unknown>;
+  /** what was chosen for it: model, runtime, precision, overlay */
+  facts: Record<string, string>;
 }
 
-export type Status = StreamStatus & { type: "status" };
+export type Status = RunningStatus & { type: "status" };
 
 export type Skip = { type: "skip"; frames: number };
 export type NoVideo = { type: "video"; video: "none"; why_no_video: string };

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..manifest import InputSpec
 from ..types import Clip, Sample
-from .driver import Gpu
+from .driver import Arguments, Gpu
 from .memory import View
 from .pool import Block, Pool
 from .resources import CudaEvent, Stream
@@ -72,7 +72,8 @@ class Gather:
         function = gpu.function("gather", "gather")
         job["out"], job["table"], job["clip_length"] = out.pointer, table.pointer, self._clip_length
         job["pixels"], job["half"] = self._pixels, out.dtype == np.float16
+        arguments = Arguments(job)
         for first in range(0, len(pointers), MOST_SAMPLES):
             part = pointers[first : first + MOST_SAMPLES]
             job["first"], job["samples"][0, : len(part)] = first, part
-            gpu.launch(function, (-(-self._pixels // STEP_PIXELS), len(part), 1), (256, 1, 1), [job], stream.handle)
+            gpu.launch(function, (-(-self._pixels // STEP_PIXELS), len(part), 1), (256, 1, 1), arguments, stream.handle)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..runtimes.device import Device, find_device
 from .memory import View, contiguous
 from .once import Once
 from .program import INSTALL, build, load_nvrtc
-from .resources import CudaEvent, Memory, Stream, given, pinned_array
+from .resources import NUMBERS, CudaEvent, Memory, Stream, given, pinned_array
 from .staging import Staging
 
 MOST_KEPT = 512
@@ -106,6 +106,7 @@ class Gpu:
         handle = self._given(self.cuda.cuDeviceGet(index))
         self._context: Any = self._given(self.cuda.cuDevicePrimaryCtxRetain(handle))
         attribute = self.cuda.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_INTEGRATED
+        self._entered = _Entered(self.cuda, self._context)
         self.integrated = bool(self._given(self.cuda.cuDeviceGetAttribute(attribute, handle)))
         """whether it has no memory of its own but uses the host's, as a Jetson does"""
 
@@ -119,14 +120,9 @@ class Gpu:
         """87 for compute capability 8.7"""
         return int(self.device.compute_capability.replace(".", ""))
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> AbstractContextManager[None]:
         """Makes the GPU current for the calling thread while the block lasts; afterwards the previous one is again."""
-        self._given(self.cuda.cuCtxPushCurrent(self._context))
-        try:
-            yield
-        finally:
-            self.cuda.cuCtxPopCurrent()
+        return self._entered
 
     # Streams and events
 
@@ -136,9 +132,10 @@ class Gpu:
         chosen = {"low": least, "high": greatest}[priority]
         return Stream(self, self._given(self.cuda.cuStreamCreateWithPriority(_NON_BLOCKING, chosen)))
 
-    def record(self, stream: int) -> CudaEvent:
-        """The moment at which all that is queued on a stream so far is done."""
-        event = CudaEvent(self.cuda, self._spare, stream)
+    def record(self, stream: int, number: int | None = None) -> CudaEvent:
+        """The moment at which all that is queued on a stream so far is done. number: `Stream.number`, if it is one of
+        ours."""
+        event = CudaEvent(self.cuda, self._spare, next(NUMBERS) if number is None else number)
         self._given(self.cuda.cuEventRecord(event.handle, stream))
         return event
 
@@ -273,12 +270,11 @@ class Gpu:
         function: Any,
         grid: tuple[int, int, int],
         block: tuple[int, int, int],
-        arguments: Sequence[npt.NDArray[Any]],
+        arguments: Arguments,
         stream: int,
     ) -> None:
-        """arguments: for each parameter of the kernel an array of one element; copied before this returns."""
-        addresses = np.array([argument.ctypes.data for argument in arguments], np.uint64)
-        self._given(self.cuda.cuLaunchKernel(function, *grid, *block, 0, stream, addresses.ctypes.data, 0))
+        """Queues a kernel. The arguments are copied before this returns."""
+        self._given(self.cuda.cuLaunchKernel(function, *grid, *block, 0, stream, arguments.pointer, 0))
 
     def clear(self) -> None:
         """Waits for the GPU and frees what is kept here, and what is garbage; what is needed again is made again.
@@ -300,6 +296,20 @@ class Gpu:
         return given(self.cuda, result)
 
 
+class _Entered(AbstractContextManager[None]):
+    """`Gpu.entered`. It keeps nothing, so that one serves all blocks; a generator would cost each frame more than the
+    two calls."""
+
+    def __init__(self, cuda: Any, context: Any) -> None:
+        self._cuda, self._context = cuda, context
+
+    def __enter__(self) -> None:
+        given(self._cuda, self._cuda.cuCtxPushCurrent(self._context))
+
+    def __exit__(self, *_: object) -> None:
+        self._cuda.cuCtxPopCurrent()
+
+
 GPUS: dict[int, Gpu] = {}
 """The GPUs that this process has opened. Their primary contexts are never given back: TensorRT and others use the same
 ones, and the last release destroys what all of them have there."""
@@ -308,6 +318,11 @@ _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: such a stream does not wait for the default one, cuda.h"""
 
 
-def scalar(value: Any, kind: str) -> npt.NDArray[Any]:
-    """A kernel's parameter as an array of one element. kind: "u8" for a pointer, "i4" for an int."""
-    return np.array([value], kind)
+class Arguments:
+    """The parameters of a kernel: an array for each, with the bytes of one. They may be changed between launches."""
+
+    def __init__(self, *parameters: npt.NDArray[Any]) -> None:
+        self._parameters = parameters
+        self._addresses = np.array([parameter.ctypes.data for parameter in parameters], np.uint64)
+        self.pointer = int(self._addresses.ctypes.data)
+        """the address of their addresses, as `cuLaunchKernel` takes it"""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..fit import Group, groups_of
-from .driver import Gpu
+from .driver import Arguments, Gpu
 from .jobs import PLANES, Format, Surface
 from .memory import View
 from .shots import SOURCE, filter_of
@@ -54,7 +54,7 @@ class CudaFit:
             record["matrix"][: len(made)] = made
         function = self._gpu.function("fit", "fit_wide" if source.format is Format.P010 else "fit")
         grid = (-(-target.width // 32), -(-target.height // 8), len(groups))
-        self._gpu.launch(function, grid, (32, 8, 1), [job], stream)
+        self._gpu.launch(function, grid, (32, 8, 1), Arguments(job), stream)
 
     def _sources(self, source: Surface, group: Group, stream: int, held: list[View]) -> npt.NDArray[Any]:
         """The records of the source's planes. held: gets what they point to."""

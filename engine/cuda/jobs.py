@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,10 @@ from ..picture import F32, Color, Layout
 from ..types import Crop, Explanation
 from .memory import View, view_of
 
-MOST_PARTS, MOST_PLANES, MOST_JOBS, MOST_CELLS = 4, 3, 8, 64
-"""Limits of kernels/overlay.cu: parts for each frame, planes, jobs for each launch, cells along each axis."""
+MOST_PARTS, MOST_PLANES, MOST_CELLS = 4, 3, 64
+"""Limits of kernels/overlay.cu: parts for each frame, planes, cells along each axis."""
+MOST_JOBS = 8
+"""Frames of one launch of the kernels that prepare and draw them, as in kernels/device.h."""
 TILE_ROWS = 16
 MOST_PIXELS = 1 << 15
 """Maximum of a frame's width and of its height."""
@@ -47,7 +50,6 @@ JOB = np.dtype(
     + [(name, "i4") for name in ("height", "width", "part_count", "plane_count")]
     + [(name, "i4") for name in ("above", "below", "before", "after")]
 )
-JOBS = np.dtype((JOB, MOST_JOBS))
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,13 @@ class Surface:
         lies = tuple((place.pitch, place.pointer % _ALIGNED) for place in places)
         object.__setattr__(self, "places", places)
         object.__setattr__(self, "views", tuple(plane for plane in planes if isinstance(plane, View)))
-        object.__setattr__(self, "kind", (self.format, self.width, self.height, self.color, lies))
+        object.__setattr__(self, "kind", _number_of((self.format, self.width, self.height, self.color, lies)))
 
     places: tuple[RawPlane, ...] = field(init=False, default=())
     """where each plane lies"""
     views: tuple[View, ...] = field(init=False, default=())
     """the planes that are arrays"""
-    kind: tuple[Any, ...] = field(init=False, default=())
+    kind: int = field(init=False, default=0)
     """equal for surfaces that differ in nothing but where their planes begin, and there by whole aligned groups"""
 
     @property
@@ -152,6 +154,15 @@ class Surface:
         if self.format in (Format.NV12, Format.P010):
             return Layout.NV12
         return Layout.I420 if self.format is Format.I420 else Layout.RGB
+
+
+@lru_cache(maxsize=1024)
+def _number_of(kind: tuple[Any, ...]) -> int:
+    """A number for each kind of surface. Every frame looks it up, and what it stands for takes longer to hash."""
+    return next(_NUMBERS)
+
+
+_NUMBERS = count(1)
 
 
 def _place(index: int, plane: RawPlane | View, form: _Plane, rows: int, columns: int) -> RawPlane:

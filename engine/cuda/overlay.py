@@ -20,7 +20,6 @@ from ..types import Crop
 from .driver import Gpu, stream_of
 from .jobs import (
     JOB,
-    JOBS,
     MOST_CELLS,
     MOST_JOBS,
     MOST_PARTS,
@@ -36,10 +35,9 @@ from .jobs import (
     ring_of,
     table_of,
 )
+from .kernel import BatchKernel, KernelJob
 from .memory import View
 
-THREADS = 256
-"""of a block, as in kernels/overlay.cu"""
 MOST_PLANS = 16
 """kinds of surfaces that an overlay remembers"""
 _FIELDS: Any = JOB.fields
@@ -63,6 +61,30 @@ class OverlayPlan:
     views: tuple[View, ...]
     """what the record holds addresses of"""
 
+    def job(
+        self,
+        surface: Surface,
+        parts: Sequence[tuple[int, int, PartNumbers]] = (),
+        coefficients: int = 0,
+        odd: int = 0,
+    ) -> KernelJob:
+        """What the kernel is told of one surface. parts: the addresses of two slices, and what `Part` knows.
+        coefficients, odd: addresses, as in the kernel's struct Job."""
+        data, at = bytearray(self.record), 0
+        for place, offset in zip(surface.places, self.offsets, strict=True):
+            _ADDRESS.pack_into(data, at, place.pointer + offset)
+            at += PLANE_JOB.itemsize
+        at = _PARTS
+        for first, second, numbers in parts:
+            _PART.pack_into(data, at, first, second, *numbers)
+            at += PART.itemsize
+        _NUMBER.pack_into(data, _COUNT, len(parts))
+        if coefficients:
+            _ADDRESS.pack_into(data, _COEFFICIENTS, coefficients)
+        if odd:
+            _ADDRESS.pack_into(data, _ODD, odd)
+        return KernelJob(data, self.tiles)
+
 
 class OverlayPlans:
     """The plans of one style on one GPU, each made once; the last few are kept."""
@@ -72,15 +94,15 @@ class OverlayPlans:
         self._made = OrderedDict[tuple[Any, ...], OverlayPlan]()
 
     def of(self, surface: Surface, crop: Crop, cells: tuple[int, int], stream: int) -> OverlayPlan:
-        """cells: h and w of the evidence over the crop. A new kind of surface uploads its tables and waits for that. To
-        be called within `Gpu.entered`."""
+        """cells: h and w of the evidence over the crop. A new kind of surface uploads its tables and waits for that."""
         key = (surface.kind, crop, cells)
         plan = self._made.get(key)
         if plan is None:
             if len(self._made) == MOST_PLANS:
                 self._made.popitem(last=False)
-            self._gpu.trim()
-            plan = self._made[key] = self._plan(surface, crop, cells, stream)
+            with self._gpu.entered():
+                self._gpu.trim()
+                plan = self._made[key] = self._plan(surface, crop, cells, stream)
         return plan
 
     def for_graph(self, surface: Surface, crop: Crop, cells: tuple[int, int], stream: int) -> OverlayPlan:
@@ -115,51 +137,9 @@ def _same(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return data
 
 
-class OverlayLaunch:
-    """The kernel of one style with its arguments, which are written in place: that costs less than making them."""
-
-    def __init__(self, gpu: Gpu, style: Style) -> None:
-        self._gpu = gpu
-        self._name = "overlay_linear" if style.geometry == "linear" else "overlay_cubic"
-        self._jobs = np.zeros(JOBS.itemsize, np.uint8)
-        self._bytes = memoryview(self._jobs.data)
-        self._count = self._tiles = 0
-
-    def add(
-        self,
-        plan: OverlayPlan,
-        surface: Surface,
-        parts: Sequence[tuple[int, int, PartNumbers]] = (),
-        coefficients: int = 0,
-        odd: int = 0,
-    ) -> None:
-        """One more frame for the next launch, of at most MOST_JOBS. parts: the addresses of two slices, and what `Part`
-        knows. coefficients, odd: addresses, as in the kernel's struct Job."""
-        data, start = self._bytes, self._count * JOB.itemsize
-        data[start : start + JOB.itemsize] = plan.record
-        at = start
-        for place, offset in zip(surface.places, plan.offsets, strict=True):
-            _ADDRESS.pack_into(data, at, place.pointer + offset)
-            at += PLANE_JOB.itemsize
-        at = start + _PARTS
-        for part in parts:
-            _PART.pack_into(data, at, part[0], part[1], *part[2])
-            at += PART.itemsize
-        _NUMBER.pack_into(data, start + _COUNT, len(parts))
-        if coefficients:
-            _ADDRESS.pack_into(data, start + _COEFFICIENTS, coefficients)
-        if odd:
-            _ADDRESS.pack_into(data, start + _ODD, odd)
-        self._count += 1
-        self._tiles = max(self._tiles, plan.tiles)
-
-    def queue(self, stream: int) -> None:
-        """Draws the frames that were added, if evidence can reach any of them. To be called within `Gpu.entered`."""
-        count, tiles = self._count, self._tiles
-        self._count = self._tiles = 0
-        if tiles:
-            function = self._gpu.function("overlay", self._name)
-            self._gpu.launch(function, (tiles, count, 1), (THREADS, 1, 1), [self._jobs], stream)
+def kernel_of(style: Style) -> str:
+    """The name of the kernel that draws in this style."""
+    return "overlay_linear" if style.geometry == "linear" else "overlay_cubic"
 
 
 class CudaOverlay:
@@ -173,7 +153,7 @@ class CudaOverlay:
     def __init__(self, style: Style, device: int = 0) -> None:
         self.style = style
         self.gpu = Gpu.of(device)
-        self._plans, self._launch = OverlayPlans(self.gpu, style), OverlayLaunch(self.gpu, style)
+        self._plans, self._kernel = OverlayPlans(self.gpu, style), BatchKernel(self.gpu, kernel_of(style))
         self._counter: View | None = None
         self._cubic = style.geometry != "linear"
         self._odd = 0
@@ -206,15 +186,16 @@ class CudaOverlay:
         sent = [self._sent(evidence) for _, evidence, _ in drawn]
         odd = 0 if self._cubic else self._counted(stream)
         plan_of = self._plans.for_graph if self.gpu.is_capturing(stream) else self._plans.of
+        jobs = []
         with self.gpu.staged(b"".join(sent), stream) as pointer:
             for (surface, evidence, crop), size, data in zip(drawn, cells, sent, strict=True):
                 plan = plan_of(surface, crop, size, stream)
                 if self._cubic:
-                    self._launch.add(plan, surface, coefficients=pointer)
+                    jobs.append(plan.job(surface, coefficients=pointer))
                 else:
-                    self._launch.add(plan, surface, _records(evidence, pointer), odd=odd)
+                    jobs.append(plan.job(surface, _records(evidence, pointer), odd=odd))
                 pointer += len(data)
-            self._launch.queue(stream)
+            self._kernel.launch(jobs, stream)
 
     def _follow(self, surface: Surface, evidence: Evidence, stream: int) -> None:
         """Lets the stream wait for the work of other libraries that makes these arrays."""

@@ -18,9 +18,11 @@ from ..draw.style import Style
 from ..errors import UsageError
 from ..picture import Image
 from ..types import Crop, Explanation, Parts, leading
+from .frames import FrameQueue
 from .jobs import MOST_PARTS, Surface, between, check_cells, scale_numbers
-from .marks import MARKED_PLANE, MARKS, THREADS, PackedPatches, marks_of, packed
-from .overlay import OverlayLaunch, OverlayPlans
+from .kernel import KernelJob
+from .marks import MARKED_PLANE, PackedPatches, marks_of, packed
+from .overlay import OverlayPlans, kernel_of
 from .pictures import DevicePicture
 from .uploads import Uploads
 
@@ -35,7 +37,7 @@ _MOST_MARKS = 32
 
 
 class CudaPainter:
-    """An `ImagePainter` for `DevicePicture`s. Work is queued on one stream, and nothing waits for it on the host.
+    """An `ImagePainter` for `DevicePicture`s. Work is queued, and nothing waits for it on the host.
 
     A tube and a caption are sent to the GPU when they are first drawn, and not with each frame. With the geometry
     `paper` the few coefficients of each frame's spline are made on the host, and sent.
@@ -43,11 +45,12 @@ class CudaPainter:
 
     path = "cuda"
 
-    def __init__(self, gpu: Gpu, stream: Stream, style: Style) -> None:
-        """stream: for all that is drawn; it must outlive the painter."""
+    def __init__(self, frames: FrameQueue, style: Style) -> None:
+        """frames: for all that is drawn; it must outlive the painter."""
+        gpu, stream = frames.gpu, frames.stream
         self.style, self.not_finite = style, 0
-        self._gpu, self._stream = gpu, stream
-        self._plans, self._launch = OverlayPlans(gpu, style), OverlayLaunch(gpu, style)
+        self._gpu, self._frames = gpu, frames
+        self._plans, self._kernel = OverlayPlans(gpu, style), kernel_of(style)
         self._tubes = Uploads[_Tube](gpu, stream, _TUBES)
         self._splines = Uploads[None](gpu, stream, _SPLINES)
         self._marks = _Marks(gpu, stream, style)
@@ -71,14 +74,12 @@ class CudaPainter:
         """As `ImagePainter.paint`. Raises UsageError for evidence of more than 64 cells on an axis."""
         if not parts and outline is None and caption is None:
             return
-        picture, stream = self._mine(image), self._stream
-        with self._gpu.entered():
-            stream.wait(picture.ready)
-            if parts:
-                self._draw(picture.surface, parts, at, opacity)
-            if outline is not None or caption is not None:
-                self._marks.draw(picture.surface, outline, caption, pixel_aspect)
-            picture.drawn(stream.record())
+        picture, jobs = self._mine(image), dict[str, KernelJob]()
+        if parts:
+            jobs[self._kernel] = self._overlay(picture.surface, parts, at, opacity)
+        if outline is not None or caption is not None:
+            jobs["marks"] = self._marks.job(picture.surface, outline, caption, pixel_aspect)
+        picture.drawn(self._frames.do(picture.ready, jobs))
 
     def close(self) -> None:
         """Gives the memory back once all is drawn."""
@@ -87,26 +88,23 @@ class CudaPainter:
                 kept.close()
 
     def _mine(self, image: Image) -> DevicePicture:
-        if not isinstance(image, DevicePicture) or image.where != self._gpu.name:
+        if not isinstance(image, DevicePicture) or image.gpu is not self._gpu:
             raise ValueError(f"{self._gpu.name} cannot draw on an image on {image.where}: `Place.bring` it there")
         return image
 
-    def _draw(self, surface: Surface, parts: Parts, at: float, opacity: float) -> None:
-        handle = self._stream.handle
+    def _overlay(self, surface: Surface, parts: Parts, at: float, opacity: float) -> KernelJob:
         crop, (_, *cells) = leading(parts).tube.crop, parts[0][0].tube.evidence.shape
         check_cells(cells)
         if len(parts) > MOST_PARTS:
             raise UsageError(f"the GPU draws at most {MOST_PARTS} windows on a frame, got {len(parts)}")
-        plan = self._plans.of(surface, crop, (cells[0], cells[1]), handle)
+        plan = self._plans.of(surface, crop, (cells[0], cells[1]), self._frames.stream.handle)
         if self.style.geometry == "linear":
-            self._launch.add(plan, surface, [self._part(*part, at, opacity) for part in parts])
-        else:
-            evidence, odd = weighed_cells(self.style, parts, at, opacity)
-            self.not_finite += odd
-            made = cubic_cells(evidence)
-            coefficients, _ = self._splines.find(made, lambda: (made, None))
-            self._launch.add(plan, surface, coefficients=coefficients)
-        self._launch.queue(handle)
+            return plan.job(surface, [self._part(*part, at, opacity) for part in parts])
+        evidence, odd = weighed_cells(self.style, parts, at, opacity)
+        self.not_finite += odd
+        made = cubic_cells(evidence)
+        coefficients, _ = self._splines.find(made, lambda: (made, None))
+        return plan.job(surface, coefficients=coefficients)
 
     def _part(self, explanation: Explanation, share: float, at: float, opacity: float) -> tuple[int, int, Any]:
         """The addresses of the two slices that an explanation's part of a frame lies between, and its numbers."""
@@ -153,35 +151,27 @@ class _Marks:
     """The caption and the outline."""
 
     def __init__(self, gpu: Gpu, stream: Stream, style: Style) -> None:
-        self._gpu, self._stream, self._style = gpu, stream, style
+        self._style = style
         self._captions = Uploads[None](gpu, stream, _CAPTIONS)
         self._made = OrderedDict[tuple[Any, ...], _Marked]()
-        self._argument = np.zeros(MARKS.itemsize, np.uint8)
-        self._bytes = memoryview(self._argument.data)
 
-    def draw(self, surface: Surface, outline: Crop | None, caption: Caption | None, pixel_aspect: float) -> None:
+    def job(self, surface: Surface, outline: Crop | None, caption: Caption | None, pixel_aspect: float) -> KernelJob:
+        """What the kernel is told of one surface."""
         key = (surface.kind, outline, caption, pixel_aspect)
         marked = self._made.get(key)
         if marked is None:
             if len(self._made) == _MOST_MARKS:
                 self._made.popitem(last=False)
             marked = self._made[key] = self._marked(surface, outline, caption, pixel_aspect)
-        if not marked.blocks:
-            return
-        data, at, pointer = self._bytes, 0, 0
-        data[:] = marked.record
-        made = marked.packed
+        data, at, made = bytearray(marked.record), 0, marked.packed
+        for place in surface.places:
+            _ADDRESS.pack_into(data, at, place.pointer)
+            at += MARKED_PLANE.itemsize
         if made is not None:
             pointer, _ = self._captions.find(marked.patches, lambda: (made.data, None))
-        for index, place in enumerate(surface.places):
-            _DATA.pack_into(data, at, place.pointer)
-            if made is not None:
-                kept, added = made.offsets[index]
-                _PATCHES.pack_into(data, at + _KEPT, pointer + kept, pointer + added)
-            at += MARKED_PLANE.itemsize
-        function = self._gpu.function("marks", "marks")
-        grid = (marked.blocks, 1, 1)
-        self._gpu.launch(function, grid, (THREADS, 1, 1), [self._argument], self._stream.handle)
+            for index, offset in enumerate(made.offsets):
+                _ADDRESS.pack_into(data, index * MARKED_PLANE.itemsize + _COVER, pointer + offset)
+        return KernelJob(data, marked.blocks)
 
     def _marked(self, surface: Surface, outline: Crop | None, caption: Caption | None, pixel_aspect: float) -> _Marked:
         size, color = (surface.height, surface.width), surface.color
@@ -198,5 +188,5 @@ class _Marks:
         self._captions.close()
 
 
-_DATA, _PATCHES, _KEPT = struct.Struct("<Q"), struct.Struct("<QQ"), 16
-"""of the kernel's struct MarkedPlane: `data`, and from byte 16 on `kept` and `added`"""
+_ADDRESS, _COVER = struct.Struct("<Q"), 16
+"""of the kernel's struct MarkedPlane: `data` and `cover`, and where the latter lies"""

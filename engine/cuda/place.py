@@ -16,6 +16,7 @@ from ..picture import U8, Color, Image, Layout, Picture
 from ..place import Needs
 from .driver import Gpu
 from .fit import CudaFit
+from .frames import FrameQueue
 from .jobs import Format, Surface, check_cells
 from .painter import CudaPainter
 from .pictures import DevicePicture, bytes_of, copy, laid_out, rows_of
@@ -37,8 +38,8 @@ _UPLOADS = 4
 class CudaPlace:
     """A `Place`: the memory of one GPU, for one stream.
 
-    Work on frames is queued on a stream of high priority, which never waits for a network; copies to the host have a
-    stream of their own. Raises ModelError where the GPU fails or its memory does not suffice.
+    Samples and drawing are queued together with those of other places on the GPU (`FrameQueue`); copies from and to the
+    host have CUDA streams of their own. Raises ModelError where the GPU fails or its memory does not suffice.
     """
 
     def __init__(self, gpu: Gpu) -> None:
@@ -47,7 +48,8 @@ class CudaPlace:
         self.description = f"{gpu.device.name} ({gpu.name}, {memory}); frames from the host are copied there once"
         self.uploads = self.host_copies = self.copies = 0
         with gpu.entered():
-            self.frames_stream, self._downloads = gpu.stream("high"), gpu.stream("low")
+            self._arrivals, self._downloads = gpu.stream("high"), gpu.stream("low")
+        self._frames, self._closed = FrameQueue.of(gpu), False
         self._most_pictures, self._most_samples = _PICTURES, _SAMPLES
         self._pictures: OrderedDict[int, Pool] = OrderedDict()
         self._samples: dict[int, Pool] = {}
@@ -103,7 +105,7 @@ class CudaPlace:
             return self._kept(image) if (keep or image.scarce) and not self._owns(image) else image
         if not isinstance(image, Picture):
             raise ValueError(f"an image on {image.where} cannot be brought to {self.name}")
-        format, size, stream = Format(image.layout.value), (image.width, image.height), self.frames_stream
+        format, size, stream = Format(image.layout.value), (image.width, image.height), self._arrivals
         pool = self._pool_of(bytes_of(format, size))
         with self.gpu.entered():
             block = pool.take(stream)
@@ -128,11 +130,11 @@ class CudaPlace:
         return laid_out(format, size, color, block.pointer), block
 
     def sampler(self, spec: InputSpec) -> CudaSampler:
-        return CudaSampler(spec, self._samples_of(spec), self.gpu, self.frames_stream)
+        return CudaSampler(spec, self._samples_of(spec), self._frames)
 
     def painter(self, style: Style) -> CudaPainter:
         """As `Place.painter`."""
-        return CudaPainter(self.gpu, self.frames_stream, style)
+        return CudaPainter(self._frames, style)
 
     def fit(self, image: Image, size: tuple[int, int], layout: Layout, color: Color) -> Image:
         """As `Place.fit`; this waits for nothing but the upload of weights for a new size. Raises ValueError for an
@@ -143,7 +145,7 @@ class CudaPlace:
             return image
         if not isinstance(image, DevicePicture) or image.where != self.name:
             raise ValueError(f"an image on {image.where} cannot be made alike on {self.name}")
-        format, stream = Format(layout.value), self.frames_stream
+        format, stream = Format(layout.value), self._frames.stream  # behind what was drawn
         pool = self._pool_of(bytes_of(format, size))
         with self.gpu.entered():
             block = pool.take(stream)
@@ -179,17 +181,24 @@ class CudaPlace:
 
     def close(self) -> None:
         """As `Place.close`. Errors of a GPU that has failed before are ignored: they were told."""
-        streams = self.frames_stream, self._downloads
+        if self._closed:
+            return
+        self._closed = True
         for pool in (*self._pictures.values(), *self._samples.values()):
             pool.close()
+        with suppress(ModelError):
+            self.synchronize()
         with suppress(ModelError), self.gpu.entered():
-            for stream in streams:
-                with suppress(ModelError):
-                    stream.synchronize()
             self.gpu.collect()  # now: streams that run on may allocate nothing for hours
-        for stream in streams:
+        for each in (self._arrivals, self._downloads, self._frames):
             with suppress(ModelError):
-                stream.close()
+                each.close()
+
+    def synchronize(self) -> None:
+        """Waits until all that is queued for its pictures so far is done. Raises ModelError if some of it failed."""
+        with self.gpu.entered():
+            for stream in (self._arrivals, self._frames.stream, self._downloads):
+                stream.synchronize()
 
     def _owns(self, image: DevicePicture) -> bool:
         lease = image.lease
@@ -197,7 +206,7 @@ class CudaPlace:
 
     def _kept(self, image: DevicePicture) -> DevicePicture:
         """A copy of a picture in another owner's memory, which is given back once it is read."""
-        size, stream = (image.width, image.height), self.frames_stream
+        size, stream = (image.width, image.height), self._arrivals
         pool = self._pool_of(bytes_of(image.format, size))
         with self.gpu.entered():
             block = pool.take(stream)

@@ -71,18 +71,21 @@ class Pool:
     def take(self, stream: Stream) -> Block:
         """A block for work on the stream, which is made to wait, on the GPU, for the block's last uses.
 
-        Within `Gpu.entered`. Raises ModelError if all blocks are leased, or if the GPU has no memory.
+        Raises ModelError if all blocks are leased, or if the GPU has no memory.
         """
         try:
             memory, uses = self._free.popleft()
         except IndexError:
             memory, uses = self._made(), {}
-        try:
-            for event in uses.values():
-                stream.wait(event)
-        except ModelError:
-            self.give(memory, uses)
-            raise
+        others = [event for number, event in uses.items() if number != stream.number]
+        if others:
+            try:
+                with self._gpu.entered():
+                    for event in others:
+                        stream.wait(event)
+            except ModelError:
+                self.give(memory, uses)
+                raise
         return Block(memory, self)
 
     def give(self, memory: Memory, uses: dict[int, CudaEvent]) -> None:
@@ -109,7 +112,8 @@ class Pool:
                 "be copied to the host"
             ) from None
         try:
-            return self._gpu.allocate(self.block_bytes)
+            with self._gpu.entered():
+                return self._gpu.allocate(self.block_bytes)
         except ModelError as error:
             self._unmade.append(number)
             raise ModelError(f"{self._gpu.name} has no {self.block_bytes / 1e6:.1f} MB more ({error})") from None

@@ -10,6 +10,7 @@ import ctypes
 import weakref
 from collections import deque
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -27,11 +28,11 @@ _NOT_READY = 600
 def given(cuda: Any, result: tuple[Any, ...]) -> Any:
     """What a function of cuda.bindings.driver returned beside its status code: None, one value, or a tuple of several.
     Raises ModelError with CUDA's message if that code is not 0."""
-    code, *values = result
-    if code:
-        _, text = cuda.cuGetErrorString(code)
-        raise ModelError(f"the GPU says: {text.decode() if text else f'error {int(code)}'}")
-    return tuple(values) if len(values) > 1 else values[0] if values else None
+    if result[0]:
+        _, text = cuda.cuGetErrorString(result[0])
+        raise ModelError(f"the GPU says: {text.decode() if text else f'error {int(result[0])}'}")
+    count = len(result)
+    return None if count == 1 else result[1] if count == 2 else result[1:]
 
 
 class CudaEvent:
@@ -41,7 +42,7 @@ class CudaEvent:
 
     def __init__(self, cuda: ModuleType, spare: deque[Any], stream: int) -> None:
         self.stream = stream
-        """handle of the stream"""
+        """`Stream.number` of the stream that it is recorded on; another library's stream has a new number each time"""
         self._cuda: Any = cuda
         self._spare = spare
         try:
@@ -79,7 +80,11 @@ class Lender(Protocol):
 
     def entered(self) -> Any: ...
 
-    def record(self, stream: int) -> CudaEvent: ...
+    def record(self, stream: int, number: int | None = ...) -> CudaEvent: ...
+
+
+NUMBERS = count(1)
+"""of streams. CUDA gives the handle of a stream that is closed to another one, a number is never given again."""
 
 
 class Stream:
@@ -90,15 +95,17 @@ class Stream:
         self._gpu, self._raw = gpu, raw
         self.handle = int(raw)
         """the address of CUDA's own object"""
+        self.number = next(NUMBERS)
 
     def wait(self, event: CudaEvent | None) -> None:
-        """Lets what is queued from now on wait for the event, on the GPU: this returns at once. None: for nothing."""
-        if event is not None:
+        """Lets what is queued from now on wait for the event, on the GPU: this returns at once. None: for nothing; so
+        is an event of this stream, which works in order."""
+        if event is not None and event.stream != self.number:
             given(self._gpu.cuda, self._gpu.cuda.cuStreamWaitEvent(self.handle, event.handle, 0))
 
     def record(self) -> CudaEvent:
         """The moment at which all that is queued so far is done."""
-        return self._gpu.record(self.handle)
+        return self._gpu.record(self.handle, self.number)
 
     def synchronize(self) -> None:
         """Waits until all that is queued so far is done. Raises ModelError if some of it failed."""

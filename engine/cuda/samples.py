@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -10,30 +11,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..draw.fixed import Record
 from ..manifest import InputSpec
 from ..picture import U8
 from ..preprocess import place
 from ..types import Crop, Frame
 from .driver import Gpu, stream_of
-from .jobs import Format, Surface
+from .frames import FrameQueue
+from .jobs import Surface
+from .kernel import BatchKernel, KernelJob
 from .memory import View, view_of
 from .pictures import DevicePicture
 from .pool import Block, Pool
-from .resources import CudaEvent, Stream
-from .shots import check_sample, filters_of, shot_of
+from .resources import CudaEvent
+from .shots import SHOT, SOURCE, check_sample, filters_of, shot_of
 
 _MOST_KINDS = 16
 """Kinds of frames (format, size, colour, pitch, shape of pixels) whose records are kept."""
+_FIELDS: Any = SHOT.fields
+_OUT: int = _FIELDS["out"][1]
+_ADDRESS = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, eq=False)
 class _Kind:
     """What frames of one kind have in common."""
 
-    shot: Record
+    record: bytes
+    """one of `shots.SHOT`; without the addresses of planes and sample"""
     crop: Crop
-    function: Any
     tables: tuple[View, ...]
     """what the record points to"""
 
@@ -46,8 +51,9 @@ class CudaPreprocess:
         self.spec = spec
         self.gpu = Gpu.of(device)
         self._kinds: OrderedDict[tuple[Any, ...], _Kind] = OrderedDict()
+        self._kernel = BatchKernel(self.gpu, "preprocess")
         height, width = spec.size
-        self._grid = (-(-width // 32), -(-height // 8), 1)
+        self._blocks = -(-width // 32) * -(-height // 8)
 
     def sample(self, surface: Surface, out: Any, pixel_aspect: Any = 1, stream: Any = None) -> Crop:
         """Queues the conversion of a frame. Returns where in the frame the model looks.
@@ -60,21 +66,23 @@ class CudaPreprocess:
         with gpu.entered():
             for array in (*surface.views, view):
                 gpu.follow(array, handle)
-            return self.queue(surface, view.pointer, pixel_aspect, handle)
+            job, crop = self.job(surface, view.pointer, pixel_aspect, handle)
+            self._kernel.launch([job], handle)
+        return crop
 
-    def queue(self, surface: Surface, pointer: int, pixel_aspect: Any, stream: int) -> Crop:
-        """As `sample`, for memory that fits, within `Gpu.entered`."""
+    def job(self, surface: Surface, pointer: int, pixel_aspect: Any, stream: int) -> tuple[KernelJob, Crop]:
+        """What the kernel is told of one surface, and where in it the model looks; for memory that fits. A new kind of
+        surface uploads its tables and waits for that."""
         kind = self._kind(surface, pixel_aspect, stream)
-        shot: npt.NDArray[Any] = np.array([kind.shot])
-        for index, plane in enumerate(surface.places):
-            shot["planes"]["data"][0, index] = plane.pointer
-        shot["out"] = pointer
-        self.gpu.launch(kind.function, self._grid, (32, 8, 1), [shot], stream)
-        return kind.crop
+        data, at = bytearray(kind.record), 0
+        for plane in surface.places:
+            _ADDRESS.pack_into(data, at, plane.pointer)
+            at += SOURCE.itemsize
+        _ADDRESS.pack_into(data, _OUT, pointer)
+        return KernelJob(data, self._blocks), kind.crop
 
     def _kind(self, surface: Surface, pixel_aspect: Any, stream: int) -> _Kind:
-        pitches = tuple(plane.pitch for plane in surface.places)
-        key = (surface.format, surface.width, surface.height, surface.color, pitches, pixel_aspect)
+        key = (surface.kind, pixel_aspect)
         found = self._kinds.get(key)
         if found is None:
             found = self._kinds[key] = self._made(surface, pixel_aspect, stream)
@@ -86,12 +94,12 @@ class CudaPreprocess:
         gpu, tables, filters = self.gpu, list[View](), []
         placed = place(surface.width, surface.height, pixel_aspect, self.spec)
         for key, made in filters_of(surface, placed, self.spec):
-            first = gpu.kept(("first samples", key), partial(_same, made.first), stream)
-            weights = gpu.kept(("weights", key), partial(_same, made.weights), stream)
+            with gpu.entered():
+                first = gpu.kept(("first samples", key), partial(_same, made.first), stream)
+                weights = gpu.kept(("weights", key), partial(_same, made.weights), stream)
             tables += [first, weights]
             filters.append((first.pointer, weights.pointer, made.weights.shape[1]))
-        function = gpu.function("preprocess", "preprocess_wide" if surface.format is Format.P010 else "preprocess")
-        return _Kind(shot_of(surface, self.spec, filters), placed.crop(self.spec), function, tuple(tables))
+        return _Kind(shot_of(surface, self.spec, filters).tobytes(), placed.crop(self.spec), tuple(tables))
 
 
 def _same(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -128,22 +136,20 @@ class DeviceSample:
 class CudaSampler:
     """A `Sampler` for pictures on a GPU. For one thread at a time."""
 
-    def __init__(self, spec: InputSpec, pool: Pool, gpu: Gpu, stream: Stream) -> None:
-        """pool: of blocks of 3 H W bytes, which the samples lease. stream: on which they are made."""
-        self._preprocess = CudaPreprocess(spec, gpu.device.index)
-        self._pool, self._gpu, self._stream = pool, gpu, stream
+    def __init__(self, spec: InputSpec, pool: Pool, frames: FrameQueue) -> None:
+        """pool: of blocks of 3 H W bytes, which the samples lease. frames: on which they are made."""
+        self._preprocess = CudaPreprocess(spec, frames.gpu.device.index)
+        self._pool, self._frames = pool, frames
 
     def put(self, frame: Frame) -> DeviceSample:
         """As `Sampler.put`; this waits for nothing. Raises ValueError for a picture that is not on this GPU, ModelError
         if all samples are in use or the GPU fails."""
-        image, gpu, stream = frame.image, self._gpu, self._stream
-        if not isinstance(image, DevicePicture) or image.where != gpu.name:
+        image, frames, gpu = frame.image, self._frames, self._frames.gpu
+        if not isinstance(image, DevicePicture) or image.gpu is not gpu:
             raise ValueError(f"an image on {image.where} cannot be sampled on {gpu.name}: `Place.bring` it there")
-        with gpu.entered():
-            stream.wait(image.ready)
-            block = self._pool.take(stream)
-            crop = self._preprocess.queue(image.surface, block.pointer, frame.pixel_aspect, stream.handle)
-            ready = stream.record()
+        block = self._pool.take(frames.stream)
+        job, crop = self._preprocess.job(image.surface, block.pointer, frame.pixel_aspect, frames.stream.handle)
+        ready = frames.do(image.ready, {"preprocess": job})
         block.used(ready)
         image.used(ready)
         return DeviceSample(gpu, block, self._preprocess.spec.size, crop, ready)

@@ -30,7 +30,7 @@ SHOT = np.dtype(
     [
         ("planes", SOURCE, 3),
         ("out", "u8"),
-        *((name, "i4") for name in ("width", "height", "plane_count", "unused")),
+        *((name, "i4") for name in ("width", "height", "plane_count", "sample_bytes")),
         ("matrix", "f4", (3, 4)),
     ]
 )
@@ -103,4 +103,5 @@ def shot_of(surface: Surface, spec: InputSpec, filters: Sequence[tuple[int, int,
         shot["planes"][index] = (0, place.pitch, (*across, 0), (*down, 0), form.channels, 0)
     shot["height"], shot["width"] = spec.size
     shot["plane_count"], shot["matrix"] = len(surface.places), matrix_of(surface)
+    shot["sample_bytes"] = PLANES[surface.format][0].sample_bytes
     return shot

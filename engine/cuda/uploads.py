@@ -47,12 +47,12 @@ class Uploads(Generic[Note]):
     def find(self, key: object, make: Callable[[], tuple[npt.NDArray[Any], Note]]) -> tuple[int, Note]:
         """The address of the array that belongs to the object `key`, and what is noted of it.
 
-        make: gives both where they are not there. It is the object that counts and not what it equals. To be called
-        within `Gpu.entered`.
+        make: gives both where they are not there. It is the object that counts and not what it equals.
         """
         slot = self._slots.get(id(key))
         if slot is None:
-            slot = self._sent(key, *make())
+            with self._gpu.entered():
+                slot = self._sent(key, *make())
         else:
             self._slots.move_to_end(id(key))
         return slot.memory.pointer, slot.note

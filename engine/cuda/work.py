@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..picture import F32
-from .driver import Gpu, scalar, stream_of, why_not
+from .driver import Arguments, Gpu, stream_of, why_not
 from .jobs import Format, Part, RawPlane, Surface
 from .memory import View, view_of
 from .overlay import CudaOverlay
@@ -70,7 +70,7 @@ class CudaEvidence:
             gpu.follow(target, handle)
             function = gpu.function("evidence", name)
             with gpu.staged(weights.tobytes(), handle) as pointer:
-                addresses = [scalar(value, "u8") for value in (source.pointer, pointer, target.pointer)]
-                sizes = [scalar(value, "i4") for value in (shape[0], cells)]
-                grid = (-(-cells // _CELLS), 1, 1)
-                gpu.launch(function, grid, (_CELLS * _LANES, 1, 1), [*addresses, *sizes], handle)
+                addresses = [np.array([value], "u8") for value in (source.pointer, pointer, target.pointer)]
+                sizes = [np.array([value], "i4") for value in (shape[0], cells)]
+                grid, arguments = (-(-cells // _CELLS), 1, 1), Arguments(*addresses, *sizes)
+                gpu.launch(function, grid, (_CELLS * _LANES, 1, 1), arguments, handle)

@@ -4,6 +4,14 @@
 
 #include "arithmetic.h"
 
+namespace tubes {
+
+// Frames of one launch of the kernels that prepare and draw frames: what these are told of so many fits the 4 KB of a
+// kernel's arguments, and needs no upload. A constant of engine/cuda/jobs.py too.
+constexpr int MOST_JOBS = 8;
+
+}  // namespace tubes
+
 #if defined(__CUDACC__)
 #define TUBES_DEVICE __device__ __forceinline__
 

@@ -1,4 +1,4 @@
-// What is written on a frame beside its evidence, drawn on a GPU by one launch, in place: the outline of what the network
+// What is written on frames beside their evidence, drawn on a GPU by one launch, in place: the outline of what the network
 // sees, and over it the caption.
 //
 // Both are made on the CPU, by engine/draw/outline.py and engine/draw/caption.py: the outline is a few rectangles of one
@@ -14,7 +14,7 @@ constexpr int MOST_LINES = 8;  // four sides, of two colours
 
 // These structs are mirrored in engine/cuda/marks.py.
 struct Box {
-    int32_t top, left, rows, columns;  // columns hold all channels of a pixel
+    uint16_t top, left, rows, columns;  // columns hold all channels of a pixel
 
     TUBES_DEVICE bool holds(int y, int x) const {
         return y >= top && y < top + rows && x >= left && x < left + columns;
@@ -22,21 +22,22 @@ struct Box {
     TUBES_DEVICE int blocks() const { return (rows * columns + MARK_THREADS - 1) / MARK_THREADS; }
 };
 
-struct MarkLine {
-    Box box;
-    uint16_t value[4];  // of each channel, as it lies in memory
-};
-
 struct MarkedPlane {
     uint8_t* data;
     int64_t pitch;  // bytes from one row to the next
-    const float* kept;  // [rows, columns] of the patch: how much of the sample is kept
-    const float* added;  // [rows, columns, drawn]: what is added to it
+    // Of the patch: [rows, columns] how much of the sample is kept, then [rows, columns, drawn] what is added to it.
+    const float* cover;
     Box patch;  // rows is 0 where there is none
-    int32_t sample_bytes, channels;
-    int32_t drawn;  // channels that are drawn: a fourth is alpha, left as it is
-    int32_t line_count;
-    MarkLine lines[MOST_LINES];  // they do not overlap
+    uint8_t sample_bytes, channels;
+    uint8_t drawn;  // channels that are drawn: a fourth is alpha, left as it is
+    uint8_t line_count;
+    uint8_t first_lines;  // so many lines have the first colour, the rest the second
+    uint8_t unused[3];
+    uint16_t colors[2][4];  // of each channel, as it lies in memory
+    Box lines[MOST_LINES];  // they do not overlap
+
+    TUBES_DEVICE const float* added() const { return cover + patch.rows * patch.columns; }
+    TUBES_DEVICE int color(int line, int channel) const { return colors[line >= first_lines][channel]; }
 };
 
 struct Marks {
@@ -44,7 +45,12 @@ struct Marks {
     int32_t plane_count, unused;
 };
 
-static_assert(sizeof(MarkLine) == 24 && sizeof(MarkedPlane) == 256 && sizeof(Marks) == 776, "a contract");
+struct MarkedFrames {
+    Marks frames[MOST_JOBS];
+};
+
+static_assert(sizeof(MarkedPlane) == 120 && sizeof(Marks) == 368, "a contract");
+static_assert(sizeof(MarkedFrames) <= 4096, "a kernel's arguments");
 
 // The sample with the caption over it, as numpy rounds: after each step.
 TUBES_DEVICE int32_t captioned(int32_t sample, float kept, float added, float top) {
@@ -56,33 +62,34 @@ TUBES_DEVICE int32_t captioned(int32_t sample, float kept, float added, float to
 // draws both.
 template <class T>
 TUBES_DEVICE void mark(const MarkedPlane& plane, int line, int index) {
-    const Box& box = line < 0 ? plane.patch : plane.lines[line].box;
+    const Box& box = line < 0 ? plane.patch : plane.lines[line];
     if (index >= box.rows * box.columns) return;
     const int y = box.top + index / box.columns, x = box.left + index % box.columns;
     const bool covered = line < 0;
     if (!covered && plane.patch.holds(y, x)) return;
     for (int i = 0; covered && i < plane.line_count; ++i)
-        if (plane.lines[i].box.holds(y, x)) line = i;
+        if (plane.lines[i].holds(y, x)) line = i;
     T* samples = (T*)(plane.data + y * plane.pitch) + (int64_t)x * plane.channels;
     constexpr int SHIFT = sizeof(T) == 1 ? 0 : 6;  // 16-bit samples hold ten bits, in the upper ones (P010)
-    const float kept = covered ? plane.kept[index] : 0.0f;
+    const float kept = covered ? plane.cover[index] : 0.0f;
     for (int c = 0; c < plane.drawn; ++c) {
-        int32_t sample = (line < 0 ? samples[c] : plane.lines[line].value[c]) >> SHIFT;
+        int32_t sample = (line < 0 ? samples[c] : plane.color(line, c)) >> SHIFT;
         if (covered)
-            sample = captioned(sample, kept, plane.added[index * plane.drawn + c], sizeof(T) == 1 ? 255.0f : 1023.0f);
+            sample = captioned(sample, kept, plane.added()[index * plane.drawn + c], sizeof(T) == 1 ? 255.0f : 1023.0f);
         samples[c] = (T)(sample << SHIFT);
     }
 }
 
 }  // namespace tubes
 
-// Grid: as many blocks as all patches and lines have. Blocks of MARK_THREADS.
-extern "C" __global__ void __launch_bounds__(tubes::MARK_THREADS) marks(const __grid_constant__ tubes::Marks marks) {
+// Grid: x as many blocks as all patches and lines of any frame have, y the frames. Blocks of MARK_THREADS.
+extern "C" __global__ void __launch_bounds__(tubes::MARK_THREADS) marks(const __grid_constant__ tubes::MarkedFrames marked) {
+    const tubes::Marks& marks = marked.frames[blockIdx.y];
     int block = blockIdx.x;
     for (int index = 0; index < marks.plane_count; ++index) {
         const tubes::MarkedPlane& plane = marks.planes[index];
         for (int line = -1; line < plane.line_count; ++line) {
-            const int blocks = (line < 0 ? plane.patch : plane.lines[line].box).blocks();
+            const int blocks = (line < 0 ? plane.patch : plane.lines[line]).blocks();
             if (block < blocks) {
                 const int pixel = block * tubes::MARK_THREADS + threadIdx.x;
                 return plane.sample_bytes == 1 ? tubes::mark<uint8_t>(plane, line, pixel)

@@ -17,7 +17,6 @@ constexpr int ENTRIES = 3;  // of the table of a plane: one a channel that is dr
 constexpr int MOST_CELLS = 64 * 64;
 constexpr int MOST_RINGED = 66 * 66;  // with a ring of zeros
 constexpr int MOST_PARTS = 4, MOST_PLANES = 3;
-constexpr int MOST_JOBS = 8;  // the jobs of a launch then fit the 4 KB of a kernel's arguments, and need no upload
 
 // These structs are mirrored in engine/cuda/jobs.py.
 struct PlaneJob {

@@ -9,15 +9,24 @@ struct Shot {
     uint8_t* out;  // RGB [3, height, width]
     int32_t width, height;
     int32_t plane_count;  // 1: RGB. 2: Y, UV. 3: Y, U, V
-    int32_t unused;
+    int32_t sample_bytes;  // 1, or 2 of which the upper ten bits count (P010)
     float matrix[3][4];  // rgb = matrix (a, b, c, 1), of the channels a, b and c in their order in memory
 };
 
+struct Shots {
+    Shot shots[MOST_JOBS];
+};
+
 static_assert(sizeof(Shot) == 288, "a contract");
+static_assert(sizeof(Shots) <= 4096, "a kernel's arguments");
+
+constexpr int SHOT_COLUMNS = 32, SHOT_ROWS = 8;  // pixels of a block
 
 template <class T>
 TUBES_DEVICE void sample_pixel(const Shot& shot) {
-    const int x = (int)(blockIdx.x * 32 + threadIdx.x), y = (int)(blockIdx.y * 8 + threadIdx.y);
+    const int across = (shot.width + SHOT_COLUMNS - 1) / SHOT_COLUMNS;
+    const int x = (int)(blockIdx.x % across * SHOT_COLUMNS + threadIdx.x);
+    const int y = (int)(blockIdx.x / across * SHOT_ROWS + threadIdx.y);
     if (x >= shot.width || y >= shot.height) return;
     const bool seen = shot.planes[0].across.first[x] >= 0 && shot.planes[0].down.first[y] >= 0;
     float channels[3] = {0.0f, 0.0f, 0.0f};
@@ -29,12 +38,9 @@ TUBES_DEVICE void sample_pixel(const Shot& shot) {
 
 }  // namespace tubes
 
-// Grid: width / 32 and height / 8, rounded up. Blocks of 32 x 8.
-extern "C" __global__ void __launch_bounds__(256) preprocess(const __grid_constant__ tubes::Shot shot) {
-    tubes::sample_pixel<uint8_t>(shot);
-}
-
-// The same for planes of 16 bits a sample.
-extern "C" __global__ void __launch_bounds__(256) preprocess_wide(const __grid_constant__ tubes::Shot shot) {
-    tubes::sample_pixel<uint16_t>(shot);
+// Grid: x the most blocks of any shot, y the shots. Blocks of SHOT_COLUMNS x SHOT_ROWS.
+extern "C" __global__ void __launch_bounds__(tubes::SHOT_COLUMNS * tubes::SHOT_ROWS)
+preprocess(const __grid_constant__ tubes::Shots shots) {
+    const tubes::Shot& shot = shots.shots[blockIdx.y];
+    shot.sample_bytes == 1 ? tubes::sample_pixel<uint8_t>(shot) : tubes::sample_pixel<uint16_t>(shot);
 }

@@ -101,8 +101,7 @@ def time_place(film: Film, spec: InputSpec, explanation: Explanation, index: int
 
     def settled(work: Callable[[], object]) -> None:
         work()
-        with place.gpu.entered():
-            place.frames_stream.synchronize()
+        place.synchronize()
 
     def bring() -> None:
         images[:] = []

@@ -80,9 +80,8 @@ def _frames(streams: int, rounds: int) -> float:
     explanation = make_event().explanation
     caption, spent = Caption.of(explanation, style), []
     for _ in range(rounds + 1):
-        with gpu.entered():
-            for place in places:
-                place.frames_stream.synchronize()
+        for place in places:
+            place.synchronize()
         begun = time.perf_counter()
         for index, frame in enumerate(frames):
             for sampler, painter, pictures in taken:

@@ -85,10 +85,13 @@ void planes_reach(Reach& reach, const tubes::PlaneSource* planes, int count, int
     }
 }
 
-template <class T>
-void preprocess_reach(Reach& reach, Dim3, const tubes::Shot& shot) {
-    planes_reach<T>(reach, shot.planes, shot.plane_count, shot.width, shot.height);
-    reach.write(shot.out, (size_t)3 * shot.width * shot.height);
+inline void preprocess_reach(Reach& reach, Dim3 grid, const tubes::Shots& shots) {
+    for (unsigned i = 0; i < grid.y; ++i) {
+        const tubes::Shot& shot = shots.shots[i];
+        const auto planes = shot.sample_bytes == 1 ? planes_reach<uint8_t> : planes_reach<uint16_t>;
+        planes(reach, shot.planes, shot.plane_count, shot.width, shot.height);
+        reach.write(shot.out, (size_t)3 * shot.width * shot.height);
+    }
 }
 
 template <class T>
@@ -122,11 +125,11 @@ void evidence_reach(Reach& reach, Dim3, const T* const& activation, const float*
     reach.write(out, cells * sizeof(float));
 }
 
-inline void marks_reach(Reach& reach, Dim3, const tubes::Marks& marks) {
+inline void frame_reach(Reach& reach, const tubes::Marks& marks) {
     for (int p = 0; p < marks.plane_count; ++p) {
         const tubes::MarkedPlane& plane = marks.planes[p];
         for (int line = -1; line < plane.line_count; ++line) {
-            const tubes::Box& box = line < 0 ? plane.patch : plane.lines[line].box;
+            const tubes::Box& box = line < 0 ? plane.patch : plane.lines[line];
             if (box.rows < 1 || box.columns < 1) continue;
             const size_t column = (size_t)plane.channels * plane.sample_bytes;
             const uint8_t* first = plane.data + box.top * plane.pitch + box.left * column;
@@ -135,8 +138,12 @@ inline void marks_reach(Reach& reach, Dim3, const tubes::Marks& marks) {
             reach.write(first, size);
         }
         const size_t pixels = (size_t)plane.patch.rows * plane.patch.columns * sizeof(float);
-        reach.read(plane.kept, pixels), reach.read(plane.added, pixels * plane.drawn);
+        reach.read(plane.cover, pixels * (1 + plane.drawn));
     }
+}
+
+inline void marks_reach(Reach& reach, Dim3 grid, const tubes::MarkedFrames& marked) {
+    for (unsigned y = 0; y < grid.y; ++y) frame_reach(reach, marked.frames[y]);
 }
 
 inline const std::map<std::string, Body>& bodies() {
@@ -146,8 +153,7 @@ inline const std::map<std::string, Body>& bodies() {
         {"marks", body(marks, 256, marks_reach)},
         {"fit", body(fit, 256, fit_reach<uint8_t>)},
         {"fit_wide", body(fit_wide, 256, fit_reach<uint16_t>)},
-        {"preprocess", body(preprocess, 256, preprocess_reach<uint8_t>)},
-        {"preprocess_wide", body(preprocess_wide, 256, preprocess_reach<uint16_t>)},
+        {"preprocess", body(preprocess, 256, preprocess_reach)},
         {"gather", body(gather, 256, gather_reach)},
         {"evidence_float", body(evidence_float, 512, evidence_reach<float>)},
         {"evidence_half", body(evidence_half, 512, evidence_reach<uint16_t>)},

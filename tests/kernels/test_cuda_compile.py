@@ -22,7 +22,6 @@ KERNEL_NAMES = {
     "evidence_float",
     "evidence_half",
     "preprocess",
-    "preprocess_wide",
     "fit",
     "fit_wide",
     "gather",

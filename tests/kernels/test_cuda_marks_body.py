@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from saliency_tubes.engine.cuda.jobs import Format, Surface
+from saliency_tubes.engine.cuda.jobs import MOST_JOBS, Format, Surface
 from saliency_tubes.engine.cuda.marks import MARKS, MOST_LINES, THREADS, marks_of, packed
 from saliency_tubes.engine.draw.caption import Caption, caption_patches, draw_caption
 from saliency_tubes.engine.draw.outline import draw_outline, outline_lines
@@ -41,10 +41,11 @@ def run(kernels, surface: Surface, style: Style, caption, crop, aspect: float, b
     for plane, place in zip(record["planes"], surface.places, strict=False):
         plane["data"] = place.pointer
         if patches is not None:
-            plane["kept"] += np.uint64(patches.data.ctypes.data)
-            plane["added"] += np.uint64(patches.data.ctypes.data)
+            plane["cover"] += np.uint64(patches.data.ctypes.data)
     if blocks:
-        arguments = (ctypes.c_void_p * 1)(record.ctypes.data)
+        frames = np.zeros(MOST_JOBS, MARKS)
+        frames[0] = record
+        arguments = (ctypes.c_void_p * 1)(frames.ctypes.data)
         assert not kernels.run_kernel(b"marks", blocks, 1, 1, THREADS, 1, 1, arguments, int(backwards))
 
 

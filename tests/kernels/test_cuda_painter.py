@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import make_picture
 from saliency_tubes.engine.cuda.driver import Gpu
+from saliency_tubes.engine.cuda.frames import FrameQueue
 from saliency_tubes.engine.cuda.jobs import Format, RawPlane, Surface
 from saliency_tubes.engine.cuda.painter import CudaPainter
 from saliency_tubes.engine.cuda.pictures import DevicePicture
@@ -130,9 +131,10 @@ def test_bytes_are_the_hosts(
 ):
     """Of four frames of one size: of one window, of two, of the first again, of none."""
     gpu, rng = shared, np.random.default_rng(seed)
+    frames = FrameQueue.of(gpu)
     with gpu.entered():
-        stream, other = gpu.stream("high"), gpu.stream("low")
-    painter, host = CudaPainter(gpu, stream, style), HostPainter(Overlay(style))
+        other = gpu.stream("low")
+    painter, host = CudaPainter(frames, style), HostPainter(Overlay(style))
     first, second = explanation(rng, crop, cells, odd=odd), explanation(rng, crop, cells, start=9)
     picture = make_picture(layout, height, width, seed, color)
     on_gpu = OnGpu(gpu, other, picture)
@@ -144,32 +146,30 @@ def test_bytes_are_the_hosts(
     assert painter.not_finite == host.not_finite
     on_gpu.close()
     painter.close()
-    stream.close(), other.close()
+    frames.close(), other.close()
 
 
 def test_pictures_change_their_size(gpu_double):
     _, gpu = opened(gpu_double)
-    with gpu.entered():
-        stream = gpu.stream("high")
-    painter, host, rng = CudaPainter(gpu, stream, Style()), HostPainter(Overlay(Style())), np.random.default_rng(0)
+    frames = FrameQueue.of(gpu)
+    painter, host, rng = CudaPainter(frames, Style()), HostPainter(Overlay(Style())), np.random.default_rng(0)
     for index, size in enumerate([(97, 131), (33, 60), (140, 250), (97, 131)]):
         crop, picture = CROPS[index], make_picture(Layout.NV12, *size, index)
-        on_gpu, one = OnGpu(gpu, stream, picture), explanation(rng, crop)
+        on_gpu, one = OnGpu(gpu, frames.stream, picture), explanation(rng, crop)
         for painted, image in ((host, picture), (painter, on_gpu.image)):
             paint(painted, image, ((one, 1.0),), outline=crop, caption=CAPTIONS[1])
         assert all(map(np.array_equal, on_gpu.planes(), picture.planes)), index
         on_gpu.close()
     painter.close()
-    stream.close()
+    frames.close()
 
 
 @pytest.mark.parametrize("kind", ["discrete", "integrated"])
 def test_frames_cost_no_wait_no_memory_and_no_copy(gpu_double, kind):
     double, gpu = opened(gpu_double, kind=kind, seed=0)  # work is done as late as possible
-    with gpu.entered():
-        stream = gpu.stream("high")
+    frames = FrameQueue.of(gpu)
     crop, rng = Crop(0.2, 0, 0.8, 1), np.random.default_rng(0)
-    painter, picture = CudaPainter(gpu, stream, Style()), OnGpu(gpu, stream, make_picture(Layout.NV12, 48, 80))
+    painter, picture = CudaPainter(frames, Style()), OnGpu(gpu, frames.stream, make_picture(Layout.NV12, 48, 80))
     windows = [explanation(rng, crop, start=8 * i) for i in range(40)]
 
     def frame(index: int) -> None:
@@ -180,11 +180,11 @@ def test_frames_cost_no_wait_no_memory_and_no_copy(gpu_double, kind):
     for index in range(80):
         frame(index)
     with gpu.entered():
-        stream.synchronize()
+        frames.stream.synchronize()
     before = double.report
     for index in range(80, 112):
         frame(index)
-    assert double.pending(stream.handle), "somebody has waited"
+    assert double.pending(frames.stream.handle), "somebody has waited"
     after = double.report
     for name in ("allocations", "frees"):
         assert after["counts"][name] == before["counts"][name]
@@ -194,20 +194,21 @@ def test_frames_cost_no_wait_no_memory_and_no_copy(gpu_double, kind):
     assert after["launches"]["overlay_linear"] - before["launches"]["overlay_linear"] == 32
     assert after["launches"]["marks"] - before["launches"]["marks"] == 32
     with gpu.entered():
-        stream.synchronize()
+        frames.stream.synchronize()
     picture.close()
     painter.close()
-    stream.close()
+    frames.close()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5])
 def test_a_picture_is_drawn_on_after_it_is_made(gpu_double, seed):
     """On another stream, as a decoder's: by its event and nothing else."""
     _, gpu = opened(gpu_double, seed=seed)
+    frames = FrameQueue.of(gpu)
     with gpu.entered():
-        stream, decoder = gpu.stream("high"), gpu.stream("low")
+        decoder = gpu.stream("low")
     crop, rng = Crop(0.2, 0, 0.8, 1), np.random.default_rng(seed)
-    painter, host, one = CudaPainter(gpu, stream, Style()), HostPainter(Overlay(Style())), explanation(rng, crop)
+    painter, host, one = CudaPainter(frames, Style()), HostPainter(Overlay(Style())), explanation(rng, crop)
     for index in range(6):
         picture = make_picture(Layout.NV12, 60, 90, index)
         on_gpu = OnGpu(gpu, decoder, picture)
@@ -216,15 +217,14 @@ def test_a_picture_is_drawn_on_after_it_is_made(gpu_double, seed):
         assert all(map(np.array_equal, on_gpu.planes(), picture.planes))
         on_gpu.close()
     painter.close()
-    stream.close(), decoder.close()
+    frames.close(), decoder.close()
 
 
 def test_what_cannot_be_drawn_is_told(gpu_double):
     double, gpu = opened(gpu_double)
-    with gpu.entered():
-        stream = gpu.stream("high")
-    painter, picture = CudaPainter(gpu, stream, Style()), make_picture(Layout.NV12, 60, 90)
-    wide, on_gpu = explanation(np.random.default_rng(0), Crop(), (4, 65)), OnGpu(gpu, stream, picture)
+    frames = FrameQueue.of(gpu)
+    painter, picture = CudaPainter(frames, Style()), make_picture(Layout.NV12, 60, 90)
+    wide, on_gpu = explanation(np.random.default_rng(0), Crop(), (4, 65)), OnGpu(gpu, frames.stream, picture)
     with pytest.raises(
         UsageError, match="at most 64 cells on an axis, this network has 4x65: frames must live on the host"
     ):
@@ -235,4 +235,4 @@ def test_what_cannot_be_drawn_is_told(gpu_double):
     assert painter.description == "CUDA, Discrete double"
     on_gpu.close()
     painter.close()
-    stream.close()
+    frames.close()

@@ -111,7 +111,9 @@ ONLY_IN = {
     "threading": (
         "stream/*",
         "export/*",
+        "engine/cuda/combiner.py",
         "engine/cuda/driver.py",
+        "engine/cuda/frames.py",
         "engine/cuda/once.py",
         "engine/cuda/outputs.py",
     ),  # locks: one GPU serves several threads

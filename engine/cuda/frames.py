@@ -1,0 +1,106 @@
+"""The CUDA stream of a GPU on which frames are sampled and drawn on: those of all cameras and files of the program,
+together where they come at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from ..errors import ModelError
+from .combiner import Combiner, Task
+from .driver import Gpu
+from .jobs import MOST_JOBS
+from .kernel import KERNELS, BatchKernel, KernelJob
+from .resources import CudaEvent
+
+
+class _Work(Task):
+    """What one thread wants to be done with one picture."""
+
+    __slots__ = ("after", "event", "jobs")
+
+    def __init__(self, after: CudaEvent | None, jobs: Mapping[str, KernelJob]) -> None:
+        super().__init__()
+        self.after, self.jobs = after, jobs
+        self.event: CudaEvent | None = None
+
+
+class FrameQueue:
+    """Queues kernels on frames. `of` opens the one of a GPU; any thread may call `do`.
+
+    Frames that come while others are being queued go together with the next ones: up to MOST_JOBS in a launch, and all
+    with one event. They share one stream of high priority, which never waits for a network. It works in order, so a
+    picture that is not ready yet holds up those behind it; copies from the host therefore have streams of their own.
+    """
+
+    @classmethod
+    def of(cls, gpu: Gpu) -> FrameQueue:
+        """The GPU's queue, to be given back by `close`."""
+        with _OPENING:
+            found = _OPEN.get(gpu)
+            if found is None:
+                found = _OPEN[gpu] = cls(gpu)
+            found._users += 1
+            return found
+
+    def __init__(self, gpu: Gpu) -> None:
+        """For `of` alone."""
+        self.gpu = gpu
+        self._users = 0
+        with gpu.entered():
+            self.stream = gpu.stream("high")
+        self._kernels = {name: BatchKernel(gpu, name) for name in KERNELS}
+        self._combiner = Combiner(self._queue)
+
+    def do(self, after: CudaEvent | None, jobs: Mapping[str, KernelJob]) -> CudaEvent:
+        """Queues one frame's jobs, by the names of their kernels, in the order of KERNELS, behind an event. Returns the
+        event at which they are done, and waits for nothing on the GPU. What they read must live until that event.
+
+        Raises ModelError where the GPU fails; what fails with another frame's jobs is not told here.
+        """
+        work = _Work(after, jobs)
+        self._combiner.do(work)
+        assert work.event is not None
+        return work.event
+
+    def close(self) -> None:
+        """Gives the queue back; the last one of its users closes the stream. Raises ModelError where the GPU fails."""
+        with _OPENING:
+            self._users -= 1
+            if self._users:
+                return
+            del _OPEN[self.gpu]
+        self.stream.close()
+
+    def _queue(self, works: Sequence[_Work]) -> None:
+        """Queues the jobs of all, and tells each its event or its error."""
+        stream = self.stream
+        with self.gpu.entered():
+            for work in works:
+                try:
+                    stream.wait(work.after)
+                except ModelError as error:
+                    work.error = error
+            for name in self._kernels:
+                chosen = [work for work in works if name in work.jobs and work.error is None]
+                for first in range(0, len(chosen), MOST_JOBS):
+                    self._launch(name, chosen[first : first + MOST_JOBS])
+            event = stream.record()
+        for work in works:
+            work.event = event
+
+    def _launch(self, name: str, works: Sequence[_Work]) -> None:
+        """One launch for all. If it is refused, nothing of it was queued: then each has a launch of its own, which
+        shows whose jobs are at fault."""
+        try:
+            self._kernels[name].launch([work.jobs[name] for work in works], self.stream.handle)
+        except ModelError as error:
+            if len(works) == 1:
+                works[0].error = error
+                return
+            for work in works:
+                self._launch(name, [work])
+
+
+_OPEN: dict[Gpu, FrameQueue] = {}
+_OPENING = threading.Lock()

@@ -29,8 +29,8 @@ def at_once(frames: Any, works: Sequence[Callable[[], object]]) -> tuple[list[Ba
         spent[index] = time.thread_time() - begun
 
     threads = [threading.Thread(target=do, args=(index,)) for index in range(len(works))]
-    combiner = frames._combiner
-    with combiner._lock:  # as if another thread were queuing
+    combiner = frames.combiner
+    with combiner.busy():
         for thread in threads:
             thread.start()
         until = time.monotonic() + SOON

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from typing import Generic, TypeVar
 
@@ -41,6 +42,10 @@ class Combiner(Generic[SomeTask]):
     def waiting(self) -> int:
         """Number of tasks that nobody has begun."""
         return len(self._waiting)
+
+    def busy(self) -> AbstractContextManager[object]:
+        """Tasks wait while the block lasts, as if this thread were doing others. For tests and benchmarks."""
+        return self._lock
 
     def do(self, task: SomeTask) -> None:
         """Returns when the task is done, by this thread or by another one. Raises the task's own error, never that of

@@ -40,17 +40,18 @@ class FrameQueue:
             found = _OPEN.get(gpu)
             if found is None:
                 found = _OPEN[gpu] = cls(gpu)
-            found._users += 1
+            found.users += 1
             return found
 
     def __init__(self, gpu: Gpu) -> None:
         """For `of` alone."""
         self.gpu = gpu
-        self._users = 0
+        self.users = 0
+        """how many have opened it and not given it back"""
         with gpu.entered():
             self.stream = gpu.stream("high")
         self._kernels = {name: BatchKernel(gpu, name) for name in KERNELS}
-        self._combiner = Combiner(self._queue)
+        self.combiner = Combiner(self._queue)
 
     def do(self, after: CudaEvent | None, jobs: Mapping[str, KernelJob]) -> CudaEvent:
         """Queues one frame's jobs, by the names of their kernels, in the order of KERNELS, behind an event. Returns the
@@ -59,15 +60,15 @@ class FrameQueue:
         Raises ModelError where the GPU fails; what fails with another frame's jobs is not told here.
         """
         work = _Work(after, jobs)
-        self._combiner.do(work)
+        self.combiner.do(work)
         assert work.event is not None
         return work.event
 
     def close(self) -> None:
         """Gives the queue back; the last one of its users closes the stream. Raises ModelError where the GPU fails."""
         with _OPENING:
-            self._users -= 1
-            if self._users:
+            self.users -= 1
+            if self.users:
                 return
             del _OPEN[self.gpu]
         self.stream.close()

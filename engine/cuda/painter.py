@@ -40,7 +40,7 @@ class CudaPainter:
     """An `ImagePainter` for `DevicePicture`s. Work is queued, and nothing waits for it on the host.
 
     A tube and a caption are sent to the GPU when they are first drawn, and not with each frame. With the geometry
-    `paper` the few coefficients of each frame's spline are made on the host, and sent.
+    `paper` the few coefficients of a frame's spline are made on the host, and sent, unless they are the last frame's.
     """
 
     path = "cuda"
@@ -53,6 +53,7 @@ class CudaPainter:
         self._plans, self._kernel = OverlayPlans(gpu, style), kernel_of(style)
         self._tubes = Uploads[_Tube](gpu, stream, _TUBES)
         self._splines = Uploads[None](gpu, stream, _SPLINES)
+        self._spline: _Spline | None = None
         self._marks = _Marks(gpu, stream, style)
 
     @property
@@ -100,10 +101,12 @@ class CudaPainter:
         plan = self._plans.of(surface, crop, (cells[0], cells[1]), self._frames.stream.handle)
         if self.style.geometry == "linear":
             return plan.job(surface, [self._part(*part, at, opacity) for part in parts])
-        evidence, odd = weighed_cells(self.style, parts, at, opacity)
-        self.not_finite += odd
-        made = cubic_cells(evidence)
-        coefficients, _ = self._splines.find(made, lambda: (made, None))
+        if self._spline is None or (self._spline.parts, self._spline.at, self._spline.opacity) != (parts, at, opacity):
+            evidence, odd = weighed_cells(self.style, parts, at, opacity)
+            self._spline = _Spline(parts, at, opacity, cubic_cells(evidence), odd)
+        spline = self._spline
+        self.not_finite += spline.odd
+        coefficients, _ = self._splines.find(spline, lambda: (spline.coefficients, None))
         return plan.job(surface, coefficients=coefficients)
 
     def _part(self, explanation: Explanation, share: float, at: float, opacity: float) -> tuple[int, int, Any]:
@@ -113,6 +116,19 @@ class CudaPainter:
         self.not_finite += tube.odd[before]
         numbers = (fraction, *tube.scale, opacity * share)
         return pointer + before * tube.slice_bytes, pointer + after * tube.slice_bytes, numbers
+
+
+@dataclass(frozen=True, eq=False)
+class _Spline:
+    """The newest frame's evidence as a spline: a live stream draws the same one until the next explanation comes."""
+
+    parts: Parts
+    at: float
+    opacity: float
+    coefficients: npt.NDArray[np.int32]
+    """[h, w]"""
+    odd: int
+    """number of cells that are not finite numbers"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,9 @@ class CudaPlace:
         self.uploads = self.host_copies = self.copies = 0
         with gpu.entered():
             self._arrivals, self._downloads = gpu.stream("high"), gpu.stream("low")
-        self._frames, self._closed = FrameQueue.of(gpu), False
+        self.frames = FrameQueue.of(gpu)
+        """where samples and drawing are queued"""
+        self._closed = False
         self._most_pictures, self._most_samples = _PICTURES, _SAMPLES
         self._pictures: OrderedDict[int, Pool] = OrderedDict()
         self._samples: dict[int, Pool] = {}
@@ -130,11 +132,11 @@ class CudaPlace:
         return laid_out(format, size, color, block.pointer), block
 
     def sampler(self, spec: InputSpec) -> CudaSampler:
-        return CudaSampler(spec, self._samples_of(spec), self._frames)
+        return CudaSampler(spec, self._samples_of(spec), self.frames)
 
     def painter(self, style: Style) -> CudaPainter:
         """As `Place.painter`."""
-        return CudaPainter(self._frames, style)
+        return CudaPainter(self.frames, style)
 
     def fit(self, image: Image, size: tuple[int, int], layout: Layout, color: Color) -> Image:
         """As `Place.fit`; this waits for nothing but the upload of weights for a new size. Raises ValueError for an
@@ -145,7 +147,7 @@ class CudaPlace:
             return image
         if not isinstance(image, DevicePicture) or image.where != self.name:
             raise ValueError(f"an image on {image.where} cannot be made alike on {self.name}")
-        format, stream = Format(layout.value), self._frames.stream  # behind what was drawn
+        format, stream = Format(layout.value), self.frames.stream  # behind what was drawn
         pool = self._pool_of(bytes_of(format, size))
         with self.gpu.entered():
             block = pool.take(stream)
@@ -190,14 +192,14 @@ class CudaPlace:
             self.synchronize()
         with suppress(ModelError), self.gpu.entered():
             self.gpu.collect()  # now: streams that run on may allocate nothing for hours
-        for each in (self._arrivals, self._downloads, self._frames):
+        for each in (self._arrivals, self._downloads, self.frames):
             with suppress(ModelError):
                 each.close()
 
     def synchronize(self) -> None:
         """Waits until all that is queued for its pictures so far is done. Raises ModelError if some of it failed."""
         with self.gpu.entered():
-            for stream in (self._arrivals, self._frames.stream, self._downloads):
+            for stream in (self._arrivals, self.frames.stream, self._downloads):
                 stream.synchronize()
 
     def _owns(self, image: DevicePicture) -> bool:

@@ -11,16 +11,22 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from harness import Row, Setup, Target
 
 TESTS = Path(__file__).parents[1]
-FRAME = {1: Target(150), 8: Target(80)}
-"""number of streams -> microseconds of a frame of each stream"""
-SIZE, SAMPLES, ROUNDS = (320, 240), 64, 9
-SEEN = (64, 64)
+MOST = 8
+"""streams at a time: as many frames as one launch takes"""
+TARGETS = {"1 stream": Target(150), f"{MOST} streams in one launch": Target(80)}
+"""microseconds of a frame of each stream"""
+SIZE, FRAMES, SAMPLES, ROUNDS = (160, 96), 8, 64, 15
+SEEN = (32, 32)
 """what the network sees: small, because the double computes it, and no call depends on it"""
 
 
@@ -36,10 +42,9 @@ def rows(setup: Setup) -> list[Row]:
         return []
     found = json.loads(done.stdout)
     named = [
-        Row(f"device: host time of a frame, {streams} streams" if int(streams) > 1 else
-            "device: host time of a frame, 1 stream", value, "us", None if setup.quick else FRAME[int(streams)])
-        for streams, value in found["frame"].items()
-    ]  # fmt: skip
+        Row(f"device: host time of a frame, {name}", value, "us", None if setup.quick else TARGETS.get(name))
+        for name, value in found["frame"].items()
+    ]
     return [*named, Row(f"device: host time of a window of {SAMPLES} samples", found["window"], "us")]
 
 
@@ -50,50 +55,90 @@ def measured(folder: Path, rounds: int) -> dict[str, object]:
 
     sys.modules["cuda.bindings.nvrtc"] = StubNvrtc()  # type: ignore[assignment]
     double = Double(folder, seed=0)
-    found = {"frame": {str(streams): _frames(streams, rounds) for streams in FRAME}, "window": _windows(rounds)}
+    found = {"frame": _frames(double, rounds), "window": _windows(rounds)}
     double.close()
     return found
 
 
-def _frames(streams: int, rounds: int) -> float:
-    """Microseconds of a frame: its sample is taken, evidence and caption are drawn. Streams take turns."""
-    from itertools import islice
+def _frames(double: Any, rounds: int) -> dict[str, float]:
+    """Microseconds of the processor for one frame of each stream: its sample is taken, evidence and caption are drawn.
 
-    from saliency_tubes.engine.cuda.driver import Gpu
-    from saliency_tubes.engine.cuda.place import CudaPlace
-    from saliency_tubes.engine.draw.caption import Caption
-    from saliency_tubes.engine.draw.style import Style
-    from saliency_tubes.engine.manifest import InputSpec
-    from saliency_tubes.engine.picture import Layout
-    from saliency_tubes.engine.place import Needs
-    from saliency_tubes.stream.sources.open import open_source
-    from stubs import make_event
+    The ways take turns: one stream alone; eight whose frames are done one by one; eight whose frames come at the same
+    time, each from a thread of its own, so that each kernel is launched once for all of them. The processor's time is
+    what is told, that of threads that wait and wake included, so that other programs on the machine count less.
+    """
+    from together import at_once
 
-    spec = InputSpec(SEEN, (0.0,) * 3, (1.0,) * 3, resize="stretch")
-    gpu, style, count = Gpu.of(0), Style(), 8
-    places = [CudaPlace(gpu) for _ in range(streams)]
-    frames = list(islice(open_source(f"test://?size={SIZE[0]}x{SIZE[1]}&frames={count}"), count))
-    taken = []
-    for place in places:
-        place.reserve(Needs(SIZE, Layout.I420, count, count + 2, spec))
-        taken.append((place.sampler(spec), place.painter(style), [place.bring(frame.image) for frame in frames]))
-    explanation = make_event().explanation
-    caption, spent = Caption.of(explanation, style), []
-    for _ in range(rounds + 1):
-        for place in places:
-            place.synchronize()
-        begun = time.perf_counter()
-        for index, frame in enumerate(frames):
-            for sampler, painter, pictures in taken:
-                lying = _in(frame, pictures[index])
-                sampler.put(lying)
-                painter.paint(lying.image, ((explanation, 1.0),), at=float(frame.index), opacity=1.0, outline=None,
-                              caption=caption, pixel_aspect=1.0)  # fmt: skip
-        spent.append((time.perf_counter() - begun) / (count * streams))
-    for place, (_, painter, _) in zip(places, taken, strict=True):
-        painter.close()
-        place.close()
-    return 1e6 * median(spent[1:])
+    streams = [_Stream() for _ in range(MOST)]
+    frames = streams[0].place.frames
+
+    def alone(index: int, chosen: Sequence[_Stream]) -> float:
+        begun = time.thread_time()
+        for stream in chosen:
+            stream.put(index)
+            stream.paint(index)
+        return time.thread_time() - begun
+
+    def together(index: int) -> float:
+        before, total = double.launches, 0.0
+        for work in (_Stream.put, _Stream.paint):
+            errors, spent = at_once(frames, [partial(work, stream, index) for stream in streams])
+            assert not any(errors)
+            total += sum(spent)
+        assert {count - before.get(kernel, 0) for kernel, count in double.launches.items()} == {1}
+        return total
+
+    alone(0, streams)  # compiles, uploads tables
+    ways: dict[str, tuple[int, Callable[[int], float]]] = {
+        "1 stream": (1, lambda index: alone(index, streams[:1])),
+        f"{MOST} streams, one by one": (MOST, lambda index: alone(index, streams)),
+        f"{MOST} streams in one launch": (MOST, together),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (count, way) in ways.items():
+            for stream in streams:
+                stream.place.synchronize()
+            spent[name].append(sum(map(way, range(FRAMES))) / (FRAMES * count))
+    for stream in streams:
+        stream.close()
+    return {name: 1e6 * median(values) for name, values in spent.items()}
+
+
+class _Stream:
+    """One stream with its frames on the GPU."""
+
+    def __init__(self) -> None:
+        from saliency_tubes.engine.cuda.driver import Gpu
+        from saliency_tubes.engine.cuda.place import CudaPlace
+        from saliency_tubes.engine.draw.caption import Caption
+        from saliency_tubes.engine.draw.style import Style
+        from saliency_tubes.engine.manifest import InputSpec
+        from saliency_tubes.engine.picture import Layout
+        from saliency_tubes.engine.place import Needs
+        from saliency_tubes.stream.sources.open import open_source
+        from stubs import make_event
+
+        spec, style = InputSpec(SEEN, (0.0,) * 3, (1.0,) * 3, resize="stretch"), Style()
+        self.place = CudaPlace(Gpu.of(0))
+        self.place.reserve(Needs(SIZE, Layout.I420, FRAMES, FRAMES + 2, spec))
+        self._sampler, self._painter = self.place.sampler(spec), self.place.painter(style)
+        source = open_source(f"test://?size={SIZE[0]}x{SIZE[1]}&frames={FRAMES}")
+        self._frames = [replace(frame, image=self.place.bring(frame.image)) for frame in source]
+        self._explanation = make_event().explanation
+        self._caption = Caption.of(self._explanation, style)
+
+    def put(self, index: int) -> None:
+        self._sampler.put(self._frames[index])
+
+    def paint(self, index: int) -> None:
+        self._painter.paint(self._frames[index].image, ((self._explanation, 1.0),), at=float(index), opacity=1.0,
+                            outline=None, caption=self._caption, pixel_aspect=1.0)  # fmt: skip
+
+    def close(self) -> None:
+        self._frames = []
+        self._painter.close()
+        self.place.close()
 
 
 def _windows(rounds: int) -> float:
@@ -112,10 +157,10 @@ def _windows(rounds: int) -> float:
     spec = InputSpec(SEEN, (0.0,) * 3, (1.0,) * 3, resize="stretch")
     gpu = Gpu.of(0)
     place, gather = CudaPlace(gpu), Gather(gpu, spec, SAMPLES)
-    place.reserve(Needs((320, 240), Layout.I420, 4, SAMPLES + 2, spec))
+    place.reserve(Needs(SIZE, Layout.I420, 4, SAMPLES + 2, spec))
     window, clip = Window(place.sampler(spec), SAMPLES, 1, SAMPLES), None
-    for frame in open_source(f"test://?size=320x240&frames={SAMPLES}"):
-        clip = window.push(_in(frame, place.bring(frame.image)))
+    for frame in open_source(f"test://?size={SIZE[0]}x{SIZE[1]}&frames={SAMPLES}"):
+        clip = window.push(replace(frame, image=place.bring(frame.image)))
     assert clip is not None
     shape, kind = (1, 3, SAMPLES, *spec.size), np.dtype("f2")
     spent = []
@@ -130,12 +175,6 @@ def _windows(rounds: int) -> float:
             stream.synchronize()
     place.close()
     return 1e6 * median(spent[1:])
-
-
-def _in(frame: object, image: object) -> object:
-    from dataclasses import replace
-
-    return replace(frame, image=image)  # type: ignore[type-var]
 
 
 if __name__ == "__main__":

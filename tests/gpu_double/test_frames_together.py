@@ -101,7 +101,7 @@ def opened(gpu_double: Callable[..., Any]) -> Iterator[Callable[[int], tuple[Any
     def start(seed: int) -> tuple[Any, list[Stream], FrameQueue]:
         double = gpu_double(seed=seed)
         streams[:] = [Stream(number) for number in range(STREAMS)]
-        (frames,) = {stream.place._frames for stream in streams}
+        (frames,) = {stream.place.frames for stream in streams}
         for stream in streams:  # a first frame each: tables are uploaded, kernels compiled
             stream.next(0)
             stream.put()
@@ -211,7 +211,7 @@ def test_an_event_that_cannot_be_recorded_is_told_to_all(opened: Any) -> None:
 def test_a_gpu_that_is_lost_is_told_to_all_and_the_queue_is_given_back(gpu_double: Callable[..., Any]) -> None:
     double = gpu_double(seed=1)
     streams = [Stream(number) for number in range(3)]
-    frames = streams[0].place._frames
+    frames = streams[0].place.frames
     for stream in streams:
         stream.next(0)
     double.lose()
@@ -220,7 +220,7 @@ def test_a_gpu_that_is_lost_is_told_to_all_and_the_queue_is_given_back(gpu_doubl
     for stream in streams:
         stream.place.close()
         stream.place.close()  # twice is once
-    assert frames._users == 0
+    assert frames.users == 0
 
 
 def test_the_last_place_of_a_gpu_closes_the_stream(gpu_double: Callable[..., Any]) -> None:

@@ -383,7 +383,7 @@ def test_a_place_is_closed_also_where_a_step_of_it_fails(gpu_double, function):
         for size in (16, 32):
             image = place.bring(make_picture(Layout.RGB, size, size))
             for _ in range(20):
-                image.used(place._frames.stream.record())
+                image.used(place.frames.stream.record())
                 image.used(reader.record())
             del image
         reader.close()

@@ -11,6 +11,7 @@ from saliency_tubes.engine.cuda.clips import Gather
 from saliency_tubes.engine.cuda.driver import Gpu
 from saliency_tubes.engine.cuda.fit import FIT, CudaFit
 from saliency_tubes.engine.cuda.memory import view_of
+from saliency_tubes.engine.cuda.resources import given
 from saliency_tubes.engine.cuda.samples import CudaPreprocess
 from saliency_tubes.engine.cuda.shots import SHOT
 from saliency_tubes.engine.cuda.work import CudaEvidence, Format
@@ -52,6 +53,36 @@ def test_evidence(rubbish, gpu, shape, dtype):
     assert np.array_equal(*found)
     # a sum of n numbers one by one, then 6 pairs: each step rounds by at most 2^-24 of what was added up
     assert np.all(np.abs(found[0] - exact) <= (shape[-4] / 64 + 8) * 2.0**-24 * most + 1e-30)
+
+
+def test_evidence_by_weights_on_the_gpu_can_be_captured(gpu):
+    """A graph that is replayed reads the activation and the weights that are there then."""
+    rng = np.random.default_rng(1)
+    activation = gpu.array(rng.normal(size=(70, 2, 7, 7)).astype(np.float32))
+    rows, evidence = rng.normal(size=(2, 70)).astype(np.float32), CudaEvidence()
+    weights, out = gpu.array(rows[0]), gpu.array(np.zeros((2, 7, 7), np.float32))
+    here, cuda = Gpu.of(), Gpu.of().cuda
+    expected = []
+    with here.entered():
+        stream = here.stream()
+        for row in rows:
+            evidence.compute(activation, row, out, stream)
+            stream.synchronize()
+            expected.append(out.values.copy())
+        given(cuda, cuda.cuStreamBeginCapture(stream.handle, cuda.CUstreamCaptureMode(1)))
+        evidence.compute(activation, weights, out, stream)
+        graph = given(cuda, cuda.cuStreamEndCapture(stream.handle))
+        launch = given(cuda, cuda.cuGraphInstantiate(graph, 0))
+        for row, values in zip(rows, expected, strict=True):
+            weights.values[...] = row
+            given(cuda, cuda.cuGraphLaunch(launch, stream.handle))
+            stream.synchronize()
+            assert np.array_equal(out.values, values)
+        given(cuda, cuda.cuGraphExecDestroy(launch))
+        given(cuda, cuda.cuGraphDestroy(graph))
+        stream.close()
+    with pytest.raises(ValueError, match=r"weights must be float32 \[70\]"):
+        evidence.compute(activation, gpu.array(rows), out)
 
 
 @pytest.mark.parametrize("rule", SPECS)

@@ -1,7 +1,7 @@
 // The overlay by a plain canvas, where there is no WebGL 2: the same arithmetic, pixel by pixel, in JavaScript.
 
-import type { Axis } from "./geometry";
-import { axisOf, positionOf, ringed } from "./geometry";
+import type { Spread } from "./geometry";
+import { positionOf, spread } from "./geometry";
 import type { Drawing, Painter } from "./painter";
 import type { Palette } from "./palette";
 
@@ -28,14 +28,10 @@ class Canvas2dPainter implements Painter {
     }
     // One pixel of a source is one of the canvas: what an encoder added to an odd size lies beyond it.
     this.context.drawImage(source, 0, 0);
-    if (cells) {
-      const [left, top, right, bottom] = cells.crop;
-      const across = axisOf(cells.width, left, right, width);
-      const down = axisOf(cells.height, top, bottom, height);
-      // A pixel is raw where its centre is left of the divider.
-      const begin = Math.max(across.first, Math.ceil(drawing.split * width - 0.5));
-      if (begin < across.end && down.first < down.end) this.tint(ringed(cells.values, down, across), down, across, begin, drawing.palette);
-    }
+    const made = cells && spread(cells, width, height, drawing.palette.least);
+    // A pixel is raw where its centre is left of the divider.
+    const begin = made ? Math.max(made.left, Math.ceil(drawing.split * width - 0.5)) : 0;
+    if (made && begin < made.right) this.tint(made, begin, drawing.palette);
     if (drawing.outline) this.frame(drawing.outline, width, height);
   }
 
@@ -43,16 +39,14 @@ class Canvas2dPainter implements Painter {
     this.canvas.width = this.canvas.height = 0;
   }
 
-  private tint(cells: ReturnType<typeof ringed>, down: Axis, across: Axis, begin: number, palette: Palette): void {
-    const columns = across.end - begin;
-    const rows = down.end - down.first;
-    const image = this.context.getImageData(begin, down.first, columns, rows);
-    const positions = Float64Array.from({ length: columns }, (_, column) => positionOf(across, begin + column));
-    for (let row = 0; row < rows; row++) {
-      const line = lineAt(cells, positionOf(down, down.first + row));
-      tintRow(image.data.subarray(4 * row * columns, 4 * (row + 1) * columns), positions, line, palette);
+  private tint(made: Spread, begin: number, palette: Palette): void {
+    const columns = made.right - begin;
+    const image = this.context.getImageData(begin, made.top, columns, made.bottom - made.top);
+    for (let y = made.top; y < made.bottom; y++) {
+      const pixels = image.data.subarray(4 * (y - made.top) * columns, 4 * (y - made.top + 1) * columns);
+      tintRow(pixels, made, begin - made.left, positionOf(made.down, y), palette);
     }
-    this.context.putImageData(image, begin, down.first);
+    this.context.putImageData(image, begin, made.top);
   }
 
   private frame(outline: readonly [number, number, number, number], width: number, height: number): void {
@@ -67,22 +61,15 @@ class Canvas2dPainter implements Painter {
   }
 }
 
-/** One row of cells, between two. */
-function lineAt(cells: ReturnType<typeof ringed>, position: number): Float64Array {
-  const above = Math.min(Math.floor(position), cells.height - 1);
-  const below = Math.min(above + 1, cells.height - 1);
-  const part = position - above;
-  return Float64Array.from({ length: cells.width }, (_, column) => {
-    const value = cells.values[above * cells.width + column];
-    return value + part * (cells.values[below * cells.width + column] - value);
-  });
-}
-
-/** pixels: red, green, blue and alpha of one row. */
-function tintRow(pixels: Uint8ClampedArray, positions: Float64Array, line: Float64Array, palette: Palette): void {
-  for (let column = 0; column < positions.length; column++) {
-    const cell = Math.min(Math.floor(positions[column]), line.length - 1);
-    const value = line[cell] + (positions[column] - cell) * (line[Math.min(cell + 1, line.length - 1)] - line[cell]);
+/** pixels: red, green, blue and alpha of one row, which lies at `position` in rows of cells; skipped: columns of `made`
+ * that are left of it. */
+function tintRow(pixels: Uint8ClampedArray, made: Spread, skipped: number, position: number, palette: Palette): void {
+  const row = Math.min(Math.floor(position), made.rows - 1);
+  const part = position - row;
+  const above = row * made.columns + skipped;
+  const below = Math.min(row + 1, made.rows - 1) * made.columns + skipped;
+  for (let column = 0; 4 * column < pixels.length; column++) {
+    const value = made.values[above + column] + part * (made.values[below + column] - made.values[above + column]);
     const level = Math.floor(255 * Math.min(Math.max(value, 0), 1) + palette.bias);
     if (level < palette.first) continue;
     const keep = palette.table[4 * level + 3];

@@ -6,6 +6,14 @@ import type { Palette } from "./palette";
 /** What a picture is taken from; a video has its newest frame. */
 export type Source = VideoFrame | HTMLVideoElement | HTMLImageElement | HTMLCanvasElement | ImageBitmap;
 
+/** Width and height of a source as it is shown, in pixels. */
+export function sizeOf(source: Source): [number, number] {
+  if ("displayWidth" in source) return [source.displayWidth, source.displayHeight];
+  if (source instanceof HTMLVideoElement) return [source.videoWidth, source.videoHeight];
+  if (source instanceof HTMLImageElement) return [source.naturalWidth, source.naturalHeight];
+  return [source.width, source.height];
+}
+
 export interface Drawing {
   source: Source;
   /** pixels of the canvas; the source has as many, or more at the right and below that are not shown */

@@ -21,6 +21,8 @@ export interface Palette {
   table: Float32Array;
   first: number;
   bias: number;
+  /** evidence that gives the level `first`; what is below it draws nothing */
+  least: number;
 }
 
 export function paletteOf(tint: Tint): Palette {
@@ -39,7 +41,8 @@ export function paletteOf(tint: Tint): Palette {
       table[4 * level + channel] = tint.soft ? added + 0.5 : Math.floor(added);
     }
   }
-  return { table, first, bias: tint.soft ? 0.5 : 0 };
+  const bias = tint.soft ? 0.5 : 0;
+  return { table, first, bias, least: (first - bias) / 255 };
 }
 
 /** The colour map as an image for CSS: a horizontal gradient from weak to strong evidence. */

@@ -6,6 +6,7 @@ import type { Cells, Question } from "./evidence";
 import { Scales, blend } from "./evidence";
 import { Mjpeg } from "./mjpeg";
 import type { Painter, Source } from "./painter";
+import { sizeOf } from "./painter";
 import type { Palette, Tint } from "./palette";
 import { paletteOf } from "./palette";
 import type { Placed } from "./placing";
@@ -172,7 +173,7 @@ export class Stage {
     const question = this.question(hello);
     const cells = placed && blend(placed.parts, placed.at, placed.opacity, this.session.windows, question, this.scales);
     const look = this.look.get();
-    const [width, height] = sizeOf(source, this.size);
+    const [width, height] = visible(source, this.size);
     const outline = look.outline ? this.crop(cells) : null;
     painter.draw({ source, width, height, cells, palette: this.paletteNow(), split: look.split, outline });
     this.shown.set(shownOf(t, frame, placed, question, cells !== null));
@@ -238,13 +239,8 @@ export class Stage {
 }
 
 /** The size to draw at: the source's, in which pixels are square, without what an encoder added to an odd size. */
-function sizeOf(source: Source, [width, height]: readonly [number, number]): [number, number] {
-  const isFrame = typeof VideoFrame === "function" && source instanceof VideoFrame;
-  const shown: readonly [number, number] = isFrame
-    ? [source.displayWidth, source.displayHeight]
-    : source instanceof HTMLVideoElement
-      ? [source.videoWidth, source.videoHeight]
-      : [width, height];
+function visible(source: Source, [width, height]: readonly [number, number]): [number, number] {
+  const shown = sizeOf(source);
   const even = (pixels: number): number => pixels + (pixels % 2);
   return [Math.round((shown[0] * width) / even(width)), Math.round((shown[1] * height) / even(height))];
 }

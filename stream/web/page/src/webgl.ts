@@ -1,8 +1,8 @@
-// The overlay by WebGL 2: docs/kernels.md, one fragment a pixel.
+// The overlay by WebGL 2, one fragment a pixel, and only where there is evidence.
 
-import type { Axis } from "./geometry";
-import { axisOf, ringed } from "./geometry";
-import type { Drawing, Painter } from "./painter";
+import { spread } from "./geometry";
+import type { Drawing, Painter, Source } from "./painter";
+import { sizeOf } from "./painter";
 import type { Palette } from "./palette";
 
 const VERTEX = `#version 300 es
@@ -12,68 +12,47 @@ void main() {
 }`;
 
 // gl_FragCoord counts from below, pictures from above.
-const FRAGMENT = `#version 300 es
+const COPY = `#version 300 es
 precision highp float;
-precision highp int;
-precision highp sampler2D;
-uniform sampler2D picture;
-uniform sampler2D cells;
-uniform sampler2D palette;
-uniform ivec2 size;
-uniform int first;
-uniform float bias;
-uniform float split;
-uniform ivec4 inside;
-uniform vec4 along;
-uniform ivec2 counts;
-uniform ivec4 ends;
-uniform vec4 frame;
+uniform highp sampler2D picture;
+uniform int height;
 out vec4 color;
-
-float at(float u, int count, ivec2 end) {
-  float n = float(count);
-  return clamp(u - 0.5, 0.0, n - 1.0)
-    + float(end.x) * clamp(2.0 * u, 0.0, 1.0) + float(end.y) * clamp(2.0 * (u - n) + 1.0, 0.0, 1.0);
-}
-
-float evidence(ivec2 pixel) {
-  float x = at(along.x * float(pixel.x) + along.y, counts.x, ends.xy);
-  float y = at(along.z * float(pixel.y) + along.w, counts.y, ends.zw);
-  ivec2 last = textureSize(cells, 0) - 1;
-  ivec2 cell = min(ivec2(x, y), last);
-  ivec2 next = min(cell + 1, last);
-  vec2 part = vec2(x, y) - vec2(cell);
-  float above = mix(texelFetch(cells, cell, 0).r, texelFetch(cells, ivec2(next.x, cell.y), 0).r, part.x);
-  float below = mix(texelFetch(cells, ivec2(cell.x, next.y), 0).r, texelFetch(cells, next, 0).r, part.x);
-  return mix(above, below, part.y);
-}
-
 void main() {
-  ivec2 pixel = ivec2(int(gl_FragCoord.x), size.y - 1 - int(gl_FragCoord.y));
-  vec3 seen = floor(255.0 * texelFetch(picture, pixel, 0).rgb + 0.5);
-  bool raw = float(pixel.x) + 0.5 < split * float(size.x);
-  bool within = pixel.x >= inside.x && pixel.x < inside.y && pixel.y >= inside.z && pixel.y < inside.w;
-  if (within && !raw) {
-    int level = int(floor(255.0 * clamp(evidence(pixel), 0.0, 1.0) + bias));
-    if (level >= first) {
-      vec4 entry = texelFetch(palette, ivec2(level, 0), 0);
-      seen = clamp(floor(entry.a * seen + entry.rgb), 0.0, 255.0);
-    }
-  }
-  if (frame.z > frame.x) {
-    vec2 center = vec2(pixel) + 0.5;
-    float wide = max(1.0, floor(float(size.y) / 360.0));
-    vec2 out_of = max(frame.xy - center, center - frame.zw);
-    float edge = max(out_of.x, out_of.y);
-    if (edge <= 0.0 && edge > -wide) seen = vec3(235.0);
-    else if (edge <= -wide && edge > -2.0 * wide) seen = floor(0.5 * seen);
-  }
-  color = vec4(seen / 255.0, 1.0);
+  color = vec4(texelFetch(picture, ivec2(int(gl_FragCoord.x), height - 1 - int(gl_FragCoord.y)), 0).rgb, 1.0);
 }`;
 
-const UNIFORMS = [
-  ...["picture", "cells", "palette", "size", "first", "bias", "split", "inside", "along", "counts", "ends", "frame"],
-] as const;
+// `rows` has evidence that is spread over the columns already: docs/kernels.md.
+const TINT = `#version 300 es
+precision highp float;
+uniform highp sampler2D picture;
+uniform highp sampler2D rows;
+uniform highp sampler2D palette;
+uniform int height;
+uniform int left;
+uniform int first;
+uniform float bias;
+uniform vec4 down;
+uniform float last;
+out vec4 color;
+
+void main() {
+  ivec2 pixel = ivec2(int(gl_FragCoord.x), height - 1 - int(gl_FragCoord.y));
+  vec3 seen = texelFetch(picture, pixel, 0).rgb;
+  float u = down.x * float(pixel.y) + down.y;
+  float n = down.z;
+  float position = clamp(u - 0.5, 0.0, n - 1.0) + floor(down.w / 2.0) * clamp(2.0 * u, 0.0, 1.0)
+    + mod(down.w, 2.0) * clamp(2.0 * (u - n) + 1.0, 0.0, 1.0);
+  float row = min(floor(position), last);
+  int column = pixel.x - left;
+  float above = texelFetch(rows, ivec2(column, int(row)), 0).r;
+  float below = texelFetch(rows, ivec2(column, int(min(row + 1.0, last))), 0).r;
+  int level = int(255.0 * clamp(above + (position - row) * (below - above), 0.0, 1.0) + bias);
+  if (level >= first) {
+    vec4 entry = texelFetch(palette, ivec2(level, 0), 0);
+    seen = min(floor(entry.a * floor(255.0 * seen + 0.5) + entry.rgb), 255.0) / 255.0;
+  }
+  color = vec4(seen, 1.0);
+}`;
 
 /** Browsers take the oldest context away when there are more than 16. */
 const MOST_CONTEXTS = 12;
@@ -90,25 +69,36 @@ export function webgl(canvas: HTMLCanvasElement): Painter | null {
 
 class WebGlPainter implements Painter {
   readonly kind = "webgl";
-  private readonly places: Record<(typeof UNIFORMS)[number], WebGLUniformLocation | null>;
-  private readonly pictures: WebGLTexture;
-  private readonly cells: WebGLTexture;
-  private readonly palettes: WebGLTexture;
+  private readonly copy: WebGLProgram;
+  private readonly tint: WebGLProgram;
+  private readonly textures: readonly WebGLTexture[];
+  private readonly places = new Map<string, WebGLUniformLocation | null>();
   private palette: Palette | null = null;
+  private readonly isSoftware: boolean;
+  /** size of the texture for pictures, where it stays */
+  private made: readonly [number, number] = [0, 0];
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
     private readonly gl: WebGL2RenderingContext,
   ) {
-    const program = compile(gl);
-    gl.useProgram(program);
+    this.copy = compile(gl, COPY);
+    this.tint = compile(gl, TINT);
+    for (const [unit, name] of ["picture", "rows", "palette"].entries()) {
+      for (const program of [this.copy, this.tint]) {
+        gl.useProgram(program);
+        gl.uniform1i(gl.getUniformLocation(program, name), unit);
+      }
+    }
+    for (const name of ["height", "left", "first", "bias", "down", "last"]) this.places.set(name, gl.getUniformLocation(this.tint, name));
+    this.textures = [0, 1, 2].map((unit) => texture(gl, unit));
     contexts++;
-    this.places = Object.fromEntries(UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)])) as typeof this.places;
-    [this.pictures, this.cells, this.palettes] = [0, 1, 2].map((unit) => texture(gl, unit));
-    ["picture", "cells", "palette"].forEach((name, unit) => gl.uniform1i(this.places[name as "picture"], unit));
     // The browser hands pictures over as they are shown, without colour conversion of its own.
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    const facts = gl.getExtension("WEBGL_debug_renderer_info");
+    const name = String(gl.getParameter(facts ? facts.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+    this.isSoftware = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
   }
 
   get lost(): boolean {
@@ -121,58 +111,101 @@ class WebGlPainter implements Painter {
   }
 
   draw(drawing: Drawing): void {
-    const { gl, places } = this;
+    const { gl } = this;
     const { width, height } = drawing;
     if (this.canvas.width !== width || this.canvas.height !== height) {
       this.canvas.width = width;
       this.canvas.height = height;
     }
     gl.viewport(0, 0, width, height);
-    gl.activeTexture(gl.TEXTURE0);
-    gl.bindTexture(gl.TEXTURE_2D, this.pictures);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, drawing.source);
-    if (drawing.palette !== this.palette) this.send(2, this.palettes, gl.RGBA32F, 256, 1, gl.RGBA, drawing.palette.table);
-    this.palette = drawing.palette;
-    gl.uniform2i(places.size, width, height);
-    gl.uniform1i(places.first, drawing.palette.first);
-    gl.uniform1f(places.bias, drawing.palette.bias);
-    gl.uniform1f(places.split, drawing.split);
-    this.sendCells(drawing);
-    const [left, top, right, bottom] = drawing.outline ?? [0, 0, 0, 0];
-    gl.uniform4f(places.frame, left * width, top * height, right * width, bottom * height);
+    this.sendPicture(drawing.source);
+    gl.useProgram(this.copy);
+    gl.uniform1i(gl.getUniformLocation(this.copy, "height"), height);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+    gl.enable(gl.SCISSOR_TEST);
+    this.drawTube(drawing);
+    if (drawing.outline) this.drawOutline(drawing.outline, width, height);
+    gl.disable(gl.SCISSOR_TEST);
+  }
+
+  /** Draws where evidence is, and right of the divider: a pixel is raw where its centre is left of it. */
+  private drawTube({ cells, width, height, palette, split }: Drawing): void {
+    const { gl, places } = this;
+    const made = cells && spread(cells, width, height, palette.least);
+    if (!made) return;
+    const left = Math.max(made.left, Math.ceil(split * width - 0.5));
+    if (left >= made.right) return;
+    this.send(1, gl.R32F, made.columns, made.rows, gl.RED, made.values);
+    if (palette !== this.palette) this.send(2, gl.RGBA32F, 256, 1, gl.RGBA, palette.table);
+    this.palette = palette;
+    gl.useProgram(this.tint);
+    gl.uniform1i(places.get("height")!, height);
+    gl.uniform1i(places.get("left")!, made.left);
+    gl.uniform1i(places.get("first")!, palette.first);
+    gl.uniform1f(places.get("bias")!, palette.bias);
+    const { scale, offset, cells: count, before, after } = made.down;
+    gl.uniform4f(places.get("down")!, scale, offset, count, 2 * before + after);
+    gl.uniform1f(places.get("last")!, made.rows - 1);
+    gl.scissor(left, height - made.bottom, made.right - left, made.bottom - made.top);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
-  private sendCells({ cells, width, height }: Drawing): void {
-    const { gl, places } = this;
-    if (!cells) {
-      gl.uniform4i(places.inside, 0, 0, 0, 0);
-      return;
+  /** A light line with a dark one within. */
+  private drawOutline(outline: readonly [number, number, number, number], width: number, height: number): void {
+    const { gl } = this;
+    const wide = Math.max(1, Math.floor(height / 360));
+    const [left, right] = [outline[0], outline[2]].map((part) => Math.round(part * width));
+    const [top, bottom] = [outline[1], outline[3]].map((part) => Math.round(part * height));
+    for (const [level, inset] of [
+      [0.92, 0],
+      [0.1, wide],
+    ]) {
+      const [x, y, w, h] = [left + inset, height - bottom + inset, right - left - 2 * inset, bottom - top - 2 * inset];
+      gl.clearColor(level, level, level, 1);
+      for (const box of [
+        [x, y, w, wide],
+        [x, y + h - wide, w, wide],
+        [x, y, wide, h],
+        [x + w - wide, y, wide, h],
+      ]) {
+        if (box[2] <= 0 || box[3] <= 0) continue;
+        gl.scissor(box[0], box[1], box[2], box[3]);
+        gl.clear(gl.COLOR_BUFFER_BIT);
+      }
     }
-    const [left, top, right, bottom] = cells.crop;
-    const across: Axis = axisOf(cells.width, left, right, width);
-    const down: Axis = axisOf(cells.height, top, bottom, height);
-    const made = ringed(cells.values, down, across);
-    this.send(1, this.cells, gl.R32F, made.width, made.height, gl.RED, made.values);
-    gl.uniform4i(places.inside, across.first, across.end, down.first, down.end);
-    gl.uniform4f(places.along, across.scale, across.offset, down.scale, down.offset);
-    gl.uniform2i(places.counts, across.cells, down.cells);
-    gl.uniform4i(places.ends, across.before, across.after, down.before, down.after);
   }
 
-  private send(unit: number, to: WebGLTexture, kept: number, width: number, height: number, given: number, data: Float32Array): void {
+  /** A GPU converts a picture where it lies, if a new texture is made of it. Where the processor plays the GPU, that takes
+   * ten times as long as writing the picture into a texture that is there. */
+  private sendPicture(source: Source): void {
+    const { gl } = this;
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, this.textures[0]);
+    if (!this.isSoftware) {
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, source);
+      return;
+    }
+    const [width, height] = sizeOf(source);
+    if (this.made[0] !== width || this.made[1] !== height) {
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
+      this.made = [width, height];
+    }
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, gl.RGBA, gl.UNSIGNED_BYTE, source);
+  }
+
+  private send(unit: number, kept: number, width: number, height: number, given: number, data: Float32Array): void {
     const { gl } = this;
     gl.activeTexture(gl.TEXTURE0 + unit);
-    gl.bindTexture(gl.TEXTURE_2D, to);
+    gl.bindTexture(gl.TEXTURE_2D, this.textures[unit]);
     gl.texImage2D(gl.TEXTURE_2D, 0, kept, width, height, 0, given, gl.FLOAT, data);
   }
 }
 
-function compile(gl: WebGL2RenderingContext): WebGLProgram {
+function compile(gl: WebGL2RenderingContext, fragment: string): WebGLProgram {
   const program = gl.createProgram();
   for (const [kind, source] of [
     [gl.VERTEX_SHADER, VERTEX],
-    [gl.FRAGMENT_SHADER, FRAGMENT],
+    [gl.FRAGMENT_SHADER, fragment],
   ] as const) {
     const shader = gl.createShader(kind);
     if (!shader) break; // the context is lost

@@ -187,6 +187,27 @@ def test_aligned_waits_for_the_windows_that_saw_a_frame(page: Page) -> None:
     page.wait("() => saliencyTubes.frame().age > 0")
 
 
+def test_a_page_that_was_stuck_for_seconds_is_in_the_present_again(page: Page) -> None:
+    page.run("() => { const end = performance.now() + 5000; while (performance.now() < end) { /* stuck */ } }")
+    page.wait(
+        "() => { const { behind, target } = saliencyTubes.stage.player.state.get();"
+        " return behind > 0 && behind < target + 0.3; }"
+    )
+    (told, rgb), *_ = pictures(page, 1)
+    assert read_barcode(luma(rgb)) == told["i"]
+
+
+@pytest.mark.parametrize(
+    ("behind", "target", "speed"),
+    [(0.1, 0.1, 1), (0.11, 0.1, 1), (0.2, 0.1, 1.1), (2, 0.1, 1.5), (0.05, 0.1, 0.95), (-0.1, 0.1, 0.5)],
+)
+def test_it_hurries_when_it_is_late_and_waits_when_it_is_early(
+    page: Page, behind: float, target: float, speed: float
+) -> None:
+    script = "(behind, target) => saliencyTubes.modules.player.speed(behind, target)"
+    assert page.run(script, behind, target) == pytest.approx(speed)
+
+
 def test_a_canvas_that_is_taken_away_is_replaced(page: Page) -> None:
     page.run(
         "() => saliencyTubes.stage.element.querySelector('canvas').getContext('webgl2')"

@@ -6,6 +6,7 @@ export * as evidence from "./evidence";
 export * as geometry from "./geometry";
 export * as palette from "./palette";
 export * as placing from "./placing";
+export * as player from "./player";
 export * as protocol from "./protocol";
 export * as scale from "./scale";
 export * as state from "./state";

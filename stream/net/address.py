@@ -59,6 +59,9 @@ class Address:
     """what follows a #; None where there is none"""
     login: Login | None = field(default=None, compare=False)
     """None if the address has no @"""
+    typed_login: Secret = field(default=Secret(""), compare=False)
+    """User and password as the user typed them, before `full` had them escaped: where an address is repeated as it was
+    typed, as on the command line, the password is found by this."""
     file: Path | None = field(default=None, compare=False)
     """the file that a plain path or file:// means; None for any other scheme"""
 
@@ -77,8 +80,10 @@ class Address:
             return _of_path(text)
         scheme = match[1].lower()
         if scheme in LOGINS:
-            login, behind = split_login(scheme, text[match.end() :])
-            return _of_url(match[0], login, behind)
+            rest = text[match.end() :]
+            login, behind = split_login(scheme, rest)
+            made = _of_url(match[0], login, behind)
+            return made if login is None else replace(made, typed_login=Secret(rest[: -len(behind) - 1]))
         if scheme in _WITH_QUERY:
             return _of_url(match[0], None, text[match.end() :])
         if scheme == "file":
@@ -168,13 +173,15 @@ class Address:
         """The same with the login of another address in place of its own."""
         login, at, _ = _authority(other.rest.reveal()).rpartition("@")
         head, mark, tail = self.without_login.reveal().partition("://")
-        return Address.of_url(f"{head}{mark}{login}{at}{tail}")
+        made = Address.of_url(f"{head}{mark}{login}{at}{tail}")
+        return replace(made, typed_login=other.typed_login)
 
     def without(self, keys: Collection[str]) -> Address:
         """The same without those parameters of its query."""
         parts = urlsplit(self.full.reveal())
         kept = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key not in keys]
-        return Address.of_url(parts._replace(query=urlencode(kept)).geturl())
+        made = Address.of_url(parts._replace(query=urlencode(kept)).geturl())
+        return replace(made, typed_login=self.typed_login)
 
     def served_at(self, listen: str) -> tuple[str, int, str]:
         """Host, port and path of an output that is served. listen: the host if the address names none."""
@@ -205,9 +212,10 @@ class Address:
         """Every password and token in it, in all ways to write them, longest first. For searching, not to print."""
         found = secrets(self.full.reveal()) + secrets(self.without_login.reveal())
         if self.login is not None:
-            user, _, written = _authority(self.rest.reveal()).rpartition("@")[0].partition(":")
-            alone = [user] if not written and is_random(user) else []
-            found += forms([written, quote(self.login.password.reveal(), safe=""), *alone])
+            found += forms([quote(self.login.password.reveal(), safe="")])
+            for login in (_authority(self.rest.reveal()).rpartition("@")[0], self.typed_login.reveal()):
+                user, _, written = login.partition(":")
+                found += forms([written, user] if not written and is_random(user) else [written])
         return sorted(set(found), key=len, reverse=True)
 
     def scrub(self, text: str) -> str:

@@ -56,9 +56,10 @@ class Head:
         self.asked += class_ids or [None] * len(clips)
         return [self.outputs] * len(clips)
 
-    def explain(self, target: Target) -> Explanation:
+    def explain(self, target: Target, classes: int = 0) -> Explanation:
         outputs, weights = run_target(partial(run_one, self), self.manifest.head, CLIP, target)
-        return make_explanation(outputs, weights, self.manifest, CLIP, target, window=0, normalize=Normalize())
+        about = (self.manifest, CLIP, target)
+        return make_explanation(outputs, weights, *about, window=0, normalize=Normalize(), classes=classes)
 
     @property
     def outputs(self) -> Outputs:
@@ -153,6 +154,27 @@ def test_a_against_b_is_their_difference(head):
     assert [score.id for score in explanation.explained] == [0, 1]
     bias = head.bias[0] - head.bias[1]
     assert pooled(both) + bias == pytest.approx(float(head.logits[0] - head.logits[1]), abs=2e-4)
+
+
+@given(heads, st.integers(1, 5), st.sampled_from([Target(), Target(1), Target(0, 1)]))
+def test_other_classes_have_evidence_that_is_complete_too(head, classes, target):
+    explanation = head.explain(target, classes)
+    tube = explanation.tube
+    maps = {score.id: evidence for score, evidence in explanation.others}
+    asked = {score.id for score in (*explanation.top[:classes], *explanation.explained)}
+    single = {score.id for score in explanation.explained} if target.against is None else set()
+    assert maps.keys() == asked - single  # a single class has its evidence in the tube
+    for score, evidence in explanation.others:
+        assert (score.name, score.logit) == (f"class {score.id}", pytest.approx(float(head.logits[score.id])))
+        found = pooled(dataclasses.replace(tube, evidence=evidence))
+        assert found + head.bias[score.id] == pytest.approx(score.logit, abs=1e-4)
+    if target.against is not None:
+        assert np.allclose(maps[0].astype(np.float64) - maps[1], tube.evidence, atol=1e-4)
+
+
+def test_no_other_class_has_any_where_nobody_asks_or_the_head_is_not_linear():
+    assert Head(0, 6, 4, (2, 2, 2)).explain(Target()).others == ()
+    assert Gradient(0, 6, 4, (2, 2, 2)).explain(Target(0, 1), classes=5).others == ()
 
 
 class TestRunTarget:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import av
+from saliency_tubes.engine.picture import Picture
+from saliency_tubes.engine.types import Shown
+from saliency_tubes.stream.media.info import VideoInfo
+from saliency_tubes.stream.net.address import Address
+from saliency_tubes.stream.sinks.base import SinkOptions
+from saliency_tubes.stream.sinks.web import WebSink
 from saliency_tubes.stream.web.messages import split
+from waiting import wait_for
 from websockets.sync.client import ClientConnection, connect
 
 
@@ -64,3 +74,30 @@ class Page:
         parts = [payload for told, payload in self.messages[start:] if told["type"] in ("init", "media")]
         with av.open(io.BytesIO(b"".join(parts))) as container:
             return list(container.decode(video=0))
+
+
+class WatchedSink(WebSink):
+    """Is watched from its opening on, and keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(Address.parse("web://:0"), SinkOptions(live=True))
+        self.given: list[Picture | None] = []
+        """the plain picture of each frame"""
+        self._stack = ExitStack()
+
+    def open(self, info: VideoInfo) -> None:
+        super().open(info)
+        self.page = self._stack.enter_context(Page.open(self.port))
+        self._reader = threading.Thread(target=self.page.until, args=("bye",))
+        self._reader.start()
+        wait_for(lambda: self.wants_plain)
+
+    def write(self, shown: Shown) -> None:
+        self.given.append(shown.plain)
+        super().write(shown)
+        time.sleep(0.01)  # as from a camera: what waits to be encoded is bounded
+
+    def close(self) -> None:
+        super().close()
+        self._reader.join()
+        self._stack.close()

@@ -7,13 +7,14 @@ import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from ...engine.errors import TubesError, one_line
+from ...engine.errors import TubesError, one_line, unforeseen
 from ...engine.picture import Picture
 from ...engine.types import Explanation, Shown
 from ..media.info import VideoInfo
@@ -21,6 +22,7 @@ from ..telemetry.log import say
 from . import messages
 from .about import About
 from .audience import Audience, Media, Watched
+from .complaints import Complaints
 from .history import History
 from .settings import VideoSettings
 from .thumbnail import Thumbnails
@@ -49,6 +51,8 @@ class _Item:
     number: int = 0
     shown: Shown | None = None
     explanation: Explanation | None = None
+    drawn: bool = True
+    """whether the frame's picture is the drawn one, and on the host"""
 
 
 class WebFeed:
@@ -85,19 +89,22 @@ class WebFeed:
         self._session, self._pictured, self._counted = 0, -1, -1
         self._told: OrderedDict[int, None] = OrderedDict()
         self._waited: OrderedDict[int, Shown] = OrderedDict()
+        self._complaints = Complaints(f"the web server failed at a frame of {self.name}")
 
     # the pipeline's threads
 
     def write(self, shown: Shown) -> None:
+        drawn = isinstance(shown.frame.image, Picture)
         with self._changed:
             self._number += 1
-            item = _Item(self._number, shown)
-            if isinstance(shown.frame.image, Picture):
+            if drawn:
                 self._last = _Item(self._number, replace(shown, plain=None))
+            elif shown.plain is not None:  # a device's picture is not kept: its memory is counted
+                shown = replace(shown, frame=replace(shown.frame, image=shown.plain))
             if not shown.outage:
                 self.time = shown.frame.time
-            if self.watched.video or self.watched.pictures:
-                self._put(item)
+            if (drawn or shown.plain is not None) and (self.watched.video or self.watched.pictures):
+                self._put(_Item(self._number, shown, drawn=drawn))
         if shown.frame.gap and not shown.outage:
             self.mark("gap", "frames are missing here")
 
@@ -207,8 +214,13 @@ class WebFeed:
             if watched.session != self._session or not watched.windows:
                 self._told.clear()
             self._session = watched.session
-            if item is not None:
+            if item is None:
+                continue
+            try:
                 self._make(item, watched, newer)
+            except Exception as error:  # if the thread died, viewers would wait without a word
+                self._lost("error")
+                self._complaints.say(unforeseen(error))
 
     def _idle(self) -> bool:
         """Whether there is an encoder that nobody needs."""
@@ -229,7 +241,7 @@ class WebFeed:
             thumbnail = self.thumbnails.make(shown, shown.plain)
             if thumbnail is not None:
                 self.history.add_picture(*thumbnail)
-        if watched.pictures and not newer and item.number > self._pictured:
+        if watched.pictures and item.drawn and not newer and item.number > self._pictured:
             self._show(item.number, shown)
 
     def _count(self, shown: Shown) -> None:
@@ -279,13 +291,7 @@ class WebFeed:
         self._publish(lambda audience: audience.say(messages.text("video", video="none", why_no_video=why)))
 
     def _show(self, number: int, shown: Shown) -> None:
-        image = shown.frame.image
-        if not isinstance(image, Picture):  # it lies elsewhere: the next one is brought here
-            return
-        width = max(1, round(image.width * shown.frame.pixel_aspect))
-        rgb = image.rgb(None if width == image.width else (width, image.height))
-        _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        jpeg = data.tobytes()
+        jpeg = _jpeg(shown)
         self._pictured = number
         self._count(shown)
         self._publish(lambda audience: audience.show(number, jpeg))
@@ -294,8 +300,18 @@ class WebFeed:
         """Has the server's thread tell the viewers."""
         loop, audience = self._loop, self._audience
         if loop is not None and audience is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(tell, audience)
+            with suppress(RuntimeError):  # it has just been closed
+                loop.call_soon_threadsafe(tell, audience)
 
 
 def _send_media(media: Media, audience: Audience) -> None:
     audience.media(media)
+
+
+def _jpeg(shown: Shown) -> bytes:
+    """The frame's picture with square pixels."""
+    image = shown.frame.picture
+    width = max(1, round(image.width * shown.frame.pixel_aspect))
+    rgb = image.rgb(None if width == image.width else (width, image.height))
+    _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return data.tobytes()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from pages import WatchedSink
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.pipeline.pipeline import Options
@@ -61,3 +63,15 @@ def test_nothing_is_copied_while_nobody_wants_them(uri: str, gpu_double: Callabl
     way = OnGpu(gpu_double(seed=1))
     run(way, PlainSink(FRAMES, FRAMES) if uri == "plain" else open_sink(uri))
     assert (way.uploads, way.downloads) == (FRAMES, 0)
+
+
+def test_a_page_sees_what_the_camera_saw(gpu_double: Callable[..., Any]) -> None:
+    way, sink = OnGpu(gpu_double(seed=1)), WatchedSink()
+    run(way, sink)
+    source = {frame.time: frame.picture.planes[0] for frame in open_source(SOURCE)}
+    frames = sink.page.decoded()
+    assert len(frames) + sink.dropped == FRAMES
+    for frame in frames:
+        luma = frame.to_ndarray(format="yuv420p")[: frame.height].astype(int)
+        assert np.abs(luma - source[frame.time]).mean() < 4
+    assert way.downloads == FRAMES  # of pictures that were drawn on, none

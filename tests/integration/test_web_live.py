@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -12,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import Page
+from pages import Page, WatchedSink
 from saliency_tubes.engine.picture import Picture
 from saliency_tubes.engine.types import Shown
 from saliency_tubes.stream.media.info import VideoInfo
-from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.pipeline.options import Options
 from saliency_tubes.stream.pipeline.pipeline import Pipeline
 from saliency_tubes.stream.sinks.base import SinkOptions
@@ -189,32 +187,6 @@ def test_the_end_of_a_stream_is_told() -> None:
         closing.join()
 
 
-class WatchedSink(WebSink):
-    """Is watched from its opening on, and keeps what it is given."""
-
-    def __init__(self) -> None:
-        super().__init__(Address.parse("web://:0"), SinkOptions(live=True))
-        self.given: list[Shown] = []
-        self._stack = ExitStack()
-
-    def open(self, info: VideoInfo) -> None:
-        super().open(info)
-        self.page = self._stack.enter_context(Page.open(self.port))
-        self._reader = threading.Thread(target=self.page.until, args=("bye",))
-        self._reader.start()
-        wait_for(lambda: self.wants_plain)
-
-    def write(self, shown: Shown) -> None:
-        self.given.append(shown)
-        super().write(shown)
-        time.sleep(0.01)  # as from a camera: what waits to be encoded is bounded
-
-    def close(self) -> None:
-        super().close()
-        self._reader.join()
-        self._stack.close()
-
-
 def test_the_video_is_the_sources_while_another_output_gets_the_drawn_one() -> None:
     """And what a page is told of a stream comes from its pipeline."""
     watched, other = WatchedSink(), MemorySink()
@@ -222,7 +194,7 @@ def test_the_video_is_the_sources_while_another_output_gets_the_drawn_one() -> N
         shown = list(pipeline)
     assert all(one.plain is None for one in shown)  # in no queue where nobody looks at it
     source = [bytes_of(frame.picture) for frame in StubSource(60)]
-    assert [bytes_of(one.plain) for one in watched.given if one.plain is not None] == source
+    assert [bytes_of(one) for one in watched.given if one is not None] == source
     assert all(drawn != plain for drawn, plain in zip(other.pictures, source, strict=True))
     page = watched.page
     (hello,) = page.all("hello")

@@ -20,7 +20,7 @@ from saliency_tubes.stream.net.address import Address
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.web import WebSink
 from saliency_tubes.stream.telemetry.stats import resident_bytes
-from saliency_tubes.stream.web import audience, av_video, server
+from saliency_tubes.stream.web import audience, av_video, messages, server
 from saliency_tubes.stream.web.audience import Viewer
 from stubs import make_event
 from videos import make_info, make_shown
@@ -207,3 +207,22 @@ def test_where_the_encoder_fails_there_are_pictures(sink: WebSink, monkeypatch: 
         wait_for(lambda: sink.wants_plain)
         sink.write(noise(1))
         page.until("media")
+
+
+def test_an_error_that_nobody_foresaw_costs_one_frame(
+    sink: WebSink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError("what is this")
+
+    with Page.open(sink.port) as page:
+        wait_for(lambda: sink.wants_plain)
+        with monkeypatch.context() as patch:
+            patch.setattr(messages, "frame", fail)
+            for index in range(3):
+                sink.write(noise(index))
+                wait_for(lambda index=index: sink.drops.get("error") == index + 1)  # type: ignore[misc]
+        sink.write(noise(3))
+        page.until("media", lambda told: told["frames"][0]["i"] == 3)
+    said = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert said == ["the web server failed at a frame of live: LookupError: what is this"]

@@ -77,12 +77,12 @@ def serve(**how: Any) -> Iterator[Served]:
         served.close()
 
 
-def watch(page: Page, url: str, look: str = "") -> None:
-    """Opens the page and waits for a frame with its tube."""
+def watch(page: Page, url: str, look: str = "", painter: str = "webgl") -> None:
+    """Opens the page and waits for a frame with its tube. painter: webgl, canvas2d, or what the page chooses itself."""
     page.open("about:blank")  # so that another look is another visit
     page.command("Storage.clearDataForOrigin", origin=url.rstrip("/"), storageTypes="local_storage")
     page.said.clear()
-    page.open(f"{url}{look and '#' + look}")
+    page.open(f"{url}{painter and '?painter=' + painter}{look and '#' + look}")
     page.wait("() => globalThis.saliencyTubes?.frame?.()?.drawn", 60)
 
 
@@ -93,7 +93,7 @@ def frame(page: Page) -> dict[str, Any]:
 
 def ask(page: Page, **look: Any) -> None:
     """Changes this viewer's look."""
-    page.run("(change) => saliencyTubes.look.patch(change)", look)
+    page.run("(change) => { saliencyTubes.look.patch(change); return saliencyTubes.stage.redraw(); }", look)
 
 
 _PICTURE = """() => {

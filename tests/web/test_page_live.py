@@ -204,7 +204,7 @@ def test_a_page_that_was_stuck_for_seconds_is_in_the_present_again(page: Page) -
 def test_it_hurries_when_it_is_late_and_waits_when_it_is_early(
     page: Page, behind: float, target: float, speed: float
 ) -> None:
-    script = "(behind, target) => saliencyTubes.modules.player.speed(behind, target)"
+    script = "(behind, target) => saliencyTubes.modules.pace.speed(behind, target)"
     assert page.run(script, behind, target) == pytest.approx(speed)
 
 
@@ -242,10 +242,13 @@ def test_a_server_that_comes_back_is_found_again(browser: Page) -> None:
         browser.open("about:blank")
 
 
-def test_without_webgl_a_plain_canvas_draws_the_same() -> None:
-    with serve() as served, chromium(webgl=False) as page:
-        watch(page, served.url)
+@pytest.mark.parametrize("webgl", [True, False], ids=["slow WebGL", "no WebGL"])
+def test_without_a_gpu_a_plain_canvas_draws_the_same(webgl: bool) -> None:
+    with serve() as served, chromium(webgl=webgl) as page:
+        watch(page, served.url, painter="")
         assert page.run("() => saliencyTubes.stage.kind.get()") == "canvas2d"
+        seen = pictures(page, 20)
+        assert [read_barcode(luma(rgb)) for _, rgb in seen] == [told["i"] for told, _ in seen]
         stop(page)
         told, rgb = picture(page)
         assert read_barcode(luma(rgb)) == told["i"]

@@ -14,6 +14,7 @@ export function canvas2d(canvas: HTMLCanvasElement): Painter | null {
 class Canvas2dPainter implements Painter {
   readonly kind = "canvas2d";
   readonly lost = false;
+  readonly wantsPixels = true;
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -26,12 +27,18 @@ class Canvas2dPainter implements Painter {
       this.canvas.width = width;
       this.canvas.height = height;
     }
-    // One pixel of a source is one of the canvas: what an encoder added to an odd size lies beyond it.
-    this.context.drawImage(source, 0, 0);
     const made = cells && spread(cells, width, height, drawing.palette.least);
     // A pixel is raw where its centre is left of the divider.
     const begin = made ? Math.max(made.left, Math.ceil(drawing.split * width - 0.5)) : 0;
-    if (made && begin < made.right) this.tint(made, begin, drawing.palette);
+    const isTinted = made && begin < made.right;
+    // One pixel of a source is one of the canvas: what an encoder added to an odd size lies beyond it.
+    if (source instanceof ImageData) {
+      if (isTinted) tint(source, 0, 0, made, begin, drawing.palette);
+      this.context.putImageData(source, 0, 0);
+    } else {
+      this.context.drawImage(source, 0, 0);
+      if (isTinted) this.tint(made, begin, drawing.palette);
+    }
     if (drawing.outline) this.frame(drawing.outline, width, height);
   }
 
@@ -40,12 +47,8 @@ class Canvas2dPainter implements Painter {
   }
 
   private tint(made: Spread, begin: number, palette: Palette): void {
-    const columns = made.right - begin;
-    const image = this.context.getImageData(begin, made.top, columns, made.bottom - made.top);
-    for (let y = made.top; y < made.bottom; y++) {
-      const pixels = image.data.subarray(4 * (y - made.top) * columns, 4 * (y - made.top + 1) * columns);
-      tintRow(pixels, made, begin - made.left, positionOf(made.down, y), palette);
-    }
+    const image = this.context.getImageData(begin, made.top, made.right - begin, made.bottom - made.top);
+    tint(image, begin, made.top, made, begin, palette);
     this.context.putImageData(image, begin, made.top);
   }
 
@@ -58,6 +61,15 @@ class Canvas2dPainter implements Painter {
       const in_ = inset * wide;
       this.context.strokeRect(left * width + in_, top * height + in_, (right - left) * width - 2 * in_, (bottom - top) * height - 2 * in_);
     }
+  }
+}
+
+/** Draws on an image whose first pixel is the picture's pixel (left, top), from the picture's column `begin` on. */
+function tint(image: ImageData, left: number, top: number, made: Spread, begin: number, palette: Palette): void {
+  for (let y = made.top; y < made.bottom; y++) {
+    const start = (y - top) * image.width - left;
+    const pixels = image.data.subarray(4 * (start + begin), 4 * (start + made.right));
+    tintRow(pixels, made, begin - made.left, positionOf(made.down, y), palette);
   }
 }
 

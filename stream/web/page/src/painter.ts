@@ -3,8 +3,8 @@
 import type { Cells } from "./evidence";
 import type { Palette } from "./palette";
 
-/** What a picture is taken from; a video has its newest frame. */
-export type Source = VideoFrame | HTMLVideoElement | HTMLImageElement | HTMLCanvasElement | ImageBitmap;
+/** What a picture is taken from; a video has its newest frame, and pixels may be drawn on. */
+export type Source = VideoFrame | HTMLVideoElement | HTMLImageElement | HTMLCanvasElement | ImageData;
 
 /** Width and height of a source as it is shown, in pixels. */
 export function sizeOf(source: Source): [number, number] {
@@ -30,6 +30,8 @@ export interface Drawing {
 
 export interface Painter {
   readonly kind: "webgl" | "canvas2d";
+  /** whether it is quicker with a picture's pixels than with the picture */
+  readonly wantsPixels: boolean;
   draw(drawing: Drawing): void;
   /** Whether it can go on; a WebGL context may be taken away. */
   readonly lost: boolean;

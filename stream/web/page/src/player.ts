@@ -1,7 +1,9 @@
 // H.264 from the WebSocket into a video element, by Media Source Extensions, a constant small delay behind the present.
 
 import type { Init, Media } from "./protocol";
+import { speed } from "./pace";
 import type { Source } from "./painter";
+import { Pixels, frameOf } from "./pixels";
 import { Store } from "./store";
 
 /** Seconds behind the end of the newest frame that are aimed at, beside the time that a frame lasts; more after the
@@ -13,16 +15,10 @@ const FORGIVEN = 0.003;
  * everything since the last key frame, so there are some milliseconds between two. */
 const REJOIN = 0.8;
 const REJOIN_APART = 1500;
-/** Seconds off the target that are not worth a change of speed. */
-const TOLERANCE = 0.02;
-/** Speeds: while a little early or late; where there is nothing left to show; where much is to be made up for. */
-const SLOWER = 0.95;
-const SLOWEST = 0.5;
-const FASTEST = 1.5;
 /** Seconds between two times that are the same, but for rounding. */
 const SAME = 0.002;
-/** Milliseconds that a jump may take. */
-const SEEKING = 3000;
+/** Milliseconds that a jump may take, and then its picture. */
+const SEEKING = 4000;
 /** Milliseconds between two looks at the delay. */
 const TICK = 100;
 /** Errors of the decoder within so many milliseconds, and their number, after which it is taken not to work. */
@@ -73,8 +69,14 @@ export class Player {
   private newest = -1;
   private errors: number[] = [];
   private jumped = 0;
+  /** media time of the frame that was given last */
+  private last = 0;
   /** counts what was to be shown, so that only the last of them is waited for */
   private wanted = 0;
+  private isBusy = false;
+  private readonly pixels = new Pixels();
+  /** whether pixels are given, where the browser can: see `Painter.wantsPixels` */
+  givesPixels = false;
   private callback = 0;
   private closed = false;
   private readonly timer: number;
@@ -144,10 +146,13 @@ export class Player {
     video.currentTime = t + 0.001; // times are rounded: just within the frame, not just before it
     await Promise.race([sought, sleep(SEEKING)]);
     // The picture may come a little later than the word that it is there.
-    for (let tries = 0; tries < 50 && wanted === this.wanted; tries++) {
-      if (this.take(t)) return;
-      await sleep(20);
-    }
+    const end = performance.now() + SEEKING;
+    while (wanted === this.wanted && performance.now() < end && !(await this.take(t))) await sleep(10);
+  }
+
+  /** Gives the frame that is there once more. */
+  async again(): Promise<void> {
+    await this.take(this.last);
   }
 
   /** The times [from, to] in seconds that can be shown; null if there is nothing yet. */
@@ -162,31 +167,33 @@ export class Player {
       this.callback = video.requestVideoFrameCallback((_, metadata) => {
         if (this.closed) return;
         this.listen();
-        this.take(metadata.mediaTime);
+        void this.take(metadata.mediaTime);
       });
     } else {
       requestAnimationFrame(() => {
         if (this.closed) return;
         this.listen();
-        this.take((video as HTMLVideoElement).currentTime);
+        void this.take((video as HTMLVideoElement).currentTime);
       });
     }
   }
 
   /** Draws what the video shows. A VideoFrame says itself which frame it is: by the time of the callback, the video may
    * have gone on. Returns whether it was the frame of the time `t`. */
-  private take(t: number): boolean {
-    if (this.video.readyState < 2 || this.video.seeking) return false;
-    let frame: VideoFrame | null = null;
+  private async take(t: number): Promise<boolean> {
+    if (this.video.readyState < 2 || this.video.seeking || this.isBusy) return false;
+    this.isBusy = true;
+    const frame = frameOf(this.video);
     try {
-      frame = typeof VideoFrame === "function" ? new VideoFrame(this.video) : null;
-    } catch {
-      // the video itself, then
+      const pixels = frame && this.givesPixels ? await this.pixels.of(frame) : null;
+      if (this.closed) return false;
+      this.last = frame ? frame.timestamp / 1e6 : t;
+      this.shown(this.last, pixels ?? frame ?? this.video);
+    } finally {
+      frame?.close();
+      this.isBusy = false;
     }
-    const time = frame ? frame.timestamp / 1e6 : t;
-    this.shown(time, frame ?? this.video);
-    frame?.close();
-    return Math.abs(time - t) < SAME;
+    return Math.abs(this.last - t) < SAME;
   }
 
   private recover(): void {
@@ -298,14 +305,6 @@ export class Player {
     if (Math.abs(video.playbackRate - rate) > 0.005) video.playbackRate = rate;
     if (video.paused) video.play().catch(() => undefined); // at a reload it may be refused until the page is seen
   }
-}
-
-/** How fast to play, `behind` seconds behind the newest frame, to be `target` seconds behind it soon. */
-export function speed(behind: number, target: number): number {
-  const off = behind - target;
-  if (Math.abs(off) < TOLERANCE) return 1;
-  if (behind < TOLERANCE) return SLOWEST;
-  return Math.min(Math.max(1 + off, SLOWER), FASTEST);
 }
 
 function joined(parts: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {

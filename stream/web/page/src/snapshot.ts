@@ -20,7 +20,6 @@ export function factsOf(session: Session, stage: Stage, look: Look): object {
 
 /** The PNG of the canvas with the JSON in a text chunk. Rejects where there is no picture. */
 export async function picture(stage: Stage, facts: object): Promise<Blob> {
-  stage.redraw(); // a WebGL canvas has its picture only until the browser has shown it
   const canvas = stage.element.querySelector("canvas");
   const made = canvas && new Promise<Blob | null>((done) => canvas.toBlob(done, "image/png"));
   const blob = await made;

@@ -88,7 +88,7 @@ export class Stage {
       session.windows.changed.on(() => this.measure()),
       look.watch(() => {
         this.measure();
-        if (!this.player.state.get().following) this.redraw();
+        if (!this.player.state.get().following) void this.redraw();
       }),
     ];
   }
@@ -131,8 +131,8 @@ export class Stage {
   }
 
   /** Draws the frame that is there once more, by the look as it is now. */
-  redraw(): void {
-    if (this.player.video.readyState >= 2) this.draw(this.last, this.player.video);
+  redraw(): Promise<void> {
+    return this.player.again();
   }
 
   /** The look with what the stream does where the viewer asks for nothing else. */
@@ -218,7 +218,10 @@ export class Stage {
       this.painter = null;
     }
     if (!this.painter) {
-      this.painter = webgl(this.canvas) ?? canvas2d(this.canvas);
+      const forced = new URLSearchParams(location.search).get("painter");
+      const isForced = forced === "webgl";
+      this.painter = (forced === "canvas2d" ? null : webgl(this.canvas, !isForced)) ?? canvas2d(this.canvas);
+      this.player.givesPixels = this.painter?.wantsPixels ?? false;
       if (this.painter) this.kind.set(this.painter.kind);
     }
     return this.painter;

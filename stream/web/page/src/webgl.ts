@@ -58,23 +58,43 @@ void main() {
 const MOST_CONTEXTS = 12;
 let contexts = 0;
 
-/** Null where there is no WebGL 2, or where there are as many as a browser has room for. */
-export function webgl(canvas: HTMLCanvasElement): Painter | null {
-  if (contexts >= MOST_CONTEXTS) return null;
+/** Null where there is no WebGL 2, or where there are as many as a browser has room for. onlyFast: also where the
+ * processor plays the GPU, since a plain canvas is quicker then. */
+export function webgl(canvas: HTMLCanvasElement, onlyFast = false): Painter | null {
+  if (contexts >= MOST_CONTEXTS || (onlyFast && isSlow())) return null;
   // The buffer is kept, so that a snapshot of it can be taken at any time.
-  const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true, desynchronized: false };
+  const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true };
   const gl = canvas.getContext("webgl2", options) as WebGL2RenderingContext | null;
   return gl && new WebGlPainter(canvas, gl);
 }
 
+let slow: boolean | null = null;
+
+/** Whether the processor plays the GPU. */
+function isSlow(): boolean {
+  if (slow === null) {
+    const options = { failIfMajorPerformanceCaveat: true };
+    const gl = document.createElement("canvas").getContext("webgl2", options) as WebGL2RenderingContext | null;
+    slow = !gl || isSoftware(gl);
+    gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+  return slow;
+}
+
+function isSoftware(gl: WebGL2RenderingContext): boolean {
+  const facts = gl.getExtension("WEBGL_debug_renderer_info");
+  const name = String(gl.getParameter(facts ? facts.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+}
+
 class WebGlPainter implements Painter {
   readonly kind = "webgl";
+  readonly wantsPixels: boolean;
   private readonly copy: WebGLProgram;
   private readonly tint: WebGLProgram;
   private readonly textures: readonly WebGLTexture[];
   private readonly places = new Map<string, WebGLUniformLocation | null>();
   private palette: Palette | null = null;
-  private readonly isSoftware: boolean;
   /** size of the texture for pictures, where it stays */
   private made: readonly [number, number] = [0, 0];
 
@@ -96,9 +116,7 @@ class WebGlPainter implements Painter {
     // The browser hands pictures over as they are shown, without colour conversion of its own.
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-    const facts = gl.getExtension("WEBGL_debug_renderer_info");
-    const name = String(gl.getParameter(facts ? facts.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-    this.isSoftware = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+    this.wantsPixels = isSoftware(gl);
   }
 
   get lost(): boolean {
@@ -176,12 +194,12 @@ class WebGlPainter implements Painter {
   }
 
   /** A GPU converts a picture where it lies, if a new texture is made of it. Where the processor plays the GPU, that takes
-   * ten times as long as writing the picture into a texture that is there. */
+   * ten times as long as writing pixels into a texture that is there. */
   private sendPicture(source: Source): void {
     const { gl } = this;
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_2D, this.textures[0]);
-    if (!this.isSoftware) {
+    if (!this.wantsPixels) {
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, source);
       return;
     }

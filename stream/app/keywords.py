@@ -134,3 +134,14 @@ class RunOptions(TypedDict, total=False):
     """who may watch what is served over RTSP (default: $SALIENCY_TUBES_RTSP_USER, or anybody)"""
     rtsp_password: Secret | str | None
     """the password of --rtsp-user (default: $SALIENCY_TUBES_RTSP_PASSWORD)"""
+    web_token: Secret | str | None
+    """the token that web:// asks viewers for, or @FILE, a file with it (default: $SALIENCY_TUBES_WEB_TOKEN; else none
+    is asked for where only this machine reaches it, and elsewhere one is made and printed at the start)"""
+    web_operator_token: Secret | str | None
+    """the token of those who may change streams by web://, or @FILE, a file with it (default:
+    $SALIENCY_TUBES_WEB_OPERATOR_TOKEN, or nobody may)"""
+    web_name: str
+    """names that web:// may be called by, with commas, as behind a proxy (default: this machine's own name and its
+    addresses)"""
+    insecure: bool
+    """web:// asks for no token, also where other machines reach it"""

@@ -13,7 +13,6 @@ from typing import Any
 from ...engine.errors import UsageError
 from ...engine.options import options_of
 from ..net.address import Address
-from ..net.secret import Secret
 from ..sinks.open import check_outputs
 from ..sinks.rules import place_of_hook
 from .arguments import Refusing, add_run_arguments, config_of, given_options, known_options, parse_run
@@ -42,9 +41,9 @@ class Settings:
 
     @property
     def addresses(self) -> list[Address]:
-        """All inputs and outputs, and the login of served streams as an address: everything that may hold a
-        password."""
-        passwords = [Secret.of(stream.sink.password) for stream in self.streams]
+        """All inputs and outputs, and the passwords and tokens of what is served as addresses: everything that may hold
+        a password."""
+        passwords = [secret for stream in self.streams for secret in stream.sink.secrets]
         named = [uri for stream in self.streams for uri in (stream.input, *stream.outputs)]
         return [*map(Address.parse, named), *map(Address.of_password, passwords)]
 

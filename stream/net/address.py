@@ -238,6 +238,12 @@ def origin(url: str) -> tuple[str, str, int]:
     return scheme, parts.hostname or "", parts.port or PORTS[scheme]
 
 
+def host_and_port(url: str) -> str:
+    """Both as a URL writes them, in lower case; empty if it has no host. Raises ValueError for one that makes no
+    sense."""
+    return urlsplit(url).netloc.lower()
+
+
 def _authority(rest: str) -> str:
     """Login, host and port: what comes first in what follows `scheme://`."""
     return re.split("[/?#]", rest, maxsplit=1)[0]

@@ -120,13 +120,45 @@ class SinkOptions:
         default="$SALIENCY_TUBES_RTSP_PASSWORD",
         read=Secret,
     )
+    web_token: Secret | str | None = option(
+        None,
+        "the token that web:// asks viewers for, or @FILE, a file with it",
+        more="See [Who is answered](web.md#who-is-answered).",
+        metavar="TOKEN",
+        default="$SALIENCY_TUBES_WEB_TOKEN; else none is asked for where only this machine reaches it, and elsewhere "
+        "one is made and printed at the start",
+        read=Secret,
+    )
+    web_operator_token: Secret | str | None = option(
+        None,
+        "the token of those who may change streams by web://, or @FILE, a file with it",
+        more="See [Changes for everybody](web.md#changes-for-everybody).",
+        metavar="TOKEN",
+        default="$SALIENCY_TUBES_WEB_OPERATOR_TOKEN, or nobody may",
+        read=Secret,
+    )
+    web_name: str = option(
+        "",
+        "names that web:// may be called by, with commas, as behind a proxy",
+        metavar="NAMES",
+        default="this machine's own name and its addresses",
+    )
+    insecure: bool = option(False, "web:// asks for no token, also where other machines reach it")
     tls_ca: str | None = option(None, TLS_CA)
 
     def __post_init__(self) -> None:
-        """A password that was given as a text is a Secret from here on."""
-        if isinstance(self.password, str):
-            object.__setattr__(self, "password", Secret(self.password))
+        """Passwords and tokens that were given as texts are Secrets from here on."""
+        for field in ("password", "web_token", "web_operator_token"):
+            value = getattr(self, field)
+            if isinstance(value, str):
+                object.__setattr__(self, field, Secret(value))
         check_options(self)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Everything in them that must not be printed."""
+        given = (self.password, self.web_token, self.web_operator_token)
+        return tuple(Secret.of(value) for value in given if value)
 
 
 def recording_preset(options: SinkOptions) -> str:

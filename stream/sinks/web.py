@@ -10,9 +10,12 @@ from ...engine.types import Shown
 from ..media.info import VideoInfo
 from ..net.address import SERVED, WEB_NAME, Address
 from ..net.loopback import is_loopback
+from ..net.secret import Secret
+from ..net.token import find_token
 from ..telemetry.events import Event
 from ..web.about import About
 from ..web.feed import CLASSES, WebFeed
+from ..web.logins import AccessRules
 from ..web.settings import VideoSettings
 from .base import Sink, SinkOptions, freeze
 from .stream_view import StreamView
@@ -20,6 +23,8 @@ from .stream_view import StreamView
 if TYPE_CHECKING:
     from ..web.server import WebServer
 
+TOKEN, OPERATOR_TOKEN = "SALIENCY_TUBES_WEB_TOKEN", "SALIENCY_TUBES_WEB_OPERATOR_TOKEN"
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
@@ -47,6 +52,7 @@ class WebSink(Sink):
         self._settings = VideoSettings(
             options.encoder, options.bitrate, max(options.crf, 23), options.preset or "superfast"
         )
+        self._rules = _rules(options)
         self._view: StreamView | None = None
         self._server: WebServer | None = None
         self._feed: WebFeed | None = None
@@ -60,6 +66,14 @@ class WebSink(Sink):
     @property
     def viewers(self) -> int:
         return self._feed.viewers if self._feed is not None else 0
+
+    @property
+    def failed_logins(self) -> int | None:
+        return self._server.failed_logins if self._server is not None and self._server.logins.asks else None
+
+    @failed_logins.setter
+    def failed_logins(self, count: int | None) -> None:
+        """The server counts."""
 
     @property
     def takes_pictures(self) -> bool:  # type: ignore[override]
@@ -94,7 +108,7 @@ class WebSink(Sink):
             raise SinkError(
                 f"{self.name}: a web server needs Starlette, uvicorn and websockets: pip install 'saliency-tubes[web]'"
             ) from None
-        return WebServer.acquire(self.name, self._host, self._port)
+        return WebServer.acquire(self.name, self._host, self._port, self._rules)
 
     def open(self, info: VideoInfo) -> None:
         server = self.acquire()
@@ -105,8 +119,10 @@ class WebSink(Sink):
         self._server, self._feed = server, feed
         local = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host
         self.description = f"watch at http://{f'[{local}]' if ':' in local else local}:{server.port}/"
-        if not is_loopback(self._host):
-            self.notes = ("everybody who reaches this machine can watch: there is no password",)
+        if server.logins.needed:
+            self.description += ", with the token"
+        elif not is_loopback(self._host):
+            self.notes = ("everybody who reaches this machine can watch: no token is asked for",)
         self.state = "running"
 
     def write(self, shown: Shown) -> None:
@@ -119,7 +135,7 @@ class WebSink(Sink):
     def event(self, event: Event) -> None:
         if self._feed is None:
             raise RuntimeError(f"{self.name}: event() before open() or after close()")
-        self._feed.event(event.explanation)
+        self._feed.event(event)
         self.events += 1
 
     def signal(self, since: float | None) -> None:
@@ -134,3 +150,19 @@ class WebSink(Sink):
         self._written = feed.encoded
         server.release()
         self.state = "closed"
+
+
+def _rules(options: SinkOptions) -> AccessRules:
+    """Raises UsageError."""
+    if options.insecure and options.web_token:
+        raise UsageError("web-token and insecure contradict each other: leave one out")
+    names = frozenset(name.strip().lower() for name in options.web_name.split(",") if name.strip())
+    wrong = next((name for name in names if not _HOST.fullmatch(name)), None)
+    if wrong is not None:
+        raise UsageError(f"web-name must be names as door.example.org, with commas between them, got {wrong!r}")
+    return AccessRules(
+        Secret("") if options.insecure else find_token(options.web_token, "web-token", TOKEN),
+        find_token(options.web_operator_token, "web-operator-token", OPERATOR_TOKEN),
+        options.insecure,
+        names,
+    )

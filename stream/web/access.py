@@ -1,4 +1,4 @@
-"""Who may ask the web server what: by the names that it is called by, and the page that asks. Pure but for `Doorway`.
+"""Whom the web server answers at all: by the names that it is called by, and the page that asks. Pure.
 
 A foreign page can have its own name resolved to this machine (DNS rebinding), and any page can open a WebSocket to it.
 """
@@ -6,12 +6,15 @@ A foreign page can have its own name resolved to this machine (DNS rebinding), a
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
+
+from ..net.address import host_and_port
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
+ONCE = ("host", "origin", "authorization", "cookie")
+"""Headers that tell who asks, so that two of them are none."""
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -46,60 +49,38 @@ def is_own_page(origin: str, host: str) -> bool:
     if not origin:
         return True
     try:
-        return urlsplit(origin).netloc.lower() == host.lower()
+        return host_and_port(origin) == host.lower()
     except ValueError:
         return False
 
 
-def refusal(scope: Scope, names: frozenset[str]) -> str:
-    """Why a request must not be answered; empty if it may be. scope: ASGI's, of an HTTP request or a WebSocket."""
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers of ASGI's request, by names in lower case. Raises ValueError if one of ONCE comes twice."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key = name.decode("latin-1").lower()
-        if key in ("host", "origin") and key in headers:
-            return f"there are two {key} headers"
+        if key in ONCE and key in headers:
+            raise ValueError(f"there are two {key} headers")
         headers[key] = value.decode("latin-1")
+    return headers
+
+
+def refusal(scope: Scope, headers: Mapping[str, str], names: frozenset[str]) -> str:
+    """Why a request must not be answered, whoever asks; empty if it may be.
+
+    scope: ASGI's, of an HTTP request or a WebSocket. headers: `headers_of` it. names: see `is_own_name`.
+    """
     host, origin = headers.get("host", ""), headers.get("origin", "")
     if not is_own_name(host, names):
-        return "this server is not called that"
+        return "this server is not called that: --web-name takes more names"
     changes = scope["type"] == "websocket" or scope["method"] not in SAFE
     if changes and not is_own_page(origin, host):
         return "another server's page may not ask this"
     return ""
 
 
-class Doorway:
-    """Lets only those requests through to an application that may be answered, and adds HEADERS to every answer."""
-
-    def __init__(self, app: App, names: frozenset[str]) -> None:
-        self._app, self._names = app, names
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            return
-        wrong = refusal(scope, self._names)
-        if wrong:
-            await refuse(scope, send, 403, wrong)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"].endswith("response.start"):
-                message["headers"] = _completed(message.get("headers", ()))
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
-async def refuse(scope: Scope, send: Send, status: int, why: str) -> None:
-    """Answers a request, or a WebSocket that is not accepted yet, by one line."""
-    body = f"{why}\n".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    kind = "http" if scope["type"] == "http" else "websocket.http"
-    await send({"type": f"{kind}.response.start", "status": status, "headers": _completed(headers)})
-    await send({"type": f"{kind}.response.body", "body": body})
-
-
-def _completed(headers: Any) -> list[tuple[bytes, bytes]]:
+def completed(headers: Any) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, with those of HEADERS that it lacks."""
     present = {name.lower() for name, _ in headers}
     more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
     return [*headers, *((name, value) for name, value in more if name not in present)]

@@ -4,63 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-import time
-from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..telemetry.health import Told
-from .access import App, Doorway
+from .api import NONE, Api, open_feed, say_wrong
 from .audience import Viewer
+from .bulletin import Bulletin
+from .doorway import ROLE, Doorway
 from .feed import WebFeed
-from .messages import MessageError, as_json, read_request
+from .logins import Logins, Role
+from .messages import MessageError, read_request
 from .mjpeg import Mjpeg
-from .status import status
+from .served import ServedStreams
+from .signin import SIGN_IN, SignIn
 
 SILENCE = 5.0
 """Seconds without a new picture after which the last one is sent again, which also shows which viewers have left; and
 the longest that is waited for a first one."""
 PAUSE = 0.1
 """Seconds between two messages of one page: each may make work for all."""
-NONE = "there is no such stream, or it is not open"
 STATIC = Path(__file__).parent / "static"
 """what the page is made of; built from page/"""
 VIOLATION = 1008
 """WebSocket close code of a message that breaks the rules, RFC 6455, section 7.4.1."""
 
 
-def make_app(feeds: Mapping[str, WebFeed], expected: Mapping[str, Callable[[], Told]], names: frozenset[str]) -> App:
-    """The application. feeds: the streams that are open, by name; may change while it runs. expected: tells how those
-    are that are to be served, open or not. names: see `access.is_own_name`."""
-    site = Site(feeds, expected)
-    routes = [
+def make_app(streams: ServedStreams, bulletin: Bulletin, logins: Logins, names: frozenset[str]) -> Doorway:
+    """The application. names: see `access.is_own_name`."""
+    app = Starlette(routes=routes(streams, bulletin, logins), exception_handlers={HTTPException: _say_error})
+    app.router.redirect_slashes = False
+    doorway = Doorway(app, names, logins)
+    sign_in = SignIn(logins, doorway.fail)
+    app.router.routes.append(Route(SIGN_IN, sign_in.answer, methods=["GET", "POST"]))
+    return doorway
+
+
+def routes(streams: ServedStreams, bulletin: Bulletin, logins: Logins) -> list[Route | WebSocketRoute]:
+    """Everything but where one signs in."""
+    site, api = Site(streams), Api(streams, bulletin, logins, SILENCE)
+    return [
         Route("/", site.page),
         Route("/static/{name}", site.static),
-        Route("/api/streams", site.all_status),
-        Route("/api/streams/{name}", site.status),
-        Route("/api/streams/{name}/history", site.history),
-        Route("/api/streams/{name}/windows/{number:int}/thumbnail.jpg", site.thumbnail),
         Route("/streams/{name}.jpg", site.picture),
         Route("/streams/{name}.mjpeg", site.pictures),
         WebSocketRoute("/api/streams/{name}/live", site.live),
+        *api.routes,
     ]
-    handlers = {HTTPException: _say_error}
-    return Doorway(Starlette(routes=routes, exception_handlers=handlers), names)
 
 
 class Site:
-    """What is served."""
+    """What is served to browsers."""
 
-    def __init__(self, feeds: Mapping[str, WebFeed], expected: Mapping[str, Callable[[], Told]]) -> None:
-        self._feeds, self._expected, self._begun = feeds, expected, time.monotonic()
+    def __init__(self, streams: ServedStreams) -> None:
+        self._streams = streams
         self._files = {path.name: _file(path) for path in sorted(STATIC.iterdir()) if path.is_file()}
 
     async def page(self, request: Request) -> Response:
@@ -78,30 +81,6 @@ class Site:
             return Response(status_code=304, headers=headers)
         return Response(data, media_type=kind, headers=headers)
 
-    async def all_status(self, request: Request) -> Response:
-        return _json([self._status_of(name) for name in sorted({*self._feeds, *self._expected})])
-
-    async def status(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in self._feeds and name not in self._expected:
-            raise HTTPException(404, NONE)
-        return _json(self._status_of(name))
-
-    def _status_of(self, name: str) -> dict[str, Any]:
-        feed = self._feeds.get(name)
-        if feed is not None:
-            return feed.status()
-        return status(name, self._expected[name](), 0, time.monotonic() - self._begun)
-
-    async def history(self, request: Request) -> Response:
-        return Response(self._feed(request).history.message(), media_type="application/json")
-
-    async def thumbnail(self, request: Request) -> Response:
-        jpeg = self._feed(request).history.picture(request.path_params["number"])
-        if jpeg is None:
-            raise HTTPException(404, "there is no picture of that window")
-        return Response(jpeg, media_type="image/jpeg")
-
     async def picture(self, request: Request) -> Response:
         audience = self._feed(request).audience
         found = await audience.next(self._feed(request).before_newest, SILENCE)
@@ -116,16 +95,16 @@ class Site:
         return Mjpeg(audience, SILENCE)
 
     async def live(self, websocket: WebSocket) -> None:
-        feed = self._feeds.get(websocket.path_params["name"])
+        feed = self._streams.feed(websocket.path_params["name"])
         if feed is None or feed.audience.is_full:
             code, why = (404, NONE) if feed is None else (503, "there are too many viewers")
-            await websocket.send_denial_response(PlainTextResponse(f"{why}\n", code))
+            await websocket.send_denial_response(say_wrong(code, why))
             return
         await websocket.accept()
         viewer = Viewer(wants_video=websocket.query_params.get("video") != "none")
         feed.audience.join(viewer)
         try:
-            viewer.say(feed.hello(viewer.wants_video))
+            viewer.say(feed.hello(viewer.wants_video, operator=websocket.scope[ROLE] is Role.OPERATOR))
             feed.audience.play(viewer, feed.history.message)
             await _first_of(_send(websocket, viewer), _receive(websocket, viewer, feed))
         except WebSocketDisconnect:
@@ -134,10 +113,7 @@ class Site:
             feed.audience.leave(viewer)
 
     def _feed(self, request: Request) -> WebFeed:
-        feed = self._feeds.get(request.path_params["name"])
-        if feed is None:
-            raise HTTPException(404, NONE)
-        return feed
+        return open_feed(self._streams, request)
 
 
 async def _send(websocket: WebSocket, viewer: Viewer) -> None:
@@ -188,10 +164,6 @@ def _file(path: Path) -> tuple[bytes, str, str]:
     return data, kind, f'"{sha256(data).hexdigest()[:32]}"'
 
 
-def _json(record: object) -> Response:
-    return Response(as_json(record) + "\n", media_type="application/json")
-
-
 async def _say_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+    return say_wrong(error.status_code, error.detail, error.headers)

@@ -12,36 +12,33 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
 from ...engine.errors import TubesError, one_line, unforeseen
 from ...engine.picture import Picture
 from ...engine.types import Explanation, Shown
 from ..media.info import VideoInfo
+from ..telemetry.events import Event
 from ..telemetry.log import say
 from . import messages
 from .about import About
 from .audience import Audience, Media, Watched
+from .bulletin import Bulletin
 from .complaints import Complaints
 from .history import History
 from .settings import VideoSettings
+from .stills import jpeg
 from .thumbnail import Thumbnails
 
 if TYPE_CHECKING:
-    from .av_video import Video
+    from .video_messages import VideoMessages
 
 CLASSES = 5
 """Number of most probable classes that a page can ask for."""
-QUALITY = 85
-"""Quality of the JPEGs, 0 to 100."""
 FRAMES, EXPLANATIONS = 4, 16
 """Maximum frames that wait to be encoded, and windows that wait to be told; then the oldest is dropped."""
 CLOSING = 5.0
 """Maximum seconds that the end waits for an encoder."""
 TOLD = 256
 """Number of windows that are remembered as sent."""
-WAITED = 64
-"""Maximum frames that an encoder keeps before it gives them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class _Item:
 
     number: int = 0
     shown: Shown | None = None
-    explanation: Explanation | None = None
+    event: Event | None = None
     drawn: bool = True
     """whether the frame's picture is the drawn one, and on the host"""
 
@@ -71,11 +68,12 @@ class WebFeed:
         """why there is no H.264; empty as long as there may be"""
         self.time = 0.0
         """seconds from the stream's zero of the newest frame"""
-        self.newest: Explanation | None = None
+        self.newest: Event | None = None
         """the newest window"""
         self.watched = Watched()
         self._settings, self._lost = settings, lost
         self._audience: Audience | None = None
+        self._bulletin = Bulletin()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = threading.Condition()
         self._queue: deque[_Item] = deque()
@@ -85,10 +83,9 @@ class WebFeed:
         self._ending = False
         self._thread = threading.Thread(target=self._work, name=f"saliency-tubes web {self.name}", daemon=True)
         # of the thread
-        self._video: Video | None = None
+        self._video: VideoMessages | None = None
         self._session, self._pictured, self._counted = 0, -1, -1
         self._told: OrderedDict[int, None] = OrderedDict()
-        self._waited: OrderedDict[int, Shown] = OrderedDict()
         self._complaints = Complaints(f"the web server failed at a frame of {self.name}")
 
     # the pipeline's threads
@@ -108,18 +105,19 @@ class WebFeed:
         if shown.frame.gap and not shown.outage:
             self.mark("gap", "frames are missing here")
 
-    def event(self, explanation: Explanation) -> None:
-        self.newest = explanation
-        self.history.add(explanation)
-        if self.watched.windows:
+    def event(self, event: Event) -> None:
+        self.newest = event
+        self.history.add(event.explanation)
+        if self.watched.windows or self._bulletin.listened:
             with self._changed:
-                self._put(_Item(explanation=explanation))
+                self._put(_Item(event=event))
 
     def mark(self, kind: str, words: str) -> None:
         """Tells viewers that something happened, and remembers it. kind: gap, drop, reconnect, lost or control."""
         made = self.history.mark(self.time, kind, words)
         if self.watched.windows:
             self._publish(lambda audience: audience.say(messages.text("mark", **made)))
+        self._bulletin.publish("mark", lambda: messages.as_json({"stream": self.name, **made}))
 
     @property
     def wants_plain(self) -> bool:
@@ -138,9 +136,14 @@ class WebFeed:
 
     # the server's thread
 
-    def open(self, audience: Callable[[Callable[[Watched], None]], Audience], loop: asyncio.AbstractEventLoop) -> None:
+    def open(
+        self,
+        audience: Callable[[Callable[[Watched], None]], Audience],
+        bulletin: Bulletin,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         """Begins to serve. Not in the server's thread. audience: makes it."""
-        self._loop, self._audience = loop, audience(self._watch)
+        self._loop, self._bulletin, self._audience = loop, bulletin, audience(self._watch)
         self._thread.start()
 
     @property
@@ -159,10 +162,15 @@ class WebFeed:
         """The number of the frame before the newest one, for `Audience.next`."""
         return max(-1, self._number - 1)
 
-    def hello(self, wants_video: bool) -> str:
-        """The first message to a viewer."""
+    def newest_picture(self) -> tuple[int, Shown] | None:
+        """The newest drawn frame that lies on the host, and its number; None if there is none, as at the end."""
+        last = self._last
+        return (last.number, last.shown) if last is not None and last.shown is not None else None
+
+    def hello(self, wants_video: bool, operator: bool) -> str:
+        """The first message to a viewer. operator: whether he may change the stream for everybody."""
         why = self.why_no_video if wants_video else "this page asked for none"
-        return self.about.hello(CLASSES, operator=False, why_no_video=why)
+        return self.about.hello(CLASSES, operator, why_no_video=why)
 
     def status(self) -> dict[str, Any]:
         """How the stream is, as the page and the API tell it."""
@@ -191,7 +199,7 @@ class WebFeed:
             self.watched = watched
             if not watched.video:
                 self.why_no_video = ""  # it may work again for those who come next
-            if not (watched.video or watched.windows or watched.pictures):
+            if not (watched.video or watched.windows or watched.pictures or self._bulletin.listened):
                 self._queue.clear()
             if watched.pictures and self._last is not None and not self._queue:
                 self._queue.append(self._last)  # for those who come while nothing does
@@ -210,7 +218,6 @@ class WebFeed:
                 newer = any(one.shown is not None for one in self._queue)
             if watched.session != self._session or not watched.video:
                 self._video = None
-                self._waited.clear()
             if watched.session != self._session or not watched.windows:
                 self._told.clear()
             self._session = watched.session
@@ -229,8 +236,10 @@ class WebFeed:
     def _make(self, item: _Item, watched: Watched, newer: bool) -> None:
         """newer: a newer frame waits already."""
         shown = item.shown
-        if item.explanation is not None and watched.windows:
-            self._tell_window(item.explanation)
+        if item.event is not None and watched.windows:
+            self._tell_window(item.event.explanation)
+        if item.event is not None:
+            self._bulletin.publish("explanation", partial(_named, self.name, item.event))
         if shown is None:
             return
         if watched.windows:
@@ -261,29 +270,18 @@ class WebFeed:
         self._publish(lambda audience: audience.window(number, data))
 
     def _encode(self, shown: Shown, plain: Picture) -> None:
-        from .av_video import Video
+        from .video_messages import VideoMessages
 
         try:
             if self._video is None:
-                self._video = Video(self.info, self._settings)
-            init, fragments = self._video.encode(shown.frame, plain)
+                self._video = VideoMessages(self.info, self._settings)
+            made = self._video.make(shown, plain)
         except TubesError as error:
             self._give_up(one_line(error))
             return
         self._count(shown)
-        if init is not None:
-            width, height = init.size
-            begin = messages.binary("init", init.data, codec=init.codec, width=width, height=height)
-            self._publish(lambda audience: audience.begin(begin))
-        self._waited[self._video.time] = shown
-        while len(self._waited) > WAITED:
-            self._waited.popitem(last=False)
-        for fragment in fragments:
-            of = self._waited.pop(fragment.time, shown)
-            told = messages.frame(of, fragment.time)
-            windows = tuple(explanation.window for explanation, _ in of.parts)
-            media = Media(messages.media(fragment.data, fragment.key, [told]), fragment.key, windows)
-            self._publish(partial(_send_media, media))
+        for message in made:
+            self._publish(partial(_send, message))
 
     def _give_up(self, why: str) -> None:
         self.why_no_video, self._video = why, None
@@ -291,10 +289,10 @@ class WebFeed:
         self._publish(lambda audience: audience.say(messages.text("video", video="none", why_no_video=why)))
 
     def _show(self, number: int, shown: Shown) -> None:
-        jpeg = _jpeg(shown)
+        data = jpeg(shown)
         self._pictured = number
         self._count(shown)
-        self._publish(lambda audience: audience.show(number, jpeg))
+        self._publish(lambda audience: audience.show(number, data))
 
     def _publish(self, tell: Callable[[Audience], Any]) -> None:
         """Has the server's thread tell the viewers."""
@@ -304,14 +302,12 @@ class WebFeed:
                 loop.call_soon_threadsafe(tell, audience)
 
 
-def _send_media(media: Media, audience: Audience) -> None:
-    audience.media(media)
+def _send(message: bytes | Media, audience: Audience) -> None:
+    if isinstance(message, Media):
+        audience.media(message)
+    else:
+        audience.begin(message)
 
 
-def _jpeg(shown: Shown) -> bytes:
-    """The frame's picture with square pixels."""
-    image = shown.frame.picture
-    width = max(1, round(image.width * shown.frame.pixel_aspect))
-    rgb = image.rgb(None if width == image.width else (width, image.height))
-    _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return data.tobytes()
+def _named(stream: str, event: Event) -> str:
+    return f'{{"stream":{messages.as_json(stream)},"event":{event.json}}}'

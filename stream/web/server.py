@@ -13,13 +13,18 @@ from typing import Any, ClassVar
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ...engine.errors import SinkError
+from ...engine.errors import SinkError, UsageError
+from ..net.loopback import is_loopback
 from ..telemetry.health import Told
 from ..telemetry.log import say
 from .app import make_app
 from .audience import Audience
+from .bulletin import Bulletin
 from .feed import WebFeed
+from .link import made_token, show_link
+from .logins import AccessRules, Logins
 from .messages import LONGEST
+from .served import ServedStreams
 
 CONNECTIONS = 256
 """Maximum number of connections at once; more are refused."""
@@ -43,8 +48,9 @@ class WebServer:
     _shared: ClassVar[dict[tuple[str, int], WebServer]] = {}  # one server for each port of the process
     _lock = threading.Lock()
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, rules: AccessRules) -> None:
         """Raises OSError if the port cannot be bound."""
+        self.rules = rules
         self.feeds: dict[str, WebFeed] = {}
         self.expected: dict[str, Callable[[], Told]] = {}
         """how each stream is that is to be served, also while it is not open"""
@@ -52,26 +58,37 @@ class WebServer:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=128)
         self.port = int(listening.getsockname()[1])
-        names = frozenset({host.lower(), "localhost", socket.gethostname().lower()})
-        self._server = _server(make_app(self.feeds, self.expected, names))
+        own = socket.gethostname().lower()
+        names = frozenset({host.lower(), "localhost", own, f"{own}.local", *rules.names})
+        token = rules.token
+        if not (token or rules.insecure or is_loopback(host)):
+            token = made_token()
+            show_link(host, self.port, token)
+        self.logins = Logins(rules, token, self.port)
+        self._streams, self._bulletin = ServedStreams(self.feeds, self.expected), Bulletin()
+        self._doorway = make_app(self._streams, self._bulletin, self.logins, names)
+        self._server = _server(self._doorway)
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(listening,), name="saliency-tubes web", daemon=True)
         self._thread.start()
         self._begun.wait()
 
     @classmethod
-    def acquire(cls, name: str, host: str, port: int) -> WebServer:
-        """The server of that address. Raises SinkError if the address is in use or is not this machine's."""
+    def acquire(cls, name: str, host: str, port: int, rules: AccessRules) -> WebServer:
+        """The server of that address. Raises SinkError if the address is in use or is not this machine's, UsageError if
+        it has other rules already."""
         with cls._lock:
             server = cls._shared.get((host, port)) if port else None
             if server is None:
                 try:
-                    server = cls(host, port)
+                    server = cls(host, port, rules)
                 except (OSError, ValueError, TypeError) as error:  # the last two for an impossible host name
                     why = getattr(error, "strerror", None) or error
                     raise SinkError(f"{name}: cannot listen on {host} port {port}: {why}") from None
                 if port:
                     cls._shared[host, port] = server
+            if server.rules != rules:
+                raise UsageError(f"{name}: another output has port {port} with other tokens, names or insecure")
             server._users += 1
             return server
 
@@ -86,7 +103,7 @@ class WebServer:
 
     def add(self, feed: WebFeed) -> bool:
         """Serves a stream from now on. False: another one has its name."""
-        feed.open(Audience, self._loop)
+        feed.open(Audience, self._bulletin, self._loop)
         if self.feeds.setdefault(feed.name, feed) is feed:
             return True
         feed.close("")
@@ -99,8 +116,14 @@ class WebServer:
 
     def stop(self) -> None:
         """Ends the server. Connections that do not end by themselves are cut."""
+        self._loop.call_soon_threadsafe(self._bulletin.end)
         self._server.should_exit = True
         self._thread.join()
+
+    @property
+    def failed_logins(self) -> int:
+        """Number of failed logins so far."""
+        return self._doorway.failed_logins
 
     # the thread
 
@@ -113,6 +136,7 @@ class WebServer:
         self._loop.set_exception_handler(_say_once(set()))
         logger = logging.getLogger("uvicorn.error")
         logger.addFilter(quiet)
+        self._bulletin.open(self._loop)
         ticking = asyncio.ensure_future(self._tick())
         self._begun.set()
         try:
@@ -130,6 +154,10 @@ class WebServer:
             watchdog.look([one.transport for one in self._server.server_state.connections], self._loop.time())
             for feed in tuple(self.feeds.values()):
                 feed.tick()
+            self._bulletin.look(self._streams.all_status)
+            line = self._doorway.line()
+            if line:
+                say("sink", f"web server on port {self.port}: {line}", level=logging.WARNING)
 
 
 class Watchdog:

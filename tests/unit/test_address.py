@@ -140,8 +140,9 @@ STREAM = Path(__file__).parents[2] / "stream"
 OPENERS = {
     *("sinks/av_push.py", "sinks/gst_pipeline.py", "sinks/gst_rtsp.py", "sinks/mqtt.py", "sinks/webhook.py"),
     *("sources/av_feed.py", "sources/gst_description.py", "sources/rtsp_redirect.py"),
+    *("web/logins.py", "web/link.py"),
 }
-"""files that give a library the full address, or a login"""
+"""files that give a library the full address, or a login, compare a token with what is shown, or print a new one"""
 
 
 def test_addresses_are_taken_apart_in_one_room_and_revealed_where_they_are_opened() -> None:

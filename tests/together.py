@@ -11,19 +11,21 @@ SOON = 60
 """seconds after which a thread that hangs is a failure"""
 
 
-def at_once(frames: Any, works: Sequence[Callable[[], object]]) -> tuple[list[BaseException | None], list[float]]:
-    """Does each work in a thread of its own. Another thread keeps the queue busy until all of them wait for it.
+def at_once(frames: Any, works: Sequence[Callable[[], Any]]) -> tuple[list[BaseException | None], list[float]]:
+    """Does each work in a thread of its own. Another thread keeps the queue busy until all have left their jobs there,
+    and then queues them.
 
-    frames: a `FrameQueue`. Each work asks it once. Returns what each has raised, and the seconds of the processor that
-    each thread took.
+    frames: a `FrameQueue`. Each work asks it once, and returns the event. Returns what each has raised, or its event,
+    and the seconds of the processor that each thread took, with those of the one that queues at the end.
     """
     errors: list[BaseException | None] = [None] * len(works)
+    events: list[Any] = [None] * len(works)
     spent = [0.0] * len(works)
 
     def do(index: int) -> None:
         begun = time.thread_time()
         try:
-            works[index]()
+            events[index] = works[index]()
         except BaseException as error:
             errors[index] = error
         spent[index] = time.thread_time() - begun
@@ -40,4 +42,13 @@ def at_once(frames: Any, works: Sequence[Callable[[], object]]) -> tuple[list[Ba
     for thread in threads:
         thread.join(SOON)
     assert not any(map(threading.Thread.is_alive, threads))
+    begun = time.thread_time()
+    frames.settle()
+    spent.append(time.thread_time() - begun)
+    for index, event in enumerate(events):
+        try:
+            if event is not None:
+                event.check()
+        except Exception as error:
+            errors[index] = error
     return errors, spent

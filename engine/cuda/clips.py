@@ -12,7 +12,7 @@ from ..types import Clip, Sample
 from .driver import Arguments, Gpu
 from .memory import View
 from .pool import Block, Pool
-from .resources import CudaEvent, Stream
+from .resources import Moment, Stream
 from .samples import DeviceSample
 from .shots import GATHERED, MOST_SAMPLES, STEP_PIXELS, check_clips, numbers
 
@@ -50,7 +50,7 @@ class Gather:
 
     def _blocks(self, samples: Sequence[Sample], stream: Stream) -> list[Block]:
         """Where the samples lie, after what makes them."""
-        blocks, waited = [], set[CudaEvent]()
+        blocks, waited = [], set[Moment]()
         for sample in samples:
             if isinstance(sample, DeviceSample) and sample.gpu is self._gpu:
                 if sample.ready not in waited:

@@ -1,7 +1,7 @@
 """Work of many threads done together: flat combining (Hendler, Incze, Shavit, Tzafrir, SPAA 2010).
 
-A thread that has work while another one is busy with such work leaves it in a list; the thread whose turn is next does
-all that is in the list in one go. So nobody waits for company, and a thread that is alone is done at once.
+A thread that has work while another one is busy with such work leaves it in a list, and goes on; the other one does all
+that is in the list in one go before it leaves. So nobody waits for company, and a thread that is alone is done at once.
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ class Task:
     def __init__(self) -> None:
         self.done = False
         self.error: BaseException | None = None
-        """why it could not be done; it is raised in the thread whose task this is"""
+        """why it could not be done"""
+
+    def check(self) -> None:
+        """Raises the error of a task that could not be done: a copy each time, since an exception carries the traceback
+        of one thread."""
+        if self.error is not None:
+            raise copy(self.error)
 
 
 SomeTask = TypeVar("SomeTask", bound=Task)
 
 
 class Combiner(Generic[SomeTask]):
-    """Gathers the tasks of threads that come at the same time. Any thread may call `do`."""
+    """Gathers the tasks of threads that come at the same time. Any thread may call its methods."""
 
     def __init__(self, work: Callable[[Sequence[SomeTask]], None]) -> None:
         """work: does all of these tasks, in the order in which they came, and sets `error` of those that it could not
@@ -44,43 +50,39 @@ class Combiner(Generic[SomeTask]):
         return len(self._waiting)
 
     def busy(self) -> AbstractContextManager[object]:
-        """Tasks wait while the block lasts, as if this thread were doing others. For tests and benchmarks."""
+        """Tasks wait while the block lasts, and after it until `settle` or the next task. For tests and benchmarks."""
         return self._lock
 
-    def do(self, task: SomeTask) -> None:
-        """Returns when the task is done, by this thread or by another one. Raises the task's own error, never that of
-        another task."""
+    def add(self, task: SomeTask) -> None:
+        """Does the task now, with all others that wait; or leaves it to the thread that is doing others, which does it
+        next. Raises nothing of the task: ask `Task.check` once it is done."""
         self._waiting.append(task)
-        try:
-            with self._lock:
-                if not task.done:  # else who had the lock has done it
-                    self._do_all()
-        finally:
-            if not task.done:  # the thread was interrupted while it waited
-                self._forget(task)
-        if task.error is not None:
+        # Whoever has the lock looks once more after he has let go of it, so that no task is forgotten.
+        while self._waiting and self._lock.acquire(blocking=False):
             try:
-                raise task.error
+                self._do_all()
             finally:
-                task.error = None  # else the error, by its traceback, would keep itself and the task
+                self._lock.release()
+
+    def settle(self) -> None:
+        """Returns when all tasks that were added before are done."""
+        with self._lock:
+            self._do_all()
 
     def _do_all(self) -> None:
-        """Does all tasks that wait: each thread has one at most, so there is an end to them."""
+        """Does all tasks that wait."""
         tasks = list[SomeTask]()
         try:
             while self._waiting:
                 tasks.append(self._waiting.popleft())
-            self._work(tasks)
+            if tasks:
+                self._work(tasks)
         except BaseException as error:
             for task in tasks:
                 if task.error is None:
-                    task.error = copy(error)  # a copy each: an exception carries the traceback of one thread
+                    task.error = copy(error)  # without its traceback, which would keep the task and all that it holds
+            if not isinstance(error, Exception):
+                raise  # an interruption of this thread
         finally:
             for task in tasks:
                 task.done = True
-
-    def _forget(self, task: SomeTask) -> None:
-        try:
-            self._waiting.remove(task)
-        except ValueError:  # another thread has just taken it
-            return

@@ -20,7 +20,7 @@ from ..runtimes.device import Device, find_device
 from .memory import View, contiguous
 from .once import Once
 from .program import INSTALL, build, load_nvrtc
-from .resources import NUMBERS, CudaEvent, Memory, Stream, given, pinned_array
+from .resources import NUMBERS, CudaEvent, Memory, Moment, Stream, given, pinned_array
 from .staging import Staging
 
 MOST_KEPT = 512
@@ -94,7 +94,7 @@ class Gpu:
         assert isinstance(device, Device)  # otherwise why_not has named the reason
         self.cuda: Any = _bindings()
         self.device = device
-        self.dropped: deque[tuple[str, int, list[CudaEvent]]] = deque()
+        self.dropped: deque[tuple[str, int, list[Moment]]] = deque()
         """memory that is garbage, to be freed: the function that does, the address, the events to wait for"""
         self._spare: deque[Any] = deque()
         self._modules = Once[str, Any]()

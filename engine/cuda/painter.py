@@ -18,7 +18,7 @@ from ..draw.style import Style
 from ..errors import UsageError
 from ..picture import Image
 from ..types import Crop, Explanation, Parts, leading
-from .frames import FrameQueue
+from .frames import FrameEvent, FrameQueue
 from .jobs import MOST_PARTS, Surface, between, check_cells, scale_numbers
 from .kernel import KernelJob
 from .marks import MARKED_PLANE, PackedPatches, marks_of, packed
@@ -27,8 +27,7 @@ from .pictures import DevicePicture
 from .uploads import Uploads
 
 if TYPE_CHECKING:
-    from .driver import Gpu
-    from .resources import Stream
+    pass
 
 _TUBES, _CAPTIONS, _SPLINES = 8, 4, 32
 """Numbers of arrays that are kept on the GPU: tubes, captions, and the coefficients of the newest frames."""
@@ -47,14 +46,15 @@ class CudaPainter:
 
     def __init__(self, frames: FrameQueue, style: Style) -> None:
         """frames: for all that is drawn; it must outlive the painter."""
-        gpu, stream = frames.gpu, frames.stream
+        gpu = frames.gpu
         self.style, self.not_finite = style, 0
         self._gpu, self._frames = gpu, frames
         self._plans, self._kernel = OverlayPlans(gpu, style), kernel_of(style)
-        self._tubes = Uploads[_Tube](gpu, stream, _TUBES)
-        self._splines = Uploads[None](gpu, stream, _SPLINES)
+        self._tubes = Uploads[_Tube](frames, _TUBES)
+        self._splines = Uploads[None](frames, _SPLINES)
         self._spline: _Spline | None = None
-        self._marks = _Marks(gpu, stream, style)
+        self._last: FrameEvent | None = None
+        self._marks = _Marks(frames, style)
 
     @property
     def description(self) -> str:
@@ -72,7 +72,8 @@ class CudaPainter:
         caption: Caption | None,
         pixel_aspect: float,
     ) -> None:
-        """As `ImagePainter.paint`. Raises UsageError for evidence of more than 64 cells on an axis."""
+        """As `ImagePainter.paint`. Raises UsageError for evidence of more than 64 cells on an axis; ModelError where
+        the GPU fails, or has failed with the frame before."""
         if not parts and outline is None and caption is None:
             return
         picture, jobs = self._mine(image), dict[str, KernelJob]()
@@ -80,7 +81,11 @@ class CudaPainter:
             jobs[self._kernel] = self._overlay(picture.surface, parts, at, opacity)
         if outline is not None or caption is not None:
             jobs["marks"] = self._marks.job(picture.surface, outline, caption, pixel_aspect)
-        picture.drawn(self._frames.do(picture.ready, jobs))
+        last, self._last = self._last, None
+        if last is not None:
+            last.check()  # another thread may have queued it
+        self._last = self._frames.do(picture.ready, jobs)
+        picture.drawn(self._last)
 
     def close(self) -> None:
         """Gives the memory back once all is drawn."""
@@ -166,9 +171,9 @@ class _Marked:
 class _Marks:
     """The caption and the outline."""
 
-    def __init__(self, gpu: Gpu, stream: Stream, style: Style) -> None:
+    def __init__(self, frames: FrameQueue, style: Style) -> None:
         self._style = style
-        self._captions = Uploads[None](gpu, stream, _CAPTIONS)
+        self._captions = Uploads[None](frames, _CAPTIONS)
         self._made = OrderedDict[tuple[Any, ...], _Marked]()
 
     def job(self, surface: Surface, outline: Crop | None, caption: Caption | None, pixel_aspect: float) -> KernelJob:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..picture import Color, Layout
 from .jobs import PLANES, Format, RawPlane, Surface
-from .resources import CudaEvent, given
+from .resources import Moment, given
 
 if TYPE_CHECKING:
     from .driver import Gpu
@@ -23,7 +23,7 @@ class DevicePicture:
     gpu: Gpu
     surface: Surface
     """where its planes lie"""
-    ready: CudaEvent | None = None
+    ready: Moment | None = None
     """when the last write to it is done; None: it is done already"""
     lease: Any = None
     """what owns the memory, kept alive as long as the picture is; its `used(event)` is told of the work on it"""
@@ -62,12 +62,12 @@ class DevicePicture:
         """Whether its owner has lent so many that he would soon wait for one: it should be copied."""
         return bool(getattr(self.lease, "scarce", False))
 
-    def used(self, event: CudaEvent) -> None:
+    def used(self, event: Moment) -> None:
         """Says that it is read until the event: its memory is not given back before."""
         if self.lease is not None:
             self.lease.used(event)
 
-    def drawn(self, event: CudaEvent) -> None:
+    def drawn(self, event: Moment) -> None:
         """Says that it is written to until the event."""
         self.ready = event
         self.used(event)

@@ -149,6 +149,7 @@ class CudaPlace:
             raise ValueError(f"an image on {image.where} cannot be made alike on {self.name}")
         format, stream = Format(layout.value), self.frames.stream  # behind what was drawn
         pool = self._pool_of(bytes_of(format, size))
+        self.frames.settle()
         with self.gpu.entered():
             block = pool.take(stream)
             surface = laid_out(format, size, color, block.pointer)
@@ -198,6 +199,7 @@ class CudaPlace:
 
     def synchronize(self) -> None:
         """Waits until all that is queued for its pictures so far is done. Raises ModelError if some of it failed."""
+        self.frames.settle()
         with self.gpu.entered():
             for stream in (self._arrivals, self.frames.stream, self._downloads):
                 stream.synchronize()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from .resources import CudaEvent, Memory, Stream
+from .resources import Memory, Moment, Stream
 
 if TYPE_CHECKING:
     from .driver import Gpu
@@ -23,9 +23,9 @@ class Block:
         """address"""
         self._memory: Memory | None = memory
         self.pool = pool
-        self._uses: dict[int, CudaEvent] = {}
+        self._uses: dict[int, Moment] = {}
 
-    def used(self, event: CudaEvent) -> None:
+    def used(self, event: Moment) -> None:
         """Says that somebody reads or writes the memory until the event; whoever leases it next waits for that."""
         self._uses[event.stream] = event  # a stream works in order: its last event is enough
 
@@ -46,7 +46,7 @@ class Pool:
         """block_bytes: of each block. most: the number of blocks, which are allocated when they are first needed, or by
         `fill`."""
         self._gpu, self.block_bytes, self._most = gpu, block_bytes, most
-        self._free: deque[tuple[Memory, dict[int, CudaEvent]]] = deque()
+        self._free: deque[tuple[Memory, dict[int, Moment]]] = deque()
         self._unmade = deque(range(most))  # a queue, since its `pop` is one step for all threads
         self._closed = False
 
@@ -77,7 +77,7 @@ class Pool:
             memory, uses = self._free.popleft()
         except IndexError:
             memory, uses = self._made(), {}
-        others = [event for number, event in uses.items() if number != stream.number]
+        others = [event for number, event in uses.items() if number != stream.number and not event.refused]
         if others:
             try:
                 with self._gpu.entered():
@@ -88,7 +88,7 @@ class Pool:
                 raise
         return Block(memory, self)
 
-    def give(self, memory: Memory, uses: dict[int, CudaEvent]) -> None:
+    def give(self, memory: Memory, uses: dict[int, Moment]) -> None:
         """Takes a block back. Called by the block."""
         if self._closed:
             self._drop(memory, uses)
@@ -118,7 +118,7 @@ class Pool:
             self._unmade.append(number)
             raise ModelError(f"{self._gpu.name} has no {self.block_bytes / 1e6:.1f} MB more ({error})") from None
 
-    def _drop(self, memory: Memory, uses: dict[int, CudaEvent]) -> None:
+    def _drop(self, memory: Memory, uses: dict[int, Moment]) -> None:
         """Leaves the memory to be freed by `Gpu.collect`."""
         for event in uses.values():
             memory.used_until(event)

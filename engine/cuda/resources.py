@@ -35,10 +35,38 @@ def given(cuda: Any, result: tuple[Any, ...]) -> Any:
     return None if count == 1 else result[1] if count == 2 else result[1:]
 
 
+class Moment(Protocol):
+    """A moment in the work of a stream: a `CudaEvent`, or one of work that waits to be queued."""
+
+    @property
+    def handle(self) -> Any:
+        """CUDA's own. Raises ModelError for work that was refused."""
+        ...
+
+    @property
+    def stream(self) -> int:
+        """`Stream.number` of the stream that it is recorded on"""
+        ...
+
+    @property
+    def refused(self) -> bool:
+        """Whether the work could not be queued, so that there is nothing to wait for."""
+        ...
+
+    def done(self) -> bool:
+        """Whether the stream has come this far, or never will. Raises ModelError if its work has failed."""
+        ...
+
+    def synchronize(self) -> None:
+        """Waits until the stream has come this far. Raises ModelError if its work was refused or has failed."""
+        ...
+
+
 class CudaEvent:
     """A moment in the work of a stream. A thread that waits for it sleeps. It returns to its GPU when it is garbage."""
 
     __slots__ = ("_cuda", "_spare", "handle", "stream")
+    refused = False
 
     def __init__(self, cuda: ModuleType, spare: deque[Any], stream: int) -> None:
         self.stream = stream
@@ -76,7 +104,7 @@ class Lender(Protocol):
     """What streams and memory need of a `driver.Gpu`."""
 
     cuda: Any
-    dropped: deque[tuple[str, int, list[CudaEvent]]]
+    dropped: deque[tuple[str, int, list[Moment]]]
 
     def entered(self) -> Any: ...
 
@@ -97,11 +125,14 @@ class Stream:
         """the address of CUDA's own object"""
         self.number = next(NUMBERS)
 
-    def wait(self, event: CudaEvent | None) -> None:
+    def wait(self, event: Moment | None) -> None:
         """Lets what is queued from now on wait for the event, on the GPU: this returns at once. None: for nothing; so
         is an event of this stream, which works in order."""
-        if event is not None and event.stream != self.number:
-            given(self._gpu.cuda, self._gpu.cuda.cuStreamWaitEvent(self.handle, event.handle, 0))
+        if event is None:
+            return
+        handle = event.handle  # work that waits to be queued is queued by this, also on this stream
+        if event.stream != self.number:
+            given(self._gpu.cuda, self._gpu.cuda.cuStreamWaitEvent(self.handle, handle, 0))
 
     def record(self) -> CudaEvent:
         """The moment at which all that is queued so far is done."""
@@ -126,9 +157,9 @@ class Memory:
         self._gpu = gpu
         self.pointer, self.size = pointer, size
         """address; bytes"""
-        self._uses: list[CudaEvent] = []
+        self._uses: list[Moment] = []
 
-    def used_until(self, event: CudaEvent) -> None:
+    def used_until(self, event: Moment) -> None:
         """Says that work which ends at the event uses this memory: it is not freed before."""
         if len(self._uses) >= _MOST_USES:
             with suppress(ModelError):  # then all are kept: whoever waits for them is told

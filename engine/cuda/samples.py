@@ -16,13 +16,13 @@ from ..picture import U8
 from ..preprocess import place
 from ..types import Crop, Frame
 from .driver import Gpu, stream_of
-from .frames import FrameQueue
+from .frames import FrameEvent, FrameQueue
 from .jobs import Surface
 from .kernel import BatchKernel, KernelJob
 from .memory import View, view_of
 from .pictures import DevicePicture
 from .pool import Block, Pool
-from .resources import CudaEvent
+from .resources import Moment
 from .shots import SHOT, SOURCE, check_sample, filters_of, shot_of
 
 _MOST_KINDS = 16
@@ -115,7 +115,7 @@ class DeviceSample:
     """RGB [3, H, W] uint8"""
     size: tuple[int, int]
     crop: Crop
-    ready: CudaEvent
+    ready: Moment
     """when it is written; who reads it lets his stream wait for that, and tells the block until when"""
 
     @cached_property
@@ -140,16 +140,20 @@ class CudaSampler:
         """pool: of blocks of 3 H W bytes, which the samples lease. frames: on which they are made."""
         self._preprocess = CudaPreprocess(spec, frames.gpu.device.index)
         self._pool, self._frames = pool, frames
+        self._last: FrameEvent | None = None
 
     def put(self, frame: Frame) -> DeviceSample:
         """As `Sampler.put`; this waits for nothing. Raises ValueError for a picture that is not on this GPU, ModelError
-        if all samples are in use or the GPU fails."""
+        if all samples are in use, or if the GPU fails, or has failed with the frame before."""
         image, frames, gpu = frame.image, self._frames, self._frames.gpu
         if not isinstance(image, DevicePicture) or image.gpu is not gpu:
             raise ValueError(f"an image on {image.where} cannot be sampled on {gpu.name}: `Place.bring` it there")
+        last, self._last = self._last, None
+        if last is not None:
+            last.check()  # another thread may have queued it
         block = self._pool.take(frames.stream)
         job, crop = self._preprocess.job(image.surface, block.pointer, frame.pixel_aspect, frames.stream.handle)
-        ready = frames.do(image.ready, {"preprocess": job})
+        ready = self._last = frames.do(image.ready, {"preprocess": job})
         block.used(ready)
         image.used(ready)
         return DeviceSample(gpu, block, self._preprocess.spec.size, crop, ready)

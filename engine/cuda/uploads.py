@@ -1,4 +1,4 @@
-"""The newest few arrays of one kind on a GPU, each sent there once, for the work of one stream."""
+"""The newest few arrays of one kind on a GPU, each sent there once, for what a `FrameQueue` draws."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from .driver import Gpu
-    from .resources import CudaEvent, Memory, Stream
+    from .frames import FrameQueue
+    from .resources import CudaEvent, Memory
 
 Note = TypeVar("Note")
 _SMALLEST = 4096
@@ -32,13 +32,13 @@ class _Slot(Generic[Note]):
 class Uploads(Generic[Note]):
     """Keeps the `count` arrays that were asked for last. For one thread at a time.
 
-    All that reads them must be queued on `stream`: a slot is written again behind it, so nothing waits. Only if the
+    All that reads them must be given to `frames`: a slot is written again behind it, so nothing waits. Only if the
     copy of `count` arrays ago is still not done does the host wait for it. Memory is asked for when an array is larger
     than all before it, and otherwise not.
     """
 
-    def __init__(self, gpu: Gpu, stream: Stream, count: int) -> None:
-        self._gpu, self._stream, self._count = gpu, stream, count
+    def __init__(self, frames: FrameQueue, count: int) -> None:
+        self._frames, self._gpu, self._stream, self._count = frames, frames.gpu, frames.stream, count
         self._slots = OrderedDict[int, _Slot[Note]]()
         self._capacity = _SMALLEST
         self._outgrown = list[npt.NDArray[np.uint8]]()
@@ -59,6 +59,8 @@ class Uploads(Generic[Note]):
 
     def _sent(self, key: object, array: npt.NDArray[Any], note: Note) -> _Slot[Note]:
         slot = self._slots.popitem(last=False)[1] if len(self._slots) == self._count else None
+        if slot is not None:
+            self._frames.settle()  # what reads the slot may still wait to be queued
         if slot is not None and not slot.copied.done():
             slot.copied.synchronize()
         while self._capacity < array.nbytes:
@@ -81,6 +83,7 @@ class Uploads(Generic[Note]):
 
     def close(self) -> None:
         """Gives the memory back once the stream has done what is queued. To be called within `Gpu.entered`."""
+        self._frames.settle()
         while self._slots:
             self._drop(self._slots.popitem()[1])
         self._outgrown.clear()

@@ -12,7 +12,7 @@ from ...engine.errors import ModelError
 
 if TYPE_CHECKING:
     from ...engine.cuda.driver import Gpu
-    from ...engine.cuda.resources import CudaEvent
+    from ...engine.cuda.resources import Moment
 
 READ, WRITE, CUDA = 1, 2, 1 << 17
 """GST_MAP_READ, GST_MAP_WRITE, GST_MAP_CUDA"""
@@ -56,7 +56,7 @@ class Lent:
         """whether few of its kind are left: a copy should be taken, and this given back"""
         self._held, self._home = _Held(gpu, buffer, mapped), home
 
-    def used(self, event: CudaEvent) -> None:
+    def used(self, event: Moment) -> None:
         """Says that work which ends at the event uses the memory."""
         assert self._held is not None
         self._held.uses.append(event)
@@ -70,7 +70,7 @@ class _Held:
     def __init__(self, gpu: Gpu, buffer: Any, mapped: _Map) -> None:
         self.gpu, self.buffer = gpu, buffer
         self.mapped: _Map | None = mapped
-        self.uses: list[CudaEvent] = []
+        self.uses: list[Moment] = []
 
     def unmap(self) -> None:
         mapped, self.mapped = self.mapped, None

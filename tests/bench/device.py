@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -63,12 +62,11 @@ def measured(folder: Path, rounds: int) -> dict[str, object]:
 def _frames(double: Any, rounds: int) -> dict[str, float]:
     """Microseconds of the processor for one frame of each stream: its sample is taken, evidence and caption are drawn.
 
-    The ways take turns: one stream alone; eight whose frames are done one by one; eight whose frames come at the same
-    time, each from a thread of its own, so that each kernel is launched once for all of them. The processor's time is
-    what is told, that of threads that wait and wake included, so that other programs on the machine count less.
+    The ways take turns: one stream alone; eight whose frames come one by one; eight whose frames come while another
+    thread is queuing, so that each kernel is launched once for all of them. What a stream's thread does then is the
+    same in whichever thread it runs, and so is what the other one does at the end: one thread does all here, since
+    threads that start and wake would be measured with it.
     """
-    from together import at_once
-
     streams = [_Stream() for _ in range(MOST)]
     frames = streams[0].place.frames
 
@@ -80,13 +78,16 @@ def _frames(double: Any, rounds: int) -> dict[str, float]:
         return time.thread_time() - begun
 
     def together(index: int) -> float:
-        before, total = double.launches, 0.0
+        before, begun = double.launches, time.thread_time()
         for work in (_Stream.put, _Stream.paint):
-            errors, spent = at_once(frames, [partial(work, stream, index) for stream in streams])
-            assert not any(errors)
-            total += sum(spent)
+            with frames.combiner.busy():
+                events = [work(stream, index) for stream in streams]
+            frames.settle()
+            for event in events:
+                event.check()
+        spent = time.thread_time() - begun
         assert {count - before.get(kernel, 0) for kernel, count in double.launches.items()} == {1}
-        return total
+        return spent
 
     alone(0, streams)  # compiles, uploads tables
     ways: dict[str, tuple[int, Callable[[int], float]]] = {
@@ -128,12 +129,13 @@ class _Stream:
         self._explanation = make_event().explanation
         self._caption = Caption.of(self._explanation, style)
 
-    def put(self, index: int) -> None:
-        self._sampler.put(self._frames[index])
+    def put(self, index: int) -> Any:
+        return self._sampler.put(self._frames[index]).ready
 
-    def paint(self, index: int) -> None:
+    def paint(self, index: int) -> Any:
         self._painter.paint(self._frames[index].image, ((self._explanation, 1.0),), at=float(index), opacity=1.0,
                             outline=None, caption=self._caption, pixel_aspect=1.0)  # fmt: skip
+        return self._frames[index].image.ready
 
     def close(self) -> None:
         self._frames = []

@@ -67,14 +67,16 @@ class Stream:
         self.picture = make_picture(LAYOUTS[self.number % 3], *self.size, 100 * self.number + index)
         self.frame = Frame(index, index, Fraction(1, 25), self.place.bring(self.picture))
 
-    def put(self) -> None:
+    def put(self) -> Any:
         self.seen = self.sampler.put(self.frame)
+        return self.seen.ready
 
-    def paint(self, painter: Any = None, image: Any = None) -> None:
+    def paint(self, painter: Any = None, image: Any = None) -> Any:
         (painter or self.painter).paint(
             image or self.frame.image, ((self.explained, 1.0),), at=4.0 + self.index, opacity=0.9,
             outline=self.outline, caption=self.caption, pixel_aspect=1.0,
         )  # fmt: skip
+        return self.frame.image.ready
 
     def check(self) -> None:
         """What the network sees, and what was drawn, are the host's."""
@@ -190,6 +192,10 @@ def test_what_fails_with_one_frame_is_told_to_its_stream_alone(
             if work == "put":
                 stream.paint()
             stream.check()
+    for stream, error in zip(streams, errors, strict=True):
+        if error is not None:  # it hears of it with its next frame
+            with pytest.raises(ModelError, match="the GPU says: "):
+                getattr(stream, work)()
     told.clear(), errors.clear()
     for stream in streams:  # all go on, also the one that was told: it may try its next frame
         stream.next(2)

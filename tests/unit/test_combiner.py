@@ -57,15 +57,16 @@ def together(threads: Sequence[threading.Thread]) -> None:
 def test_each_is_done_once_in_its_threads_order_and_is_told_its_own_error(plans: list[list[bool]], breaks: int) -> None:
     """plans: for each thread, which of its tasks cannot be done."""
     worker = Worker(breaks)
-    combiner, told = Combiner(worker), list[tuple[int, int, BaseException | None]]()
+    combiner, given = Combiner(worker), list[Numbered]()
 
     def stream(owner: int, plan: list[bool]) -> None:
         for number, bad in enumerate(plan):
-            try:
-                combiner.do(Numbered(owner, number, bad))
-                told.append((owner, number, None))
-            except (ValueError, OSError) as error:
-                told.append((owner, number, error))
+            task = Numbered(owner, number, bad)
+            combiner.add(task)
+            if number % 2:
+                combiner.settle()
+                assert task.done
+            given.append(task)
 
     together([threading.Thread(target=stream, args=each) for each in enumerate(plans)])
     done = [task for tasks in worker.rounds for task in tasks]
@@ -73,17 +74,24 @@ def test_each_is_done_once_in_its_threads_order_and_is_told_its_own_error(plans:
     for owner in range(len(plans)):
         assert [number for other, number in done if other == owner] == list(range(len(plans[owner])))
     round_of = {task: index for index, tasks in enumerate(worker.rounds, 1) for task in tasks}
-    assert len(told) == len(done)
-    for owner, number, error in told:
+    assert len(given) == len(done)
+    assert all(task.done for task in given), "a task is forgotten"
+    errors = list[BaseException]()
+    for task in given:
+        owner, number, error = task.owner, task.number, None
+        try:
+            task.check()
+        except (ValueError, OSError) as told:
+            error = told
+            errors.append(told)
         at = round_of[owner, number]
         broken = breaks > 0 and at % breaks == 0
         expected = (owner, number) if plans[owner][number] else (at,) if broken else None
         assert (None if error is None else error.args) == expected
-    errors = [error for _, _, error in told if error is not None]
     assert len({id(error) for error in errors}) == len(errors), "threads share an exception"
 
 
-def test_those_that_come_while_another_works_are_done_in_one_go() -> None:
+def test_those_that_come_while_another_works_do_not_wait_and_are_done_in_one_go() -> None:
     entered, go_on = threading.Event(), threading.Event()
     rounds: list[int] = []
 
@@ -94,25 +102,23 @@ def test_those_that_come_while_another_works_are_done_in_one_go() -> None:
             assert go_on.wait(SOON)
 
     combiner = Combiner(work)
-    first = threading.Thread(target=combiner.do, args=(Numbered(0, 0),))
+    first = threading.Thread(target=combiner.add, args=(Numbered(0, 0),))
     first.start()
     assert entered.wait(SOON)
-    others = [threading.Thread(target=combiner.do, args=(Numbered(owner, 0),)) for owner in range(1, 9)]
-    for thread in others:
-        thread.start()
-    while combiner.waiting < len(others):
-        assert not go_on.wait(0.001)
+    others = [Numbered(owner, 0) for owner in range(1, 9)]
+    together([threading.Thread(target=combiner.add, args=(task,)) for task in others])
+    assert combiner.waiting == len(others)
     go_on.set()
-    for thread in (first, *others):
-        thread.join(SOON)
+    first.join(SOON)
     assert rounds == [1, 8]
+    assert all(task.done for task in others)
 
 
 def test_a_thread_that_is_alone_works_at_once() -> None:
     worker = Worker()
     combiner = Combiner(worker)
     for number in range(3):
-        combiner.do(Numbered(0, number))
+        combiner.add(Numbered(0, number))
     assert worker.rounds == [[(0, 0)], [(0, 1)], [(0, 2)]]
 
 
@@ -124,6 +130,9 @@ def test_an_interruption_is_told_to_all_and_leaves_nothing_behind() -> None:
 
     combiner = Combiner(work)
     for _ in range(2):
+        task = Numbered(0, 0)
         with pytest.raises(KeyboardInterrupt):
-            combiner.do(Numbered(0, 0))
+            combiner.add(task)
+        with pytest.raises(KeyboardInterrupt):
+            task.check()
     assert combiner.waiting == 0

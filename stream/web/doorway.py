@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..net.doorkeeper import Doorkeeper, party
 from .access import App, Message, Receive, Scope, Send, completed, headers_of, refusal
 from .logins import Asker, Logins, Role
-from .signin import SIGN_IN, forgotten, page, welcome
+from .signin import POLICY, SIGN_IN, forgotten, page, welcome
 
 ROLE = "saliency_tubes.role"
 """Key of ASGI's scope: the `Role` of who asks."""
@@ -72,6 +72,7 @@ class Doorway:
         if scope["type"] == "http" and scope["path"] == "/":
             # A browser that follows another site's link sends no SameSite=Strict cookie, until a page of ours asks.
             again = headers.get("sec-fetch-site") == "cross-site" and not shown.failed
+            more.append((POLICY[0].lower().encode(), POLICY[1].encode()))
             await answer(scope, send, 401, b"text/html; charset=utf-8", welcome() if again else page(), more)
             return
         why = "that token is none" if shown.failed else f"this server asks for its token: {SIGN_IN}, or a bearer header"

@@ -15,6 +15,9 @@ from .logins import Logins, Role
 SIGN_IN = "/login"
 LONGEST = 2048
 """Maximum bytes of a form: a token, of which each sign may take three."""
+POLICY = ("Referrer-Policy", "strict-origin")
+"""Header of the form: by no-referrer, as elsewhere, browsers would send it with the origin null, which is refused. What
+they tell by this one is this server's address, without paths and tokens."""
 _HEAD = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -46,13 +49,13 @@ class SignIn:
         if request.method == "POST":
             return await self._try(request, _token_in(await read_body(request, LONGEST)))
         token = request.query_params.get("token", "")
-        return await self._try(request, token) if token else HTMLResponse(page())
+        return await self._try(request, token) if token else _html(page(), 200)
 
     async def _try(self, request: Request, token: str) -> Response:
         role = self._logins.of_token(token.strip())
         if role is Role.NOBODY:
             await self._fail(request.scope)
-            return HTMLResponse(page("That token is none."), 401)
+            return _html(page("That token is none."), 401)
         answer = RedirectResponse("/", 303)
         by_proxy = request.headers.get("x-forwarded-proto", "").strip().lower()
         answer.set_cookie(
@@ -63,6 +66,10 @@ class SignIn:
             secure="https" in (request.url.scheme, by_proxy),
         )
         return answer
+
+
+def _html(body: bytes, status: int) -> Response:
+    return HTMLResponse(body, status, dict([POLICY]))
 
 
 def _token_in(form: bytes) -> str:

@@ -75,7 +75,11 @@ class Doorway:
             more.append((POLICY[0].lower().encode(), POLICY[1].encode()))
             await answer(scope, send, 401, b"text/html; charset=utf-8", welcome() if again else page(), more)
             return
-        why = "that token is none" if shown.failed else f"this server asks for its token: {SIGN_IN}, or a bearer header"
+        why = (
+            "that is not the token"
+            if shown.failed
+            else f"this server asks for its token: {SIGN_IN}, or a bearer header"
+        )
         await refuse(scope, send, 401, why, more)
 
 

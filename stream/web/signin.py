@@ -28,9 +28,10 @@ _HEAD = """<!doctype html>
 _FORM = """<main class="signin">
 <h1>Saliency Tubes</h1>
 <form method="post" action="/login">
-<p><label for="token">This server asks for its token.</label></p>
-<p><input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<button type="submit">Sign in</button></p>
+<label for="token">This server asks for its token</label>
+<input name="user" autocomplete="username" value="viewer" hidden>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button class="strong" type="submit">Sign in</button>
 <p role="alert">%s</p>
 </form>
 </main>
@@ -55,7 +56,7 @@ class SignIn:
         role = self._logins.of_token(token.strip())
         if role is Role.NOBODY:
             await self._fail(request.scope)
-            return _html(page("That token is none."), 401)
+            return _html(page("That is not the token."), 401)
         answer = RedirectResponse("/", 303)
         by_proxy = request.headers.get("x-forwarded-proto", "").strip().lower()
         answer.set_cookie(

@@ -65,12 +65,13 @@ def test_nothing_is_told_without_the_token(sink: WebSink) -> None:
         told = ask(sink.port, path)
         assert (told.status, told.headers["WWW-Authenticate"]) == (401, 'Bearer realm="saliency-tubes"')
         assert told.error == "this server asks for its token: /login, or a bearer header"
-        assert ask(sink.port, path, Authorization=bearer("the-viewers-t0ken")).error == "that token is none"
+        assert ask(sink.port, path, Authorization=bearer("the-viewers-t0ken")).error == "that is not the token"
     with pytest.raises(InvalidStatus, match="401"), Page.open(sink.port):
         pass
     page = ask(sink.port, "/")
     assert (page.status, page.headers["Content-Type"]) == (401, "text/html; charset=utf-8")
     assert b'<form method="post" action="/login">' in page.body
+    assert page.headers["Referrer-Policy"] == "strict-origin"  # by no-referrer a form has no origin, and is refused
     assert ask(sink.port, "/static/app.css").status == 200  # what is in the package is no secret
 
 
@@ -106,7 +107,7 @@ def test_the_form_does_the_same(sink: WebSink) -> None:
     assert told.cookie == sign_in(sink, TOKEN)
     wrong = ask(sink.port, "/login", "POST", "token=%3Cb%3Enone", Content_Type=kind)
     assert wrong.status == 401
-    assert b"That token is none." in wrong.body
+    assert b"That is not the token." in wrong.body
     assert b"none%3C" not in wrong.body
     for body in ("", "&" * 50, "token=" + "x" * 3000, b"\xff\xfe"):
         assert ask(sink.port, "/login", "POST", body, Content_Type=kind).status in (401, 413)

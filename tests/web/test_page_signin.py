@@ -36,7 +36,7 @@ def test_whoever_has_the_token_gets_the_page_also_after_a_restart(browser: Page)
     port = free_port()
     with stream(f"web://:{port}", web_token=TOKEN) as sink:
         sign_in(browser, sink.port, "not-the-token")
-        browser.wait("() => document.querySelector('[role=alert]')?.textContent === 'That token is none.'")
+        browser.wait("() => document.querySelector('[role=alert]')?.textContent === 'That is not the token.'")
         browser.run(SIGN_IN, TOKEN)
         browser.wait(PLAYS, 60)
         assert browser.run("() => [location.pathname, location.search, document.cookie]") == ["/", "", ""]
@@ -44,6 +44,8 @@ def test_whoever_has_the_token_gets_the_page_also_after_a_restart(browser: Page)
         browser.wait("() => saliencyTubes.session.connection.link.get().state === 'open'", 60)
         browser.open(f"http://127.0.0.1:{port}/")
         browser.wait(PLAYS, 60)
+    with stream(f"web://:{port}", web_token="another-token"):
+        browser.wait(FORM, 60)  # by itself
 
 
 def test_a_link_signs_in_and_leaves_the_address(browser: Page) -> None:

@@ -7,10 +7,11 @@ import { Pixels, frameOf } from "./pixels";
 import { Store } from "./store";
 
 /** Seconds behind the end of the newest frame that are aimed at, beside the time that a frame lasts; more after the
- * picture has had to wait for frames, and slowly less again. */
+ * picture has had to wait for frames, at most once in so many milliseconds, and less again by so much a second. */
 const MARGIN = 0.045;
 const LARGEST_TARGET = 1.0;
-const FORGIVEN = 0.003;
+const RAISED_APART = 1000;
+const FORGIVEN = 0.005;
 /** Seconds off the target from which on the player jumps to the present instead of hurrying. A jump costs the decoding of
  * everything since the last key frame, so there are some milliseconds between two. */
 const REJOIN = 0.8;
@@ -69,6 +70,7 @@ export class Player {
   private newest = -1;
   private errors: number[] = [];
   private jumped = 0;
+  private raised = 0;
   /** media time of the frame that was given last */
   private last = 0;
   /** counts what was to be shown, so that only the last of them is waited for */
@@ -152,6 +154,7 @@ export class Player {
 
   /** Gives the frame that is there once more. */
   async again(): Promise<void> {
+    while (this.isBusy) await sleep(2); // with what is given at the moment
     await this.take(this.last);
   }
 
@@ -278,8 +281,11 @@ export class Player {
     if (this.newest >= 0 && lasted > 0 && lasted < 1) {
       this.lasts += 0.1 * (lasted - this.lasts);
       const { following, target } = this.state.get();
-      if (following && late > 0 && late < LARGEST_TARGET && !this.video.seeking) {
-        this.state.patch({ target: Math.min(target + Math.min(late, 0.03), Math.max(LARGEST_TARGET, this.needed)) });
+      // Frames that come late together were held up by one thing, and that may be this page itself.
+      const isNew = performance.now() - this.raised > RAISED_APART;
+      if (following && late > 0 && late < LARGEST_TARGET && isNew && !this.video.seeking) {
+        this.raised = performance.now();
+        this.state.patch({ target: Math.min(target + Math.min(late, 0.05), Math.max(LARGEST_TARGET, this.needed)) });
       }
     }
     this.newest = t;

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -41,8 +42,8 @@ class Api:
         self._streams, self._bulletin, self._logins, self._patience = streams, bulletin, logins, patience
         self._description = DESCRIPTION.read_bytes()
         self._encoding = asyncio.Lock()
-        self._png: tuple[WebFeed, int, bytes] | None = None
-        """the newest snapshot, of which stream and frame it is"""
+        self._pngs: WeakKeyDictionary[WebFeed, tuple[int, bytes]] = WeakKeyDictionary()
+        """the newest snapshot of each stream, and its frame's number"""
 
     @property
     def routes(self) -> list[Route]:
@@ -98,9 +99,11 @@ class Api:
             if newest is None:
                 raise HTTPException(503, "there is no picture yet", {"Retry-After": "1"})
             number, shown = newest
-            if self._png is None or self._png[:2] != (feed, number):
-                self._png = (feed, number, await asyncio.to_thread(png, shown))
-            return Response(self._png[2], media_type="image/png")
+            known, data = self._pngs.get(feed, (-1, b""))
+            if known != number:
+                data = await asyncio.to_thread(png, shown)
+                self._pngs[feed] = (number, data)
+            return Response(data, media_type="image/png")
 
     async def controls(self, request: Request) -> Response:
         if request.method == "PATCH":

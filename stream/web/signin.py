@@ -47,6 +47,8 @@ class SignIn:
         self._logins, self._fail = logins, fail
 
     async def answer(self, request: Request) -> Response:
+        if not self._logins.asks:  # as by a bookmark of another time
+            return RedirectResponse("/", 303)
         if request.method == "POST":
             return await self._try(request, _token_in(await read_body(request, LONGEST)))
         token = request.query_params.get("token", "")

@@ -13,7 +13,9 @@ NOT_OURS = "contexts that it had made current and not given back"
 """GStreamer 1.22 leaves contexts behind in its own threads, also where this project is not there (gst-launch)."""
 
 BY_ITSELF = "gst_event_set_seqnum"
-"""what GStreamer 1.22's rtspsrc says of itself where a server goes away, with or without a GPU"""
+"""A function that GStreamer 1.22's rtspsrc may call wrongly where a server goes away and its pipeline is closed at that
+moment: the event of the end is sent without a number. It is harmless, has nothing to do with a GPU, and was mended in
+later versions (merge request 7032 of gstreamer)."""
 
 
 def run(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import struct
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -165,6 +166,9 @@ class AvSink(Sink):
         except (av.FFmpegError, OSError) as error:
             if not self._failed:
                 raise self._failure(error) from error
+        finally:
+            if self._failed and self._format != "matroska":
+                _drop_torn_fragment(self._path)
 
     def _failure(self, error: Exception) -> SinkError:
         self._failed = True
@@ -196,3 +200,21 @@ class AvSink(Sink):
             self._audio = AudioCopy(path, output)
         except (ValueError, av.FFmpegError) as error:
             self.notes += (f"the audio is left out: {reason(error)}",)
+
+
+def _drop_torn_fragment(path: Path) -> None:
+    """Takes away the last fragment of an MP4 if a full disk took only a part of its head (the box moof). FFmpeg reads
+    all heads before the first picture, and opens no file in which one is torn; torn pictures (mdat) do no harm.
+    """
+    with suppress(OSError), path.open("r+b") as file:
+        size, start = path.stat().st_size, 0
+        while start + 8 <= size:
+            file.seek(start)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if length == 1:  # it is in the next eight bytes
+                length = int.from_bytes(file.read(8), "big")
+            if length < 8:  # up to the end of the file, or no box
+                return
+            if start + length > size and kind == b"moof":
+                file.truncate(start)
+            start += length

@@ -81,6 +81,66 @@ def test_a_full_disk_is_one_line_and_what_fitted_plays(tmp_path: Path, suffix: s
         assert len(all_pts(cut)) > 250 * share - 50
 
 
+CUTS = f"""
+import re, resource, struct, sys
+from pathlib import Path
+sys.path.insert(0, {FOLDER!r})
+from saliency_tubes.engine.errors import SinkError
+from saliency_tubes.stream.sinks.av_file import FLUSH_SECONDS, AvSink, file_settings
+from saliency_tubes.stream.sinks.base import SinkOptions
+from videos import all_pts, make_info, make_shown
+
+path, info = Path(sys.argv[1]), make_info()
+
+def writes():
+    return int(re.search("syscw: (.*)", Path("/proc/self/io").read_text())[1])
+
+def record(limit):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    sink = AvSink(path, "mp4", file_settings(SinkOptions(live=True)), FLUSH_SECONDS, overwrite=True)
+    pieces, end = [], 0
+    try:
+        sink.open(info)
+        for index in range(40):
+            shown, before = make_shown(index, 37 + index * 512, info), writes()
+            sink.write(shown)
+            if path.stat().st_size != end:
+                pieces.append(writes() - before)
+                end = path.stat().st_size
+    except SinkError:
+        pass
+    finally:
+        sink.close()
+    return pieces
+
+pieces, whole, boxes, start = record(1 << 40), path.read_bytes(), [], 0
+while start < len(whole):
+    length, kind = struct.unpack_from(">I4s", whole, start)
+    boxes.append((kind.decode(), start, length))
+    start += length
+print(*pieces)
+print(*(kind for kind, *_ in boxes))
+_, start, length = boxes[4]
+for limit in range(start - 20, start + length + 20, 5):
+    record(limit)
+    print(len(all_pts(path)), path.stat().st_size - start)
+"""
+
+
+def test_fragments_are_written_in_one_piece_and_half_a_head_is_taken_away(tmp_path: Path) -> None:
+    """FFmpeg opens no MP4 with half a head (moof) of a fragment. So a kill must not leave one, nor a full disk."""
+    run = subprocess.run([sys.executable, "-c", CUTS, str(tmp_path / "out.mp4")], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    pieces, boxes, *lines = run.stdout.splitlines()
+    assert boxes.split()[:8] == ["ftyp", "moov"] + ["moof", "mdat"] * 3
+    assert pieces.split()[1:] == ["1"] * (len(pieces.split()) - 1)  # the first has ftyp and moov before it
+    assert len(pieces.split()) >= 3
+    played, beyond = zip(*(map(int, line.split()) for line in lines), strict=True)
+    assert len(played) > 20
+    assert min(played) >= 12  # half a second is a fragment
+    assert beyond.count(0) > 10
+
+
 def self_size(path: Path) -> int:
     """Bytes of the same video where there is room."""
     run = subprocess.run([sys.executable, "-c", WRITER, str(path), str(1 << 40)], capture_output=True, text=True)

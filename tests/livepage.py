@@ -6,6 +6,7 @@ import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,11 +15,12 @@ from browser import Page
 from markrunner import MarkRunner
 from saliency_tubes.engine.draw.style import Style
 from saliency_tubes.engine.saliency import Target
-from saliency_tubes.engine.types import Explanation
+from saliency_tubes.engine.types import Explanation, Frame
 from saliency_tubes.stream.pipeline.pipeline import Options, Pipeline
 from saliency_tubes.stream.sinks.base import Sink, SinkOptions
 from saliency_tubes.stream.sinks.open import open_sink
 from saliency_tubes.stream.sinks.web import WebSink
+from saliency_tubes.stream.sources.base import Source, SourceHealth
 from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.telemetry.events import Event
 from waiting import wait_for
@@ -39,17 +41,58 @@ class Windows(Sink):
         self.by_number[event.explanation.window] = event.explanation
 
 
+class Fragile:
+    """test:// as a camera whose connection is lost while `away` is set."""
+
+    live = True
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, pattern: Source) -> None:
+        self.away = threading.Event()
+        self.name, self.info, self._pattern, self._reconnects = "test://fragile", pattern.info, pattern, 0
+        self.close = pattern.close
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    def health(self) -> SourceHealth:
+        away = self.away.is_set()
+        state = "lost: no route to host" if away else "running"
+        return SourceHealth(can_be_away=True, connected=not away, state=state, reconnects=self._reconnects)
+
+    def stop(self) -> None:
+        self._pattern.stop()
+
+    def _read(self) -> Iterator[Frame]:
+        index, gap = 0, False
+        for frame in self._pattern:
+            if self.away.is_set():
+                gap = True
+                continue
+            self._reconnects += gap
+            yield replace(frame, index=index, gap=gap)
+            index, gap = index + 1, False
+
+
 class Served:
     """A stream at `port`; 0: any that is free."""
 
-    def __init__(self, port: int = 0, size: tuple[int, int] = SIZE, runner: MarkRunner | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        size: tuple[int, int] = SIZE,
+        runner: MarkRunner | None = None,
+        name: str = "live",
+        rate: int = RATE,
+    ) -> None:
         self.windows = Windows()
-        sink = open_sink(f"web://:{port}", SinkOptions(live=True))
+        sink = open_sink(f"web://:{port}/{name}", SinkOptions(live=True))
         assert isinstance(sink, WebSink)
         self.sink = sink
-        self._source = open_source(f"test://?size={size[0]}x{size[1]}&rate={RATE}&realtime=1")
+        self.camera = Fragile(open_source(f"test://?size={size[0]}x{size[1]}&rate={rate}&realtime=1"))
         options = Options(Target(0), STYLE, "live", max_age=9.0)
-        self._pipeline = Pipeline(self._source, runner or MarkRunner(delay=0.05), [sink, self.windows], options)
+        self._pipeline = Pipeline(self.camera, runner or MarkRunner(delay=0.05), [sink, self.windows], options)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         # From then on it has all its threads.
@@ -65,7 +108,7 @@ class Served:
     def close(self) -> None:
         self._pipeline.stop()
         self._thread.join()
-        self._source.close()
+        self.camera.close()
 
 
 @contextmanager
@@ -133,3 +176,43 @@ def _decoded(data: str) -> np.ndarray:
 
 def luma(rgb: np.ndarray) -> np.ndarray:
     return np.asarray(rgb.astype(np.float64) @ [0.299, 0.587, 0.114])
+
+
+EVIDENT = (
+    "() => saliencyTubes.frame()?.drawn && saliencyTubes.frame().parts.every("
+    "([n]) => saliencyTubes.session.windows.window(n)?.evidence.size === 2)"
+)
+"""whether what is drawn has evidence for both classes"""
+
+
+def start_again(page: Page) -> None:
+    """The page as it is at first, and goes on until what is drawn has evidence for both classes."""
+    page.run(
+        """() => {
+          document.activeElement.blur();
+          saliencyTubes.look.set(saliencyTubes.modules.state.DEFAULT_LOOK);
+          saliencyTubes.stage.play();
+        }"""
+    )
+    page.wait(EVIDENT)
+
+
+def look(page: Page) -> dict[str, Any]:
+    """What this viewer asks for: `Look` of state.ts."""
+    return dict(page.run("() => saliencyTubes.look.get()"))
+
+
+def freeze(page: Page) -> np.ndarray:
+    """Stands still at a frame that is drawn with its tube; returns the picture without it."""
+    while True:
+        page.run("() => saliencyTubes.freeze(saliencyTubes.frame().t)")
+        if page.run(EVIDENT):
+            break
+        page.run("() => saliencyTubes.stage.play()")
+        page.wait(EVIDENT)
+    before = look(page)["split"]
+    ask(page, split=1)
+    raw = picture(page)[1]
+    ask(page, split=before)
+    assert (picture(page)[1] != raw).any()
+    return raw

@@ -149,7 +149,7 @@ export function since(past: readonly PastWindow[], id: number): string | null {
   let at = past.length - 1;
   while (at > 0 && past[at - 1].top[0]?.[0] === id) at--;
   const seconds = newest.t - past[at].t;
-  return seconds > 0 ? `most probable for ${at === 0 && past.length > 1 ? "at least " : ""}${duration(seconds)}` : "most probable now";
+  return seconds > 0 ? `leading for ${at === 0 && past.length > 1 ? "over " : ""}${duration(seconds)}` : "leading now";
 }
 
 type Tone = "good" | "warn" | "bad" | "none";

@@ -113,7 +113,9 @@ def chromium(*, webgl: bool = True, flags: tuple[str, ...] = ()) -> Iterator[Pag
             port = Path(folder, "DevToolsActivePort")
             wait_for(lambda: port.is_file() and len(port.read_text().split()) == 2, 60)
             number, path = port.read_text().split()
-            with connect(f"ws://127.0.0.1:{number}{path}", max_size=None, compression=None, proxy=None) as socket:
+            with connect(
+                f"ws://127.0.0.1:{number}{path}", max_size=None, compression=None, proxy=None, ping_interval=None
+            ) as socket:
                 yield Page(socket, _attach(socket))
         finally:
             process.terminate()

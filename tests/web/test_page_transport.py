@@ -56,11 +56,20 @@ def goes_on(page: Page) -> None:
     assert follows(page)
 
 
+def settled(page: Page) -> int:
+    """The number of the frame that is shown, once those that were on their way to the screen are there."""
+    before, now = -1, int(frame(page)["i"])
+    while before != now:
+        page.run("() => new Promise((done) => setTimeout(done, 300))")
+        before, now = now, int(frame(page)["i"])
+    return now
+
+
 def test_it_stands_still_steps_and_goes_on(page: Page, served: Served) -> None:
     click(page, button("Stand still"))
     wait_for(lambda: not served.sink.wants_plain)
     page.wait("() => document.querySelector('.where').textContent.includes('before the newest')")
-    here = frame(page)["i"]
+    here = settled(page)
     for label, step in (("One frame back", -1), ("One frame back", -1), ("One frame on", 1)):
         click(page, button(label))
         known = page.run("() => saliencyTubes.session.windows.known.map((frame) => frame.i)")

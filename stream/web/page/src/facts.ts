@@ -4,7 +4,7 @@ import { h, say } from "./dom";
 import type { Problem, RunningStatus } from "./protocol";
 import type { Session } from "./session";
 import type { Stage } from "./stage";
-import { count, duration } from "./words";
+import { away, count, duration } from "./words";
 
 export class Facts {
   readonly element: HTMLElement;
@@ -72,7 +72,7 @@ export function wordsOf(status: RunningStatus): (readonly [string, string])[] {
   const sinks = status.sinks.map((sink) => `${sink.name}: ${sink.state}${sink.note ? ` (${sink.note})` : ""}`);
   const facts = Object.entries(status.facts).map(([name, value]) => [capital(name), value] as const);
   return [
-    ["Source", status.why ? `${status.state}: ${status.why}` : status.state],
+    ["Source", away(status) || status.state],
     ["Pictures", `${rate(status.fps_in)} come in a second, ${rate(status.fps_out)} leave`],
     ["Explained", `${rate(status.windows_per_second)} windows a second`],
     ["Age of the tube", status.tube_age === null ? "none yet" : duration(status.tube_age)],

@@ -72,6 +72,7 @@ function show(): void {
       main.replaceChildren(view.element);
       offer();
     }
+    for (const stream of known) if (stream.name === name) view.transport.list(stream);
   } else {
     view = closed(view);
     if (!wall) {

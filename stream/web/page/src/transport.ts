@@ -1,12 +1,13 @@
 // The bar below the picture: stand still, step, go back to the present, full screen, snapshot. And the divider on it.
 
 import { h, iconButton, say } from "./dom";
+import type { StreamStatus } from "./protocol";
 import type { Session } from "./session";
 import { download, factsOf, picture } from "./snapshot";
 import type { Stage } from "./stage";
 import type { Look } from "./state";
 import type { Store } from "./store";
-import { clock, duration } from "./words";
+import { away, clock, duration } from "./words";
 
 export class Transport {
   readonly element: HTMLElement;
@@ -18,6 +19,7 @@ export class Transport {
   private readonly toggle: HTMLButtonElement;
   private readonly present: HTMLButtonElement;
   private readonly ends: (() => void)[];
+  private listed: StreamStatus | null = null;
 
   constructor(
     private readonly session: Session,
@@ -91,13 +93,19 @@ export class Transport {
     this.tell();
   }
 
+  /** What the server's list says of this stream: of one that is not open there is no more to be had. */
+  list(status: StreamStatus): void {
+    this.listed = status;
+    this.tell();
+  }
+
   /** Says over the picture why it does not go on. */
   private tell(): void {
     const link = this.session.connection.link.get();
     const status = this.session.status.get();
     const lost = link.state === "waiting" || (link.state === "connecting" && link.why);
-    const away = status && !status.connected ? (status.why ? `${status.state}: ${status.why}` : status.state) : "";
-    say(this.state, lost ? `No connection to the server (${link.why}); it is tried again.` : away);
+    const why = this.listed && away(this.listed);
+    say(this.state, !lost ? (status ? away(status) : "") : why || `No connection to the server (${link.why}); it is tried again.`);
     this.state.hidden = !this.state.textContent;
     this.picture.classList.toggle("away", Boolean(this.state.textContent));
   }

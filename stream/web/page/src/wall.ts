@@ -7,7 +7,7 @@ import { Stage } from "./stage";
 import type { Look } from "./state";
 import { DEFAULT_LOOK } from "./state";
 import { Store } from "./store";
-import { percent } from "./words";
+import { away, percent } from "./words";
 
 export class Wall {
   readonly element = h("ul", { class: "wall", "aria-label": "Streams" });
@@ -64,10 +64,9 @@ class Tile {
   }
 
   tell(status: StreamStatus): void {
-    const away = !status.connected;
-    this.element.classList.toggle("away", away);
-    say(this.state, away ? (status.why ? `${status.state}: ${status.why}` : status.state) : "");
-    this.dot.dataset.state = away ? "bad" : "good";
+    this.element.classList.toggle("away", !status.connected);
+    say(this.state, away(status));
+    this.dot.dataset.state = status.connected ? "good" : "bad";
   }
 
   close(): void {

@@ -27,3 +27,8 @@ export function clock(t: number, wall: number | null): string {
 export function count(number: number, noun: string): string {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
+
+/** Why a stream shows nothing, in the server's words; "" if all is well. */
+export function away(status: { connected: boolean; state: string; why: string }): string {
+  return status.connected ? "" : status.why || status.state;
+}

@@ -285,4 +285,4 @@ def test_dark_or_light(page: Page) -> None:
 
 
 def test_it_complained_of_nothing(page: Page) -> None:
-    assert page.said == []
+    assert [line for line in page.said if "GL Driver Message" not in line] == []  # those tell that tests read pixels

@@ -27,6 +27,8 @@ from waiting import wait_for
 
 RATE = 25
 SIZE = (320, 240)
+OPERATOR = "only-for-tests-of-the-page"
+"""the token of those who may change the stream for everybody"""
 STYLE = Style(threshold=0.15)
 
 
@@ -87,7 +89,7 @@ class Served:
         rate: int = RATE,
     ) -> None:
         self.windows = Windows()
-        sink = open_sink(f"web://:{port}/{name}", SinkOptions(live=True))
+        sink = open_sink(f"web://:{port}/{name}", SinkOptions(live=True, web_operator_token=OPERATOR))
         assert isinstance(sink, WebSink)
         self.sink = sink
         self.camera = Fragile(open_source(f"test://?size={size[0]}x{size[1]}&rate={rate}&realtime=1"))

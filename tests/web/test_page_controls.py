@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from browser import Page, chromium, needs_chromium
 from hands import choose, click, drag, focus, place_of, press, screen, text_of
-from livepage import Served, ask, frame, freeze, look, picture, pictures, serve, start_again, watch
+from livepage import OPERATOR, Served, ask, frame, freeze, look, picture, pictures, serve, start_again, watch
 from saliency_tubes.engine.draw.style import COLORMAPS
 from saliency_tubes.engine.saliency import Normalize
 from saliency_tubes.stream.app.arguments import Parser, add_run_arguments, config_of, given_options, parse_run
@@ -210,6 +213,41 @@ def test_the_look_as_a_command_line(page: Page) -> None:
     assert (config.style.alpha, config.style.colormap, config.style.frame) == (0.8, "viridis", True)
     assert config.style.normalize == Normalize("fixed", -1.5, 4)
     assert (config.sync, config.explain) == ("aligned", "mark:none")
+
+
+def test_the_stream_is_changed_for_everybody_by_who_has_the_token(page: Page, served: Served) -> None:
+    def controls() -> dict[str, Any]:
+        with urllib.request.urlopen(f"{served.url}api/streams/live/controls") as answer:
+            return dict(json.loads(answer.read()))
+
+    def send(token: str) -> None:
+        for name, text in (
+            ("Explain", "none"),
+            ("Oldest evidence drawn, in seconds", "7"),
+            ("Operator's token", token),
+        ):
+            page.run("(selector) => document.querySelector(selector).select()", field(page, name))
+            page.command("Input.insertText", text=text)
+        click(page, ".operator button[type=submit]")
+
+    before = controls()
+    click(page, ".operator summary")
+    send("a-token-that-is-wrong")
+    page.wait("() => document.querySelector('.operator [role=status]').textContent !== ''")
+    assert "token" in text_of(page, ".operator [role=status]")
+    assert controls() == before
+    send(OPERATOR)
+    page.wait("() => document.querySelector('.operator [role=status]').textContent === 'Changed for everybody.'")
+    assert (controls()["explain"], controls()["max_age"]) == ("none", 7)
+    page.wait("() => saliencyTubes.session.windows.marks.some((mark) => mark.kind === 'control')")
+    page.wait("() => document.querySelector('.class').textContent === 'none'")
+    assert look(page)["explain"] is None  # this viewer asked for nothing
+    for name, text in (("Explain", before["explain"]), ("Oldest evidence drawn, in seconds", str(before["max_age"]))):
+        page.run("(selector) => document.querySelector(selector).select()", field(page, name))
+        page.command("Input.insertText", text=text)
+    click(page, ".operator button[type=submit]")
+    page.wait("() => document.querySelector('.class').textContent === 'mark'")
+    page.said.clear()  # the browser tells of the request that was refused
 
 
 def test_the_look_is_in_the_address_and_survives_a_reload(page: Page) -> None:

@@ -87,9 +87,11 @@ class Served:
         runner: MarkRunner | None = None,
         name: str = "live",
         rate: int = RATE,
+        web_rtc: bool = False,
     ) -> None:
         self.windows = Windows()
-        sink = open_sink(f"web://:{port}/{name}", SinkOptions(live=True, web_operator_token=OPERATOR))
+        options = SinkOptions(live=True, web_operator_token=OPERATOR, web_rtc=web_rtc)
+        sink = open_sink(f"web://:{port}/{name}", options)
         assert isinstance(sink, WebSink)
         self.sink = sink
         self.camera = Fragile(open_source(f"test://?size={size[0]}x{size[1]}&rate={rate}&realtime=1"))

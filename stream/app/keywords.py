@@ -130,6 +130,9 @@ class RunOptions(TypedDict, total=False):
     """what a recording does on a full disk: stop until there is room, or delete its oldest segments (default: stop)"""
     listen: str
     """address that rtsp://@ and web:// listen on if they name none (default: 127.0.0.1)"""
+    web_rtc: bool
+    """web:// sends its video by WebRTC, too, to pages that are asked for it by #transport=webrtc and to players of
+    WHEP; its H.264 is then of the constrained baseline profile for all"""
     rtsp_user: str | None
     """who may watch what is served over RTSP (default: $SALIENCY_TUBES_RTSP_USER, or anybody)"""
     rtsp_password: Secret | str | None

@@ -34,6 +34,8 @@ _DEVICES = {NVENC: "/dev/nvidia[0-9]*", "h264_v4l2m2m": "/dev/video1[0-9]", "h26
 """Encoder -> the devices that it needs. FFmpeg lists these encoders on every machine: that one of them does not work is
 worth a message only if its device exists."""
 _PIX_FMT = {Layout.I420: "yuv420p", Layout.NV12: "nv12", Layout.RGB: "rgb24"}
+_BASELINE = {"libx264": "baseline", NVENC: "baseline", "h264_vaapi": "constrained_baseline"}
+"""Encoder -> its name for the constrained baseline profile."""
 _BT709, _LIMITED, _FULL = 1, 1, 2
 _PROBE_FRAMES = 3
 _NO_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI1,BMI2,AVX2"
@@ -63,15 +65,21 @@ class H264:
     """SPS and PPS are kept apart from the frames, for a muxer that needs it and that PyAV does not ask"""
     where: str = HOST
     """the place that the encoder takes pictures from; see `near`"""
+    baseline: bool = False
+    """constrained baseline profile, if the encoder can choose; only with `low_latency`, since it has no B-frames"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:
             raise ValueError(f"crf must be 0 to 51, got {self.crf}")
         if self.threads < 1 or self.keyframe_seconds <= 0:
             raise ValueError(f"threads and keyframe_seconds must be positive, got {self}")
+        if self.baseline and not self.low_latency:
+            raise ValueError(f"the baseline profile has no B-frames: it takes low_latency, got {self}")
 
     def options(self) -> dict[str, str]:
         """The options of FFmpeg's encoder for these settings."""
+        if self.baseline and self.encoder in _BASELINE:
+            return replace(self, baseline=False).options() | {"profile": _BASELINE[self.encoder]}
         if self.encoder == "libx264":
             options = {"preset": self.preset, "flags": "+bitexact"}
             if self.bitrate is None:

@@ -105,6 +105,12 @@ class SinkOptions:
         choices=ON_FULL,
     )
     listen: str = option("127.0.0.1", "address that rtsp://@ and web:// listen on if they name none", metavar="HOST")
+    web_rtc: bool = option(
+        False,
+        "web:// sends its video by WebRTC, too, to pages that are asked for it by #transport=webrtc and to players of "
+        "WHEP; its H.264 is then of the constrained baseline profile for all",
+        more="See [By WebRTC](web.md#by-webrtc).",
+    )
     user: str | None = option(
         None,
         "who may watch what is served over RTSP",

@@ -50,7 +50,7 @@ class WebSink(Sink):
         if not _NAME.fullmatch(self.stream):
             raise UsageError(f"{self.name}: a stream's name has letters, digits, . _ and -, and 64 of them at most")
         self._settings = VideoSettings(
-            options.encoder, options.bitrate, max(options.crf, 23), options.preset or "superfast"
+            options.encoder, options.bitrate, max(options.crf, 23), options.preset or "superfast", options.web_rtc
         )
         self._rules = _rules(options)
         self._view: StreamView | None = None
@@ -111,8 +111,10 @@ class WebSink(Sink):
         return WebServer.acquire(self.name, self._host, self._port, self._rules)
 
     def open(self, info: VideoInfo) -> None:
+        if self._settings.baseline:
+            self._find_web_rtc()
         server = self.acquire()
-        feed = WebFeed(About(self.stream, info, self._view), info, self._settings, self._drop)
+        feed = WebFeed(About(self.stream, info, self._view, self._settings.baseline), info, self._settings, self._drop)
         if not server.add(feed):
             server.release()
             raise UsageError(f"{self.name}: another stream is served there; name it, as in web://:{self._port}/door")
@@ -124,6 +126,13 @@ class WebSink(Sink):
         elif not is_loopback(self._host):
             self.notes = ("everybody who reaches this machine can watch: no token is asked for",)
         self.state = "running"
+
+    def _find_web_rtc(self) -> None:
+        """Imports what it takes, which is too long for the server's thread. Raises SinkError."""
+        try:
+            from ..web import av_rtp  # noqa: F401
+        except ImportError:
+            raise SinkError(f"{self.name}: --web-rtc needs aiortc: pip install 'saliency-tubes[web-rtc]'") from None
 
     def write(self, shown: Shown) -> None:
         if self._feed is None:

@@ -20,8 +20,9 @@ FADE = 0.5
 class About:
     """One stream. `changes` is for one thread."""
 
-    def __init__(self, name: str, info: VideoInfo, view: StreamView | None) -> None:
-        """view: None for an output without a pipeline."""
+    def __init__(self, name: str, info: VideoInfo, view: StreamView | None, web_rtc: bool = False) -> None:
+        """view: None for an output without a pipeline. web_rtc: whether the video may be had by WebRTC, too."""
+        self.web_rtc = web_rtc
         self.name, self._info, self._view = name, info, view
         self._begun = time.monotonic()
         self._run = secrets.token_hex(8)
@@ -52,7 +53,7 @@ class About:
             style=self.style,
             why_no_classes=self._why_no_classes(),
         )
-        return messages.hello(facts, classes, operator, why_no_video)
+        return messages.hello(facts, classes, operator, why_no_video, self.web_rtc)
 
     def status(self, viewers: int) -> dict[str, Any]:
         """As `status.status`, and what may be changed for everybody, as it is."""

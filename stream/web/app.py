@@ -24,6 +24,7 @@ from .messages import MessageError, read_request
 from .mjpeg import Mjpeg
 from .served import ServedStreams
 from .signin import SIGN_IN, SignIn
+from .whep import Whep
 
 SILENCE = 5.0
 """Seconds without a new picture after which the last one is sent again, which also shows which viewers have left; and
@@ -56,6 +57,7 @@ def routes(streams: ServedStreams, bulletin: Bulletin, logins: Logins) -> list[R
         Route("/streams/{name}.mjpeg", site.pictures),
         WebSocketRoute("/api/streams/{name}/live", site.live),
         *api.routes,
+        *Whep(streams).routes,
     ]
 
 
@@ -101,7 +103,8 @@ class Site:
             await websocket.send_denial_response(say_wrong(code, why))
             return
         await websocket.accept()
-        viewer = Viewer(wants_video=websocket.query_params.get("video") != "none")
+        video = websocket.query_params.get("video")
+        viewer = Viewer(wants_video=video != "none", by_rtp=video == "webrtc" and feed.about.web_rtc)
         feed.audience.join(viewer)
         try:
             viewer.say(feed.hello(viewer.wants_video, operator=websocket.scope[ROLE] is Role.OPERATOR))

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from .media import Media
+from .peers import Peers
+
 MOST_BYTES = 4 << 20
 """Maximum bytes that wait for one viewer, unless one message is larger; then he goes on at the next key frame."""
 MOST_FRAMES = 180
@@ -19,17 +22,6 @@ WINDOWS = 64
 """Maximum number of windows that are kept for whoever comes next."""
 VIEWERS = 64
 """Maximum number of viewers of a stream."""
-
-
-@dataclass(frozen=True)
-class Media:
-    """One frame."""
-
-    data: bytes
-    """the whole message"""
-    key: bool
-    windows: tuple[int, ...]
-    """the windows that it is drawn from"""
 
 
 class _Kind(Enum):
@@ -55,6 +47,8 @@ class Viewer:
 
     wants_video: bool = True
     """whether it can play H.264; the others get windows and status only, and take the pictures elsewhere"""
+    by_rtp: bool = False
+    """whether its H.264 comes by WebRTC: then it is told of frames, and is sent none"""
     playing: bool = False
     behind: float = 0.0
     """seconds from a frame's coming to its being shown, as the page told last"""
@@ -92,7 +86,8 @@ class Viewer:
         if self._missed and not media.key:
             self._missed += 1
             return
-        if not self._has_room(len(media.data)):
+        data = media.facts if self.by_rtp else media.data
+        if not self._has_room(len(data)):
             self._skip()
             return
         if self._missed:
@@ -101,7 +96,7 @@ class Viewer:
         for number in media.windows:
             if number in windows:
                 self.window(number, windows[number])
-        self._put(_Waiting(media.data, _Kind.FRAME))
+        self._put(_Waiting(data, _Kind.FRAME))
 
     async def take(self) -> str | bytes:
         """The oldest message that waits, as soon as there is one."""
@@ -167,6 +162,7 @@ class Audience:
         self.viewers: set[Viewer] = set()
         self.watchers = 0
         """viewers of JPEGs that come one after the other"""
+        self.peers = Peers(self._tell)
         self._asking = 0
         self.picture: tuple[int, bytes] | None = None
         """the newest JPEG and its number"""
@@ -180,8 +176,9 @@ class Audience:
 
     @property
     def count(self) -> int:
-        """Number of all who watch."""
-        return len(self.viewers) + self.watchers
+        """Number of all who watch. A page that gets its video by WebRTC is one."""
+        pages = sum(viewer.by_rtp for viewer in self.viewers)
+        return len(self.viewers) + self.watchers + max(0, len(self.peers) - pages)
 
     @property
     def is_full(self) -> bool:
@@ -199,7 +196,8 @@ class Audience:
         viewer.playing = True
         viewer.begin(history())
         if viewer.wants_video and self._init is not None:
-            viewer.begin(self._init)
+            if not viewer.by_rtp:
+                viewer.begin(self._init)
             for media in self._gop:
                 viewer.media(media, self._windows)
         self._tell()
@@ -223,7 +221,8 @@ class Audience:
         """A video begins: after the first viewer came, or with another size."""
         self._init, self._gop = init, []
         for viewer in self._video_viewers():
-            viewer.begin(init)
+            if not viewer.by_rtp:
+                viewer.begin(init)
 
     def window(self, number: int, data: bytes) -> None:
         self._windows[number] = data
@@ -242,6 +241,8 @@ class Audience:
             self._gop.append(media)
         for viewer in self._video_viewers():
             viewer.media(media, self._windows)
+        for peer in self.peers.connected():
+            peer.take(media)
 
     def _video_viewers(self) -> list[Viewer]:
         return [viewer for viewer in self.viewers if viewer.playing and viewer.wants_video]
@@ -291,14 +292,16 @@ class Audience:
 
     def _tell(self) -> None:
         playing = [viewer for viewer in self.viewers if viewer.playing]
-        video = any(viewer.wants_video for viewer in playing)
+        peers = bool(self.peers.connected())
+        windows = peers or bool(playing)  # a page that comes to its peer gets the windows of the frames before as well
+        video = peers or any(viewer.wants_video and not viewer.by_rtp for viewer in playing)
         if not video:
             self._init, self._gop = None, []
-        if not playing:
+        if not windows:
             self._windows.clear()
         before = self._watched
-        begins = (video and not before.video) or (playing and not before.windows)
-        session = before.session + bool(begins)
-        self._watched = Watched(video, bool(playing), self.watchers + self._asking > 0, session)
+        begins = (video and not before.video) or (windows and not before.windows)
+        session = before.session + begins
+        self._watched = Watched(video, windows, self.watchers + self._asking > 0, session)
         if self._watched != before:
             self._changed_for(self._watched)

@@ -19,6 +19,9 @@ from .settings import VideoSettings
 
 KEY_EVERY = TIMESCALE
 """Ticks from one key frame to the next: whoever begins to watch waits for none, but gets so much of the past."""
+KEY_SOONEST = TIMESCALE // 2
+"""Minimum ticks from one key frame to one that somebody asks for: a bad connection to one viewer makes more of them,
+which cost all the others."""
 SHORTEST, LONGEST = TIMESCALE // 240, TIMESCALE // 2
 """Minimum and maximum ticks for which a frame is said to last; the next one tells when it ends."""
 
@@ -34,6 +37,12 @@ class Init:
     data: bytes
     """ftyp and moov"""
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the baseline profile (ITU-T H.264, section A.2.1). No encoder here uses what only the whole
+        of it has, and not the constrained one, whether it says so or not."""
+        return self.codec.startswith("avc1.42")
+
 
 @dataclass(frozen=True)
 class Fragment:
@@ -44,6 +53,8 @@ class Fragment:
     key: bool
     data: bytes
     """moof and mdat"""
+    packet: bytes
+    """the frame in Annex B's form, a key frame with the parameter sets"""
 
 
 class Video:
@@ -62,6 +73,7 @@ class Video:
             bitrate=settings.bitrate,
             low_latency=True,
             global_header=True,
+            baseline=settings.baseline,
         )
         self._encoder: LooseEncoder | None = None
         self._track: Track | None = None
@@ -69,6 +81,7 @@ class Video:
         self.time = 0
         """media time of the newest frame that was given, in ticks of TIMESCALE"""
         self._number, self._last, self._key = 0, -1, -KEY_EVERY
+        self._key_wanted = False
         self._duration = round(TIMESCALE / (info.rate or FALLBACK_RATE))
 
     def encode(self, frame: Frame, picture: Picture) -> tuple[Init | None, list[Fragment]]:
@@ -78,6 +91,10 @@ class Video:
         except (av.FFmpegError, OSError, ValueError, WrongSizeError) as error:
             self._encoder = None
             raise SinkError(f"H.264: {reason(error)}") from error
+
+    def want_key(self) -> None:
+        """Asks for a key frame soon. From any thread."""
+        self._key_wanted = True
 
     def _encode(self, frame: Frame) -> tuple[Init | None, list[Fragment]]:
         picture = frame.picture
@@ -90,12 +107,15 @@ class Video:
         if self._last >= 0:
             self._duration = min(LONGEST, max(SHORTEST, time - self._last))
         self._last = time
-        key = init is not None or time - self._key >= KEY_EVERY
+        key = init is not None or time - self._key >= (KEY_SOONEST if self._key_wanted else KEY_EVERY)
+        if key:
+            self._key_wanted = False
         made = []
         for pts, is_key, data in self._encoder.encode(replace(frame, pts=time, time_base=_TICK), key):
             self._number += 1
             self._key = pts if is_key else self._key
-            made.append(Fragment(pts, is_key, self._track.fragment(self._number, pts, self._duration, is_key, data)))
+            fragment = self._track.fragment(self._number, pts, self._duration, is_key, data)
+            made.append(Fragment(pts, is_key, fragment, self._track.header + data if is_key else data))
         self.time = time
         return init, made
 

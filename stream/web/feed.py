@@ -20,10 +20,11 @@ from ..telemetry.events import Event
 from ..telemetry.log import say
 from . import messages
 from .about import About
-from .audience import Audience, Media, Watched
+from .audience import Audience, Watched
 from .bulletin import Bulletin
 from .complaints import Complaints
 from .history import History
+from .media import Media
 from .settings import VideoSettings
 from .stills import jpeg
 from .thumbnail import Thumbnails
@@ -176,6 +177,11 @@ class WebFeed:
         """How the stream is, as the page and the API tell it."""
         return self.about.status(self.viewers)
 
+    def want_key(self) -> None:
+        """Asks for a key frame soon, for somebody who cannot go on without one."""
+        if (video := self._video) is not None:
+            video.want_key()
+
     def tick(self) -> None:
         """Once a second: marks what has happened, and tells viewers how the stream is."""
         for kind, words in self.about.changes():
@@ -210,7 +216,7 @@ class WebFeed:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._ending or self._idle())
+                self._changed.wait_for(lambda: self._queue or self._ending or (self._video and not self.watched.video))
                 if self._ending:
                     return
                 watched = self.watched
@@ -228,10 +234,6 @@ class WebFeed:
             except Exception as error:  # if the thread died, viewers would wait without a word
                 self._lost("error")
                 self._complaints.say(unforeseen(error))
-
-    def _idle(self) -> bool:
-        """Whether there is an encoder that nobody needs."""
-        return self._video is not None and not self.watched.video
 
     def _make(self, item: _Item, watched: Watched, newer: bool) -> None:
         """newer: a newer frame waits already."""

@@ -100,9 +100,9 @@ class Facts:
     """why only the explained class has evidence; empty if others have it as well"""
 
 
-def hello(facts: Facts, classes: int, operator: bool, why_no_video: str) -> str:
+def hello(facts: Facts, classes: int, operator: bool, why_no_video: str, web_rtc: bool = False) -> str:
     """classes: number of most probable classes with evidence. operator: whether this viewer may change the stream.
-    why_no_video: empty if there is H.264."""
+    why_no_video: empty if there is H.264. web_rtc: whether that may be had by WebRTC, too."""
     info, style = facts.info, facts.style
     normalize = style.normalize
     limits = {"low": normalize.low, "high": normalize.high} if normalize.mode == "fixed" else {}
@@ -136,6 +136,7 @@ def hello(facts: Facts, classes: int, operator: bool, why_no_video: str) -> str:
         },
         operator=operator,
         video="none" if why_no_video else "h264",
+        web_rtc=web_rtc and not why_no_video,
         why_no_video=why_no_video,
     )
 
@@ -189,6 +190,11 @@ def frame(shown: Shown, time: int) -> dict[str, Any]:
 
 def media(data: bytes, key: bool, frames: Sequence[Mapping[str, Any]]) -> bytes:
     return binary("media", data, key=key, frames=list(frames))
+
+
+def frames(facts: Sequence[Mapping[str, Any]]) -> str:
+    """What a media message says of its frames, for a page that gets them by WebRTC."""
+    return text("frames", frames=list(facts))
 
 
 def times(explanation: Explanation) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -113,6 +114,9 @@ class WebServer:
         """Ends a stream, for all who watch it."""
         self.feeds.pop(feed.name, None)
         feed.close("the stream has ended")
+        ending = asyncio.run_coroutine_threadsafe(feed.audience.peers.end(), self._loop)
+        with suppress(FutureTimeoutError):
+            ending.result(ENDING)
 
     def stop(self) -> None:
         """Ends the server. Connections that do not end by themselves are cut."""

@@ -17,3 +17,5 @@ class VideoSettings:
     """constant quality, 0 to 51; smaller is better"""
     preset: str = "superfast"
     """x264's"""
+    baseline: bool = False
+    """only what every receiver of WebRTC can decode (RFC 7742): the constrained baseline profile"""

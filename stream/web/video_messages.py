@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 
 from ...engine.picture import Picture
 from ...engine.types import Shown
 from ..media.info import VideoInfo
+from ..telemetry.log import say
 from . import messages
-from .audience import Media
-from .av_video import Video
+from .av_video import Init, Video
+from .media import Media
 from .settings import VideoSettings
 
 WAITED = 64
@@ -23,6 +25,11 @@ class VideoMessages:
         """Raises as `Video` does."""
         self._video = Video(info, settings)
         self._waited: OrderedDict[int, Shown] = OrderedDict()
+        self._for_web_rtc = settings.baseline
+
+    def want_key(self) -> None:
+        """As `Video.want_key`."""
+        self._video.want_key()
 
     def make(self, shown: Shown, plain: Picture) -> list[bytes | Media]:
         """Takes a frame. plain: its picture, not drawn on. Returns the message that begins a new video, if one does,
@@ -30,6 +37,7 @@ class VideoMessages:
         init, fragments = self._video.encode(shown.frame, plain)
         made: list[bytes | Media] = []
         if init is not None:
+            self._check(init)
             width, height = init.size
             made.append(messages.binary("init", init.data, codec=init.codec, width=width, height=height))
         self._waited[self._video.time] = shown
@@ -39,5 +47,16 @@ class VideoMessages:
             of = self._waited.pop(fragment.time, shown)
             told = messages.frame(of, fragment.time)
             windows = tuple(explanation.window for explanation, _ in of.parts)
-            made.append(Media(messages.media(fragment.data, fragment.key, [told]), fragment.key, windows))
+            data = messages.media(fragment.data, fragment.key, [told])
+            if self._for_web_rtc:
+                facts = messages.frames([told])
+                made.append(Media(data, fragment.key, windows, facts, fragment.packet, fragment.time))
+            else:
+                made.append(Media(data, fragment.key, windows))
         return made
+
+    def _check(self, init: Init) -> None:
+        if self._for_web_rtc and not init.is_baseline:
+            self._for_web_rtc = False
+            why = f"the encoder gives {init.codec} and not the baseline profile; choose another one by --encoder"
+            say("sink", f"web://: nothing is sent by WebRTC: {why}", level=logging.WARNING)

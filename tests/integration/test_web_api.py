@@ -33,6 +33,7 @@ from waiting import wait_for
 from websockets.exceptions import ConnectionClosed
 from webstream import OPERATOR, ask, bearer, stream
 
+schemathesis.serializer.alias("application/sdp", "text/plain")
 DESCRIBED = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
 ENDLESS = ("/api/events", "/streams/{name}.mjpeg")
 """Answers that do not end by themselves."""
@@ -249,7 +250,7 @@ def test_each_route_is_described_and_each_description_has_a_route() -> None:
 def test_the_addresses_are_in_the_documentation() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "web.md").read_text(encoding="utf-8")
     for path in DESCRIBED["paths"]:
-        assert f"`{path.replace('{name}', 'NAME').replace('{window}', 'N')}`" in page
+        assert f"`{path.replace('{name}', 'NAME').replace('{window}', 'N').replace('{peer}', 'VIEWER')}`" in page
 
 
 def described_with_names() -> Any:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from saliency_tubes.stream.web import audience as module
-from saliency_tubes.stream.web.audience import Audience, Media, Viewer, Watched
+from saliency_tubes.stream.web.audience import Audience, Viewer, Watched
+from saliency_tubes.stream.web.media import Media
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:

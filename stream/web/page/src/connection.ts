@@ -98,11 +98,14 @@ export class Connection {
   }
 }
 
-/** The address of a stream's WebSocket, beside this page. video: whether H.264 is wanted. */
-export function liveAddress(stream: string, video = true, page: string = document.baseURI): string {
+/** How the video is to come: in the messages, by WebRTC, or not at all. */
+export type VideoBy = "messages" | "webrtc" | "none";
+
+/** The address of a stream's WebSocket, beside this page. */
+export function liveAddress(stream: string, video: VideoBy = "messages", page: string = document.baseURI): string {
   const url = new URL(`api/streams/${encodeURIComponent(stream)}/live`, page);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.hash = "";
-  url.search = video ? "" : "?video=none";
+  url.search = video === "messages" ? "" : `?video=${video}`;
   return url.href;
 }

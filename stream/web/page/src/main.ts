@@ -68,7 +68,7 @@ function show(): void {
     wall = closed(wall);
     if (view?.session.name !== name) {
       view = closed(view);
-      view = new View(new Session(name), look);
+      view = new View(new Session(name, look.get().transport ?? "messages"), look);
       main.replaceChildren(view.element);
       offer();
     }

@@ -80,6 +80,10 @@ export class Player {
   /** whether pixels are given, where the browser can: see `Painter.wantsPixels` */
   givesPixels = false;
   private callback = 0;
+  /** for what comes by WebRTC: media time in seconds of an RTP timestamp */
+  private clock: ((timestamp: number) => number) | null = null;
+  /** of the frame of WebRTC that was heard of last: the browser's own time, and the media time */
+  private heard: readonly [number, number] | null = null;
   private closed = false;
   private readonly timer: number;
 
@@ -127,10 +131,28 @@ export class Player {
     this.needed = seconds;
   }
 
+  /** Shows what comes by WebRTC in place of what is added here. It has no past, and its delay is the browser's. clock:
+   * the media time in seconds of an RTP timestamp. */
+  playStream(stream: MediaStream, clock: (timestamp: number) => number): void {
+    this.detach();
+    this.init = null;
+    this.clock = clock;
+    this.heard = null;
+    this.video.srcObject = stream;
+    this.follow();
+  }
+
+  /** Goes back to what is added here. */
+  endStream(): void {
+    this.clock = null;
+    this.video.srcObject = null;
+  }
+
   /** Follows the present again. */
   follow(): void {
     this.state.patch({ following: true });
     this.steer();
+    if (this.clock) this.video.play().catch(() => undefined);
   }
 
   /** Stands still. */
@@ -170,6 +192,7 @@ export class Player {
       this.callback = video.requestVideoFrameCallback((_, metadata) => {
         if (this.closed) return;
         this.listen();
+        if (this.clock && !this.hear(metadata, this.clock)) return;
         void this.take(metadata.mediaTime);
       });
     } else {
@@ -191,12 +214,29 @@ export class Player {
       const pixels = frame && this.givesPixels ? await this.pixels.of(frame) : null;
       if (this.closed) return false;
       this.last = frame ? frame.timestamp / 1e6 : t;
-      this.shown(this.last, pixels ?? frame ?? this.video);
+      const time = this.timeOf(this.last);
+      if (time !== null) this.shown(time, pixels ?? frame ?? this.video);
     } finally {
       frame?.close();
       this.isBusy = false;
     }
     return Math.abs(this.last - t) < SAME;
+  }
+
+  /** Takes note of which frame of WebRTC this is: only the callback knows. Returns whether it is known. */
+  private hear({ mediaTime, rtpTimestamp }: VideoFrameCallbackMetadata, clock: (timestamp: number) => number): boolean {
+    if (rtpTimestamp === undefined) {
+      this.failed("this browser does not say which frame of WebRTC it shows");
+      return false;
+    }
+    this.heard = [mediaTime, clock(rtpTimestamp)];
+    return true;
+  }
+
+  /** The media time of a frame by the browser's own time of it; null if the callback that knows it is still to come. */
+  private timeOf(time: number): number | null {
+    if (!this.clock) return time;
+    return this.heard && Math.abs(this.heard[0] - time) < SAME ? this.heard[1] : null;
   }
 
   private recover(): void {

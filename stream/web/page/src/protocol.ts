@@ -49,6 +49,8 @@ export interface Hello {
   operator: boolean;
   video: "h264" | "none";
   why_no_video: string;
+  /** whether the video can be had by WebRTC, too */
+  web_rtc?: boolean;
 }
 
 export interface PastWindow {
@@ -114,10 +116,12 @@ export interface RunningStatus extends StreamStatus {
 
 export type Status = RunningStatus & { type: "status" };
 
+/** Frames whose pictures come by WebRTC. */
+export type Frames = { type: "frames"; frames: FrameFacts[] };
 export type Skip = { type: "skip"; frames: number };
 export type NoVideo = { type: "video"; video: "none"; why_no_video: string };
 export type Bye = { type: "bye"; why: string };
-export type TextMessage = Hello | HistoryMessage | Mark | Status | Skip | NoVideo | Bye;
+export type TextMessage = Hello | HistoryMessage | Mark | Status | Frames | Skip | NoVideo | Bye;
 
 export interface Init {
   type: "init";

@@ -1,5 +1,6 @@
 // One stream, as this page knows it: the connection, and what has come of it.
 
+import type { VideoBy } from "./connection";
 import { Connection, liveAddress } from "./connection";
 import type { FrameFacts, Hello, Init, Media, Message, Skip, Status } from "./protocol";
 import { Signal, Store } from "./store";
@@ -12,6 +13,8 @@ export class Session {
   readonly windows = new Windows();
   readonly init = new Signal<Init>();
   readonly media = new Signal<Media>();
+  /** something is known of frames whose pictures come by WebRTC */
+  readonly frames = new Signal<void>();
   readonly skipped = new Signal<Skip>();
   /** the server's encoder has failed; why, in words */
   readonly noVideo = new Signal<string>();
@@ -20,8 +23,11 @@ export class Session {
   private wanted = true;
   private run: string | null = null;
 
-  constructor(readonly name: string) {
-    this.connection = new Connection(liveAddress(name));
+  constructor(
+    readonly name: string,
+    video: VideoBy = "messages",
+  ) {
+    this.connection = new Connection(liveAddress(name, video));
     this.connection.messages.on((message) => this.take(message));
     document.addEventListener("visibilitychange", this.tell);
     this.connection.open();
@@ -34,9 +40,9 @@ export class Session {
     this.tell();
   }
 
-  /** Goes on with everything but H.264: for a page that shows JPEGs. */
-  doWithoutVideo(): void {
-    this.connection.reopen(liveAddress(this.name, false));
+  /** Gets the video in another way from now on. */
+  getVideo(by: VideoBy): void {
+    this.connection.reopen(liveAddress(this.name, by));
   }
 
   close(): void {
@@ -72,6 +78,11 @@ export class Session {
         this.windows.addFrames(message.frames);
         this.noteGaps(message.frames);
         this.media.emit(message);
+        break;
+      case "frames":
+        this.windows.addFrames(message.frames);
+        this.noteGaps(message.frames);
+        this.frames.emit();
         break;
       case "video":
         this.noVideo.emit(message.why_no_video);

@@ -14,6 +14,7 @@ import { centerOf, place } from "./placing";
 import { Player, whyNot } from "./player";
 import type { FrameFacts, Hello, Part } from "./protocol";
 import { showNormalize } from "./scale";
+import { WebRtc } from "./rtc";
 import type { Session } from "./session";
 import type { Look } from "./state";
 import type { Readable } from "./store";
@@ -48,10 +49,17 @@ export class Stage {
   /** why pictures come as JPEGs, in words; "" if they do not */
   readonly why = new Store("");
   readonly shown = new Store<ShownFrame | null>(null);
+  /** how the video comes, and why not by WebRTC if that was asked for, in words */
+  readonly transport = new Store<{ by: "messages" | "webrtc"; why: string }>({ by: "messages", why: "" });
   readonly player: Player;
   private canvas: HTMLCanvasElement;
   private painter: Painter | null = null;
   private mjpeg: Mjpeg | null = null;
+  private rtc: WebRtc | null = null;
+  /** why WebRTC did not work when it was tried; "" if it was not, or works */
+  private broken = "";
+  /** media time of a frame of WebRTC of which nothing is known yet: the message about it may come after its picture */
+  private early: number | null = null;
   /** pixels of the stream's pictures; what an encoder added to an odd size is not among them */
   private size: readonly [number, number] = [0, 0];
   private readonly scales = new Scales();
@@ -69,7 +77,7 @@ export class Stage {
     this.element.append(this.canvas);
     this.player = new Player(
       (t, source) => this.draw(t, source),
-      (why) => this.useJpegs(why),
+      (why) => (this.rtc ? this.breakRtc(why) : this.useJpegs(why)),
     );
     this.player.video.className = "source";
     this.player.video.ariaHidden = "true";
@@ -85,9 +93,11 @@ export class Stage {
       }),
       session.noVideo.on((why) => this.useJpegs(why)),
       session.media.on((media) => this.player.addMedia(media)),
+      session.frames.on(() => this.drawEarly()),
       session.windows.changed.on(() => this.measure()),
       look.watch(() => {
         this.measure();
+        this.chooseTransport();
         if (!this.player.state.get().following) void this.redraw();
       }),
     ];
@@ -95,6 +105,7 @@ export class Stage {
 
   close(): void {
     for (const end of this.ends) end();
+    this.rtc?.close();
     this.player.close();
     this.mjpeg?.close();
     this.painter?.free();
@@ -104,6 +115,7 @@ export class Stage {
   /** Stands still. The past that was received can be stepped through; nothing more is asked for. */
   pause(): void {
     this.player.hold();
+    this.rtc?.pause();
     this.mjpeg?.pause();
     this.session.want(false);
   }
@@ -112,6 +124,7 @@ export class Stage {
   play(): void {
     this.session.want(true);
     this.mjpeg?.play();
+    this.rtc?.play();
     this.player.follow();
   }
 
@@ -123,6 +136,10 @@ export class Stage {
 
   /** Stands still at the frame of a time, or at the nearest one that is still there. */
   async show(t: number): Promise<void> {
+    if (this.rtc) {
+      this.pause(); // nothing is kept of what came by WebRTC
+      return;
+    }
     this.session.want(false);
     const span = this.player.span;
     const wanted = span ? Math.min(Math.max(t, span[0]), span[1] - 0.001) : t;
@@ -151,6 +168,46 @@ export class Stage {
   private greet(hello: Hello): void {
     this.element.style.setProperty("--aspect", String((hello.width * hello.pixel_aspect) / hello.height));
     if (hello.video === "none") this.useJpegs(hello.why_no_video);
+    else this.chooseTransport();
+  }
+
+  /** Begins or leaves WebRTC, as the look asks and as can be. */
+  private chooseTransport(): void {
+    const hello = this.session.hello.get();
+    if (!hello || this.mjpeg) return;
+    const { transport } = this.look.get();
+    const why = this.whyNotRtc(hello);
+    if (transport !== "webrtc") this.broken = "";
+    if (transport !== "webrtc" || why) this.leaveRtc(transport === "webrtc" ? why : "");
+    else if (!this.rtc) this.enterRtc(hello);
+  }
+
+  private whyNotRtc(hello: Hello): string {
+    if (!hello.web_rtc) return "the server does not offer it";
+    const isLater = this.look.get().sync === "aligned" && hello.sync === "live";
+    return isLater ? "aligned evidence needs the picture later than WebRTC shows it" : this.broken;
+  }
+
+  private enterRtc(hello: Hello): void {
+    this.size = [hello.width, hello.height];
+    const near = (): number => this.session.windows.lastFrame?.t ?? 0;
+    this.rtc = new WebRtc(this.session.name, this.player, near, (why) => this.breakRtc(why));
+    this.transport.set({ by: "webrtc", why: "" });
+    this.session.getVideo("webrtc");
+    if (this.player.state.get().following) this.rtc.play();
+  }
+
+  private breakRtc(why: string): void {
+    this.broken = why;
+    this.leaveRtc(why);
+  }
+
+  /** Goes on over the WebSocket. why: in words; "" if nobody asked for WebRTC. */
+  private leaveRtc(why: string): void {
+    if (why !== this.transport.get().why || this.rtc) this.transport.set({ by: "messages", why });
+    this.rtc?.close();
+    this.rtc = null;
+    this.session.getVideo("messages");
   }
 
   private useJpegs(why: string): void {
@@ -160,15 +217,19 @@ export class Stage {
     this.canvas.replaceWith(this.mjpeg.image);
     this.mjpeg.play();
     this.kind.set("mjpeg");
-    this.session.doWithoutVideo();
+    this.rtc?.close();
+    this.rtc = null;
+    this.session.getVideo("none");
   }
 
   private draw(t: number, source: Source): void {
     const hello = this.session.hello.get();
     const painter = this.ready();
     if (!hello || !painter) return;
-    this.last = t;
     const frame = this.session.windows.frameAt(t);
+    this.early = !frame && this.rtc ? t : null;
+    if (this.early !== null) return;
+    this.last = t;
     const placed = frame && this.place(frame, hello);
     const question = this.question(hello);
     const cells = placed && blend(placed.parts, placed.at, placed.opacity, this.session.windows, question, this.scales);
@@ -177,6 +238,12 @@ export class Stage {
     const outline = look.outline ? this.crop(cells) : null;
     painter.draw({ source, width, height, cells, palette: this.paletteNow(), split: look.split, outline });
     this.shown.set(shownOf(t, frame, placed, question, cells !== null));
+  }
+
+  private drawEarly(): void {
+    if (this.early === null || !this.session.windows.frameAt(this.early)) return;
+    this.early = null;
+    void this.player.again();
   }
 
   private place(frame: FrameFacts, hello: Hello): Placed {

@@ -20,6 +20,8 @@ export interface Look {
   colormap: string | null;
   normalize: Normalize | null;
   sync: Sync | null;
+  /** how the video comes: null is over the WebSocket; WebRTC where the server offers it */
+  transport: "webrtc" | null;
   /** where the divider is, 0..1 of the width: left of it the picture is as it came */
   split: number;
   /** whether the crop that the network looks at has a thin frame */
@@ -35,6 +37,7 @@ export const DEFAULT_LOOK: Look = {
   colormap: null,
   normalize: null,
   sync: null,
+  transport: null,
   split: 0,
   outline: false,
 };
@@ -76,6 +79,7 @@ export function readLook(text: string): Look {
     colormap: given.get("colormap") || null,
     normalize: parseNormalize(given.get("normalize") ?? ""),
     sync: sync === "live" || sync === "aligned" ? sync : null,
+    transport: given.get("transport") === "webrtc" ? "webrtc" : null,
     split: number("split", 0, 1) ?? DEFAULT_LOOK.split,
     outline: given.get("outline") === "true",
   };

@@ -36,7 +36,7 @@ TORCH_OPTIONS = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 help: ## Say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(VENV)/.runtime ## Explain the bundled clip: demo/demo.mp4, .jsonl and .png (no PyTorch, no root)
+demo: $(VENV)/.runtime ## Explain the bundled clip: in the browser, and in demo/ (no PyTorch, no root)
 	$(BIN)/saliency-tubes demo
 
 test: $(VENV)/.test ## Run the tests, but for the slow ones

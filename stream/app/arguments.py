@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...engine.errors import UsageError
-from ..net.address import Address, AddressLike
+from ..net.address import AddressLike
 from ..net.redact import redact_words
 from .config import Config, ProcessOptions
 from .options import Entry, changed, did_you_mean, entries, from_keywords
@@ -49,7 +49,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "outputs", metavar="OUTPUT", nargs="*",
         help="out.mp4, out.mkv, recordings/%%Y%%m%%d-%%H%%M%%S.mkv, frames/%%06d.png, events.jsonl, - (JSON lines to "
-        "stdout), rtsp://@:8554/path, web://:8345, mqtt://broker/topic, display://, null:// and more; several at once",
+        "stdout), rtsp://@:8554/path, web://:8080, mqtt://broker/topic, display://, null:// and more; several at once "
+        "(default: a film beside a file, web://:8080 for a live input)",
     )  # fmt: skip
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of these options; flags win")
     groups: dict[str, argparse._ArgumentGroup] = {}
@@ -98,19 +99,13 @@ def given_options(args: argparse.Namespace) -> dict[str, object]:
 
 
 def config_of(input_: str | None, outputs: Sequence[str], given: Mapping[str, object], name: str = "") -> Config:
-    """The run that these options ask for. given: values by name. Raises UsageError."""
+    """The run that these options ask for, as yet without an output if none is named. given: values by name. Raises
+    UsageError."""
     if input_ is None:
         raise UsageError("no input: give a video file, a camera or a stream, here or in the file of --config")
-    return changed(Config(input_, tuple(outputs) or _default_outputs(input_), name=name), given)
+    return changed(Config(input_, tuple(outputs), name=name), given)
 
 
 def config_of_keywords(input_: AddressLike, outputs: Sequence[AddressLike], keywords: Mapping[str, object]) -> Config:
     """The run that keyword arguments ask for. Raises UsageError, for one that is no option naming near ones."""
     return changed(Config(input_, tuple(outputs)), from_keywords(keywords, entries(Config)))
-
-
-def _default_outputs(uri: str) -> tuple[str, ...]:
-    """A file gets a film beside it; a stream that has no name of its own, or no end, must be told where to."""
-    if Address.parse(uri).scheme or uri.startswith("/dev/"):
-        raise UsageError("no output: a stream needs one, as out.mkv, rtsp://@:8554/explained or null://")
-    return (f"{Path(uri).stem.replace('%', '')}.tubes.mp4",)  # which would make it a recording named by the time

@@ -10,31 +10,28 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
-from pathlib import Path
 
 from ...engine.draw.overlay import Overlay
 from ...engine.draw.style import Style
-from ...engine.errors import TubesError, UsageError
+from ...engine.errors import TubesError
 from ...engine.manifest import Manifest
 from ...engine.options import options_of
 from ...engine.runtimes.models import PLAN_SUFFIXES, find_model, read_manifest
 from ...engine.runtimes.planfile import read_plan
-from ..net.address import SERVED
 from ..net.redact import redact, secrets
-from ..sinks.base import SinkOptions
 from ..telemetry.log import hide_arguments, logging_to, say
 from ..telemetry.memory import kept_small
 from .arguments import Parser, add_run_arguments, parse_run
+from .browser import offer
 from .config import Config
-from .contact import ContactSheet
-from .demo import DEMO_CLIP, DEMO_FRAMES
 from .fleet import Fleet, Interrupted
 from .pages import serving_pages
-from .settings import Settings, read_settings
+from .settings import read_settings
 
 RUN_EXAMPLES = """\
 examples:
   saliency-tubes run clip.mp4                                  writes clip.tubes.mp4
+  saliency-tubes run /dev/video0                               at http://127.0.0.1:8080, in your browser
   saliency-tubes run clip.mp4 out.mkv events.jsonl frames/%06d.png
   saliency-tubes run clip.mp4 out.mp4 --explain "juggling soccer ball"
   saliency-tubes run clip.mp4 out.mp4 --explain "washing dishes:washing hands"
@@ -47,6 +44,7 @@ examples:
 
 
 MACHINE_COMMANDS = {
+    "demo": "explain the clip that comes with the package: in the browser, and in files",
     "doctor": "say what is installed, which way each stage takes here, and what would make it faster",
     "bench": "measure how fast each stage is here, and how many live streams this machine holds",
     "build": "make a TensorRT plan from a model file",
@@ -92,13 +90,6 @@ def _parsers(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Ar
     )
     add_run_arguments(run)
     run.set_defaults(handler=_run)
-    demo = commands.add_parser("demo", help="explain the clip that comes with the package")
-    demo.add_argument("--folder", type=Path, default=Path("demo"), help="where the results go (default: demo)")
-    demo.add_argument("--live", action="store_true", help="play it like a camera, to be watched in a browser")
-    demo.add_argument(
-        "--port", type=int, default=SERVED["web"][1], help="that the browser asks, on 127.0.0.1 (default: %(default)s)"
-    )
-    demo.set_defaults(handler=_demo)
     info = commands.add_parser("info", help="say what a model file or a TensorRT plan is")
     info.add_argument("model", nargs="?", default="i3d", help=f"{options_of(Config)['model'].meaning} (default: i3d)")
     info.set_defaults(handler=_info)
@@ -118,6 +109,10 @@ def _command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], Call
         from ..doctor.command import add_arguments, run
 
         return add_arguments, run
+    if name == "demo":
+        from . import demo_cli
+
+        return demo_cli.add_arguments, demo_cli.run
     if name == "build":
         from . import build_cli
 
@@ -146,32 +141,17 @@ def _run(args: argparse.Namespace) -> int:
                 from ..telemetry.metrics import MetricsServer
 
                 stack.enter_context(MetricsServer(settings.process.metrics, fleet.snapshots, lambda: fleet.reloaded))
-            stack.enter_context(serving_pages(settings.streams, fleet.snapshots))
+            for name, note in settings.notes:
+                say("note", note, stream=name)
+            urls = stack.enter_context(serving_pages(settings.streams, fleet.snapshots))
+            if settings.offers_page:
+                offer(urls)
             fleet.run()
         except TubesError as error:
             if log_format == "text":
                 raise  # `main` prints it
             say("error", str(error), level=logging.ERROR)
             return error.exit_code
-    return 0
-
-
-def _demo(args: argparse.Namespace) -> int:
-    if args.live:
-        args.words = [str(DEMO_CLIP), f"web://127.0.0.1:{args.port}", "--realtime", "--loop"]
-        return _run(args)
-    try:
-        args.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {args.folder}: {error.strerror}") from None
-    video, lines, sheet = (args.folder / f"demo.{suffix}" for suffix in ("mp4", "jsonl", "png"))
-    contact = ContactSheet(DEMO_FRAMES)
-    config = Config(str(DEMO_CLIP), (str(video), str(lines)), sink=SinkOptions(overwrite=True))
-    fleet = Fleet(Settings((config,)))
-    with logging_to(sys.stderr), fleet.signals():
-        fleet.run(contact.add)
-    contact.write(sheet)
-    print(f"the film          {video}\nits facts         {lines}\nat a glance       {sheet}")
     return 0
 
 

@@ -45,11 +45,15 @@ class Interrupted(KeyboardInterrupt):
 class Fleet:
     """The streams of one process. Each has its own source, window, state and outputs; the model is shared."""
 
-    def __init__(self, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
-        """reread: gives the settings anew, for SIGHUP."""
+    def __init__(
+        self, settings: Settings, reread: Callable[[], Settings] | None = None, *, quiet: bool = False
+    ) -> None:
+        """reread: gives the settings anew, for SIGHUP. quiet: whether progress and classes are left out, because people
+        see the stream itself."""
         self._roster, self._reread = Roster(settings), reread
         self.reloaded = None if reread is None else Reloaded(True, time.time())
         """how the file was last read; None where there is none"""
+        self._quiet = quiet
         self._stopping = threading.Event()
         self._received: list[int] = []
         self._main_opening = False
@@ -121,10 +125,12 @@ class Fleet:
             self._roster.opened(label, config, job)
             if self._stopping.is_set():
                 job.pipeline.stop()
-            stack.enter_context(StreamMonitor(job.pipeline.snapshot, config.name, classes=job.source.live))
+            stack.enter_context(
+                StreamMonitor(job.pipeline.snapshot, config.name, classes=job.source.live and not self._quiet)
+            )
             process = self._roster.settings.process
             plain = process.log_format == "text" and process.log_level in ("debug", "info") and shared is None
-            report = Report(job, sys.stderr if plain else None)
+            report = Report(job, sys.stderr if plain and not self._quiet else None)
             report.begin()
             try:
                 _follow(job, report, each)

@@ -17,6 +17,7 @@ from ..sinks.open import check_outputs
 from ..sinks.rules import place_of_hook
 from .arguments import Refusing, add_run_arguments, config_of, given_options, known_options, parse_run
 from .config import Config, ProcessOptions
+from .default_outputs import with_outputs
 from .options import changed, from_table, no_option
 from .options import differences as different_options
 
@@ -38,6 +39,10 @@ class Settings:
     process: ProcessOptions = ProcessOptions()
     path: Path | None = None
     """the file that they were read from"""
+    notes: tuple[tuple[str, str], ...] = ()
+    """streams whose outputs were chosen here: the name, and what is to be said of it"""
+    offers_page: bool = False
+    """whether a page was chosen here: it may be opened at once"""
 
     @property
     def addresses(self) -> list[Address]:
@@ -55,7 +60,7 @@ def read_settings(words: Sequence[str]) -> Settings:
     args = parse_run(parser, words)
     given, path = given_options(args), args.config
     if path is None:
-        return Settings((config_of(args.input, args.outputs, given),), changed(ProcessOptions(), given))
+        return _completed([config_of(args.input, args.outputs, given)], changed(ProcessOptions(), given))
     try:
         return _of_file(path, _read(path), args.input, args.outputs, given)
     except UsageError as error:
@@ -82,8 +87,18 @@ def _of_file(
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise UsageError(f"two streams are called {twice!r}; each needs a name of its own")
-        _check_shared_outputs(made)
-    return Settings(tuple(made), changed(ProcessOptions(), {**_options_in(table), **given}), path)
+    settings = _completed(made, changed(ProcessOptions(), {**_options_in(table), **given}), path)
+    if streams is not None:
+        _check_shared_outputs(settings.streams)
+    return settings
+
+
+def _completed(streams: Sequence[Config], process: ProcessOptions, path: Path | None = None) -> Settings:
+    """Gives each stream an output. Raises UsageError."""
+    completed = [with_outputs(stream) for stream in streams]
+    notes = tuple((one.config.name, one.note) for one in completed if one.note)
+    configs = tuple(one.config for one in completed)
+    return Settings(configs, process, path, notes, any(one.is_page for one in completed))
 
 
 def _stream(

@@ -17,7 +17,7 @@ from .secret import HIDDEN, Login, Secret
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 """by scheme, where an address names none"""
-SERVED = {"rtsp": ("rtsp://@:8554/path", 8554), "web": ("web://:8345/name", 8345)}
+SERVED = {"rtsp": ("rtsp://@:8554/path", 8554), "web": ("web://:8080/name", 8080)}
 """by scheme: an example of what is served, and the port where the output names none"""
 WEB_NAME = "live"
 """what a stream of web:// is called that the output does not name"""

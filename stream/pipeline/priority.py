@@ -16,9 +16,12 @@ NICENESS = 5
 
 
 def step_back() -> None:
-    """Lowers the priority of this thread and of those it starts from now on. Does nothing on systems but Linux."""
+    """Lowers the priority of this thread and of those it starts from now on, unless it is as low already. Does nothing
+    on systems but Linux."""
     with suppress(AttributeError, OSError):  # the system has no such call, or does not allow it
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        own = threading.get_native_id()
+        if os.getpriority(os.PRIO_PROCESS, own) < NICENESS:
+            os.setpriority(os.PRIO_PROCESS, own, NICENESS)
 
 
 def made_behind(make: Callable[[], T]) -> T:

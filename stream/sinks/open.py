@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ...engine.errors import UsageError
@@ -19,7 +20,7 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 ACCEPTED = (
     "an output is a .mp4, .mov or .mkv file, recordings/%Y%m%d-%H%M%S.mkv for one in segments, frames/%06d.png, "
     "events.jsonl, - for JSON lines on stdout, rtsp://@:8554/path to serve, rtsp://, rtmp:// or srt:// to push, "
-    "mqtt://broker/topic, hook+https://..., web://:8345 for browsers, gst:// and a pipeline, display:// or null://"
+    "mqtt://broker/topic, hook+https://..., web://:8080 for browsers, gst:// and a pipeline, display:// or null://"
 )
 
 
@@ -50,6 +51,11 @@ def open_sink(uri: AddressLike, options: SinkOptions | None = None) -> Sink:
     from .threaded import Threaded
 
     return Threaded(sink)
+
+
+def can_show_pages() -> bool:
+    """Whether the web server is installed: the extra `web`."""
+    return all(find_spec(name) for name in ("starlette", "uvicorn", "websockets"))
 
 
 def _file_sink(address: Address, path: Path, options: SinkOptions) -> Sink:

@@ -64,6 +64,12 @@ class WebSink(Sink):
         return self._server.port if self._server is not None else self._port
 
     @property
+    def url(self) -> str:
+        """The page, as this machine reaches it."""
+        local = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host
+        return f"http://{f'[{local}]' if ':' in local else local}:{self.port}/"
+
+    @property
     def viewers(self) -> int:
         return self._feed.viewers if self._feed is not None else 0
 
@@ -119,8 +125,7 @@ class WebSink(Sink):
             server.release()
             raise UsageError(f"{self.name}: another stream is served there; name it, as in web://:{self._port}/door")
         self._server, self._feed = server, feed
-        local = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host
-        self.description = f"watch at http://{f'[{local}]' if ':' in local else local}:{server.port}/"
+        self.description = f"watch at {self.url}"
         if server.logins.needed:
             self.description += ", with the token"
         elif not is_loopback(self._host):

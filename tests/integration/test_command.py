@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -324,14 +323,3 @@ def test_info():
     assert "Mixed_5c, 1024 channels" in done.stdout
     assert "linear: the tube adds up to the logit" in done.stdout
     assert "T = 64" in done.stdout
-
-
-def test_the_demo(tmp_path):
-    if shutil.disk_usage(tmp_path).free < 50e6:
-        pytest.skip("needs 50 MB of disk")
-    done = command("demo", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(all_pts(tmp_path / "demo" / "demo.mp4")) == 132
-    assert len((tmp_path / "demo" / "demo.jsonl").read_text().splitlines()) == 6
-    assert (tmp_path / "demo" / "demo.png").stat().st_size > 100_000
-    assert "demo/demo.png" in done.stdout

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from http.client import HTTPMessage
@@ -21,12 +21,10 @@ import pytest
 from commands import COMMAND
 from saliency_tubes.engine.errors import SinkError, UsageError
 from saliency_tubes.engine.types import Shown
-from saliency_tubes.stream.app.demo import DEMO_CLIP
 from saliency_tubes.stream.media.info import VideoInfo
 from saliency_tubes.stream.sinks.base import SinkOptions
 from saliency_tubes.stream.sinks.open import check_outputs, open_sink
 from saliency_tubes.stream.sinks.web import WebSink
-from saliency_tubes.stream.sources.open import open_source
 from saliency_tubes.stream.web import app, server
 from saliency_tubes.stream.web.server import WebServer
 from videos import make_info, make_shown
@@ -214,7 +212,7 @@ def test_what_is_there_and_what_is_not() -> None:
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("localhost:8345", 200), ("127.0.0.1", 200), ("[::1]:1", 200), ("192.0.2.7:80", 200), ("evil.example:8345", 403)],
+    [("localhost:8080", 200), ("127.0.0.1", 200), ("[::1]:1", 200), ("192.0.2.7:80", 200), ("evil.example:8080", 403)],
 )
 def test_a_foreign_page_cannot_read_by_a_name_of_its_own(host: str, status: int) -> None:
     with opened() as sink:
@@ -262,7 +260,7 @@ def test_a_port_that_is_taken() -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["web://:99999", "web://user:hush@:8345", "web://:8345/a/b", "web://:8345/a?hush=1", "web://:8345/" + "a" * 65],
+    ["web://:99999", "web://user:hush@:8080", "web://:8080/a/b", "web://:8080/a?hush=1", "web://:8080/" + "a" * 65],
 )
 def test_wrong_addresses(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -273,8 +271,8 @@ def test_wrong_addresses(uri: str) -> None:
 
 def test_one_place_has_one_stream() -> None:
     with pytest.raises(UsageError, match="is also another output"):
-        check_outputs("in.mp4", ["web://:8345", "web://127.0.0.1:8345/"])
-    check_outputs("in.mp4", ["web://:8345/a", "web://:8345/b"])
+        check_outputs("in.mp4", ["web://:8080", "web://127.0.0.1:8080/"])
+    check_outputs("in.mp4", ["web://:8080/a", "web://:8080/b"])
 
 
 def test_pixels_that_are_not_square_are_shown_as_they_should_be() -> None:
@@ -311,32 +309,3 @@ def answers(port: int) -> bool:
     with suppress(OSError, http.client.HTTPException):
         return ask(port, "/api/streams")[0] == 200
     return False
-
-
-def test_the_demo_is_seen_as_a_camera(tmp_path: Path) -> None:
-    """Until something is written above the film, which is the class once there is a tube."""
-    port = free_port()
-
-    def is_captioned() -> bool:
-        with suppress(OSError, http.client.HTTPException):
-            status, _, data = ask(port, "/streams/live.jpg")
-            return status == 200 and written(decode(data)) > 30
-        return False
-
-    with closing(open_source(str(DEMO_CLIP))) as source:
-        assert max(written(frame.rgb) for frame in source) == 0
-    command = subprocess.Popen([COMMAND, "demo", "--live", "--port", str(port)], cwd=tmp_path, stderr=subprocess.PIPE)
-    try:
-        wait_for(lambda: is_captioned() or command.poll() is not None, 120)
-        command.terminate()
-        _, said = command.communicate(timeout=60)
-    finally:
-        command.kill()
-    assert command.returncode == 143
-    assert f"watch at http://127.0.0.1:{port}/" in said.decode()
-    assert list(tmp_path.iterdir()) == []
-
-
-def written(rgb: np.ndarray) -> int:
-    """White pixels where the caption is; the film has none there."""
-    return int((rgb[12:60, 12:300].min(axis=2) >= 225).sum())

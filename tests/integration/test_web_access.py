@@ -247,7 +247,7 @@ def test_tokens_come_from_the_environment_and_from_files(tmp_path: Path, monkeyp
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, object], wrong: str) -> None:
     with pytest.raises(UsageError) as caught:
-        open_sink("web://:8345", SinkOptions(**options))  # type: ignore[arg-type]
+        open_sink("web://:8080", SinkOptions(**options))  # type: ignore[arg-type]
     assert str(caught.value).startswith(wrong)
     assert "\n" not in str(caught.value)
     assert TOKEN not in str(caught.value)

@@ -160,7 +160,7 @@ STREAM = '[[stream]]\nname = "a"\ninput = "in.mp4"\noutputs = ["null://"]\n'
         ('input = "a.mp4"\ntls-ca = "a\\u0000"', "tls-ca must not hold a NUL character"),
         ('input = "a.mp4"\nencoder-preset = "foo"', "encoder-preset must be one of ultrafast, .*, got 'foo'"),
         (STREAM.replace('"a"', '["a"]'), "name must be text, got a list"),
-        ('input = "rtsp://camera/"', "no output"),
+        ('input = "test://?frames=9"', "no output"),
         ("stream = 3", r"\[\[stream\]\] tables"),
         (STREAM + STREAM, "two streams are called 'a'"),
         (STREAM + 'model = "i3d"', "model belongs above"),
@@ -188,8 +188,8 @@ def two_streams(one: str, other: str) -> str:
         ("rtsp://@:8554/x", "rtsp://@127.0.0.1:8554/x"),
         ("rtsp://@/x", "rtsp://@:8554/x"),
         ("rtsp://@:8554/x", "rtsp://127.0.0.1:8554/x"),
-        ("web://", "web://127.0.0.1:8345/"),
-        ("web://:8345", "web://:8345/live"),
+        ("web://", "web://127.0.0.1:8080/"),
+        ("web://:8080", "web://:8080/live"),
     ],
 )
 def test_two_streams_that_write_to_one_place(one, other, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from saliency_tubes.engine.errors import UsageError
 from saliency_tubes.stream.app.arguments import config_of, given_options, known_options, parse_run
 from saliency_tubes.stream.app.cli import _parsers
+from saliency_tubes.stream.app.default_outputs import with_outputs
 from saliency_tubes.stream.sinks.condition import STATES
 from saliency_tubes.stream.sinks.open import _BY_SCHEME
 from saliency_tubes.stream.sources.base import NETWORK
@@ -158,7 +159,8 @@ def test_the_bounds_of_the_pattern() -> None:
 
 
 def test_every_flag_that_is_named_exists() -> None:
-    elsewhere = {"--help", "--config", "--live", "--port", "--minutes", "--hours", "--speed", "--cut-every"}
+    elsewhere = {"--help", "--config", "--camera", "--serve", "--no-serve", "--port"}
+    elsewhere |= {"--minutes", "--hours", "--speed", "--cut-every"}
     """of other commands and of scripts"""
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", LIVE.read_text()))
     assert named - elsewhere - {f"--{name}" for name in known_options()} == set()
@@ -253,7 +255,7 @@ def read(words: list[str]) -> None:
         return
     args = parse_run(run, words[1:])
     if args.config is None:
-        config_of(args.input, args.outputs, given_options(args))
+        with_outputs(config_of(args.input, args.outputs, given_options(args)))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,8 @@ def test_commands_are_understood_as_typed(page: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    "line", ["cure", "build i3d --nowhere", "build i3d --batch some", "run a.mp4 b.mp4 --memory gpu", "run rtsp://a"]
+    "line",
+    ["cure", "build i3d --nowhere", "build i3d --batch some", "run a.mp4 b.mp4 --memory gpu", "run test://?frames=9"],
 )
 def test_a_command_that_is_wrong_is_found_out(line: str) -> None:
     with pytest.raises((SystemExit, UsageError)):

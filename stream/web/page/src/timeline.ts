@@ -207,7 +207,7 @@ function drawGrid(
   }
   const step = span / 6;
   pen.textBaseline = "bottom";
-  for (let at = 0; at <= 5; at++) {
+  for (let at = 0; at <= 5; at += width < 420 ? 2 : 1) {
     pen.textAlign = at === 0 ? "left" : "center";
     const back = span - at * step;
     pen.fillText(back >= 60 ? `-${(back / 60).toFixed(back % 60 ? 1 : 0)} min` : `-${back.toFixed(0)} s`, x(start + at * step), y(0) + 19);

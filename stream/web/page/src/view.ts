@@ -35,6 +35,7 @@ export class View {
     picture.append(this.stage.element, this.transport.divider, this.transport.state);
     const panels = [looks.element, facts.element, operator.element] as HTMLDetailsElement[];
     panels[0].open = matchMedia("(min-width: 64rem)").matches;
+    panels[1].open = matchMedia("(min-width: 100rem) and (min-height: 60rem)").matches;
     this.element = h(
       "div",
       { class: "view new" },

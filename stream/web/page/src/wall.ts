@@ -31,7 +31,9 @@ export class Wall {
       }
       tile.tell(stream);
     }
-    this.element.style.setProperty("--count", String(Math.max(1, streams.length)));
+    const columns = Math.ceil(Math.sqrt(Math.max(1, streams.length)));
+    this.element.style.setProperty("--columns", String(columns));
+    this.element.style.setProperty("--rows", String(Math.ceil(Math.max(1, streams.length) / columns)));
   }
 
   close(): void {

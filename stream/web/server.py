@@ -17,10 +17,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ...engine.errors import SinkError, UsageError
 from ..net.loopback import is_loopback
 from ..telemetry.health import Told
-from ..telemetry.log import say
 from .app import make_app
 from .audience import Audience
 from .bulletin import Bulletin
+from .complaints import Complaints
 from .feed import WebFeed
 from .link import made_token, show_link
 from .logins import AccessRules, Logins
@@ -137,7 +137,7 @@ class WebServer:
     async def _serve(self, listening: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         quiet = _Quiet(threading.get_ident())
-        self._loop.set_exception_handler(_say_once(set()))
+        self._loop.set_exception_handler(_complaining())
         logger = logging.getLogger("uvicorn.error")
         logger.addFilter(quiet)
         self._bulletin.open(self._loop)
@@ -214,32 +214,24 @@ class Protocol(H11Protocol):  # type: ignore[misc]
 
 
 class _Quiet(logging.Filter):
-    """Keeps what uvicorn says in the server's thread from the log, but for errors, each once."""
+    """Keeps what uvicorn says in the server's thread from the log, but for errors."""
 
     def __init__(self, thread: int) -> None:
         super().__init__()
-        self._thread, self._told = thread, set[str]()
+        self._thread, self._complaints = thread, Complaints("the web server failed at a request")
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.thread != self._thread:
             return True
-        error = repr(record.exc_info[1]) if record.exc_info else record.getMessage()
-        if record.levelno >= logging.ERROR and error not in self._told and len(self._told) < 64:
-            self._told.add(error)
-            say("error", f"the web server failed at a request: {error}", level=logging.ERROR)
+        if record.levelno >= logging.ERROR:
+            self._complaints.say(repr(record.exc_info[1]) if record.exc_info else record.getMessage())
         return False
 
 
-def _say_once(told: set[str]) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+def _complaining() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
     """Handles what goes wrong in the server's loop and in no request, such as that there are too many open files."""
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = repr(context.get("exception") or context["message"])
-        if error not in told and len(told) < 64:
-            told.add(error)
-            say("error", f"the web server failed: {error}", level=logging.ERROR)
-
-    return handle
+    complaints = Complaints("the web server failed")
+    return lambda loop, context: complaints.say(repr(context.get("exception") or context["message"]))
 
 
 def _server(app: Any) -> uvicorn.Server:

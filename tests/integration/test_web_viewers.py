@@ -6,6 +6,7 @@ import gc
 import socket
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -22,6 +23,7 @@ from saliency_tubes.stream.sinks.web import WebSink
 from saliency_tubes.stream.telemetry.stats import resident_bytes
 from saliency_tubes.stream.web import audience, av_video, messages, server
 from saliency_tubes.stream.web.audience import Viewer
+from saliency_tubes.stream.web.history import History
 from stubs import make_event
 from videos import make_info, make_shown
 from waiting import wait_for
@@ -226,3 +228,19 @@ def test_an_error_that_nobody_foresaw_costs_one_frame(
         page.until("media", lambda told: told["frames"][0]["i"] == 3)
     said = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert said == ["the web server failed at a frame of live: LookupError: what is this"]
+
+
+def test_an_error_in_a_request_is_told_once_and_costs_that_request(
+    sink: WebSink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError("what is this")
+
+    monkeypatch.setattr(History, "message", fail)
+    for _ in range(3):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/api/streams/live/history", timeout=20)
+        assert caught.value.code == 500
+        assert b"Traceback" not in caught.value.read()
+    said = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert said == ["the web server failed at a request: LookupError('what is this')"]

@@ -31,6 +31,7 @@ class _Kind(Enum):
     BEGINNING = "what playing begins with: dropped when the viewer pauses"
     WINDOW = "dropped also when the viewer is too slow"
     FRAME = "as a window, and counted"
+    SKIP = "says how many frames were dropped: replaced by a later one if more are, before it is read"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class _Waiting:
 
     data: str | bytes
     kind: _Kind
+    frames: int = 0
+    """number of frames that it is, or that it tells of"""
 
 
 @dataclass(eq=False)
@@ -85,18 +88,20 @@ class Viewer:
         """Adds a frame, and before it the windows that it is drawn from. windows: those that are known."""
         if self._missed and not media.key:
             self._missed += 1
+            self.skipped += 1
             return
         data = media.facts if self.by_rtp else media.data
         if not self._has_room(len(data)):
             self._skip()
             return
         if self._missed:
-            self.say(json.dumps({"type": "skip", "frames": self._missed}))
+            told = json.dumps({"type": "skip", "frames": self._missed})
+            self._put(_Waiting(told, _Kind.SKIP, self._missed))
             self._missed = 0
         for number in media.windows:
             if number in windows:
                 self.window(number, windows[number])
-        self._put(_Waiting(data, _Kind.FRAME))
+        self._put(_Waiting(data, _Kind.FRAME, 1))
 
     async def take(self) -> str | bytes:
         """The oldest message that waits, as soon as there is one."""
@@ -119,7 +124,7 @@ class Viewer:
         return not full or not self._queue
 
     def _skip(self) -> None:
-        self._missed += 1 + self._frames
+        self._missed += 1 + sum(waiting.frames for waiting in self._queue)
         self.skipped += 1 + self._frames
         self._keep(_Kind.LASTING, _Kind.BEGINNING)
         self._told.clear()  # some of them were dropped

@@ -94,7 +94,24 @@ def test_a_viewer_that_is_too_slow_goes_on_at_a_key_frame(made: Audience) -> Non
         assert json.loads(found[3]) == {"type": "skip", "frames": skip}
         assert found[4:6] == [b"window 1", b"window 2"]
         assert numbers(found) == [1000, 1001]
-        assert viewer.skipped == module.MOST_FRAMES + 1  # those that waited, and the one that had no room
+        assert viewer.skipped == skip
+
+    run(work)
+
+
+def test_frames_that_are_skipped_twice_are_told_once(made: Audience) -> None:
+    async def work() -> None:
+        viewer = join(made)
+        made.begin(b"init")
+        for number in range(3 * module.MOST_FRAMES):
+            made.media(frame(number, key=number % 100 == 0))
+        made.media(frame(1000, key=True))
+        found = await waiting(viewer)
+        (skip,) = [json.loads(one) for one in found if isinstance(one, str) and "skip" in one]
+        shown = numbers(found)
+        assert skip["frames"] + len(shown) == 3 * module.MOST_FRAMES + 1
+        assert viewer.skipped == skip["frames"]
+        assert shown[0] % 100 == 0
 
     run(work)
 

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ...engine.errors import SinkError, UsageError
 from ..net.loopback import is_loopback
 from ..telemetry.health import Told
+from ..telemetry.log import say
 from .app import make_app
 from .audience import Audience
 from .bulletin import Bulletin

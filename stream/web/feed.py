@@ -233,6 +233,7 @@ class WebFeed:
                 self._make(item, watched, newer)
             except Exception as error:  # if the thread died, viewers would wait without a word
                 self._lost("error")
+                self._video = None  # the beginning of a video may have been lost with it
                 self._complaints.say(unforeseen(error))
 
     def _make(self, item: _Item, watched: Watched, newer: bool) -> None:

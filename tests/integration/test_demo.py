@@ -115,12 +115,14 @@ def written(picture: np.ndarray) -> int:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> dict[str, str]:
-    """A screen, and a browser that writes down what it was asked to open."""
-    script = tmp_path / "browser"
-    script.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/opened\nsleep 600\n')
+def browser(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A screen, and a browser that writes down what it was asked to open, and stays."""
+    script, running = tmp_path / "browser", tmp_path / "running"
+    script.write_text(f'#!/bin/sh\necho $$ >> {running}\necho "$1" >> {tmp_path}/opened\nexec sleep 600\n')
     script.chmod(0o755)
-    return {"DISPLAY": ":9", "BROWSER": str(script)}
+    yield {"DISPLAY": ":9", "BROWSER": str(script)}
+    for number in running.read_text().split() if running.exists() else ():
+        os.kill(int(number), signal.SIGTERM)
 
 
 def opened(folder: Path) -> list[str]:

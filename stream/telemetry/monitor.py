@@ -83,7 +83,8 @@ def _of_age(snapshot: Snapshot) -> LogEntry:
     age, limit = snapshot.tube_age, snapshot.max_age
     fields = {"tube_age": round(age, 3) if math.isfinite(age) else None, "max_age": limit}
     if not snapshot.tubes_too_old:
-        return LogEntry("tube", f"young enough again: {age:.1f} s old", fields=fields)
+        old = f": {age:.1f} s old" if math.isfinite(age) else ", and none is there at the moment"
+        return LogEntry("tube", f"young enough again{old}", fields=fields)
     spent = snapshot.stages.get("infer", Spread()).p50
     why = f"; the model takes {spent:.2g} s for a window" if math.isfinite(spent) else ""
     known = f"{age:.1f} s old, and faded out beyond max-age {limit:g} s"

@@ -229,6 +229,8 @@ def test_old_tubes_are_told_when_it_begins_and_when_it_ends():
     nan = float("nan")
     (never,) = changes(snapshot(), snapshot(tubes_too_old=True, tube_age=nan, max_age=2.0))
     assert (never.message, never.fields["tube_age"]) == ("none yet, later than max-age 2 s allows", None)
+    (over,) = changes(old, snapshot(tube_age=nan, max_age=2.0))
+    assert over.message == "young enough again, and none is there at the moment"
     assert changes(old, replace(old, alive=False).ended()) == []
 
 

@@ -78,7 +78,7 @@ class TestOnATerminal:
         ],
     )
     def test_a_narrow_line_keeps_what_moves(self, width, text, clock, monkeypatch):
-        monkeypatch.setattr(build_progress.shutil, "get_terminal_size", lambda: os.terminal_size((width, 24)))
+        monkeypatch.setattr(build_progress.shutil, "get_terminal_size", lambda **_: os.terminal_size((width, 24)))
         stream = Terminal()
         progress = BuildProgress(stream)
         progress.phase_start("Building engine", None, 1)
@@ -88,7 +88,7 @@ class TestOnATerminal:
         assert last(stream) == text
 
     def test_a_line_is_no_wider_than_the_terminal(self, clock, monkeypatch):
-        monkeypatch.setattr(build_progress.shutil, "get_terminal_size", lambda: os.terminal_size((20, 24)))
+        monkeypatch.setattr(build_progress.shutil, "get_terminal_size", lambda **_: os.terminal_size((20, 24)))
         stream = Terminal()
         progress = BuildProgress(stream)
         progress.phase_start("x" * 50, None, 1)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from saliency_tubes.engine.cuda.driver import Gpu
+from saliency_tubes.engine.cuda.frames import FrameQueue
 from saliency_tubes.engine.cuda.uploads import Uploads
 
 
 class Sender:
     def __init__(self, gpu_double, count: int, **settings) -> None:
         self.double, self.gpu = gpu_double(**settings), Gpu.of(0)
-        with self.gpu.entered():
-            self.stream = self.gpu.stream("high")
-        self.uploads = Uploads[str](self.gpu, self.stream, count)
+        self.frames = FrameQueue.of(self.gpu)
+        self.stream = self.frames.stream
+        self.uploads = Uploads[str](self.frames, count)
         self.made: list[object] = []
 
     def find(self, key: np.ndarray) -> int:
@@ -37,7 +38,7 @@ class Sender:
         with self.gpu.entered():
             self.uploads.close()
             self.stream.synchronize()
-        self.stream.close()
+        self.frames.close()
 
 
 def test_an_object_is_sent_once_and_the_least_used_goes_first(gpu_double):

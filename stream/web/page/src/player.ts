@@ -1,5 +1,6 @@
 // H.264 from the WebSocket into a video element, by Media Source Extensions, a constant small delay behind the present.
 
+import { joined, mediaSource } from "./mse";
 import type { Init, Media } from "./protocol";
 import { speed } from "./pace";
 import type { Source } from "./painter";
@@ -39,20 +40,6 @@ export interface PlayerState {
   target: number;
   /** times that the player has jumped to the present */
   rejoined: number;
-}
-
-type AnyMediaSource = typeof MediaSource | undefined;
-
-function mediaSource(): AnyMediaSource {
-  const global = self as unknown as { ManagedMediaSource?: AnyMediaSource; MediaSource?: AnyMediaSource };
-  return global.MediaSource ?? global.ManagedMediaSource;
-}
-
-/** Why a codec cannot be played here, in words; "" if it can. */
-export function whyNot(codec: string): string {
-  const source = mediaSource();
-  if (!source) return "this browser has no Media Source Extensions";
-  return source.isTypeSupported(`video/mp4; codecs="${codec}"`) ? "" : `this browser does not play ${codec}`;
 }
 
 export class Player {
@@ -351,17 +338,6 @@ export class Player {
     if (Math.abs(video.playbackRate - rate) > 0.005) video.playbackRate = rate;
     if (video.paused) video.play().catch(() => undefined); // at a reload it may be refused until the page is seen
   }
-}
-
-function joined(parts: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
-  if (parts.length === 1) return parts[0];
-  const whole = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 function sleep(milliseconds: number): Promise<void> {

@@ -149,9 +149,9 @@ class CudaPlace:
             raise ValueError(f"an image on {image.where} cannot be made alike on {self.name}")
         format, stream = Format(layout.value), self.frames.stream  # behind what was drawn
         pool = self._pool_of(bytes_of(format, size))
-        self.frames.settle()
         with self.gpu.entered():
             block = pool.take(stream)
+            self.frames.settle()  # what waits there may be to be drawn in this block, for its last owner
             surface = laid_out(format, size, color, block.pointer)
             stream.wait(image.ready)
             self._fit.queue(image.surface, surface, stream.handle)

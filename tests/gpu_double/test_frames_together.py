@@ -21,6 +21,7 @@ from saliency_tubes.engine.draw.host import HostPainter
 from saliency_tubes.engine.draw.overlay import Overlay
 from saliency_tubes.engine.draw.style import PRESETS, Style
 from saliency_tubes.engine.errors import ModelError
+from saliency_tubes.engine.fit import fit
 from saliency_tubes.engine.manifest import InputSpec
 from saliency_tubes.engine.picture import Layout
 from saliency_tubes.engine.place import Needs
@@ -227,6 +228,38 @@ def test_a_gpu_that_is_lost_is_told_to_all_and_the_queue_is_given_back(gpu_doubl
         stream.place.close()
         stream.place.close()  # twice is once
     assert frames.users == 0
+
+
+def test_memory_that_waits_to_be_drawn_on_is_not_made_alike_before(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture whose drawing waits for another thread is let go, and its memory is taken for a picture made alike."""
+    _, (stream, *_), frames = opened(1)
+    stream.next(1)
+    wide = make_picture(LAYOUTS[0], 40, 50, 7)
+    source, (height, width) = stream.place.bring(wide), stream.size
+    kept = [stream.place.bring(stream.picture) for _ in range(2)]
+    last = [stream.place.bring(stream.picture)]  # with these, all that the pool has
+    settle = frames.settle
+
+    def meanwhile() -> None:
+        settle()
+        if last:
+            with frames.combiner.busy():
+                stream.paint(image=last.pop())
+                gc.collect()
+
+    monkeypatch.setattr(frames, "settle", meanwhile)
+    try:
+        found = stream.place.fit(source, (width, height), LAYOUTS[0], wide.color)
+    except ModelError:  # all memory was in use when it was asked for
+        kept.pop()
+        found = stream.place.fit(source, (width, height), LAYOUTS[0], wide.color)
+    monkeypatch.undo()
+    stream.place.synchronize()
+    expected = fit(wide, (width, height), LAYOUTS[0], wide.color)
+    assert all(map(np.array_equal, stream.place.host(found).planes, expected.planes))
+    del kept, found, source
 
 
 def test_the_last_place_of_a_gpu_closes_the_stream(gpu_double: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 from commands import COMMAND, Run
+from saliency_tubes.engine.cuda.jobs import MOST_JOBS
 from videos import make_video
 from waiting import wait_for
 
@@ -67,7 +68,8 @@ def test_a_file_comes_out_the_same(
     assert here == there
     for frame, other in zip(*(played(folder / "out.mp4") for folder in folders), strict=True):
         assert (frame == other).all()
-    assert double.children()[-1]["launches"]["overlay_linear"] == 40
+    # Frames that are drawn while their stream's sampler is queuing share a launch: MOST_JOBS of them at most.
+    assert 40 / MOST_JOBS <= double.children()[-1]["launches"]["overlay_linear"] <= 40
 
 
 CONFIG = """model = "{model}"

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import nvcwheel
 import pytest
+from saliency_tubes.engine.cuda.jobs import MOST_JOBS
 from saliency_tubes.engine.errors import ModelError
 from saliency_tubes.engine.saliency import Target
 from saliency_tubes.engine.types import Shown
@@ -193,7 +194,7 @@ def test_the_command_says_where_frames_live_and_gives_the_same_lines(
     assert "Discrete double (cuda:0, " in said
     assert "as asked; what the model sees is copied to the host; " in said
     assert "MB: " in said
-    assert double.launches["overlay_linear"] == 40
+    assert 40 / MOST_JOBS <= double.launches["overlay_linear"] <= 40  # frames may share a launch
 
 
 def test_a_fault_is_one_line_of_the_command_and_exit_code_1(
